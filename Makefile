@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+#
+# make demo	the main job, shown; installs what is missing, builds, uses the VM where it must
+# make test	every test; the same
+# make		the program, the library, the examples, the man pages
+# make help	all targets
+#
+# Nothing outside the source tree is written, except packages (make deps), the VM's cache of kernel
+# packages, and what `make install` is told.
+
+VERSION	:= 0.1.0
+SOVER	:= 0
+PREFIX	?= /usr/local
+DESTDIR	?=
+CC	?= gcc
+CLANG	?= clang
+CSTD	:= -std=gnu11 -D_GNU_SOURCE
+CFLAGS	?= -O2 -g
+WARN	:= -Wall -Wextra -Werror
+SAN	?=
+
+# One source tree, one build directory for each way of building it: make SAN=asan, make SAN=tsan.
+B	:= build$(if $(SAN),/$(SAN))$(if $(filter clang,$(notdir $(CC))),/clang)
+SANFLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SANFLAGS_tsan := -fsanitize=thread
+SANFLAGS_fuzz := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
+ALLFLAGS = $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib -MMD -MP -fvisibility=hidden
+
+BASE_SRC  := $(wildcard lib/base/*.c)
+LIB_SRC   := $(wildcard lib/*.c) $(BASE_SRC)
+FAULT_SRC := $(wildcard faults/*.c faults/kinds/*.c)
+TOOL_SRC  := $(wildcard tools/*.c) $(filter-out tools/vm/init.c,$(wildcard tools/vm/*.c))
+UNIT_SRC  := $(wildcard tests/unit/test_*.c)
+SIM_SRC   := $(wildcard tests/sim/sim_*.c)
+FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
+EXAMPLES  := $(patsubst lib/examples/%.c,$B/examples/%,$(wildcard lib/examples/*.c))
+TSAN_SRC  := $(shell grep -lE '^/\* tsan \*/' $(UNIT_SRC) /dev/null)
+
+obj	= $(patsubst %.c,$B/obj/%.o,$(1))
+UNIT	:= $(patsubst tests/unit/%.c,$B/unit/%,$(UNIT_SRC))
+SIM	:= $(patsubst tests/sim/%.c,$B/sim/%,$(SIM_SRC))
+FUZZ	:= $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(FUZZ_SRC))
+HELPERS	:= $(patsubst tests/device/%.c,$B/device/%,$(wildcard tests/device/*.c))
+MAN	:= $(patsubst tools/man/%.scd,$B/man/%,$(wildcard tools/man/*.scd))
+
+TOOL_LIBS := -ljansson -luring -lpthread -lm
+UNIT_LIBS := -lcmocka $(TOOL_LIBS)
+
+.PHONY: all deps demo test unit sim fuzz-replay fuzz device soak bench install clean help format \
+	check-format check-tree ci-test
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+# Make would delete the objects of the test programs as intermediate files.
+.SECONDARY:
+
+all: $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES)
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+	@echo 'make deps	install the packages that are missing (Debian, as root), saying which'
+	@echo 'make unit | sim | fuzz-replay | device	parts of make test'
+	@echo 'make fuzz | soak | bench	longer runs: fuzzing, repeated tests, benchmarks'
+	@echo 'make install	to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
+
+# ---------------------------------------------------------------------------------- packages
+
+# What each package is for stands in README.md. A package is missing when dpkg does not know it;
+# where everything is there nothing is installed and nothing is fetched.
+PKG_BUILD := gcc make libc6-dev liburing-dev libfiu-dev libjansson-dev pkg-config scdoc
+PKG_VM	  := kmod xz-utils zstd
+PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
+	     util-linux
+PKG_DEMO  := fio e2fsprogs util-linux
+PKG_BENCH := fio nbdkit gnuplot-nox dmsetup python3
+define need
+	@sh tests/need $(1)
+endef
+
+deps:
+	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST) $(PKG_BENCH))
+
+# ---------------------------------------------------------------------------------- building
+
+$B/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALLFLAGS) -c $< -o $@
+
+$B/obj/lib/%.o: ALLFLAGS += -fPIC
+
+# For our own programs: every symbol. For users: only those of ublkcore.h, so that nothing of ours
+# collides with a name of theirs.
+$B/libcore.a: $(call obj,$(LIB_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$B/libublkcore.a: $(call obj,$(LIB_SRC))
+	@rm -f $@
+	$(LD) -r $^ -o $B/ublkcore.o
+	objcopy --localize-hidden $B/ublkcore.o
+	$(AR) rcs $@ $B/ublkcore.o
+
+$B/libublkcore.so.$(SOVER): $(call obj,$(LIB_SRC)) lib/libublkcore.map
+	$(CC) -shared $(SANFLAGS_$(SAN)) -Wl,-soname,libublkcore.so.$(SOVER) \
+		-Wl,--version-script,lib/libublkcore.map $(call obj,$(LIB_SRC)) -luring -lpthread -o $@
+	@ln -sf libublkcore.so.$(SOVER) $B/libublkcore.so
+
+$B/libfaults.a: $(call obj,$(FAULT_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$B/vm/init: tools/vm/init.c $(wildcard tools/vm/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(WARN) -Os -static -s $< -o $@
+
+$B/obj/tools/vm/blob.o: tools/vm/blob.S $B/vm/init tools/vm/fetch
+	@mkdir -p $(@D)
+	$(CC) -DVM_INIT_PATH='"$B/vm/init"' -DVM_FETCH_PATH='"tools/vm/fetch"' -c $< -o $@
+
+TOOL_OBJ = $(call obj,$(TOOL_SRC)) $B/obj/tools/vm/blob.o
+$B/faultblk: $(TOOL_OBJ) $B/libfaults.a $B/libcore.a
+	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
+
+# Examples are built as a user would: the public header and the library, nothing else.
+$B/examples/%: lib/examples/%.c $B/libublkcore.a lib/ublkcore.h
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -Ilib $< $B/libublkcore.a -luring -lpthread -o $@
+
+$B/man/faultblk-rules.5: tools/man/faultblk-rules.5.scd $B/faultblk
+	@mkdir -p $(@D)
+	@$B/faultblk faults --scdoc >$@.kinds
+	sed -e '/^@KINDS@$$/{r $@.kinds' -e 'd}' $< | scdoc >$@
+	@rm -f $@.kinds
+
+$B/man/%: tools/man/%.scd
+	@mkdir -p $(@D)
+	scdoc <$< >$@
+
+# ---------------------------------------------------------------------------------- tests
+
+UNIT_OBJ = $(filter-out $B/obj/tools/faultblk.o $B/obj/tools/cmd_vm.o $B/obj/tools/vm/%,$(TOOL_OBJ))
+$B/unit/%: $B/obj/tests/unit/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS_$(SAN)) $^ $(UNIT_LIBS) -o $@
+
+$B/sim/%: $B/obj/tests/sim/%.o $B/libfaults.a $B/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
+
+# With SAN=fuzz and clang a fuzzer, otherwise a program that replays the files it is given.
+ifeq ($(SAN),fuzz)
+FUZZ_MAIN :=
+FUZZ_LINK := -fsanitize=address,undefined,fuzzer
+else
+FUZZ_MAIN := $B/obj/tests/fuzz/replay.o
+FUZZ_LINK := $(SANFLAGS_$(SAN))
+endif
+$B/fuzz/%: $B/obj/tests/fuzz/%.o $(FUZZ_MAIN) $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(FUZZ_LINK) $^ $(TOOL_LIBS) -o $@
+
+$B/device/%: tests/device/%.c $(wildcard tests/device/*.h) $B/libublkcore.a
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib $< $B/libublkcore.a \
+		$(TOOL_LIBS) -o $@
+
+build-unit: $(UNIT)
+build-tsan: $(patsubst tests/unit/%.c,$B/unit/%,$(TSAN_SRC))
+build-sim: $(SIM)
+build-fuzz: $(FUZZ)
+build-device: all $(HELPERS)
+
+test:
+	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
+	@sh tests/run all
+
+unit sim fuzz-replay device:
+	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
+	@sh tests/run $@
+
+soak:
+	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
+	@SOAK=1 sh tests/run all
+
+fuzz:
+	$(call need,$(PKG_BUILD) $(PKG_TEST))
+	@sh tests/fuzz/grow
+
+demo:
+	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_DEMO))
+	@$(MAKE) --no-print-directory -j$$(nproc) $B/faultblk
+	@sh tools/demo $B/faultblk
+
+bench:
+	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_BENCH))
+	@$(MAKE) --no-print-directory -j$$(nproc) $B/faultblk
+	@sh bench/run $B/faultblk
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+# ---------------------------------------------------------------------------------- installing
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
+		$(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/faultblk/etc \
+		$(DESTDIR)$(PREFIX)/share/faultblk/bench
+	install -m 755 $B/faultblk $(DESTDIR)$(PREFIX)/bin/faultblk
+	install -m 644 lib/ublkcore.h $(DESTDIR)$(PREFIX)/include/ublkcore.h
+	install -m 644 $B/libublkcore.a $(DESTDIR)$(PREFIX)/lib/libublkcore.a
+	install -m 755 $B/libublkcore.so.$(SOVER) $(DESTDIR)$(PREFIX)/lib/libublkcore.so.$(SOVER)
+	ln -sf libublkcore.so.$(SOVER) $(DESTDIR)$(PREFIX)/lib/libublkcore.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' lib/ublkcore.pc.in \
+		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/ublkcore.pc
+	for page in $(MAN); do section=$${page##*.}; \
+		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/$${page##*/} || exit 1; \
+	done
+	cp -r tools/etc/. $(DESTDIR)$(PREFIX)/share/faultblk/etc/
+	install -m 644 bench/*.fio $(DESTDIR)$(PREFIX)/share/faultblk/bench/
+
+clean:
+	rm -rf build bench/out
+
+-include $(shell find build -name '*.d' 2>/dev/null)

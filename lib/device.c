@@ -1,0 +1,556 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The life of a device.
+ *
+ *	open:	control -> ADD_DEV -> open /dev/ublkcN -> SET_PARAMS -> queues FETCH -> START_DEV
+ *	close:	nobody holds it -> STOP_DEV (queues still serve) -> queues end -> unmap, close
+ *		/dev/ublkcN -> DEL_DEV -> control
+ *
+ * The order is the driver's: START_DEV waits until every tag of every queue has been fetched,
+ * STOP_DEV waits for the requests in flight, DEL_DEV waits for every reference on /dev/ublkcN,
+ * mappings included. `stage` says how far a device has come, so that close can start from anywhere.
+ */
+#include "abi.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "control.h"
+#include "log.h"
+#include "options.h"
+#include "orphan.h"
+#include "queue.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NODE_TIMEOUT_MS 10000 /* for udev or devtmpfs to make a node, and to leave it alone */
+#define NODE_POLL_US    5000
+#define HOLD_POLL_US    20000
+#define HOLDERS_MAX     16
+
+enum stage { STAGE_NEW, STAGE_ADDED, STAGE_SERVING, STAGE_LIVE, STAGE_STOPPED, STAGE_GONE };
+
+struct ublk_dev {
+	struct ublk_options options;
+	struct logger log;
+	struct control control;
+	bool has_control;
+	enum stage stage;
+	struct abi_dev_info info;
+	char path[32];
+	char held_by[1024]; /* who held the disk when it was last asked */
+	struct queue_shared shared;
+	struct queue *queues;
+	unsigned int nr_queues; /* started */
+};
+
+static int dev_cmd(struct ublk_dev *dev, enum abi_ctrl nr, void *buf, uint16_t len, uint64_t data)
+{
+	const struct control_args args = {
+		.id = (int)dev->info.dev_id, .buf = buf, .len = len, .data = data
+	};
+	int err = control_cmd(&dev->control, nr, &args);
+
+	return err < 0 ? err : 0;
+}
+
+static int dev_cmd_said(struct ublk_dev *dev, enum abi_ctrl nr, void *buf, uint16_t len,
+			uint64_t data)
+{
+	int err = dev_cmd(dev, nr, buf, len, data);
+
+	if (err)
+		log_error(&dev->log, err, "%s of device %d: %s", control_name(nr),
+			  (int)dev->info.dev_id, strerror(-err));
+	return err;
+}
+
+/* ------------------------------------------------------------------------------ open */
+
+static int say_add_failed(struct ublk_dev *dev, int err)
+{
+	if (err == -EEXIST)
+		return log_error(&dev->log, err,
+				 "ublk device %d exists already; choose another id, or -1 for any",
+				 dev->options.id);
+	if (err == -EACCES)
+		return log_error(
+			&dev->log, -ENFILE,
+			"the ublk driver has as many devices as its parameter ublks_max allows; "
+			"delete some, or load it with a larger one: "
+			"modprobe ublk_drv ublks_max=4096");
+	if (err == -EPERM)
+		return log_error(&dev->log, err,
+				 "no permission to add a ublk device: CAP_SYS_ADMIN is "
+				 "needed; run as root");
+	return log_error(&dev->log, err, "ADD_DEV: %s", strerror(-err));
+}
+
+static int add_device(struct ublk_dev *dev)
+{
+	const struct ublk_options *o = &dev->options;
+	uint64_t want = o->data_path == UBLK_DATA_USER_COPY ? ABI_F_USER_COPY : 0;
+	uint64_t offered = dev->control.features & ABI_F_NO_AUTO_PART_SCAN;
+	struct control_args args = { .id = o->id, .buf = &dev->info, .len = sizeof(dev->info) };
+	int err;
+
+	dev->info = (struct abi_dev_info){
+		.nr_hw_queues = (uint16_t)o->nr_queues,
+		.queue_depth = (uint16_t)o->queue_depth,
+		.max_io_buf_bytes = o->max_io_bytes,
+		.dev_id = (uint32_t)o->id,
+		.server_pid = getpid(),
+		.flags = want | offered | (dev->control.legacy ? 0 : ABI_F_CMD_IOCTL_ENCODE),
+		.server_flags = owner_stamp(),
+	};
+	err = control_cmd(&dev->control, ABI_ADD_DEV, &args);
+	if (err < 0)
+		return say_add_failed(dev, err);
+	dev->stage = STAGE_ADDED;
+	/* Flags that the kernel does not know come back cleared: that is how it says no. */
+	if ((dev->info.flags & want) != want)
+		return log_error(&dev->log, -EOPNOTSUPP,
+				 "this kernel's ublk driver has no user copy; use UBLK_DATA_COPY");
+	dev->options.id = (int)dev->info.dev_id;
+	dev->options.nr_queues = dev->info.nr_hw_queues;
+	dev->options.queue_depth = dev->info.queue_depth;
+	dev->options.max_io_bytes = dev->info.max_io_buf_bytes;
+	snprintf(dev->path, sizeof(dev->path), "/dev/ublkb%d", dev->options.id);
+	return 0;
+}
+
+/* The node appears a little after ADD_DEV, and udev may hold it or have yet to give it to us. */
+static int open_cdev(struct ublk_dev *dev)
+{
+	uint64_t deadline_ns = clock_now_ns() + NODE_TIMEOUT_MS * NSEC_PER_MSEC;
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/ublkc%d", dev->options.id);
+	while ((fd = open(path, O_RDWR | O_CLOEXEC)) < 0) {
+		if ((errno != ENOENT && errno != EACCES && errno != EBUSY) ||
+		    clock_now_ns() > deadline_ns)
+			return log_error(&dev->log, -errno, "opening %s: %s; is /dev a devtmpfs?",
+					 path, strerror(errno));
+		usleep(NODE_POLL_US);
+	}
+	dev->shared.cdev_fd = fd;
+	return 0;
+}
+
+static uint8_t shift_of(uint64_t pow2)
+{
+	return (uint8_t)__builtin_ctzll(pow2);
+}
+
+static int set_params(struct ublk_dev *dev)
+{
+	const struct ublk_options *o = &dev->options;
+	struct abi_params p = {
+		.len = sizeof(p),
+		.types = ABI_PARAM_BASIC,
+		.basic = {
+			.attrs = (o->read_only ? ABI_ATTR_READ_ONLY : 0) |
+				 (o->rotational ? ABI_ATTR_ROTATIONAL : 0) |
+				 (o->volatile_cache ? ABI_ATTR_VOLATILE_CACHE : 0) |
+				 (o->fua ? ABI_ATTR_FUA : 0),
+			.logical_bs_shift = shift_of(o->logical_block),
+			.physical_bs_shift = shift_of(o->physical_block),
+			.io_opt_shift = shift_of(o->physical_block),
+			.io_min_shift = shift_of(o->physical_block),
+			.max_sectors = o->max_io_bytes >> 9,
+			.dev_sectors = o->size_bytes >> 9,
+		},
+	};
+	int err;
+
+	if (o->max_discard_bytes || o->max_zeroes_bytes) {
+		p.types |= ABI_PARAM_DISCARD;
+		p.discard = (struct abi_param_discard){
+			.granularity = o->discard_granularity,
+			.max_discard_sectors = (uint32_t)(o->max_discard_bytes >> 9),
+			.max_write_zeroes_sectors = (uint32_t)(o->max_zeroes_bytes >> 9),
+			.max_segments = 1,
+		};
+	}
+	err = dev_cmd(dev, ABI_SET_PARAMS, &p, sizeof(p), 0);
+	if (err)
+		log_error(
+			&dev->log, err,
+			"the kernel refuses the parameters of device %d (logical block %u, physical "
+			"block %u, largest I/O %u, size %llu): %s; blocks above the page size need "
+			"Linux 6.14",
+			o->id, o->logical_block, o->physical_block, o->max_io_bytes,
+			(unsigned long long)o->size_bytes, strerror(-err));
+	return err;
+}
+
+static void get_affinity(struct ublk_dev *dev, struct queue *q)
+{
+	CPU_ZERO(&q->cpus);
+	if (dev_cmd(dev, ABI_GET_QUEUE_AFFINITY, &q->cpus, sizeof(q->cpus), q->index))
+		CPU_ZERO(&q->cpus);
+}
+
+static int start_queues(struct ublk_dev *dev)
+{
+	struct queue_shared *s = &dev->shared;
+
+	s->id = dev->options.id;
+	s->depth = dev->options.queue_depth;
+	s->max_io_bytes = dev->options.max_io_bytes;
+	s->data_path = dev->options.data_path;
+	s->op_fetch = control_io_op(&dev->control, ABI_FETCH);
+	s->op_commit = control_io_op(&dev->control, ABI_COMMIT_AND_FETCH);
+	dev->queues = aligned_alloc(64, sizeof(*dev->queues) * dev->options.nr_queues);
+	if (!dev->queues)
+		return -ENOMEM;
+	memset(dev->queues, 0, sizeof(*dev->queues) * dev->options.nr_queues);
+	dev->stage = STAGE_SERVING;
+	for (unsigned int i = 0; i < dev->options.nr_queues; i++) {
+		struct queue *q = &dev->queues[i];
+		int err;
+
+		q->shared = s;
+		q->index = (uint16_t)i;
+		get_affinity(dev, q);
+		err = queue_start(q);
+		if (err)
+			return log_error(&dev->log, err, "starting queue %u of device %d: %s", i,
+					 dev->options.id, strerror(-err));
+		dev->nr_queues++;
+	}
+	return 0;
+}
+
+static int wait_for_node(struct ublk_dev *dev)
+{
+	uint64_t deadline_ns = clock_now_ns() + NODE_TIMEOUT_MS * NSEC_PER_MSEC;
+	struct stat st;
+
+	while (stat(dev->path, &st) < 0 || !S_ISBLK(st.st_mode)) {
+		if (clock_now_ns() > deadline_ns)
+			return log_error(&dev->log, -ETIMEDOUT,
+					 "%s did not appear within %d s; is /dev a devtmpfs?",
+					 dev->path, NODE_TIMEOUT_MS / 1000);
+		usleep(NODE_POLL_US);
+	}
+	return 0;
+}
+
+/*
+ * Kernels that can leave the partition table alone would otherwise read it some time after
+ * START_DEV, and a backend that has begun to inject faults by then would see reads that nobody
+ * asked for. A disk on which this fails is a disk without partitions.
+ */
+static void read_partitions(struct ublk_dev *dev)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (!(dev->info.flags & ABI_F_NO_AUTO_PART_SCAN))
+		return;
+	fd = open(dev->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, BLKRRPART) < 0)
+		log_at(&dev->log, UBLK_LOG_DEBUG, "reading the partition table of %s: %s",
+		       dev->path, strerror(errno));
+}
+
+static int bring_up(struct ublk_dev *dev)
+{
+	int err = control_open(&dev->control, dev->options.legacy_commands, &dev->log);
+
+	if (err)
+		return err;
+	dev->has_control = true;
+	err = add_device(dev);
+	if (!err)
+		err = open_cdev(dev);
+	if (!err)
+		err = set_params(dev);
+	if (!err)
+		err = start_queues(dev);
+	if (!err)
+		err = dev_cmd_said(dev, ABI_START_DEV, NULL, 0, (uint64_t)getpid());
+	if (err)
+		return err;
+	dev->stage = STAGE_LIVE;
+	err = wait_for_node(dev);
+	if (!err)
+		read_partitions(dev);
+	return err;
+}
+
+int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ublk_options *options,
+		  struct ublk_dev **ret_dev)
+{
+	const struct logger log = { .fn = options->log, .ctx = options->log_ctx };
+	struct ublk_dev *dev = calloc(1, sizeof(*dev));
+	int err;
+
+	if (!dev)
+		return log_error(&log, -ENOMEM, "no memory for a device");
+	dev->options = *options;
+	dev->log = log;
+	dev->shared = (struct queue_shared){
+		.backend = backend, .ctx = ctx, .log = log, .cdev_fd = -1, .gone_fd = -1
+	};
+	err = options_settle(&dev->options, backend, &log);
+	if (!err) {
+		dev->shared.gone_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		err = dev->shared.gone_fd < 0
+			      ? log_error(&log, -errno, "eventfd: %s", strerror(errno))
+			      : bring_up(dev);
+	}
+	if (err) {
+		ublk_dev_free(dev);
+		return err;
+	}
+	*ret_dev = dev;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ close */
+
+static void set_closing(struct ublk_dev *dev, bool closing)
+{
+	atomic_store(&dev->shared.closing, closing);
+	ublk_dev_kick(dev);
+}
+
+/*
+ * STOP_DEV, unless somebody holds the disk and @force is not set. Where the kernel can make sure
+ * itself (SAFE_STOP_DEV) it does; else there is a moment between the look and the stop, in which an
+ * opener is treated as one that came before close was called and gets errors.
+ */
+static int try_stop(struct ublk_dev *dev, bool force)
+{
+	bool safe = dev->info.flags & ABI_F_SAFE_STOP_DEV ||
+		    dev->control.features & ABI_F_SAFE_STOP_DEV;
+	struct ublk_holder holder;
+	int err;
+
+	if (!force && ublk_holders(dev->options.id, &holder, 1) > 0)
+		return -EBUSY;
+	/* What is parked would keep STOP_DEV waiting, so it is let go first. */
+	set_closing(dev, true);
+	err = dev_cmd(dev, safe && !force ? ABI_TRY_STOP_DEV : ABI_STOP_DEV, NULL, 0, 0);
+	if (err == -EBUSY)
+		set_closing(dev, false);
+	return err == -ENODEV ? 0 : err;
+}
+
+static void ask_holders(struct ublk_dev *dev)
+{
+	struct ublk_holder holders[HOLDERS_MAX];
+	int n = ublk_holders(dev->options.id, holders, HOLDERS_MAX);
+
+	ublk_holders_text(holders, n > 0 ? (unsigned int)n : 0, dev->held_by, sizeof(dev->held_by));
+}
+
+static int stop_device(struct ublk_dev *dev, bool force)
+{
+	uint64_t deadline_ns = clock_now_ns() + dev->options.close_timeout_ms * NSEC_PER_MSEC;
+	int err;
+
+	if (force) {
+		/* Once it is stopped nobody can tell any more. */
+		ask_holders(dev);
+		return try_stop(dev, true);
+	}
+	/* udev and the like look at a disk whenever somebody closes it: give them time to finish.
+	 */
+	while ((err = try_stop(dev, false)) == -EBUSY && clock_now_ns() < deadline_ns)
+		usleep(HOLD_POLL_US);
+	if (err == -EBUSY) {
+		ask_holders(dev);
+		return log_error(&dev->log, err, "%s is %s; end that and close it again", dev->path,
+				 dev->held_by);
+	}
+	if (err)
+		log_error(&dev->log, err, "STOP_DEV of device %d: %s", dev->options.id,
+			  strerror(-err));
+	return err;
+}
+
+static void end_queues(struct ublk_dev *dev)
+{
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		queue_join(&dev->queues[i], CONTROL_TIMEOUT_MS);
+	if (dev->shared.cdev_fd >= 0)
+		close(dev->shared.cdev_fd);
+	dev->shared.cdev_fd = -1;
+	eventfd_write(dev->shared.gone_fd, 1);
+}
+
+static int delete_device(struct ublk_dev *dev)
+{
+	const struct control_args args = { .id = dev->options.id,
+					   .timeout_ms = dev->options.close_timeout_ms + 1 };
+	int err = control_cmd(&dev->control, ABI_DEL_DEV, &args);
+
+	if (err >= 0 || err == -ENODEV)
+		return 0;
+	if (err == -ETIMEDOUT)
+		return log_error(
+			&dev->log, err,
+			"%s is stopped, and goes away as soon as nobody holds it any more; it "
+			"was %s",
+			dev->path, dev->held_by[0] ? dev->held_by : "free just now");
+	return log_error(&dev->log, err, "DEL_DEV of device %d: %s", dev->options.id,
+			 strerror(-err));
+}
+
+/* From whatever stage to gone. With @force only a kernel that does not answer makes it fail. */
+static int take_down(struct ublk_dev *dev, bool force)
+{
+	int err = 0;
+
+	if (dev->stage == STAGE_SERVING || dev->stage == STAGE_LIVE) {
+		err = stop_device(dev, force || dev->stage == STAGE_SERVING);
+		if (err && !force)
+			return err;
+	}
+	if (dev->stage >= STAGE_ADDED && dev->stage < STAGE_STOPPED) {
+		if (err)
+			atomic_store(&dev->shared.quit, true);
+		end_queues(dev);
+		dev->stage = STAGE_STOPPED;
+	}
+	if (dev->stage == STAGE_STOPPED) {
+		err = delete_device(dev);
+		dev->stage = STAGE_GONE;
+	}
+	if (dev->has_control) {
+		control_close(&dev->control);
+		dev->has_control = false;
+	}
+	return err;
+}
+
+int ublk_dev_close(struct ublk_dev *dev)
+{
+	return take_down(dev, false);
+}
+
+struct ublk_dev *ublk_dev_free(struct ublk_dev *dev)
+{
+	if (!dev)
+		return NULL;
+	take_down(dev, true);
+	if (dev->shared.gone_fd >= 0)
+		close(dev->shared.gone_fd);
+	free(dev->queues);
+	free(dev);
+	return NULL;
+}
+
+/* ------------------------------------------------------------------------------ asking */
+
+int ublk_dev_id(const struct ublk_dev *dev)
+{
+	return dev->options.id;
+}
+
+const char *ublk_dev_path(const struct ublk_dev *dev)
+{
+	return dev->path;
+}
+
+const struct ublk_options *ublk_dev_options(const struct ublk_dev *dev)
+{
+	return &dev->options;
+}
+
+uint64_t ublk_dev_features(const struct ublk_dev *dev)
+{
+	return dev->info.flags;
+}
+
+int ublk_dev_gone_fd(const struct ublk_dev *dev)
+{
+	return dev->shared.gone_fd;
+}
+
+int ublk_dev_wait(struct ublk_dev *dev, int timeout_ms)
+{
+	struct pollfd p = { .fd = dev->shared.gone_fd, .events = POLLIN };
+	int n = poll(&p, 1, timeout_ms);
+
+	return n < 0 ? -errno : n == 0 ? -ETIMEDOUT : 0;
+}
+
+void ublk_dev_kick(struct ublk_dev *dev)
+{
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		if (dev->queues[i].started)
+			queue_kick(&dev->queues[i]);
+}
+
+static uint64_t load(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+int ublk_dev_op_stats(const struct ublk_dev *dev, int queue, enum ublk_op op,
+		      struct ublk_op_stats *ret_stats)
+{
+	unsigned int first = queue < 0 ? 0 : (unsigned int)queue;
+	unsigned int end = queue < 0 ? dev->options.nr_queues : first + 1;
+	struct ublk_op_stats st = { 0 };
+	_cleanup_free_ struct hist *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	if (end > dev->options.nr_queues || (unsigned int)op >= UBLK_NR_OPS)
+		return -EINVAL;
+	for (unsigned int i = first; i < end; i++) {
+		const struct op_counters *c = &dev->queues[i].ops[op];
+
+		st.ops += load(&c->ops);
+		st.bytes += load(&c->bytes);
+		st.errors += load(&c->errors);
+		hist_merge(h, &c->latency);
+	}
+	st.p50_ns = hist_permille(h, 500);
+	st.p90_ns = hist_permille(h, 900);
+	st.p99_ns = hist_permille(h, 990);
+	st.p999_ns = hist_permille(h, 999);
+	st.max_ns = load(&h->max);
+	*ret_stats = st;
+	return 0;
+}
+
+uint64_t ublk_dev_errno_count(const struct ublk_dev *dev, int error)
+{
+	uint64_t n = 0;
+
+	if (error <= 0 || error >= QUEUE_ERRNO_MAX)
+		return 0;
+	for (unsigned int i = 0; i < dev->options.nr_queues; i++)
+		n += load(&dev->queues[i].errnos[error]);
+	return n;
+}
+
+int ublk_dev_queue_stats(const struct ublk_dev *dev, unsigned int queue,
+			 struct ublk_queue_stats *ret_stats)
+{
+	const struct queue *q;
+
+	if (queue >= dev->options.nr_queues)
+		return -EINVAL;
+	q = &dev->queues[queue];
+	*ret_stats = (struct ublk_queue_stats){
+		.batches = load(&q->batches),
+		.parked = load(&q->parked),
+		.in_flight = load(&q->in_flight),
+		.parked_now = load(&q->parked_now),
+	};
+	return 0;
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+#include "orphan.h"
+
+#include "base/cleanup.h"
+#include "control.h"
+#include "ublkcore.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MARK       0xfbull
+#define MARK_SHIFT 56
+#define PID_SHIFT  34
+#define PID_MASK   ((1ull << 22) - 1)
+#define START_MASK ((1ull << PID_SHIFT) - 1)
+#define CHAR_CLASS "/sys/class/ublk-char"
+#define GC_MAX     4096
+
+/* Field 22 of /proc/PID/stat: start time since boot in clock ticks (proc(5)). 0 or -errno. */
+static int start_time(int pid, uint64_t *ret_ticks)
+{
+	char path[64], line[1024];
+	_cleanup_fclose_ FILE *f = NULL;
+	const char *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	if (!fgets(line, sizeof(line), f))
+		return -EIO;
+	/* The command name, field 2, may hold spaces and brackets: count from the last bracket. */
+	p = strrchr(line, ')');
+	for (int field = 2; p && field < 22; field++)
+		p = strchr(p + 1, ' ');
+	if (!p || sscanf(p, " %" SCNu64, ret_ticks) != 1)
+		return -EIO;
+	return 0;
+}
+
+uint64_t owner_stamp(void)
+{
+	uint64_t ticks = 0;
+
+	if (start_time(getpid(), &ticks))
+		return 0;
+	return MARK << MARK_SHIFT | ((uint64_t)getpid() & PID_MASK) << PID_SHIFT |
+	       (ticks & START_MASK);
+}
+
+bool owner_stamped(uint64_t stamp)
+{
+	return stamp >> MARK_SHIFT == MARK;
+}
+
+int owner_pid(uint64_t stamp)
+{
+	return (int)(stamp >> PID_SHIFT & PID_MASK);
+}
+
+bool owner_gone(uint64_t stamp)
+{
+	uint64_t ticks;
+
+	if (!owner_stamped(stamp))
+		return false;
+	/* Without /proc nothing is known of start times: only a dead pid is gone for certain. */
+	if (start_time(owner_pid(stamp), &ticks))
+		return kill(owner_pid(stamp), 0) < 0 && errno == ESRCH;
+	return (ticks & START_MASK) != (stamp & START_MASK);
+}
+
+/* ------------------------------------------------------------------------------ listing */
+
+static int compare_ids(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/* The ids under /sys/class/ublk-char, sorted. The number found, or -errno; caller frees. */
+static int read_ids(int **ret_ids)
+{
+	DIR *dir = opendir(CHAR_CLASS);
+	int *ids = calloc(GC_MAX, sizeof(*ids));
+	struct dirent *entry;
+	int n = 0;
+
+	if (!ids) {
+		if (dir)
+			closedir(dir);
+		return -ENOMEM;
+	}
+	while (dir && n < GC_MAX && (entry = readdir(dir)))
+		if (sscanf(entry->d_name, "ublkc%d", &ids[n]) == 1)
+			n++;
+	if (dir)
+		closedir(dir);
+	qsort(ids, (size_t)n, sizeof(*ids), compare_ids);
+	*ret_ids = ids;
+	return n;
+}
+
+static uint64_t size_of(int id)
+{
+	char path[64];
+	_cleanup_fclose_ FILE *f = NULL;
+	uint64_t sectors = 0;
+
+	snprintf(path, sizeof(path), "/sys/block/ublkb%d/size", id);
+	f = fopen(path, "re");
+	if (f && fscanf(f, "%" SCNu64, &sectors) != 1)
+		return 0;
+	return sectors << 9;
+}
+
+static int read_entry(struct control *control, int id, struct ublk_dev_entry *entry)
+{
+	struct abi_dev_info info = { 0 };
+	int err =
+		control_cmd(control, ABI_GET_DEV_INFO,
+			    &(struct control_args){ .id = id, .buf = &info, .len = sizeof(info) });
+
+	if (err < 0)
+		return err;
+	*entry = (struct ublk_dev_entry){
+		.id = id,
+		.state = (enum ublk_dev_state)info.state,
+		.owner_pid = info.server_pid > 0 ? info.server_pid : 0,
+		.ours = owner_stamped(info.server_flags),
+		.owner_gone = owner_gone(info.server_flags),
+		.size_bytes = size_of(id),
+		.nr_queues = info.nr_hw_queues,
+		.queue_depth = info.queue_depth,
+	};
+	if (entry->ours)
+		entry->owner_pid = owner_pid(info.server_flags);
+	return 0;
+}
+
+int ublk_list(struct ublk_dev_entry *entries, unsigned int max)
+{
+	const struct logger quiet = { 0 };
+	struct control control;
+	_cleanup_free_ int *ids = NULL;
+	int nr_ids, nr = 0, err;
+
+	err = control_open(&control, false, &quiet);
+	if (err)
+		return err;
+	nr_ids = read_ids(&ids);
+	for (int i = 0; i < nr_ids; i++) {
+		struct ublk_dev_entry entry;
+
+		/* One that vanished between the listing and the question is no error. */
+		if (read_entry(&control, ids[i], &entry))
+			continue;
+		if ((unsigned int)nr < max)
+			entries[nr] = entry;
+		nr++;
+	}
+	control_close(&control);
+	return nr_ids < 0 ? nr_ids : nr;
+}
+
+/* ------------------------------------------------------------------------------ deleting */
+
+static int delete_held(const struct logger *log, int id)
+{
+	struct ublk_holder holders[8];
+	char who[512];
+	int n = ublk_holders(id, holders, array_size(holders));
+
+	if (n <= 0)
+		return 0;
+	ublk_holders_text(holders, (unsigned int)n, who, sizeof(who));
+	return log_error(log, -EBUSY, "/dev/ublkb%d is %s; end that first", id, who);
+}
+
+static int delete_one(struct control *control, int id, const struct logger *log)
+{
+	const struct control_args args = { .id = id, .timeout_ms = 10000 };
+	int err = control_cmd(control, ABI_STOP_DEV, &args);
+
+	if (err >= 0)
+		err = control_cmd(control, ABI_DEL_DEV, &args);
+	if (err >= 0)
+		return 0;
+	if (err == -ETIMEDOUT && delete_held(log, id) == -EBUSY)
+		return err;
+	return log_error(log, err, "deleting ublk device %d: %s", id, strerror(-err));
+}
+
+int ublk_delete(int id, ublk_log_fn fn, void *log_ctx)
+{
+	const struct logger log = { .fn = fn, .ctx = log_ctx };
+	struct ublk_dev_entry entry;
+	struct control control;
+	int err = control_open(&control, false, &log);
+
+	if (err)
+		return err;
+	err = read_entry(&control, id, &entry);
+	if (err)
+		log_error(&log, err, "there is no ublk device %d", id);
+	else
+		err = delete_held(&log, id);
+	if (!err)
+		err = delete_one(&control, id, &log);
+	control_close(&control);
+	return err;
+}
+
+/*
+ * Is it an orphan for certain? A pid means nothing in another pid namespace, but the driver knows:
+ * a device is no longer live soon after its server has died, and stays live while it lives.
+ */
+static bool is_orphan(struct control *control, int id, struct ublk_dev_entry *entry)
+{
+	for (int tries = 0; tries < 40; tries++) {
+		if (read_entry(control, id, entry) || !entry->owner_gone)
+			return false;
+		if (entry->state != UBLK_DEV_LIVE)
+			return true;
+		usleep(50000);
+	}
+	return false;
+}
+
+int ublk_gc(ublk_log_fn fn, void *log_ctx)
+{
+	const struct logger log = { .fn = fn, .ctx = log_ctx };
+	_cleanup_free_ int *ids = NULL;
+	struct control control;
+	int nr_ids, nr = 0, failed = 0;
+	int err = control_open(&control, false, &log);
+
+	if (err)
+		return err;
+	nr_ids = read_ids(&ids);
+	for (int i = 0; i < nr_ids; i++) {
+		struct ublk_dev_entry entry;
+
+		if (!is_orphan(&control, ids[i], &entry))
+			continue;
+		err = delete_one(&control, ids[i], &log);
+		if (err) {
+			failed = err;
+			continue;
+		}
+		nr++;
+		log_at(&log, UBLK_LOG_INFO, "deleted orphan ublk device %d, left by pid %d", ids[i],
+		       entry.owner_pid);
+	}
+	control_close(&control);
+	return nr_ids < 0 ? nr_ids : nr ? nr : failed;
+}

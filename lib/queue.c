@@ -1,0 +1,679 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The ring loop.
+ *
+ *	 kernel                      queue thread                        backend
+ *	   | -- completion (tag) ------> |                                   |
+ *	   |                             | -- read()/submit() -------------> |
+ *	   |                             | <-- return / complete / park ---- |
+ *	   | <- COMMIT_AND_FETCH (tag) - |                                   |
+ *
+ * Each tag always has exactly one owner: the kernel (its FETCH is pending), the backend, the timer
+ * heap, or the remote stack. A completion of the ring names a tag whose descriptor the kernel has
+ * filled in; the request is preallocated. Committing a result asks for the tag's next request in
+ * the same command, so that one system call for each batch is all there is: it submits every commit
+ * of the last batch and waits for the next completion, at most until the nearest timer is due.
+ *
+ * Another thread completes a request by pushing it on a lock-free stack; the push that finds the
+ * stack empty writes the eventfd, which the ring polls.
+ *
+ * The clock is read twice for each batch: when it begins and when its work is done. Latencies are
+ * therefore those of the batch, and no request pays for a clock of its own.
+ */
+#include "queue.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "ring.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define WAKE_TAG       UINT64_MAX /* user_data of the poll on the eventfd */
+#define CDEV_SLOT      0	  /* in the ring's file table */
+#define WAKE_SLOT      1
+#define NOT_DONE_BELOW (-4095)	  /* the kernel's MAX_ERRNO: smaller is no errno */
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
+
+static __thread struct queue *current_queue;
+
+static const char *const op_names[UBLK_NR_OPS] = {
+	[UBLK_OP_READ] = "read",	 [UBLK_OP_WRITE] = "write",
+	[UBLK_OP_FLUSH] = "flush",	 [UBLK_OP_DISCARD] = "discard",
+	[UBLK_OP_WRITE_ZEROES] = "write_zeroes",
+};
+
+/* The kernel's op to ours; what is not here is refused. */
+static const int8_t op_of_kernel[ABI_NR_OPS] = {
+	[ABI_OP_READ] = UBLK_OP_READ,	    [ABI_OP_WRITE] = UBLK_OP_WRITE,
+	[ABI_OP_FLUSH] = UBLK_OP_FLUSH,	    [ABI_OP_DISCARD] = UBLK_OP_DISCARD,
+	[4] = -1 /* WRITE_SAME */,	    [ABI_OP_WRITE_ZEROES] = UBLK_OP_WRITE_ZEROES,
+};
+
+static struct req *req_of(struct ublk_req *pub)
+{
+	return (struct req *)pub;
+}
+
+static enum req_state state_of(struct req *req)
+{
+	return (enum req_state)atomic_load_explicit(&req->state, memory_order_relaxed);
+}
+
+static void set_state(struct req *req, enum req_state state)
+{
+	atomic_store_explicit(&req->state, (unsigned char)state, memory_order_relaxed);
+}
+
+/* A backend that breaks its contract would corrupt somebody's data: name it and stop here. */
+static _Noreturn _cold_ void blame(const struct req *req, const char *what, int value)
+{
+	fprintf(stderr, "ublk: backend \"%s\": queue %u tag %u (%s): %s (%d)\n",
+		req->q->shared->backend->name, req->pub.queue, req->pub.tag, op_names[req->pub.op],
+		what, value);
+	abort();
+}
+
+/* ------------------------------------------------------------------------------ data */
+
+static void check_span(const struct req *req, size_t offset, size_t len)
+{
+	if (offset > req->pub.len_bytes || len > req->pub.len_bytes - offset)
+		blame(req, "copies outside of the request's data", (int)offset);
+}
+
+static off_t user_copy_offset(const struct req *req, size_t offset)
+{
+	return (off_t)(ABI_DATA_OFFSET + ((uint64_t)req->pub.queue << ABI_DATA_QID_SHIFT) +
+		       ((uint64_t)req->pub.tag << ABI_DATA_TAG_SHIFT) + offset);
+}
+
+int ublk_req_put(struct ublk_req *pub, size_t offset, const void *from, size_t len)
+{
+	struct req *req = req_of(pub);
+	ssize_t n;
+
+	check_span(req, offset, len);
+	if (req->buf) {
+		memcpy(req->buf + offset, from, len);
+		return 0;
+	}
+	n = pwrite(req->q->shared->cdev_fd, from, len, user_copy_offset(req, offset));
+	return n < 0 ? -errno : (size_t)n == len ? 0 : -EIO;
+}
+
+int ublk_req_get(struct ublk_req *pub, size_t offset, void *to, size_t len)
+{
+	struct req *req = req_of(pub);
+	ssize_t n;
+
+	check_span(req, offset, len);
+	if (req->buf) {
+		memcpy(to, req->buf + offset, len);
+		return 0;
+	}
+	n = pread(req->q->shared->cdev_fd, to, len, user_copy_offset(req, offset));
+	return n < 0 ? -errno : (size_t)n == len ? 0 : -EIO;
+}
+
+void *ublk_req_data(struct ublk_req *pub)
+{
+	return req_of(pub)->buf;
+}
+
+/* ------------------------------------------------------------------------------ completion */
+
+static struct io_uring_sqe *next_sqe(struct queue *q)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&q->ring);
+
+	/* The ring holds a batch of every tag; only the re-armed poll can make it one short. */
+	while (!sqe) {
+		io_uring_submit(&q->ring);
+		sqe = io_uring_get_sqe(&q->ring);
+	}
+	return sqe;
+}
+
+static void queue_io_cmd(struct queue *q, struct req *req, uint32_t cmd_op, int result)
+{
+	struct io_uring_sqe *sqe = next_sqe(q);
+	struct abi_io_cmd cmd = {
+		.queue_id = q->index,
+		.tag = req->pub.tag,
+		.result = result,
+		.addr = (uint64_t)(uintptr_t)req->buf,
+	};
+
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->fd = CDEV_SLOT;
+	sqe->cmd_op = cmd_op;
+	sqe->user_data = req->pub.tag;
+	memcpy(sqe->cmd, &cmd, sizeof(cmd));
+}
+
+static void count_one(struct queue *q, const struct req *req, uint64_t now_ns)
+{
+	struct op_counters *c = &q->ops[req->pub.op];
+
+	relaxed_add(&c->ops, 1);
+	if (req->result) {
+		relaxed_add(&c->errors, 1);
+		if (-req->result < QUEUE_ERRNO_MAX)
+			relaxed_add(&q->errnos[-req->result], 1);
+	} else {
+		relaxed_add(&c->bytes, req->pub.len_bytes);
+	}
+	hist_add(&c->latency, now_ns - req->start_ns);
+}
+
+static void count_done(struct queue *q)
+{
+	uint64_t now_ns;
+
+	if (!q->nr_done)
+		return;
+	now_ns = clock_now_ns();
+	for (uint32_t i = 0; i < q->nr_done; i++)
+		count_one(q, &q->reqs[q->done[i]], now_ns);
+	relaxed_add(&q->in_flight, -(uint64_t)q->nr_done);
+	q->nr_done = 0;
+}
+
+/* On the queue's thread. The request is the kernel's afterwards. */
+static void finish(struct queue *q, struct req *req, int result)
+{
+	bool moves_data = req->pub.op <= UBLK_OP_WRITE;
+
+	if (result > 0 || result < NOT_DONE_BELOW)
+		blame(req, "completed with a result that is neither 0 nor -errno", result);
+	req->result = result;
+	set_state(req, REQ_KERNEL);
+	/* A batch longer than the queue is deep: some tag came round again meanwhile. */
+	if (q->nr_done == q->shared->depth)
+		count_done(q);
+	q->done[q->nr_done++] = req->pub.tag;
+	queue_io_cmd(q, req, q->shared->op_commit,
+		     result == 0 && moves_data ? (int)req->pub.len_bytes : result);
+}
+
+static void finish_local(struct queue *q, struct req *req, int result)
+{
+	switch (state_of(req)) {
+	case REQ_PARKED:
+		timer_remove(&q->timers, req->pub.tag);
+		relaxed_add(&q->parked_now, -1ull);
+		break;
+	case REQ_BACKEND:
+		break;
+	case REQ_KERNEL:
+	case REQ_REMOTE:
+		blame(req, "completed twice, with result", result);
+	}
+	finish(q, req, result);
+}
+
+static void finish_remote(struct queue *q, struct req *req, int result)
+{
+	enum req_state was = (enum req_state)atomic_exchange(&req->state, REQ_REMOTE);
+	struct req *head;
+
+	if (was == REQ_PARKED)
+		blame(req, "completed by another thread while it was parked, with result", result);
+	if (was != REQ_BACKEND)
+		blame(req, "completed twice, with result", result);
+	req->result = result;
+	head = atomic_load_explicit(&q->remote, memory_order_relaxed);
+	do {
+		req->remote_next = head;
+	} while (!atomic_compare_exchange_weak_explicit(&q->remote, &head, req,
+							memory_order_release,
+							memory_order_relaxed));
+	if (!head)
+		queue_kick(q);
+}
+
+void ublk_req_complete(struct ublk_req *pub, int result)
+{
+	struct req *req = req_of(pub);
+
+	if (current_queue == req->q)
+		finish_local(req->q, req, result);
+	else
+		finish_remote(req->q, req, result);
+}
+
+/* ------------------------------------------------------------------------------ parking */
+
+void ublk_req_park(struct ublk_req *pub, uint64_t due_ns)
+{
+	struct req *req = req_of(pub);
+	struct queue *q = req->q;
+
+	if (current_queue != q)
+		blame(req, "parked from another thread", 0);
+	if (state_of(req) != REQ_BACKEND)
+		blame(req, "parked while it is not the backend's", 0);
+	set_state(req, REQ_PARKED);
+	timer_add(&q->timers, req->pub.tag, q->closing ? 0 : due_ns);
+	relaxed_add(&q->parked, 1);
+	relaxed_add(&q->parked_now, 1);
+}
+
+void ublk_req_unpark(struct ublk_req *pub)
+{
+	struct req *req = req_of(pub);
+	struct queue *q = req->q;
+
+	if (current_queue != q)
+		blame(req, "unparked from another thread", 0);
+	if (state_of(req) != REQ_PARKED)
+		blame(req, "unparked while it is not parked", 0);
+	timer_remove(&q->timers, req->pub.tag);
+	timer_add(&q->timers, req->pub.tag, 0);
+}
+
+/*
+ * Resume what is due; all of it when the device is closing. What the backend parks again while this
+ * runs waits for the next round, so that a backend that only ever parks cannot hold up the loop.
+ */
+static void run_timers(struct queue *q)
+{
+	const struct ublk_backend *be = q->shared->backend;
+	uint64_t end = q->timers.next_order;
+	const struct timer_entry *first;
+
+	while ((first = timer_first(&q->timers)) && first->order < end &&
+	       (q->closing || first->due_ns <= q->now_ns)) {
+		struct req *req = &q->reqs[first->tag];
+
+		timer_remove(&q->timers, first->tag);
+		relaxed_add(&q->parked_now, -1ull);
+		set_state(req, REQ_BACKEND);
+		be->resume(q->shared->ctx, &req->pub);
+	}
+}
+
+static void run_remote(struct queue *q)
+{
+	struct req *req, *reversed = NULL;
+
+	if (!atomic_load_explicit(&q->remote, memory_order_relaxed))
+		return;
+	req = atomic_exchange_explicit(&q->remote, NULL, memory_order_acquire);
+	/* The stack has the newest first: turn it round, so that completions keep their order. */
+	while (req) {
+		struct req *next = req->remote_next;
+
+		req->remote_next = reversed;
+		reversed = req;
+		req = next;
+	}
+	for (; reversed; reversed = reversed->remote_next)
+		finish(q, reversed, reversed->result);
+}
+
+/* ------------------------------------------------------------------------------ the loop */
+
+static void dispatch_sync(struct queue *q, struct req *req)
+{
+	const struct ublk_backend *be = q->shared->backend;
+	int (*const handlers[UBLK_NR_OPS])(void *, struct ublk_req *) = {
+		[UBLK_OP_READ] = be->read,	 [UBLK_OP_WRITE] = be->write,
+		[UBLK_OP_FLUSH] = be->flush,	 [UBLK_OP_DISCARD] = be->discard,
+		[UBLK_OP_WRITE_ZEROES] = be->write_zeroes,
+	};
+
+	if (!handlers[req->pub.op])
+		finish_local(q, req, -EOPNOTSUPP);
+	else
+		finish_local(q, req, handlers[req->pub.op](q->shared->ctx, &req->pub));
+}
+
+static void dispatch(struct queue *q, struct req *req)
+{
+	const struct abi_io_desc *desc = &q->descs[req->pub.tag];
+	unsigned int kernel_op = ABI_DESC_OP(desc);
+	int op = kernel_op < ABI_NR_OPS ? op_of_kernel[kernel_op] : -1;
+
+	req->pub.op = (uint8_t)(op < 0 ? 0 : op);
+	req->pub.flags = ABI_DESC_FLAGS(desc);
+	/* A FLUSH has no place: what the driver puts there means nothing. */
+	req->pub.sector = op == UBLK_OP_FLUSH ? 0 : desc->start_sector;
+	req->pub.len_bytes = op == UBLK_OP_FLUSH ? 0 : desc->nr_sectors << 9;
+	req->start_ns = q->now_ns;
+	set_state(req, REQ_BACKEND);
+	if (op < 0)
+		finish(q, req, -EOPNOTSUPP);
+	else if (q->shared->backend->submit_ops & (1u << op))
+		q->shared->backend->submit(q->shared->ctx, &req->pub);
+	else
+		dispatch_sync(q, req);
+}
+
+static void arm_wake(struct queue *q)
+{
+	struct io_uring_sqe *sqe = next_sqe(q);
+
+	io_uring_prep_poll_multishot(sqe, WAKE_SLOT, POLLIN);
+	sqe->flags |= IOSQE_FIXED_FILE;
+	sqe->user_data = WAKE_TAG;
+}
+
+static void on_wake(struct queue *q, const struct io_uring_cqe *cqe)
+{
+	uint64_t n;
+
+	if (read(q->wake_fd, &n, sizeof(n)) < 0)
+		assert(errno == EAGAIN);
+	q->closing = atomic_load(&q->shared->closing);
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		arm_wake(q);
+}
+
+static void on_abort(struct queue *q, uint32_t tag, int res)
+{
+	q->nr_live--;
+	if (res != ABI_RES_ABORT && !atomic_load(&q->shared->quit))
+		log_at(&q->shared->log, UBLK_LOG_WARNING,
+		       "device %d queue %u tag %u: the kernel ended it: %s", q->shared->id, q->index,
+		       tag, strerror(-res));
+}
+
+static void reap(struct queue *q)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int head, nr = 0;
+	uint64_t nr_requests = 0;
+
+	io_uring_for_each_cqe(&q->ring, head, cqe) {
+		nr++;
+		if (cqe->user_data == WAKE_TAG) {
+			on_wake(q, cqe);
+		} else if (cqe->res == ABI_RES_OK) {
+			nr_requests++;
+			dispatch(q, &q->reqs[cqe->user_data]);
+		} else {
+			on_abort(q, (uint32_t)cqe->user_data, cqe->res);
+		}
+	}
+	io_uring_cq_advance(&q->ring, nr);
+	relaxed_add(&q->in_flight, nr_requests);
+}
+
+/* Submit all commits and wait for something to do, in one system call. */
+static int submit_and_wait(struct queue *q)
+{
+	const struct timer_entry *first = timer_first(&q->timers);
+	struct __kernel_timespec ts;
+	struct io_uring_cqe *cqe;
+	uint64_t now_ns, wait_ns;
+	int err;
+
+	if (!first || first->due_ns == UINT64_MAX) {
+		err = io_uring_submit_and_wait(&q->ring, 1);
+		return err < 0 ? err : 0;
+	}
+	now_ns = clock_now_ns();
+	if (q->closing || first->due_ns <= now_ns) {
+		err = io_uring_submit_and_get_events(&q->ring);
+		return err < 0 ? err : 0;
+	}
+	wait_ns = first->due_ns - now_ns;
+	ts.tv_sec = (int64_t)(wait_ns / NSEC_PER_SEC);
+	ts.tv_nsec = (int64_t)(wait_ns % NSEC_PER_SEC);
+	err = io_uring_submit_and_wait_timeout(&q->ring, &cqe, 1, &ts, NULL);
+	return err < 0 ? err : 0;
+}
+
+static void run_loop(struct queue *q)
+{
+	const struct ublk_backend *be = q->shared->backend;
+
+	while (q->nr_live && !atomic_load_explicit(&q->shared->quit, memory_order_relaxed)) {
+		int err = submit_and_wait(q);
+
+		if (err && err != -ETIME && err != -EINTR && err != -EAGAIN && err != -EBUSY) {
+			log_at(&q->shared->log, UBLK_LOG_ERROR,
+			       "device %d queue %u: io_uring_enter: %s; the queue stops serving",
+			       q->shared->id, q->index, strerror(-err));
+			break;
+		}
+		q->now_ns = clock_now_ns();
+		relaxed_add(&q->batches, 1);
+		if (be->batch)
+			be->batch(q->shared->ctx, q->index, q->now_ns);
+		reap(q);
+		run_remote(q);
+		if (q->closing && be->drain)
+			be->drain(q->shared->ctx, q->index);
+		run_timers(q);
+		count_done(q);
+	}
+}
+
+/* ------------------------------------------------------------------------------ set-up */
+
+static _cold_ int map_memory(struct queue *q)
+{
+	const struct queue_shared *s = q->shared;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t stride = ABI_MAX_QUEUE_DEPTH * sizeof(struct abi_io_desc);
+	void *p;
+
+	/* The offset of queue n is n times the space of a queue of the largest depth, in pages. */
+	stride = (stride + page - 1) / page * page;
+	q->descs_bytes = (s->depth * sizeof(struct abi_io_desc) + page - 1) / page * page;
+	p = mmap(NULL, q->descs_bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, s->cdev_fd,
+		 (off_t)(ABI_DESC_OFFSET + q->index * stride));
+	if (p == MAP_FAILED)
+		return -errno;
+	q->descs = p;
+	if (s->data_path != UBLK_DATA_COPY)
+		return 0;
+	q->bufs_bytes = (size_t)s->depth * s->max_io_bytes;
+	p = mmap(NULL, q->bufs_bytes, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	q->bufs = p;
+	return 0;
+}
+
+static _cold_ int alloc_requests(struct queue *q)
+{
+	const struct queue_shared *s = q->shared;
+	/* Keep every pdu aligned for whatever the backend puts there, and off its neighbour's line. */
+	size_t pdu = (s->backend->pdu_bytes + 63) / 64 * 64;
+
+	if (timer_init(&q->timers, s->depth))
+		return -ENOMEM;
+	q->done = calloc(s->depth, sizeof(*q->done));
+	q->reqs = calloc(s->depth, sizeof(*q->reqs));
+	q->pdus = pdu ? aligned_alloc(64, pdu * s->depth) : NULL;
+	if (!q->done || !q->reqs || (pdu && !q->pdus))
+		return -ENOMEM;
+	if (pdu)
+		memset(q->pdus, 0, pdu * s->depth);
+	for (uint32_t tag = 0; tag < s->depth; tag++) {
+		struct req *req = &q->reqs[tag];
+
+		req->q = q;
+		req->pub.queue = q->index;
+		req->pub.tag = (uint16_t)tag;
+		req->pub.pdu = pdu ? q->pdus + tag * pdu : NULL;
+		req->buf = q->bufs ? q->bufs + (size_t)tag * s->max_io_bytes : NULL;
+	}
+	return 0;
+}
+
+static _cold_ int init_ring(struct queue *q)
+{
+	int files[] = { [CDEV_SLOT] = q->shared->cdev_fd, [WAKE_SLOT] = q->wake_fd };
+	int err = ring_init_queue(&q->ring, q->shared->depth);
+
+	if (err)
+		return err;
+	err = io_uring_register_files(&q->ring, files, 2);
+	if (err)
+		io_uring_queue_exit(&q->ring);
+	return err;
+}
+
+static _cold_ void free_memory(struct queue *q)
+{
+	timer_exit(&q->timers);
+	free(q->done);
+	free(q->reqs);
+	free(q->pdus);
+	if (q->bufs)
+		munmap(q->bufs, q->bufs_bytes);
+	if (q->descs)
+		munmap((void *)q->descs, q->descs_bytes);
+	q->done = NULL;
+	q->reqs = NULL;
+	q->pdus = NULL;
+	q->bufs = NULL;
+	q->descs = NULL;
+}
+
+/* Everything that the loop needs, on its own thread: the ring belongs to it, and so do the pages. */
+static _cold_ int set_up(struct queue *q)
+{
+	const struct ublk_backend *be = q->shared->backend;
+	int err = map_memory(q);
+
+	if (!err)
+		err = alloc_requests(q);
+	if (!err)
+		err = init_ring(q);
+	if (err)
+		goto fail_memory;
+	if (be->queue_start)
+		err = be->queue_start(q->shared->ctx, q->index);
+	if (err)
+		goto fail_ring;
+	arm_wake(q);
+	for (uint32_t tag = 0; tag < q->shared->depth; tag++)
+		queue_io_cmd(q, &q->reqs[tag], q->shared->op_fetch, 0);
+	q->nr_live = q->shared->depth;
+	err = io_uring_submit(&q->ring);
+	if (err >= 0)
+		return 0;
+	if (be->queue_stop)
+		be->queue_stop(q->shared->ctx, q->index);
+fail_ring:
+	io_uring_queue_exit(&q->ring);
+fail_memory:
+	free_memory(q);
+	return err;
+}
+
+static _cold_ void name_thread(const struct queue *q)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "ublk%dq%u", q->shared->id, q->index);
+	pthread_setname_np(pthread_self(), name);
+}
+
+static _cold_ void *queue_main(void *arg)
+{
+	struct queue *q = arg;
+	struct queue_shared *s = q->shared;
+
+	current_queue = q;
+	name_thread(q);
+	/* Both are improvements, not needs: a container may forbid either. */
+	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	if (CPU_COUNT(&q->cpus))
+		pthread_setaffinity_np(pthread_self(), sizeof(q->cpus), &q->cpus);
+	q->error = set_up(q);
+	if (!q->error)
+		atomic_fetch_add(&s->running, 1);
+	sem_post(&q->ready);
+	if (q->error)
+		return NULL;
+	run_loop(q);
+	if (s->backend->queue_stop)
+		s->backend->queue_stop(s->ctx, q->index);
+	io_uring_queue_exit(&q->ring);
+	if (atomic_fetch_sub(&s->running, 1) == 1)
+		eventfd_write(s->gone_fd, 1);
+	return NULL;
+}
+
+static _cold_ int create_thread(struct queue *q)
+{
+	sigset_t all, before;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = -pthread_create(&q->thread, NULL, queue_main, q);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
+_cold_ int queue_start(struct queue *q)
+{
+	int err;
+
+	q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (q->wake_fd < 0)
+		return -errno;
+	sem_init(&q->ready, 0, 0);
+	err = create_thread(q);
+	if (err)
+		goto fail;
+	while (sem_wait(&q->ready) < 0)
+		;
+	if (q->error) {
+		pthread_join(q->thread, NULL);
+		err = q->error;
+		goto fail;
+	}
+	q->started = true;
+	return 0;
+
+fail:
+	sem_destroy(&q->ready);
+	close(q->wake_fd);
+	return err;
+}
+
+void queue_kick(struct queue *q)
+{
+	eventfd_write(q->wake_fd, 1);
+}
+
+_cold_ void queue_join(struct queue *q, unsigned int timeout_ms)
+{
+	struct timespec deadline;
+
+	if (!q->started)
+		return;
+	clock_gettime(CLOCK_REALTIME, &deadline);
+	deadline.tv_sec += timeout_ms / 1000 + 1;
+	if (pthread_timedjoin_np(q->thread, NULL, &deadline)) {
+		atomic_store(&q->shared->quit, true);
+		queue_kick(q);
+		pthread_join(q->thread, NULL);
+	}
+	q->started = false;
+	free_memory(q);
+	sem_destroy(&q->ready);
+	close(q->wake_fd);
+}

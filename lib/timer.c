@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#include "timer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+static bool before(const struct timer_entry *a, const struct timer_entry *b)
+{
+	return a->due_ns < b->due_ns || (a->due_ns == b->due_ns && a->order < b->order);
+}
+
+static void put_at(struct timer_heap *heap, uint32_t i, struct timer_entry entry)
+{
+	heap->entries[i] = entry;
+	heap->place[entry.tag] = i + 1;
+}
+
+static void sift_up(struct timer_heap *heap, uint32_t i, struct timer_entry entry)
+{
+	while (i > 0) {
+		uint32_t parent = (i - 1) / 2;
+
+		if (!before(&entry, &heap->entries[parent]))
+			break;
+		put_at(heap, i, heap->entries[parent]);
+		i = parent;
+	}
+	put_at(heap, i, entry);
+}
+
+static void sift_down(struct timer_heap *heap, uint32_t i, struct timer_entry entry)
+{
+	for (;;) {
+		uint32_t child = 2 * i + 1;
+
+		if (child >= heap->count)
+			break;
+		if (child + 1 < heap->count &&
+		    before(&heap->entries[child + 1], &heap->entries[child]))
+			child++;
+		if (!before(&heap->entries[child], &entry))
+			break;
+		put_at(heap, i, heap->entries[child]);
+		i = child;
+	}
+	put_at(heap, i, entry);
+}
+
+int timer_init(struct timer_heap *heap, uint32_t nr_tags)
+{
+	*heap = (struct timer_heap){
+		.entries = calloc(nr_tags, sizeof(*heap->entries)),
+		.place = calloc(nr_tags, sizeof(*heap->place)),
+		.capacity = nr_tags,
+	};
+	if (heap->entries && heap->place)
+		return 0;
+	timer_exit(heap);
+	return -ENOMEM;
+}
+
+void timer_exit(struct timer_heap *heap)
+{
+	free(heap->entries);
+	free(heap->place);
+	*heap = (struct timer_heap){ 0 };
+}
+
+void timer_add(struct timer_heap *heap, uint32_t tag, uint64_t due_ns)
+{
+	struct timer_entry entry = { .due_ns = due_ns, .order = heap->next_order++, .tag = tag };
+
+	assert(tag < heap->capacity);
+	assert(!timer_has(heap, tag));
+	sift_up(heap, heap->count++, entry);
+}
+
+void timer_remove(struct timer_heap *heap, uint32_t tag)
+{
+	uint32_t hole = heap->place[tag] - 1;
+	struct timer_entry last;
+
+	assert(timer_has(heap, tag));
+	heap->place[tag] = 0;
+	last = heap->entries[--heap->count];
+	if (hole == heap->count)
+		return;
+	/* The last entry fills the hole; it may belong further up or further down. */
+	if (hole > 0 && before(&last, &heap->entries[(hole - 1) / 2]))
+		sift_up(heap, hole, last);
+	else
+		sift_down(heap, hole, last);
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ublkcore: block devices served from user space, on Linux ublk.
+ *
+ * The kernel's ublk driver turns /dev/ublkbN into requests that a process answers over io_uring.
+ * This library is that process's half: it adds the device, runs one thread and one ring for each
+ * queue, hands every request to a backend, and takes the device away again. A backend is a const
+ * table of callbacks; what it leaves NULL, the disk does not offer.
+ *
+ *	static int mem_read(void *ctx, struct ublk_req *req)
+ *	{
+ *		return ublk_req_put(req, 0, (char *)ctx + req->sector * 512, req->len_bytes);
+ *	}
+ *	static int mem_write(void *ctx, struct ublk_req *req)
+ *	{
+ *		return ublk_req_get(req, 0, (char *)ctx + req->sector * 512, req->len_bytes);
+ *	}
+ *	static const struct ublk_backend mem = {
+ *		.name = "mem", .read = mem_read, .write = mem_write,
+ *	};
+ *
+ *	ublk_options_init(&options);
+ *	options.size_bytes = 64 << 20;
+ *	err = ublk_dev_open(&mem, memory, &options, &dev);	-> /dev/ublkbN is there
+ *	...
+ *	dev = ublk_dev_free(dev);				-> and gone
+ *
+ * UNITS. Positions are in sectors of 512 bytes whatever the block size; lengths are in bytes; times
+ * are nanoseconds of CLOCK_MONOTONIC unless the name ends in _ms.
+ *
+ * ERRORS. Functions return 0 or a negative errno. The sentence that explains an error (what was
+ * got, what was wanted, what to do) goes to the log callback of the options at UBLK_LOG_ERROR;
+ * ublk_log_stderr() is one that prints. The library itself never prints and never exits, with one
+ * exception: a backend that breaks its contract (a request completed twice, a result that is not
+ * 0 or -errno) ends the process through abort(), with a line on standard error that names backend,
+ * queue, tag and operation, because carrying on would corrupt somebody's data.
+ *
+ * THREADS. Each queue has one thread, made and joined by the library, pinned to the CPUs that the
+ * kernel maps to the queue. Every callback that concerns a request runs on that request's queue
+ * thread, never two at a time for one queue, in parallel for different queues. Calls marked "any
+ * thread" may come from anywhere; all others about one device come from one thread at a time. The
+ * queue threads block all signals. They are marked PR_SET_IO_FLUSHER, so that the disk may hold a
+ * file system or swap on the same machine; a backend should therefore not allocate while it serves.
+ *
+ * DYING. When the process ends in whatever way, the kernel stops its disks; ublk_gc() deletes what
+ *is left of them. One thing to avoid: a process that is killed while it has its own disk open with
+ * cached I/O under way waits, in the kernel, for itself. Use a disk from another process.
+ *
+ * OWNERSHIP. What is passed in (backend, ctx) stays the caller's and must outlive the device;
+ * options are copied. A request belongs to the backend from the callback that hands it over until
+ *it is completed; its fields are read-only to the backend, and its memory is valid until then.
+ */
+#ifndef UBLKCORE_H
+#define UBLKCORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+#define UBLKCORE_VERSION "0.1.0"
+
+struct ublk_dev;
+
+/* ------------------------------------------------------------------------------ requests */
+
+enum ublk_op {
+	UBLK_OP_READ,
+	UBLK_OP_WRITE,
+	UBLK_OP_FLUSH,        /* everything completed before it is submitted becomes durable */
+	UBLK_OP_DISCARD,      /* the range's content is no longer needed */
+	UBLK_OP_WRITE_ZEROES, /* the range reads as zero afterwards */
+	UBLK_NR_OPS,
+};
+
+/*
+ * What the block layer says about a request. Source of the meaning: <linux/blk_types.h>, REQ_*; of
+ * the values: UBLK_IO_F_* of <linux/ublk_cmd.h>, shifted down by 8. All three fail-fast bits
+ * together mean read-ahead.
+ */
+enum ublk_req_flag {
+	UBLK_REQ_FAILFAST_DEV = 1u << 0,
+	UBLK_REQ_FAILFAST_TRANSPORT = 1u << 1,
+	UBLK_REQ_FAILFAST_DRIVER = 1u << 2,
+	UBLK_REQ_META = 1u << 3,    /* file-system metadata */
+	UBLK_REQ_FUA = 1u << 5,     /* write: durable before it completes */
+	UBLK_REQ_NOUNMAP = 1u << 7, /* write-zeroes: keep the blocks allocated */
+	UBLK_REQ_SWAP = 1u << 8,    /* swap */
+};
+
+struct ublk_req {
+	uint64_t sector;    /* first sector; inside the disk, checked by the kernel; 0 for FLUSH */
+	uint32_t len_bytes; /* 0 for FLUSH only */
+	uint32_t flags;     /* enum ublk_req_flag */
+	uint16_t queue;
+	uint16_t tag; /* < queue depth; unique among the queue's requests in flight */
+	uint8_t op;   /* enum ublk_op */
+	void *pdu; /* the backend's own memory for this tag: backend.pdu_bytes, zero at first use */
+};
+
+/*
+ * The data of a request is reached only through these three. @offset and @len must lie inside the
+ * request. Any thread, while the request is the backend's. 0 or -errno (-EFAULT, -EIO).
+ *
+ * put: copy @from into the request, the answer of a READ.
+ * get: copy the request's data, that of a WRITE, to @to.
+ * data: the request's data in place, len_bytes long, or NULL where the data path has no such
+ *       place (UBLK_DATA_USER_COPY). Never NULL for a READ or WRITE on UBLK_DATA_COPY.
+ */
+int ublk_req_put(struct ublk_req *req, size_t offset, const void *from, size_t len);
+int ublk_req_get(struct ublk_req *req, size_t offset, void *to, size_t len);
+void *ublk_req_data(struct ublk_req *req);
+
+/*
+ * Finish a request: @result is 0 (all of it done) or a negative errno. Any thread, exactly once;
+ * the request is no longer the backend's afterwards. The kernel passes these errnos on to the
+ * application as they are and turns every other one into EIO: EOPNOTSUPP ETIMEDOUT ENOSPC ENOLINK
+ * EREMOTEIO EBADE ENODATA EILSEQ ENOMEM EBUSY EAGAIN ENODEV ETIME EINVAL.
+ */
+void ublk_req_complete(struct ublk_req *req, int result);
+
+/*
+ * Put a request aside until @due_ns; the queue then calls backend.resume for it. Queue thread only,
+ * from submit or resume. Costs no thread, no SQE and no allocation: thousands may be parked. While
+ * the device is being closed parked requests become due at once. UINT64_MAX: until unparked.
+ */
+void ublk_req_park(struct ublk_req *req, uint64_t due_ns);
+/* Make a parked request due now: resume is called before the queue next waits. Queue thread only.
+ */
+void ublk_req_unpark(struct ublk_req *req);
+
+/* ------------------------------------------------------------------------------ backends */
+
+/*
+ * The table of a backend. @ctx is what ublk_dev_open() was given.
+ *
+ * SYNCHRONOUS: fill in read and write, and flush, discard, write_zeroes where there are such; each
+ * does its work before it returns 0 or -errno. ASYNCHRONOUS: fill in submit and submit_ops instead
+ * (and resume, if it parks); submit must complete or park the request, or keep it and complete it
+ * later from any thread. An op with both goes to submit. READ must be there in one of the forms;
+ * without WRITE the disk is read-only.
+ */
+struct ublk_backend {
+	const char *name; /* for messages */
+	int (*read)(void *ctx, struct ublk_req *req);
+	int (*write)(void *ctx, struct ublk_req *req);
+	int (*flush)(void *ctx, struct ublk_req *req);
+	int (*discard)(void *ctx, struct ublk_req *req);
+	int (*write_zeroes)(void *ctx, struct ublk_req *req);
+
+	uint32_t submit_ops; /* bit (1 << enum ublk_op) for each op that submit takes */
+	void (*submit)(void *ctx, struct ublk_req *req);
+	void (*resume)(void *ctx, struct ublk_req *req); /* a parked request is due */
+
+	size_t pdu_bytes; /* size of ublk_req.pdu */
+
+	/* All optional, on the queue's thread. */
+	int (*queue_start)(void *ctx, unsigned int queue); /* non-zero: the open fails with it */
+	void (*queue_stop)(void *ctx, unsigned int queue);
+	void (*batch)(void *ctx, unsigned int queue, uint64_t now_ns); /* before every batch */
+	/* The device is closing: complete every request that is held outside the core. */
+	void (*drain)(void *ctx, unsigned int queue);
+};
+
+/* ------------------------------------------------------------------------------ options */
+
+enum ublk_log_level { UBLK_LOG_ERROR, UBLK_LOG_WARNING, UBLK_LOG_INFO, UBLK_LOG_DEBUG };
+
+/* @message: one line without newline, valid during the call. May come from any thread. */
+typedef void (*ublk_log_fn)(void *log_ctx, enum ublk_log_level level, const char *message);
+/* A ready-made one: "ublk: message" on standard error for levels up to INFO. */
+void ublk_log_stderr(void *log_ctx, enum ublk_log_level level, const char *message);
+
+/* How request data travels between the kernel and the backend. */
+enum ublk_data_path {
+	UBLK_DATA_COPY,      /* the driver copies to and from a buffer of ours: direct pointers */
+	UBLK_DATA_USER_COPY, /* pread and pwrite on the character device; kernel 6.5 and later */
+};
+
+struct ublk_options {
+	uint64_t size_bytes;         /* required; multiple of the logical block */
+	int id;                      /* N of /dev/ublkbN; -1 (default): the lowest free one */
+	unsigned int nr_queues;      /* 1..number of CPUs; default 1 */
+	unsigned int queue_depth;    /* 1..4096; default 128 */
+	unsigned int logical_block;  /* bytes; power of two, 512..page size (more on 6.14+); 512 */
+	unsigned int physical_block; /* bytes; power of two, logical..1 MiB; default 4096 */
+	unsigned int max_io_bytes;   /* largest READ or WRITE; 4096..32 MiB; default 512 KiB */
+	unsigned int discard_granularity; /* bytes; default 4096; multiple of the logical block */
+	uint64_t max_discard_bytes;       /* largest DISCARD; up to 2 GiB; default 1 GiB */
+	uint64_t max_zeroes_bytes;        /* largest WRITE_ZEROES; up to 2 GiB; default 1 GiB */
+	bool read_only;                   /* default false, but true without a write callback */
+	bool rotational;                  /* default false */
+	bool volatile_cache;              /* flushes arrive; default true, false without flush */
+	bool fua;                      /* FUA writes arrive; default true, needs volatile_cache */
+	enum ublk_data_path data_path; /* default UBLK_DATA_COPY */
+	unsigned int close_timeout_ms; /* how long close waits for holders; 0..600000; 5000 */
+	ublk_log_fn log;               /* default NULL: messages are dropped */
+	void *log_ctx;
+	bool legacy_commands; /* speak the encoding of kernels before 6.4; default: detect */
+};
+
+/* Set every field to its default. Call it first, always. */
+void ublk_options_init(struct ublk_options *options);
+
+/* ------------------------------------------------------------------------------ devices */
+
+/*
+ * Add the device, set its parameters, start its queues and make it live: when this returns 0,
+ * /dev/ublkbN exists and answers. On error nothing is left behind. The kernel reads the partition
+ * table during the start: the backend must answer from the first moment.
+ *
+ * -EINVAL	an option out of its range; the message names it
+ * -ENOENT	no /dev/ublk-control: the ublk_drv module is not loaded or not there
+ * -EPERM	no permission (CAP_SYS_ADMIN is needed), or io_uring is disabled
+ * -ENOSYS	no io_uring in this kernel, or a seccomp filter hides it
+ * -EEXIST	the id is taken
+ * -ENFILE	the driver's limit of devices (module parameter ublks_max) is reached
+ * -EOPNOTSUPP	the kernel lacks what an option asks for
+ * -ETIMEDOUT	the kernel did not answer
+ */
+int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ublk_options *options,
+		  struct ublk_dev **ret_dev);
+
+/*
+ * Take the disk away: wait up to close_timeout_ms for whoever holds it, release what is parked,
+ * drain, stop, delete. Safe in any state, and again after success (0). -EBUSY: still held; the
+ * message says by whom, the device serves on and close may be called again. -ETIMEDOUT: stopped,
+ * but the kernel still waits for someone who holds it and deletes it after that.
+ */
+int ublk_dev_close(struct ublk_dev *dev);
+
+/* Close even if it is held (whoever holds it gets errors), and free. NULL allowed; returns NULL. */
+struct ublk_dev *ublk_dev_free(struct ublk_dev *dev);
+
+int ublk_dev_id(const struct ublk_dev *dev);
+const char *ublk_dev_path(const struct ublk_dev *dev); /* "/dev/ublkb0"; valid until free */
+/* The options in force, as settled with the kernel. Valid until free. */
+const struct ublk_options *ublk_dev_options(const struct ublk_dev *dev);
+/* Feature bits that the kernel granted this device (UBLK_F_* of <linux/ublk_cmd.h>). */
+uint64_t ublk_dev_features(const struct ublk_dev *dev);
+
+/* Readable (poll) once the device has gone, whoever took it away. Owned by the device. */
+int ublk_dev_gone_fd(const struct ublk_dev *dev);
+/* Block until the device has gone or @timeout_ms (-1: for ever) is over (-ETIMEDOUT). */
+int ublk_dev_wait(struct ublk_dev *dev, int timeout_ms);
+
+/* Any thread. Wake every queue, so that each runs its batch callback soon. */
+void ublk_dev_kick(struct ublk_dev *dev);
+
+/* ------------------------------------------------------------------------------ who holds it */
+
+enum ublk_hold { UBLK_HOLD_OPEN, UBLK_HOLD_MOUNT, UBLK_HOLD_SWAP, UBLK_HOLD_STACKED };
+
+struct ublk_holder {
+	enum ublk_hold how;
+	int pid;         /* of the opener, or one process that sees the mount; 0: none */
+	char name[32];   /* its command name, or the name of the device stacked on top */
+	char where[256]; /* mount point; empty for others */
+};
+
+/* Who holds block device /dev/ublkb@id. Fills up to @max; returns the number found or -errno. */
+int ublk_holders(int id, struct ublk_holder *holders, unsigned int max);
+/* "held by mkfs.ext4 (pid 123), mounted on /mnt": into @buf; "nobody known" when @nr is 0. */
+const char *ublk_holders_text(const struct ublk_holder *holders, unsigned int nr, char *buf,
+			      size_t size);
+
+/* ------------------------------------------------------------------------------ counters */
+
+struct ublk_op_stats {
+	uint64_t ops;    /* completed, errors included */
+	uint64_t bytes;  /* of those without error */
+	uint64_t errors; /* completed with an errno */
+	/* From the request's arrival at the queue to its completion, 0 when there are none. */
+	uint64_t p50_ns, p90_ns, p99_ns, p999_ns, max_ns;
+};
+
+/*
+ * Any thread, at any time until free. @queue: one queue, or -1 for the sum of all. Values are known
+ * within 6.25%; a snapshot under load may miss the latest few.
+ */
+int ublk_dev_op_stats(const struct ublk_dev *dev, int queue, enum ublk_op op,
+		      struct ublk_op_stats *ret_stats);
+/* How many requests ended with -@error (errno > 0) on all queues. */
+uint64_t ublk_dev_errno_count(const struct ublk_dev *dev, int error);
+
+struct ublk_queue_stats {
+	uint64_t batches;   /* system calls of the ring loop */
+	uint64_t parked;    /* requests parked, ever */
+	uint64_t in_flight; /* with the backend now, parked ones included */
+	uint64_t parked_now;
+};
+int ublk_dev_queue_stats(const struct ublk_dev *dev, unsigned int queue,
+			 struct ublk_queue_stats *ret_stats);
+
+/* ------------------------------------------------------------------------------ the machine */
+
+struct ublk_probe {
+	int io_uring;      /* 0 usable; -EPERM disabled (sysctl or seccomp), -ENOSYS not there */
+	int control;       /* 0 /dev/ublk-control opens; -ENOENT no driver; -EACCES, -EPERM */
+	int command;       /* 0 the driver answers us; -EPERM without CAP_SYS_ADMIN; -errno */
+	bool has_features; /* the kernel knows GET_FEATURES (6.5 and later) */
+	uint64_t features; /* UBLK_F_* bits, where has_features */
+	unsigned int ublks_max; /* the driver's limit of devices, 0 where unknown */
+};
+
+/* Look at this machine. Always fills *ret_probe; 0 if devices can be made here, else the first
+ * error. */
+int ublk_probe(struct ublk_probe *ret_probe);
+/* One sentence for a failed probe: what is missing and what to do. Empty text for a good one. */
+const char *ublk_probe_text(const struct ublk_probe *probe, char *buf, size_t size);
+
+enum ublk_dev_state { UBLK_DEV_DEAD, UBLK_DEV_LIVE, UBLK_DEV_QUIESCED, UBLK_DEV_FAIL_IO };
+
+struct ublk_dev_entry {
+	int id;
+	enum ublk_dev_state state;
+	int owner_pid;   /* process that made it, as far as known; 0 unknown */
+	bool ours;       /* made by this library: pid and start time of the owner are known */
+	bool owner_gone; /* that process has ended; only ever true for ours */
+	uint64_t size_bytes;
+	unsigned int nr_queues, queue_depth;
+};
+
+/* The ublk devices of this machine, by id. Fills up to @max; returns the number there is or -errno.
+ */
+int ublk_list(struct ublk_dev_entry *entries, unsigned int max);
+
+/*
+ * Delete the devices that killed servers left behind: made by this library, and the owner (pid and
+ * start time) is gone. Devices of other servers are never touched. Returns how many were deleted,
+ * or -errno; each deletion and each failure is logged.
+ */
+int ublk_gc(ublk_log_fn log, void *log_ctx);
+/* Stop and delete device @id, whoever made it: -EBUSY while it is held, -ENODEV if there is none.
+ */
+int ublk_delete(int id, ublk_log_fn log, void *log_ctx);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif
