@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What a request does to the store when nothing goes wrong: all of it, or a part. */
+#ifndef FAULTS_APPLY_H
+#define FAULTS_APPLY_H
+
+#include "base/units.h"
+#include "faults/io.h"
+#include "faults/store.h"
+
+/*
+ * Carry out bytes [offset, offset+len) of the request, which must lie inside the disk (asserted).
+ * Returns 0 or -errno. Reads and writes of mapped memory cannot fail by themselves, the request's
+ * own get and put can; the others may make a system call.
+ */
+int apply_part(struct store *store, struct io *io, uint32_t offset_bytes, uint32_t len_bytes);
+
+/* The result of a request that was carried out whole with the return value @err. */
+static inline int apply_result(const struct io *io, int err)
+{
+	if (err)
+		return err;
+	return io->op <= IO_WRITE ? (int)io->len_bytes : 0;
+}
+
+_Static_assert(IO_READ == 0 && IO_WRITE == 1, "apply_result() orders the operations");
+
+static inline uint64_t io_start(const struct io *io)
+{
+	return io->sector << SECTOR_SHIFT;
+}
+
+#endif

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+/*
+ * One line per rule that is asked, one for what comes of it. The walk is written out over the
+ * parsed form on purpose, without the plan's indices: what it says can be held against them.
+ */
+#include "faults/explain.h"
+
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "faults/apply.h"
+#include "faults/rule_ast.h"
+
+#include <inttypes.h>
+
+static bool len_fits(const struct rule *rule, enum rule_word word, const struct io *io)
+{
+	uint64_t wanted = rule->word[word].lo;
+
+	if (word == WORD_min_len)
+		return io->len_bytes >= wanted;
+	if (word == WORD_max_len)
+		return io->len_bytes <= wanted;
+	return io->len_bytes == wanted;
+}
+
+static bool range_overlaps(const struct rule *rule, const struct io *io)
+{
+	const struct value *range = &rule->word[WORD_range];
+
+	return io_start(io) < range->hi && io_start(io) + io->len_bytes > range->lo;
+}
+
+/* Does this one selector, which the rule has, let the request through? */
+static bool selector_fits(const struct rule *rule, enum rule_word word, const struct io *io)
+{
+	switch (word) {
+	case WORD_op:
+		return rule->word[WORD_op].lo >> io->op & 1;
+	case WORD_range:
+		return io->op != IO_FLUSH && range_overlaps(rule, io);
+	case WORD_len:
+	case WORD_min_len:
+	case WORD_max_len:
+		return io->op != IO_FLUSH && len_fits(rule, word, io);
+	case WORD_flags:
+		return (io->flags & rule->word[WORD_flags].lo) == rule->word[WORD_flags].lo;
+	case WORD_queue:
+		return io->queue == rule->word[WORD_queue].lo;
+	case WORD_after:
+	case WORD_every:
+	case WORD_p:
+	case WORD_times:
+	case WORD_for:
+	case RULE_NR_WORDS:
+		break;
+	}
+	return true;
+}
+
+static void print_word(FILE *out, const struct rule *rule, enum rule_word word)
+{
+	fprintf(out, "%s=", rule_word_param(word)->name);
+	value_print(out, rule_word_param(word), &rule->word[word]);
+}
+
+/* Says why not, if not. */
+static bool explain_selectors(FILE *out, const struct rule *rule, const struct io *io)
+{
+	char list[OP_LIST_MAX];
+
+	for (unsigned int word = 0; word < RULE_NR_WORDS; word++) {
+		if (!rule_has(rule, word) || selector_fits(rule, word, io))
+			continue;
+		fputs("no match: ", out);
+		print_word(out, rule, word);
+		fputs(io->op == IO_FLUSH && word != WORD_op && word < WORD_flags
+			      ? ", and a flush has neither place nor length\n"
+			      : "\n",
+		      out);
+		return false;
+	}
+	if (rule->kind->op_bits >> io->op & 1)
+		return true;
+	fprintf(out, "no match: %s acts only on %s\n", rule->kind->name,
+		value_op_list(rule->kind->op_bits, list));
+	return false;
+}
+
+/* Says what the triggers decide for the rule's next match, whose number is *ret_match. */
+static bool explain_triggers(FILE *out, const struct rule *rule, uint64_t seed, uint64_t now_ns,
+			     uint64_t *ret_match)
+{
+	static const enum rule_word words[] = {
+		[TRIGGER_FOR] = WORD_for,     [TRIGGER_AFTER] = WORD_after,
+		[TRIGGER_EVERY] = WORD_every, [TRIGGER_TIMES] = WORD_times,
+		[TRIGGER_P] = WORD_p,
+	};
+	struct rule_counts counts;
+	enum trigger trigger;
+
+	rule_counts(rule, &counts);
+	*ret_match = counts.matches;
+	fprintf(out, "match %" PRIu64 ": ", counts.matches);
+	trigger = rule_trigger(rule, seed, counts.matches, counts.hits, now_ns);
+	if (trigger == TRIGGER_HIT)
+		return true;
+	fputs("passes, ", out);
+	print_word(out, rule, words[trigger]);
+	if (trigger == TRIGGER_TIMES)
+		fputs(" is used up\n", out);
+	else if (trigger == TRIGGER_FOR)
+		fputs(" is over\n", out);
+	else
+		fputs(" skips it\n", out);
+	return false;
+}
+
+static void explain_end(FILE *out, uint64_t delay_ns, bool finished)
+{
+	char buf[UNITS_MAX];
+
+	if (delay_ns)
+		fprintf(out, "after %s: ", units_human_time(delay_ns, buf));
+	fputs(finished ? "as the last rule says\n" : "carried out as usual\n", out);
+}
+
+char *explain_io(const struct rule_set *set, const struct rule_geometry *geometry, uint64_t seed,
+		 const struct io *io, uint64_t now_ns)
+{
+	struct kind_hit hit = { .store = NULL, .block_bytes = geometry->block_bytes };
+	uint64_t delay_ns = 0, match;
+	bool finished = false;
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	for (size_t i = 0; i < rule_set_count(set) && !finished; i++) {
+		const struct rule *rule = rule_set_at(set, i);
+
+		fprintf(out, "%s: ", rule->name);
+		if (!explain_selectors(out, rule, io) ||
+		    !explain_triggers(out, rule, seed, now_ns, &match))
+			continue;
+		hit.bits = rule_kind_bits(rule, seed, match);
+		rule->kind->ops->describe(out, &rule->args, &hit, io);
+		fputc('\n', out);
+		if (rule->kind->role == KIND_MODIFIER)
+			delay_ns += rule->kind->ops->delay_ns(&rule->args, hit.bits);
+		else
+			finished = true;
+	}
+	explain_end(out, delay_ns, finished);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* What the rules would do to a request, in words. */
+#ifndef FAULTS_EXPLAIN_H
+#define FAULTS_EXPLAIN_H
+
+#include "faults/rule.h"
+#include "faults/store.h"
+
+/* What pipeline_explain() says; counts nothing. Caller frees; NULL only without memory. */
+char *explain_io(const struct rule_set *set, const struct rule_geometry *geometry, uint64_t seed,
+		 const struct io *io, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/* The table of kinds, and the parser and printer that it drives. */
+#include "faults/kind.h"
+
+#include "base/cleanup.h"
+#include "base/near.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define KIND(kind, ops, role, doc, example) extern const struct kind_ops kind_##kind##_ops;
+#define PARAM(...)
+#define KIND_END(kind) _Static_assert(kind##_NR_PARAMS <= KIND_PARAMS_MAX, "room in kind_args");
+#include "faults/kinds/kinds.def"
+#undef KIND
+#undef PARAM
+#undef KIND_END
+
+static const struct kind kinds[] = {
+/* clang-format off */
+#define KIND(k_, ops_, role_, doc_, example_)                                                      \
+	{ .name = #k_, .op_bits = (ops_), .role = (role_), .doc = (doc_),                          \
+	  .example = (example_), .ops = &kind_##k_##_ops, .nr_params = k_##_NR_PARAMS,             \
+	  .params = {
+#define PARAM(k_, id_, text_, type_, form_, bare_, min_, max_, doc_)                               \
+	[k_##_##id_] = { .name = (text_), .type = (type_), .form = (form_), .bare = (bare_),       \
+			 .min = (min_), .max = (max_), .doc = (doc_) },
+#define KIND_END(k_) } },
+#include "faults/kinds/kinds.def"
+#undef KIND
+#undef PARAM
+#undef KIND_END
+	/* clang-format on */
+};
+
+static const char *const names[] = {
+#define KIND(kind, ops, role, doc, example) #kind,
+#define PARAM(...)
+#define KIND_END(kind)
+#include "faults/kinds/kinds.def"
+#undef KIND
+#undef PARAM
+#undef KIND_END
+	NULL,
+};
+
+const struct kind *kind_at(size_t index)
+{
+	return index < array_size(kinds) ? &kinds[index] : NULL;
+}
+
+const struct kind *kind_find(struct text name)
+{
+	for (size_t i = 0; i < array_size(kinds); i++)
+		if (text_is(name, kinds[i].name))
+			return &kinds[i];
+	return NULL;
+}
+
+const char *const *kind_names(void)
+{
+	return names;
+}
+
+/* As one would type them: "keep=SIZE, random, fail=ERRNO". */
+static const char *list_params(const struct kind *kind, char *buf, size_t size)
+{
+	size_t at = 0;
+
+	buf[0] = '\0';
+	for (unsigned int i = 0; i < kind->nr_params && at < size; i++) {
+		const struct param *param = &kind->params[i];
+		bool plain = param->form == PARAM_FIRST || param->type == VALUE_MARK;
+
+		at += (size_t)snprintf(buf + at, size - at, "%s%s%s%s", i ? ", " : "", param->name,
+				       plain ? "" : "=",
+				       plain ? "" : value_placeholder(param->type));
+	}
+	return buf;
+}
+
+static int unknown_param(const struct place *place, const struct kind *kind, struct text got)
+{
+	const char *words[KIND_PARAMS_MAX + 1] = { NULL };
+	unsigned int nr = 0;
+	char list[200];
+
+	place_fail(place, got.at, "rule.unknown-parameter", "%s has no parameter '%s', wanted %s",
+		   kind->name, QUOTE(got), list_params(kind, list, sizeof(list)));
+	for (unsigned int i = 0; i < kind->nr_params; i++)
+		if (kind->params[i].form != PARAM_FIRST)
+			words[nr++] = kind->params[i].name;
+	place_suggest(place, got, words);
+	return -EINVAL;
+}
+
+/* One parameter other than the first: name, or name=VALUE. */
+static int parse_named(const struct place *place, const struct kind *kind, struct text arg,
+		       struct kind_args *args)
+{
+	bool has_value = arg.len && memchr(arg.at, '=', arg.len);
+	struct text name = text_cut(&arg, '=');
+	const struct param *param;
+	unsigned int i = 0;
+
+	while (i < kind->nr_params &&
+	       (kind->params[i].form == PARAM_FIRST || !text_is(name, kind->params[i].name)))
+		i++;
+	if (i == kind->nr_params)
+		return unknown_param(place, kind, name);
+	param = &kind->params[i];
+	if (kind_has(args, i))
+		return place_fail(place, name.at, "rule.duplicate-parameter",
+				  "%s stands twice in do=%s", param->name, kind->name);
+	args->given |= 1u << i;
+	if (param->type == VALUE_MARK) {
+		if (has_value)
+			return place_fail(place, name.at, "rule.unwanted-value",
+					  "%s stands alone, without a value", param->name);
+		return 0;
+	}
+	if (!has_value && param->form == PARAM_EITHER)
+		arg = (struct text){ param->bare, strlen(param->bare) };
+	else if (!has_value)
+		return place_fail(place, name.at, "rule.missing-value", "%s wants a value: %s=%s",
+				  param->name, param->name, value_placeholder(param->type));
+	return value_parse(place, param, arg, &args->value[i]);
+}
+
+static int parse_args(const struct place *place, const struct kind *kind, struct text rest,
+		      bool has_args, struct kind_args *args)
+{
+	if (kind->nr_params && kind->params[0].form == PARAM_FIRST) {
+		const struct param *first = &kind->params[0];
+		bool more = rest.len && memchr(rest.at, ',', rest.len);
+		struct text word = text_cut(&rest, ',');
+
+		if (word.len == 0) {
+			place_fail(place, word.at, "rule.missing-parameter",
+				   "%s wants %s: do=%s:%s", kind->name, first->name, kind->name,
+				   value_placeholder(first->type));
+			diag_hint(place->diag, "for example: %s", kind->example);
+			return -EINVAL;
+		}
+		if (value_parse(place, first, word, &args->value[0]) < 0)
+			return -EINVAL;
+		args->given |= 1u;
+		has_args = more;
+	}
+	while (has_args) {
+		has_args = rest.len && memchr(rest.at, ',', rest.len);
+		if (parse_named(place, kind, text_cut(&rest, ','), args) < 0)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+int kind_parse(const struct place *place, struct text text, const struct kind **ret_kind,
+	       struct kind_args *ret_args)
+{
+	bool has_args = text.len && memchr(text.at, ':', text.len);
+	struct kind_args args = { .given = 0 };
+	struct text name = text_cut(&text, ':');
+	const struct kind *kind = kind_find(name);
+	char list[160] = "";
+
+	if (!kind) {
+		for (size_t i = 0, at = 0; names[i] && at < sizeof(list); i++)
+			at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s", i ? ", " : "",
+					       names[i]);
+		place_fail(place, name.at, "rule.unknown-kind",
+			   "do= wants a kind of fault (%s), got %s%s%s", list, name.len ? "'" : "",
+			   name.len ? QUOTE(name) : "nothing", name.len ? "'" : "");
+		place_suggest(place, name, names);
+		return -EINVAL;
+	}
+	if (parse_args(place, kind, text, has_args, &args) < 0)
+		return -EINVAL;
+	if (kind->ops->validate && kind->ops->validate(&args, place->diag) < 0)
+		return place_mark(place, name.at);
+	*ret_kind = kind;
+	*ret_args = args;
+	return 0;
+}
+
+/* Is this the value that the bare name of a PARAM_EITHER stands for? */
+static bool is_bare_value(const struct param *param, const struct value *value)
+{
+	const struct place nowhere = { .line = NULL, .diag = NULL };
+	struct text bare = { param->bare, strlen(param->bare) };
+	struct value meant;
+
+	return value_parse(&nowhere, param, bare, &meant) == 0 && value_equal(param, &meant, value);
+}
+
+void kind_print(FILE *out, const struct kind *kind, const struct kind_args *args)
+{
+	char separator = ':';
+
+	fputs(kind->name, out);
+	for (unsigned int i = 0; i < kind->nr_params; i++) {
+		const struct param *param = &kind->params[i];
+
+		if (!kind_has(args, i))
+			continue;
+		fputc(separator, out);
+		separator = ',';
+		if (param->form != PARAM_FIRST)
+			fputs(param->name, out);
+		if (param->type == VALUE_MARK ||
+		    (param->form == PARAM_EITHER && is_bare_value(param, &args->value[i])))
+			continue;
+		if (param->form != PARAM_FIRST)
+			fputc('=', out);
+		value_print(out, param, &args->value[i]);
+	}
+}
+
+bool kind_args_equal(const struct kind *kind, const struct kind_args *a, const struct kind_args *b)
+{
+	if (a->given != b->given)
+		return false;
+	for (unsigned int i = 0; i < kind->nr_params; i++)
+		if (kind_has(a, i) && !value_equal(&kind->params[i], &a->value[i], &b->value[i]))
+			return false;
+	return true;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rules compiled for the hot path: immutable, shared by all queues, and asked one question only.
+ */
+#ifndef FAULTS_PLAN_H
+#define FAULTS_PLAN_H
+
+#include "faults/rule.h"
+
+#include <stdatomic.h>
+
+#define PLAN_NONE UINT32_MAX
+
+/* The selectors of a rule but op and range, which the index answers. */
+struct plan_rule {
+	uint32_t min_len, max_len;
+	uint32_t flags;
+	int32_t queue; /* -1: any */
+	struct rule *rule;
+};
+
+/*
+ * A node of an implicit interval tree: an array sorted by start, in which the root of [lo, hi) is
+ * the middle. What the subtree below can hold stands in the node, so that a search turns back as
+ * soon as nothing there can answer.
+ */
+struct plan_node {
+	uint64_t start, end; /* bytes; end exclusive */
+	uint64_t max_end;    /* of the subtree */
+	uint32_t index;
+	uint32_t min_index, max_index; /* of the subtree */
+};
+
+/* What concerns one operation. */
+struct plan_op {
+	uint32_t nr_plain, nr_ranged;
+	uint32_t *plain; /* indices of the rules without range, ascending */
+	struct plan_node *nodes;
+};
+
+struct plan {
+	uint32_t op_bits; /* 1 << enum io_op: operations that any rule is about */
+	uint32_t nr_rules;
+	uint64_t epoch;
+	struct plan_rule *rules; /* by index: the order in which they are asked */
+	struct rule_set *set;    /* owned; keeps the rules alive */
+	struct plan *next;       /* the control thread's list */
+	struct plan_op op[IO_NR_OPS];
+	/* Requests that wait under this plan; written by every queue. */
+	_Alignas(64) _Atomic uint64_t nr_parked;
+};
+
+/* Compile @set, of which a copy is taken; NULL without memory. */
+struct plan *plan_new(const struct rule_set *set);
+struct plan *plan_free(struct plan *plan); /* NULL allowed; returns NULL */
+
+/*
+ * The smallest rule index at or after @cursor that is about @op and whose range, if it has one,
+ * overlaps bytes [from, to); PLAN_NONE if there is none. O(log n) when nothing overlaps.
+ */
+uint32_t plan_next(const struct plan *plan, unsigned int op, uint32_t cursor, uint64_t from,
+		   uint64_t to);
+
+#endif

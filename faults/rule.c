@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: MIT
+/*
+ * One rule: the words.def table drives parsing, printing and comparing; kind.c does the same for
+ * what stands after do=. rule_parse() and rule_from_json() both go through rule_set_name(),
+ * rule_set_word() and rule_finish(), so that neither knows a rule that the other does not.
+ */
+#include "faults/rule.h"
+
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "faults/rule_ast.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct param words[RULE_NR_WORDS] = {
+#define WORD(id_, text_, type_, min_, max_, doc_)                                                  \
+	[WORD_##id_] = {                                                                           \
+		.name = (text_), .type = (type_), .min = (min_), .max = (max_), .doc = (doc_)      \
+	},
+#include "faults/words.def"
+#undef WORD
+};
+
+_Static_assert(RULE_NR_WORDS <= 32, "one bit per word in rule->given");
+_Static_assert(RULE_TIMES_MAX == (1u << (64 - RULE_HITS_SHIFT)) - 1, "hits fill the upper bits");
+
+const struct param *rule_word_param(enum rule_word word)
+{
+	return &words[word];
+}
+
+struct rule *rule_new(void)
+{
+	struct rule *rule = aligned_alloc(RULE_CACHE_LINE, sizeof(*rule));
+
+	if (!rule)
+		return NULL;
+	memset(rule, 0, sizeof(*rule));
+	atomic_init(&rule->refs, 1);
+	return rule;
+}
+
+struct rule *rule_ref(struct rule *rule)
+{
+	atomic_fetch_add_explicit(&rule->refs, 1, memory_order_relaxed);
+	return rule;
+}
+
+struct rule *rule_unref(struct rule *rule)
+{
+	if (rule && atomic_fetch_sub_explicit(&rule->refs, 1, memory_order_acq_rel) == 1)
+		free(rule);
+	return NULL;
+}
+
+const char *rule_name(const struct rule *rule)
+{
+	return rule->name;
+}
+
+static void cleanup_rule(struct rule **rule)
+{
+	rule_unref(*rule);
+}
+
+/* FNV-1a; rng_mix() does the mixing. */
+uint64_t rule_hash_name(const char *name)
+{
+	uint64_t hash = 0xcbf29ce484222325ull;
+
+	for (; *name; name++)
+		hash = (hash ^ (unsigned char)*name) * 0x100000001b3ull;
+	return hash;
+}
+
+static bool is_name_char(char c, bool first)
+{
+	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+		return true;
+	return c == '_' || c == '.' || (c == '-' && !first);
+}
+
+int rule_set_name(struct rule *rule, const struct place *place, struct text name)
+{
+	if (name.len == 0)
+		return place_fail(place, name.at, "rule.bad-name",
+				  "a rule wants a name, got nothing");
+	for (size_t i = 0; i < name.len; i++) {
+		if (is_name_char(name.at[i], i == 0))
+			continue;
+		place_fail(
+			place, name.at + i, "rule.bad-name",
+			"a rule's name is made of letters, digits, '-', '_' and '.', not starting "
+			"with '-', got '%s'",
+			QUOTE(name));
+		if (memchr(name.at, '=', name.len))
+			diag_hint(place->diag, "a rule starts with its name: NAME %s ...",
+				  QUOTE(name));
+		return -EINVAL;
+	}
+	if (name.len > RULE_NAME_MAX)
+		return place_fail(place, name.at, "rule.bad-name",
+				  "a rule's name has at most %d bytes, got %zu", RULE_NAME_MAX,
+				  name.len);
+	memcpy(rule->name, name.at, name.len);
+	rule->name[name.len] = '\0';
+	return 0;
+}
+
+static int unknown_word(const struct place *place, struct text name)
+{
+	const char *known[RULE_NR_WORDS + 2];
+	size_t nr = 0;
+
+	for (; nr < RULE_NR_WORDS; nr++)
+		known[nr] = words[nr].name;
+	known[nr++] = "do";
+	known[nr] = NULL;
+	place_fail(place, name.at, "rule.unknown-key",
+		   "'%s' is not a key of a rule, wanted op, range, len, min-len, max-len, flags, "
+		   "queue, after, every, p, times, for or do",
+		   QUOTE(name));
+	place_suggest(place, name, known);
+	if (kind_find(name))
+		diag_hint(place->diag, "a kind of fault stands after do=: do=%s", QUOTE(name));
+	return -EINVAL;
+}
+
+static int duplicate_word(const struct place *place, struct text name)
+{
+	return place_fail(place, name.at, "rule.duplicate-key", "%s= stands twice in the rule",
+			  QUOTE(name));
+}
+
+int rule_set_word(struct rule *rule, const struct place *place, struct text name, struct text value)
+{
+	unsigned int word = 0;
+	int err;
+
+	if (text_is(name, "do")) {
+		if (rule->kind)
+			return duplicate_word(place, name);
+		return kind_parse(place, value, &rule->kind, &rule->args);
+	}
+	while (word < RULE_NR_WORDS && !text_is(name, words[word].name))
+		word++;
+	if (word == RULE_NR_WORDS)
+		return unknown_word(place, name);
+	if (rule_has(rule, word))
+		return duplicate_word(place, name);
+	err = value_parse(place, &words[word], value, &rule->word[word]);
+	if (err == 0)
+		rule->given |= 1u << word;
+	return err;
+}
+
+static int check_lengths(const struct rule *rule, const struct place *place,
+			 const struct rule_places *places)
+{
+	uint64_t len = rule->word[WORD_len].lo;
+
+	if (rule_has(rule, WORD_len) && len % SECTOR_SIZE)
+		return place_fail(place, places->word[WORD_len], "rule.bad-size",
+				  "len=%" PRIu64 " never matches: requests are whole sectors of %u "
+				  "bytes",
+				  len, SECTOR_SIZE);
+	if (rule_has(rule, WORD_len) &&
+	    (rule_has(rule, WORD_min_len) || rule_has(rule, WORD_max_len)))
+		return place_fail(place, places->word[WORD_len], "rule.conflict",
+				  "len= says it all, it does not go with min-len= or max-len=");
+	if (rule_has(rule, WORD_min_len) && rule_has(rule, WORD_max_len) &&
+	    rule->word[WORD_min_len].lo > rule->word[WORD_max_len].lo)
+		return place_fail(place, places->word[WORD_min_len], "rule.conflict",
+				  "nothing is at least min-len= and at most max-len= here: min-len "
+				  "is the larger");
+	return 0;
+}
+
+/* A flush has neither place nor length. */
+static bool asks_about_data(const struct rule *rule)
+{
+	return rule_has(rule, WORD_range) || rule_has(rule, WORD_len) ||
+	       rule_has(rule, WORD_min_len) || rule_has(rule, WORD_max_len);
+}
+
+static int derive_ops(struct rule *rule, const struct place *place,
+		      const struct rule_places *places)
+{
+	uint32_t wanted = (uint32_t)rule->word[WORD_op].lo;
+	char cannot[OP_LIST_MAX], can[OP_LIST_MAX];
+
+	rule->op_bits = rule->kind->op_bits;
+	if (rule_has(rule, WORD_op)) {
+		if (wanted & ~rule->kind->op_bits)
+			return place_fail(place, places->word[WORD_op], "rule.op-not-for-kind",
+					  "%s cannot act on %s, only on %s", rule->kind->name,
+					  value_op_list(wanted & ~rule->kind->op_bits, cannot),
+					  value_op_list(rule->kind->op_bits, can));
+		rule->op_bits = wanted;
+	}
+	if (asks_about_data(rule))
+		rule->op_bits &= ~(1u << IO_FLUSH);
+	if (!rule->op_bits)
+		return place_fail(
+			place, places->word[WORD_op], "rule.never-matches",
+			"a flush has neither place nor length: range=, len=, min-len= and "
+			"max-len= never match one");
+	return 0;
+}
+
+static void derive_triggers(struct rule *rule)
+{
+	double p = rule->word[WORD_p].share;
+
+	rule->name_hash = rule_hash_name(rule->name);
+	rule->after = rule->word[WORD_after].lo;
+	rule->every = rule_has(rule, WORD_every) ? rule->word[WORD_every].lo : 1;
+	rule->times = rule_has(rule, WORD_times) ? rule->word[WORD_times].lo : UINT64_MAX;
+	rule->for_ns = rule_has(rule, WORD_for) ? rule->word[WORD_for].lo : UINT64_MAX;
+	rule->until_ns = UINT64_MAX;
+	rule->always = !rule_has(rule, WORD_p) || p >= 1;
+	rule->threshold = rule->always ? 0 : (uint64_t)(p * 0x1p64);
+}
+
+int rule_finish(struct rule *rule, const struct place *place, const struct rule_places *places)
+{
+	if (!rule->kind) {
+		place_fail(place, places->end, "rule.no-do", "rule '%s' does not say what to do",
+			   rule->name);
+		diag_hint(place->diag, "add do=KIND, for example do=error:EIO");
+		return -EINVAL;
+	}
+	if (check_lengths(rule, place, places) < 0 || derive_ops(rule, place, places) < 0)
+		return -EINVAL;
+	derive_triggers(rule);
+	return 0;
+}
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static struct text next_word(struct text *rest)
+{
+	struct text word;
+
+	while (rest->len && is_space(rest->at[0])) {
+		rest->at++;
+		rest->len--;
+	}
+	word = (struct text){ rest->at, 0 };
+	while (word.len < rest->len && !is_space(rest->at[word.len]))
+		word.len++;
+	rest->at += word.len;
+	rest->len -= word.len;
+	return word;
+}
+
+/* One key=value of the text form. */
+static int parse_word(struct rule *rule, const struct place *place, struct text word,
+		      struct rule_places *places)
+{
+	uint32_t before = rule->given;
+	bool has_value = memchr(word.at, '=', word.len);
+	struct text name = text_cut(&word, '=');
+	const char *wanted = text_is(name, "do") ? "KIND" : NULL;
+
+	for (unsigned int i = 0; i < RULE_NR_WORDS && !wanted; i++)
+		if (text_is(name, words[i].name))
+			wanted = value_placeholder(words[i].type);
+	if (!has_value && wanted)
+		return place_fail(place, name.at, "rule.missing-value", "%s wants a value: %s=%s",
+				  QUOTE(name), QUOTE(name), wanted);
+	if (rule_set_word(rule, place, name, word) < 0)
+		return -EINVAL;
+	if (rule->given != before)
+		places->word[__builtin_ctz(rule->given ^ before)] = name.at;
+	return 0;
+}
+
+int rule_parse(const char *text, size_t len, struct diag *diag, struct rule **ret_rule)
+{
+	_cleanup_(cleanup_rule) struct rule *rule = NULL;
+	struct place place = { .line = text, .diag = diag };
+	struct rule_places places = { .end = text + len };
+	struct text rest = { text, len }, word;
+
+	if (len > RULE_TEXT_MAX)
+		return place_fail(&place, text + RULE_TEXT_MAX, "rule.too-long",
+				  "a rule has at most %d bytes, got %zu", RULE_TEXT_MAX, len);
+	if (text_check(&place, rest) < 0)
+		return -EINVAL;
+	rule = rule_new();
+	if (!rule)
+		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for a rule");
+	if (rule_set_name(rule, &place, next_word(&rest)) < 0)
+		return -EINVAL;
+	for (word = next_word(&rest); word.len; word = next_word(&rest))
+		if (parse_word(rule, &place, word, &places) < 0)
+			return -EINVAL;
+	if (rule_finish(rule, &place, &places) < 0)
+		return -EINVAL;
+	*ret_rule = take_ptr(rule);
+	return 0;
+}
+
+char *rule_print(const struct rule *rule)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	fputs(rule->name, out);
+	for (unsigned int i = 0; i < RULE_NR_WORDS; i++) {
+		if (!rule_has(rule, i))
+			continue;
+		fprintf(out, " %s=", words[i].name);
+		value_print(out, &words[i], &rule->word[i]);
+	}
+	fputs(" do=", out);
+	kind_print(out, rule->kind, &rule->args);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+bool rule_equal(const struct rule *a, const struct rule *b)
+{
+	if (strcmp(a->name, b->name) != 0 || a->given != b->given || a->kind != b->kind)
+		return false;
+	for (unsigned int i = 0; i < RULE_NR_WORDS; i++)
+		if (rule_has(a, i) && !value_equal(&words[i], &a->word[i], &b->word[i]))
+			return false;
+	return kind_args_equal(a->kind, &a->args, &b->args);
+}
+
+static int check_range(const struct rule *rule, const struct rule_geometry *geometry,
+		       struct diag *diag)
+{
+	const struct value *range = &rule->word[WORD_range];
+	bool open_end = range->hi == UINT64_MAX;
+	char at[UNITS_MAX], size[UNITS_MAX];
+
+	if (range->lo < geometry->size_bytes && (open_end || range->hi <= geometry->size_bytes))
+		return 0;
+	diag_set(diag, -EINVAL, "rule.range-outside",
+		 "rule '%s': range %s at %s, but the disk ends at %s", rule->name,
+		 range->lo >= geometry->size_bytes ? "starts" : "ends",
+		 units_format_size(range->lo >= geometry->size_bytes ? range->lo : range->hi, at),
+		 units_format_size(geometry->size_bytes, size));
+	if (range->lo < geometry->size_bytes)
+		diag_hint(diag, "%s.. reaches to the end of the disk",
+			  units_format_size(range->lo, at));
+	return -EINVAL;
+}
+
+/* Put the rule's name before what a kind said, which knows nothing of rules. */
+static int blame_rule(const struct rule *rule, int err, struct diag *diag)
+{
+	struct diag kind;
+
+	if (!diag || err == 0)
+		return err;
+	kind = *diag;
+	diag_set(diag, err, kind.id, "rule '%s': %.*s", rule->name, 400, kind.message);
+	if (kind.hint[0])
+		diag_hint(diag, "%s", kind.hint);
+	return err;
+}
+
+int rule_check(const struct rule *rule, const struct rule_geometry *geometry, struct diag *diag)
+{
+	assert(geometry->block_bytes >= SECTOR_SIZE);
+	if (rule_has(rule, WORD_range) && check_range(rule, geometry, diag) < 0)
+		return -EINVAL;
+	if (rule_has(rule, WORD_queue) && rule->word[WORD_queue].lo >= geometry->nr_queues)
+		return diag_set(diag, -EINVAL, "rule.no-such-queue",
+				"rule '%s': queue=%" PRIu64 ", but the disk has %u, counted from 0",
+				rule->name, rule->word[WORD_queue].lo, geometry->nr_queues);
+	if (!rule->kind->ops->check)
+		return 0;
+	return blame_rule(rule, rule->kind->ops->check(&rule->args, geometry, diag), diag);
+}
+
+void rule_arm(struct rule *rule, uint64_t now_ns)
+{
+	if (rule->armed)
+		return;
+	rule->armed = true;
+	if (__builtin_add_overflow(now_ns, rule->for_ns, &rule->until_ns))
+		rule->until_ns = UINT64_MAX;
+}
+
+/*
+ * Past match number RULE_MATCHES_MAX, twelve days at a million a second, the counter stands still
+ * and the rule lets everything pass, rather than start over.
+ */
+static bool count_match_limited(struct rule *rule, uint64_t seed, uint64_t now_ns,
+				uint64_t *ret_match)
+{
+	uint64_t old = atomic_load_explicit(&rule->matches, memory_order_relaxed);
+	uint64_t n, new;
+	bool hit;
+
+	do {
+		n = old & RULE_MATCHES_MAX;
+		if (n == RULE_MATCHES_MAX)
+			return false;
+		hit = rule_trigger(rule, seed, n, old >> RULE_HITS_SHIFT, now_ns) == TRIGGER_HIT;
+		new = old + 1 + ((uint64_t)hit << RULE_HITS_SHIFT);
+	} while (!atomic_compare_exchange_weak_explicit(
+		&rule->matches, &old, new, memory_order_relaxed, memory_order_relaxed));
+	*ret_match = n;
+	return hit;
+}
+
+bool rule_count_match(struct rule *rule, uint64_t seed, uint64_t now_ns, uint64_t *ret_match)
+{
+	uint64_t n;
+
+	if (rule->times != UINT64_MAX)
+		return count_match_limited(rule, seed, now_ns, ret_match);
+	n = atomic_fetch_add_explicit(&rule->matches, 1, memory_order_relaxed);
+	if (rule_trigger(rule, seed, n, 0, now_ns) != TRIGGER_HIT)
+		return false;
+	atomic_fetch_add_explicit(&rule->hits, 1, memory_order_relaxed);
+	*ret_match = n;
+	return true;
+}
+
+void rule_counts(const struct rule *rule, struct rule_counts *ret_counts)
+{
+	uint64_t matches = atomic_load_explicit(&rule->matches, memory_order_relaxed);
+	uint64_t hits = atomic_load_explicit(&rule->hits, memory_order_relaxed);
+
+	if (rule->times != UINT64_MAX) {
+		hits = matches >> RULE_HITS_SHIFT;
+		matches &= RULE_MATCHES_MAX;
+	}
+	*ret_counts = (struct rule_counts){ .matches = matches, .hits = hits };
+}

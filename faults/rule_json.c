@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+/* JSON is only another way to bring keys and values to rule_set_word(). */
+#include "faults/rule_json.h"
+
+#include "base/cleanup.h"
+#include "faults/rule_ast.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NUMBER_TEXT_MAX 40
+
+static void cleanup_rule(struct rule **rule)
+{
+	rule_unref(*rule);
+}
+
+/* The text of a JSON value as the text form would have it; numbers are written into @buf. */
+static int value_text(const struct place *place, const char *key, const json_t *value,
+		      char buf[NUMBER_TEXT_MAX], struct text *ret_text)
+{
+	static const char *const type_names[] = {
+		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_TRUE] = "true",
+		[JSON_FALSE] = "false",      [JSON_NULL] = "null",
+	};
+
+	if (json_is_string(value)) {
+		*ret_text = (struct text){ json_string_value(value), json_string_length(value) };
+		return text_check(place, *ret_text);
+	}
+	if (json_is_integer(value))
+		snprintf(buf, NUMBER_TEXT_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else if (json_is_real(value))
+		share_format(json_real_value(value), buf);
+	else
+		return diag_set(place->diag, -EINVAL, "rule.bad-json",
+				"\"%s\" wants a string or a number, got %s", key,
+				type_names[json_typeof(value)]);
+	*ret_text = (struct text){ buf, strlen(buf) };
+	return 0;
+}
+
+static int set_member(struct rule *rule, const struct place *place, const char *key,
+		      const json_t *value)
+{
+	struct text name = { key, strlen(key) }, text;
+	char buf[NUMBER_TEXT_MAX];
+
+	if (text_check(place, name) < 0 || value_text(place, QUOTE(name), value, buf, &text) < 0)
+		return -EINVAL;
+	if (text.len > RULE_TEXT_MAX)
+		return diag_set(place->diag, -EINVAL, "rule.too-long",
+				"\"%s\" has %zu bytes, a rule has at most %d", QUOTE(name),
+				text.len, RULE_TEXT_MAX);
+	if (text_is(name, "name"))
+		return rule_set_name(rule, place, text);
+	return rule_set_word(rule, place, name, text);
+}
+
+static int from_object(json_t *object, struct diag *diag, struct rule **ret_rule)
+{
+	_cleanup_(cleanup_rule) struct rule *rule = rule_new();
+	const struct place place = { .line = NULL, .diag = diag };
+	const struct rule_places nowhere = { .end = NULL };
+	const char *key;
+	json_t *value;
+
+	if (!rule)
+		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for a rule");
+	json_object_foreach (object, key, value)
+		if (set_member(rule, &place, key, value) < 0)
+			return -EINVAL;
+	if (!rule->name[0])
+		return diag_set(diag, -EINVAL, "rule.bad-name", "a rule wants a \"name\"");
+	if (rule_finish(rule, &place, &nowhere) < 0)
+		return -EINVAL;
+	*ret_rule = take_ptr(rule);
+	return 0;
+}
+
+int rule_from_json(json_t *value, struct diag *diag, struct rule **ret_rule)
+{
+	if (json_is_string(value))
+		return rule_parse(json_string_value(value), json_string_length(value), diag,
+				  ret_rule);
+	if (json_is_object(value))
+		return from_object(value, diag, ret_rule);
+	return diag_set(diag, -EINVAL, "rule.bad-json",
+			"a rule is an object {\"name\": ..., \"do\": ...} or a string");
+}
+
+/* What the printer writes, as a JSON string. */
+static json_t *printed(void (*print)(FILE *out, const struct rule *rule, unsigned int word),
+		       const struct rule *rule, unsigned int word)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	print(out, rule, word);
+	if (fclose(out) != 0)
+		return NULL;
+	return json_stringn(text, len);
+}
+
+static void print_word(FILE *out, const struct rule *rule, unsigned int word)
+{
+	value_print(out, rule_word_param(word), &rule->word[word]);
+}
+
+static void print_kind(FILE *out, const struct rule *rule, unsigned int word)
+{
+	(void)word;
+	kind_print(out, rule->kind, &rule->args);
+}
+
+static json_t *word_to_json(const struct rule *rule, unsigned int word)
+{
+	/* Counts stay below 2^40, so that every reader of JSON holds them exactly. */
+	if (rule_word_param(word)->type == VALUE_COUNT)
+		return json_integer((json_int_t)rule->word[word].lo);
+	return printed(print_word, rule, word);
+}
+
+json_t *rule_to_json(const struct rule *rule)
+{
+	json_t *object = json_object();
+	int err = json_object_set_new(object, "name", json_string(rule->name));
+
+	for (unsigned int i = 0; i < RULE_NR_WORDS; i++)
+		if (rule_has(rule, i))
+			err |= json_object_set_new(object, rule_word_param(i)->name,
+						   word_to_json(rule, i));
+	err |= json_object_set_new(object, "do", printed(print_kind, rule, 0));
+	if (!err)
+		return object;
+	json_decref(object);
+	return NULL;
+}

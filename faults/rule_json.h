@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* Rules as JSON objects: the same keys as the text; whole plain numbers may be JSON numbers. */
+#ifndef FAULTS_RULE_JSON_H
+#define FAULTS_RULE_JSON_H
+
+#include "faults/rule.h"
+
+#include <jansson.h>
+
+/* @value: an object {"name":..., "op":..., ..., "do":...}, or a string in text form. */
+int rule_from_json(json_t *value, struct diag *diag, struct rule **ret_rule);
+/* New reference, or NULL without memory. rule_from_json() of it gives an equal rule. */
+json_t *rule_to_json(const struct rule *rule);
+
+#endif

@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: MIT
+/* One row per type of value: how it is read, written, and what a message says was wanted. */
+#include "faults/value.h"
+
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "faults/io.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+static const char *const op_names[] = {
+	[IO_READ] = "read",       [IO_WRITE] = "write",   [IO_FLUSH] = "flush",
+	[IO_DISCARD] = "discard", [IO_ZEROES] = "zeroes", [IO_NR_OPS] = NULL,
+};
+
+/* By bit number; the bits in between have no name. */
+#define BIT(flag) __builtin_ctz(flag)
+static const char *const flag_names[32] = {
+	[BIT(IO_FUA)] = "fua",
+	[BIT(IO_META)] = "meta",
+	[BIT(IO_NOUNMAP)] = "nounmap",
+	[BIT(IO_SWAP)] = "swap",
+	[BIT(IO_FAILFAST_DEV)] = "failfast-dev",
+	[BIT(IO_FAILFAST_TRANSPORT)] = "failfast-transport",
+	[BIT(IO_FAILFAST_DRIVER)] = "failfast-driver",
+};
+
+/* Those that the block layer hands on unchanged; every other one reaches the application as EIO. */
+static const struct {
+	const char *name;
+	int number;
+} errnos[] = {
+	{ "EIO", EIO },       { "EOPNOTSUPP", EOPNOTSUPP }, { "ETIMEDOUT", ETIMEDOUT },
+	{ "ENOSPC", ENOSPC }, { "ENOLINK", ENOLINK },       { "EREMOTEIO", EREMOTEIO },
+	{ "EBADE", EBADE },   { "ENODATA", ENODATA },       { "EILSEQ", EILSEQ },
+	{ "ENOMEM", ENOMEM }, { "EBUSY", EBUSY },           { "EAGAIN", EAGAIN },
+	{ "ENODEV", ENODEV }, { "ETIME", ETIME },           { "EINVAL", EINVAL },
+};
+
+static const char *const errno_names[] = {
+	"EIO",    "EOPNOTSUPP", "ETIMEDOUT", "ENOSPC", "ENOLINK", "EREMOTEIO", "EBADE",  "ENODATA",
+	"EILSEQ", "ENOMEM",     "EBUSY",     "EAGAIN", "ENODEV",  "ETIME",     "EINVAL", NULL,
+};
+
+_Static_assert(array_size(errno_names) == array_size(errnos) + 1, "one name per errno");
+
+const char *value_errno_name(int err)
+{
+	for (size_t i = 0; i < array_size(errnos); i++)
+		if (errnos[i].number == err)
+			return errnos[i].name;
+	return NULL;
+}
+
+int value_errno_number(const char *name)
+{
+	for (size_t i = 0; i < array_size(errnos); i++)
+		if (strcmp(errnos[i].name, name) == 0)
+			return errnos[i].number;
+	return 0;
+}
+
+const char *const *value_op_names(void)
+{
+	return op_names;
+}
+
+const char *const *value_errno_names(void)
+{
+	return errno_names;
+}
+
+const char *value_op_list(uint32_t ops, char buf[OP_LIST_MAX])
+{
+	size_t at = 0;
+
+	buf[0] = '\0';
+	for (uint32_t op = 0; op < IO_NR_OPS; op++) {
+		uint32_t rest = ops >> op;
+
+		if (rest & 1)
+			at += (size_t)snprintf(buf + at, OP_LIST_MAX - at, "%s%s",
+					       !at         ? ""
+					       : rest == 1 ? " or "
+							   : ", ",
+					       op_names[op]);
+	}
+	return buf;
+}
+
+/* Every complaint about a value has this one form. */
+static int unwanted(const struct place *place, const struct param *param, struct text got,
+		    const char *id, const char *wanted)
+{
+	if (got.len == 0)
+		return place_fail(place, got.at, id, "%s wants %s, got nothing", param->name,
+				  wanted);
+	return place_fail(place, got.at, id, "%s wants %s, got '%s'", param->name, wanted,
+			  QUOTE(got));
+}
+
+/* The names of a set by bit number; a bit may have none. */
+struct names {
+	const char *const *names;
+	unsigned int nr;
+};
+
+static const struct names op_set = { op_names, IO_NR_OPS };
+static const struct names flag_set = { flag_names, array_size(flag_names) };
+
+static int find_bit(const struct names *set, struct text word)
+{
+	for (unsigned int bit = 0; bit < set->nr; bit++)
+		if (set->names[bit] && text_is(word, set->names[bit]))
+			return (int)bit;
+	return -1;
+}
+
+static int unknown_name(const struct place *place, const struct param *param,
+			const struct names *set, struct text word, const char *id,
+			const char *wanted)
+{
+	const char *words[array_size(flag_names) + 1];
+	unsigned int nr = 0;
+
+	for (unsigned int bit = 0; bit < set->nr; bit++)
+		if (set->names[bit])
+			words[nr++] = set->names[bit];
+	words[nr] = NULL;
+	unwanted(place, param, word, id, wanted);
+	place_suggest(place, word, words);
+	return -EINVAL;
+}
+
+static int parse_set(const struct place *place, const struct param *param, struct text text,
+		     const struct names *set, const char *id, const char *wanted, uint64_t *ret)
+{
+	uint64_t bits = 0;
+
+	for (bool more = true; more;) {
+		struct text word;
+		int bit;
+
+		more = text.len && memchr(text.at, ',', text.len);
+		word = text_cut(&text, ',');
+		bit = find_bit(set, word);
+		if (bit < 0)
+			return unknown_name(place, param, set, word, id, wanted);
+		if (bits & 1ull << bit)
+			return place_fail(place, word.at, id, "%s names '%s' twice", param->name,
+					  set->names[bit]);
+		bits |= 1ull << bit;
+	}
+	*ret = bits;
+	return 0;
+}
+
+static void print_set(FILE *out, const struct names *set, uint64_t bits)
+{
+	const char *comma = "";
+
+	for (unsigned int bit = 0; bit < set->nr; bit++) {
+		if (!(bits & 1ull << bit))
+			continue;
+		fprintf(out, "%s%s", comma, set->names[bit]);
+		comma = ",";
+	}
+}
+
+static int parse_ops(const struct place *place, const struct param *param, struct text text,
+		     struct value *ret)
+{
+	return parse_set(place, param, text, &op_set, "rule.bad-op",
+			 "read, write, flush, discard or zeroes (several with commas)", &ret->lo);
+}
+
+static void print_ops(FILE *out, const struct value *value)
+{
+	print_set(out, &op_set, value->lo);
+}
+
+static int parse_flags(const struct place *place, const struct param *param, struct text text,
+		       struct value *ret)
+{
+	return parse_set(place, param, text, &flag_set, "rule.bad-flag",
+			 "fua, meta, nounmap, swap, failfast-dev, failfast-transport or "
+			 "failfast-driver (several with commas)",
+			 &ret->lo);
+}
+
+static void print_flags(FILE *out, const struct value *value)
+{
+	print_set(out, &flag_set, value->lo);
+}
+
+/* Split "A..B"; false when there are no dots. */
+static bool split_dots(struct text text, struct text *ret_a, struct text *ret_b)
+{
+	const char *dots = text.len ? memmem(text.at, text.len, "..", 2) : NULL;
+
+	if (!dots)
+		return false;
+	*ret_a = (struct text){ text.at, (size_t)(dots - text.at) };
+	*ret_b = (struct text){ dots + 2, text.len - ret_a->len - 2 };
+	return true;
+}
+
+static int parse_edge(const struct place *place, const struct param *param, struct text text,
+		      const char *which, uint64_t *ret)
+{
+	uint64_t bytes, sector;
+
+	if (units_parse_size(text.at, text.len, &bytes) < 0)
+		return unwanted(place, param, text, "rule.bad-range",
+				"START..END, such as 17s..23s, 1M..2M or 1G..");
+	if (bytes % SECTOR_SIZE == 0) {
+		*ret = bytes;
+		return 0;
+	}
+	/* Rounded outwards the range still covers what was meant. */
+	sector = bytes / SECTOR_SIZE + (which[0] == 'e');
+	place_fail(place, text.at, "rule.bad-range",
+		   "%s wants whole sectors, but its %s '%s' is not a multiple of 512 bytes",
+		   param->name, which, QUOTE(text));
+	diag_hint(place->diag, "%" PRIu64 "s is the sector boundary around it", sector);
+	return -EINVAL;
+}
+
+static int parse_range(const struct place *place, const struct param *param, struct text text,
+		       struct value *ret)
+{
+	struct text from, to;
+
+	if (!split_dots(text, &from, &to))
+		return unwanted(place, param, text, "rule.bad-range",
+				"START..END, such as 17s..23s, 1M..2M or 1G..");
+	if (parse_edge(place, param, from, "start", &ret->lo) < 0)
+		return -EINVAL;
+	ret->hi = UINT64_MAX;
+	if (to.len && parse_edge(place, param, to, "end", &ret->hi) < 0)
+		return -EINVAL;
+	if (ret->lo < ret->hi)
+		return 0;
+	place_fail(place, text.at, "rule.bad-range",
+		   "%s wants START before END, got '%s'; END is the first byte outside",
+		   param->name, QUOTE(text));
+	if (ret->lo > ret->hi)
+		diag_hint(place->diag, "the other way round it is %.*s..%.*s",
+			  (int)(to.len < 32 ? to.len : 32), to.at,
+			  (int)(from.len < 32 ? from.len : 32), from.at);
+	return -EINVAL;
+}
+
+static void print_range(FILE *out, const struct value *value)
+{
+	char from[UNITS_MAX], to[UNITS_MAX] = "";
+
+	if (value->hi != UINT64_MAX)
+		units_format_size(value->hi, to);
+	fprintf(out, "%s..%s", units_format_size(value->lo, from), to);
+}
+
+static bool is_plain_number(struct text text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if ((text.at[i] < '0' || text.at[i] > '9') && text.at[i] != '.')
+			return false;
+	return true;
+}
+
+static bool outside(const struct param *param, uint64_t number)
+{
+	return number < param->min || (param->max && number > param->max);
+}
+
+static int parse_size(const struct place *place, const struct param *param, struct text text,
+		      struct value *ret)
+{
+	char min[UNITS_MAX], max[UNITS_MAX];
+	int err = units_parse_size(text.at, text.len, &ret->lo);
+
+	if (err == -EINVAL)
+		return unwanted(place, param, text, "rule.bad-size",
+				"a size such as 512, 3s, 4k or 1M");
+	if (err == 0 && !outside(param, ret->lo))
+		return 0;
+	return place_fail(place, text.at, "rule.bad-size", "%s wants a size of %s to %s, got '%s'",
+			  param->name, units_format_size(param->min, min),
+			  units_format_size(param->max ? param->max : UINT64_MAX, max),
+			  QUOTE(text));
+}
+
+static void print_size(FILE *out, const struct value *value)
+{
+	char buf[UNITS_MAX];
+
+	fputs(units_format_size(value->lo, buf), out);
+}
+
+static int parse_time_part(const struct place *place, const struct param *param, struct text text,
+			   const char *wanted, uint64_t *ret)
+{
+	char min[UNITS_MAX], max[UNITS_MAX];
+	int err = units_parse_time(text.at, text.len, ret);
+
+	if (err == -EINVAL) {
+		unwanted(place, param, text, "rule.bad-time", wanted);
+		if (text.len && is_plain_number(text))
+			diag_hint(place->diag, "a time needs its unit: ns, us, ms, s, m or h");
+		return -EINVAL;
+	}
+	if (err == 0 && !outside(param, *ret))
+		return 0;
+	return place_fail(place, text.at, "rule.bad-time", "%s wants a time of %s to %s, got '%s'",
+			  param->name, units_format_time(param->min, min),
+			  units_format_time(param->max ? param->max : UINT64_MAX, max),
+			  QUOTE(text));
+}
+
+static int parse_time(const struct place *place, const struct param *param, struct text text,
+		      struct value *ret)
+{
+	return parse_time_part(place, param, text, "a time such as 100us, 10ms or 1.5s", &ret->lo);
+}
+
+static void print_time(FILE *out, const struct value *value)
+{
+	char buf[UNITS_MAX];
+
+	fputs(units_format_time(value->lo, buf), out);
+}
+
+static int parse_span(const struct place *place, const struct param *param, struct text text,
+		      struct value *ret)
+{
+	static const char wanted[] = "a time such as 10ms, or two such as 100us..300us";
+	struct text from = text, to = text;
+
+	split_dots(text, &from, &to);
+	if (parse_time_part(place, param, from, wanted, &ret->lo) < 0 ||
+	    parse_time_part(place, param, to, wanted, &ret->hi) < 0)
+		return -EINVAL;
+	if (ret->lo <= ret->hi)
+		return 0;
+	return place_fail(place, text.at, "rule.bad-time",
+			  "%s wants the shorter time first, got '%s'", param->name, QUOTE(text));
+}
+
+static void print_span(FILE *out, const struct value *value)
+{
+	char from[UNITS_MAX], to[UNITS_MAX];
+
+	fputs(units_format_time(value->lo, from), out);
+	if (value->hi != value->lo)
+		fprintf(out, "..%s", units_format_time(value->hi, to));
+}
+
+static int parse_count(const struct place *place, const struct param *param, struct text text,
+		       struct value *ret)
+{
+	uint64_t number = 0;
+	bool valid = text.len > 0;
+
+	for (size_t i = 0; i < text.len && valid; i++) {
+		valid = text.at[i] >= '0' && text.at[i] <= '9' &&
+			!__builtin_mul_overflow(number, 10, &number) &&
+			!__builtin_add_overflow(number, (uint64_t)(text.at[i] - '0'), &number);
+	}
+	if (valid && !outside(param, number)) {
+		ret->lo = number;
+		return 0;
+	}
+	if (text.len == 0)
+		return unwanted(place, param, text, "rule.bad-number", "a whole number");
+	return place_fail(place, text.at, "rule.bad-number",
+			  "%s wants a whole number from %" PRIu64 " to %" PRIu64 ", got '%s'",
+			  param->name, param->min, param->max ? param->max : UINT64_MAX,
+			  QUOTE(text));
+}
+
+static void print_count(FILE *out, const struct value *value)
+{
+	fprintf(out, "%" PRIu64, value->lo);
+}
+
+static int parse_share(const struct place *place, const struct param *param, struct text text,
+		       struct value *ret)
+{
+	int err = share_parse(text, &ret->share);
+
+	if (err == 0)
+		return 0;
+	unwanted(place, param, text, "rule.bad-share",
+		 "a share from 0 to 1, such as 0.25, 0.5%, 1e-6 or 1:1000");
+	/* "p=5" is nearly always meant as a percentage. */
+	if (err == -ERANGE && text.len <= 4 && is_plain_number(text))
+		diag_hint(place->diag, "a percentage is written with its sign: %s%%", QUOTE(text));
+	return -EINVAL;
+}
+
+static void print_share(FILE *out, const struct value *value)
+{
+	char buf[SHARE_MAX];
+
+	fputs(share_format(value->share, buf), out);
+}
+
+/* A real errno that nobody above the block layer would ever see? */
+static bool errno_is_swallowed(struct text text)
+{
+	for (int err = 1; err < 134; err++) {
+		const char *name = strerrorname_np(err);
+
+		if (name && text_is(text, name))
+			return true;
+	}
+	return false;
+}
+
+static int parse_errno(const struct place *place, const struct param *param, struct text text,
+		       struct value *ret)
+{
+	static const char list[] =
+		"EIO EOPNOTSUPP ETIMEDOUT ENOSPC ENOLINK EREMOTEIO EBADE ENODATA "
+		"EILSEQ ENOMEM EBUSY EAGAIN ENODEV ETIME EINVAL";
+
+	for (size_t i = 0; i < array_size(errnos); i++) {
+		if (text_is(text, errnos[i].name)) {
+			ret->lo = (uint64_t)errnos[i].number;
+			return 0;
+		}
+	}
+	if (errno_is_swallowed(text)) {
+		place_fail(place, text.at, "rule.bad-errno",
+			   "%s cannot be %s: the block layer would turn it into EIO, wanted one of "
+			   "%s",
+			   param->name, QUOTE(text), list);
+		diag_hint(place->diag, "use EIO, which is what an application would see");
+		return -EINVAL;
+	}
+	place_fail(place, text.at, "rule.bad-errno", "%s wants one of %s, got '%s'", param->name,
+		   list, QUOTE(text));
+	place_suggest(place, text, errno_names);
+	return -EINVAL;
+}
+
+static void print_errno(FILE *out, const struct value *value)
+{
+	fputs(value_errno_name((int)value->lo), out);
+}
+
+static const struct type {
+	const char *placeholder;
+	int (*parse)(const struct place *place, const struct param *param, struct text text,
+		     struct value *ret);
+	void (*print)(FILE *out, const struct value *value);
+} types[VALUE_NR_TYPES] = {
+	[VALUE_MARK] = { "", NULL, NULL },
+	[VALUE_OPS] = { "OP,...", parse_ops, print_ops },
+	[VALUE_FLAGS] = { "FLAG,...", parse_flags, print_flags },
+	[VALUE_RANGE] = { "START..END", parse_range, print_range },
+	[VALUE_SIZE] = { "SIZE", parse_size, print_size },
+	[VALUE_TIME] = { "TIME", parse_time, print_time },
+	[VALUE_SPAN] = { "TIME|MIN..MAX", parse_span, print_span },
+	[VALUE_COUNT] = { "N", parse_count, print_count },
+	[VALUE_SHARE] = { "SHARE", parse_share, print_share },
+	[VALUE_ERRNO] = { "ERRNO", parse_errno, print_errno },
+};
+
+int value_parse(const struct place *place, const struct param *param, struct text text,
+		struct value *ret_value)
+{
+	struct value value = { .lo = 0, .hi = 0 };
+	int err = types[param->type].parse(place, param, text, &value);
+
+	if (err == 0)
+		*ret_value = value;
+	return err;
+}
+
+void value_print(FILE *out, const struct param *param, const struct value *value)
+{
+	types[param->type].print(out, value);
+}
+
+bool value_equal(const struct param *param, const struct value *a, const struct value *b)
+{
+	if (param->type == VALUE_SHARE)
+		return a->share == b->share;
+	return a->lo == b->lo && a->hi == b->hi;
+}
+
+const char *value_placeholder(enum value_type type)
+{
+	return types[type].placeholder;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The values that stand in a rule: one row per type says how it is read, written and explained.
+ *
+ * A `struct param` describes one word of a rule or one parameter of a kind; tables of them drive
+ * the parser, the printer, JSON and every help text.
+ */
+#ifndef FAULTS_VALUE_H
+#define FAULTS_VALUE_H
+
+#include "base/diag.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum value_type {
+	VALUE_MARK,  /* no value: the word itself */
+	VALUE_OPS,   /* lo: bits 1 << enum io_op */
+	VALUE_FLAGS, /* lo: enum io_flag */
+	VALUE_RANGE, /* lo..hi in bytes, hi exclusive; UINT64_MAX: to the end of the disk */
+	VALUE_SIZE,  /* lo: bytes */
+	VALUE_TIME,  /* lo: nanoseconds */
+	VALUE_SPAN,  /* lo..hi in nanoseconds, hi included */
+	VALUE_COUNT, /* lo: a whole number */
+	VALUE_SHARE, /* share: 0..1 */
+	VALUE_ERRNO, /* lo: the positive errno */
+	VALUE_NR_TYPES,
+};
+
+struct value {
+	union {
+		struct {
+			uint64_t lo, hi;
+		};
+		double share;
+	};
+};
+
+enum param_form {
+	PARAM_NAMED,  /* name=VALUE; a VALUE_MARK: name */
+	PARAM_FIRST,  /* VALUE alone, right after the kind; required */
+	PARAM_EITHER, /* name=VALUE, or name alone, which means name=BARE */
+};
+
+struct param {
+	const char *name;
+	enum value_type type;
+	enum param_form form;
+	const char *bare;  /* PARAM_EITHER: the value that the bare name stands for */
+	uint64_t min, max; /* inclusive bounds of a size, time, span or count; max 0: none */
+	const char *doc;
+};
+
+/* A piece of the text being parsed. */
+struct text {
+	const char *at;
+	size_t len;
+};
+
+/* Where diagnostics point: @line is the start of the line, or NULL where there are no columns. */
+struct place {
+	const char *line;
+	struct diag *diag;
+};
+
+/* Fill in the diagnostic for the byte at @at and return -EINVAL. */
+#define place_fail(place, at, id, ...)                                                             \
+	(diag_set((place)->diag, -EINVAL, (id), __VA_ARGS__), place_mark((place), (at)))
+int place_mark(const struct place *place, const char *at);
+/* The hint "did you mean '...'?" when one of @words (NULL-terminated) is near enough. */
+void place_suggest(const struct place *place, struct text got, const char *const *words);
+
+/* The text as it may stand in a message: shortened at a character's boundary. */
+#define QUOTE_MAX 64
+const char *text_quote(struct text text, char buf[QUOTE_MAX]);
+#define QUOTE(text) text_quote((text), (char[QUOTE_MAX]){ 0 })
+bool text_is(struct text text, const char *word);
+/* Cut off and return what stands before the first @separator (or everything). */
+struct text text_cut(struct text *rest, char separator);
+/*
+ * Is every byte printable UTF-8, a space or a tab? Control characters would let a rule's text
+ * rewrite the terminal of whoever reads the error. Otherwise -EINVAL and a diagnostic.
+ */
+int text_check(const struct place *place, struct text text);
+
+/* Parse all of @text as the value of @param. */
+int value_parse(const struct place *place, const struct param *param, struct text text,
+		struct value *ret_value);
+/* The text that parses back to exactly this value. */
+void value_print(FILE *out, const struct param *param, const struct value *value);
+bool value_equal(const struct param *param, const struct value *a, const struct value *b);
+/* For help: "SIZE", "START..END"; "" for a mark. */
+const char *value_placeholder(enum value_type type);
+
+/* "EIO" <-> EIO, for the errnos that survive to the application; NULL or 0 for all others. */
+const char *value_errno_name(int err);
+int value_errno_number(const char *name);
+/* NULL-terminated names of the operations (by enum io_op) and of those errnos. */
+const char *const *value_op_names(void);
+const char *const *value_errno_names(void);
+/* "read, write or flush": the operations in @ops (bits 1 << enum io_op). */
+#define OP_LIST_MAX 48
+const char *value_op_list(uint32_t ops, char buf[OP_LIST_MAX]);
+
+/* Parse a share (0.25, 0.5%, 1e-6, 1:1000); 0, -EINVAL (no such form) or -ERANGE (not in 0..1). */
+int share_parse(struct text text, double *ret_share);
+/* Shortest decimal that parses back to the same double. */
+#define SHARE_MAX 32
+const char *share_format(double share, char buf[SHARE_MAX]);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* Random parsed rules, made from the tables: whatever a table allows can come out. */
+#ifndef TESTS_RANDOM_RULE_H
+#define TESTS_RANDOM_RULE_H
+
+#include "tests/unit/check.h"
+
+/* Small and large numbers alike, and the bounds themselves. */
+static inline uint64_t random_number(struct draw *draw, uint64_t min, uint64_t max)
+{
+	uint64_t span;
+
+	if (!max)
+		max = UINT64_MAX;
+	span = max - min;
+	switch (draw_below(draw, 5)) {
+	case 0:
+		return min;
+	case 1:
+		return max;
+	case 2:
+		return min + (draw_bits(draw) & 15) % (span ? span : 1);
+	default:
+		return min + (draw_bits(draw) >> draw_below(draw, 64)) % (span ? span : 1);
+	}
+}
+
+static inline double random_share(struct draw *draw)
+{
+	switch (draw_below(draw, 5)) {
+	case 0:
+		return 0;
+	case 1:
+		return 1;
+	case 2:
+		return (double)draw_below(draw, 1000) / 1000;
+	case 3:
+		return (double)draw_bits(draw) * 0x1p-64 / (double)(1ull << draw_below(draw, 60));
+	default:
+		return (double)(draw_bits(draw) >> 11) * 0x1p-53;
+	}
+}
+
+static inline struct value random_value(struct draw *draw, const struct param *param)
+{
+	const uint64_t all_flags = IO_FUA | IO_META | IO_NOUNMAP | IO_SWAP | IO_FAILFAST_DEV |
+				   IO_FAILFAST_TRANSPORT | IO_FAILFAST_DRIVER;
+	const char *const *names = value_errno_names();
+	struct value value = { .lo = 0, .hi = 0 };
+
+	switch (param->type) {
+	case VALUE_MARK:
+	case VALUE_NR_TYPES:
+		break;
+	case VALUE_OPS:
+		value.lo = 1 + draw_below(draw, (1u << IO_NR_OPS) - 1);
+		break;
+	case VALUE_FLAGS:
+		do {
+			value.lo = draw_bits(draw) & all_flags;
+		} while (!value.lo);
+		break;
+	case VALUE_RANGE:
+		value.lo = (draw_bits(draw) >> (1 + draw_below(draw, 40))) & ~511ull;
+		value.hi = value.lo + (1 + draw_below(draw, 5000)) * SEC;
+		if (!draw_below(draw, 4))
+			value.hi = UINT64_MAX;
+		break;
+	case VALUE_SIZE:
+		value.lo = random_number(draw, param->min, param->max);
+		if (draw_below(draw, 2) && value.lo >= SEC)
+			value.lo &= ~511ull;
+		break;
+	case VALUE_TIME:
+	case VALUE_COUNT:
+		value.lo = random_number(draw, param->min, param->max);
+		break;
+	case VALUE_SPAN:
+		value.lo = random_number(draw, param->min, param->max);
+		value.hi =
+			draw_below(draw, 2) ? value.lo : random_number(draw, value.lo, param->max);
+		break;
+	case VALUE_SHARE:
+		value.share = random_share(draw);
+		break;
+	case VALUE_ERRNO:
+		value.lo = (uint64_t)value_errno_number(names[draw_below(draw, 15)]);
+		break;
+	}
+	return value;
+}
+
+static inline void random_name(struct draw *draw, char *name)
+{
+	static const char chars[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.0123456789-";
+	size_t len = 1 + draw_below(draw, draw_below(draw, 8) ? 12 : RULE_NAME_MAX);
+
+	for (size_t i = 0; i < len; i++)
+		name[i] = chars[draw_below(draw, sizeof(chars) - (i ? 1 : 2))];
+	name[len] = '\0';
+}
+
+static inline void random_args(struct draw *draw, struct rule *rule)
+{
+	const struct kind *kind = rule->kind;
+
+	memset(&rule->args, 0, sizeof(rule->args));
+	for (unsigned int i = 0; i < kind->nr_params; i++) {
+		if (kind->params[i].form != PARAM_FIRST && draw_below(draw, 2))
+			continue;
+		rule->args.given |= 1u << i;
+		rule->args.value[i] = random_value(draw, &kind->params[i]);
+	}
+}
+
+/* One reference. Combinations that make no sense are thrown away. */
+static inline struct rule *random_rule(struct draw *draw)
+{
+	const struct place nowhere = { .line = NULL, .diag = NULL };
+	const struct rule_places no_places = { .end = NULL };
+	size_t nr_kinds = 0;
+
+	while (kind_at(nr_kinds))
+		nr_kinds++;
+	for (;;) {
+		struct rule *rule = rule_new();
+
+		assert_non_null(rule);
+		random_name(draw, rule->name);
+		for (unsigned int i = 0; i < RULE_NR_WORDS; i++) {
+			if (draw_below(draw, 3))
+				continue;
+			rule->given |= 1u << i;
+			rule->word[i] = random_value(draw, rule_word_param(i));
+		}
+		rule->kind = kind_at(draw_below(draw, nr_kinds));
+		random_args(draw, rule);
+		if ((!rule->kind->ops->validate ||
+		     rule->kind->ops->validate(&rule->args, NULL) == 0) &&
+		    rule_finish(rule, &nowhere, &no_places) == 0)
+			return rule;
+		rule_unref(rule);
+	}
+}
+
+#endif

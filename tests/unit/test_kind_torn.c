@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+#include "tests/unit/check.h"
+
+#include <errno.h>
+
+#define DISK (1024 * SEC)
+
+static unsigned char w_data[64 * SEC];
+
+/* Write sectors [sector, sector+nr) of 'w' over 's' under one rule; the map of 16 sectors from 0.
+ */
+static int tear(const char *rule, uint32_t block, uint64_t sector, unsigned int nr, char map[17])
+{
+	struct disk disk = make_disk(DISK, block, 1, 1);
+	int result;
+
+	memset(w_data, 'w', sizeof(w_data));
+	store_mark(disk.store, 0, DISK);
+	memset(store_data(disk.store), 's', DISK);
+	use_rules(&disk, rule);
+	result = run_io(&disk, IO_WRITE, sector, nr * SEC, w_data);
+	sector_map(&disk, 0, 16, map);
+	free_disk(&disk);
+	return result;
+}
+
+static void torn_write_keeps_a_prefix_and_reports_success(void **state)
+{
+	char map[17];
+
+	(void)state;
+	assert_int_equal(tear("t do=torn:keep=3s", 512, 2, 8, map), 8 * SEC);
+	assert_string_equal(map, "sswwwsssssssssss");
+	assert_int_equal(tear("t do=torn:keep=0", 512, 2, 8, map), 8 * SEC);
+	assert_string_equal(map, "ssssssssssssssss");
+	assert_int_equal(tear("t do=torn:keep=8s", 512, 2, 8, map), 8 * SEC);
+	assert_string_equal(map, "sswwwwwwwwssssss");
+	assert_int_equal(tear("t do=torn:keep=1M", 512, 2, 8, map), 8 * SEC);
+	assert_string_equal(map, "sswwwwwwwwssssss");
+}
+
+static void torn_write_keeps_a_suffix(void **state)
+{
+	char map[17];
+
+	(void)state;
+	assert_int_equal(tear("t do=torn:keep-last=3s", 512, 2, 8, map), 8 * SEC);
+	assert_string_equal(map, "ssssssswwwssssss");
+	assert_int_equal(tear("t do=torn:keep-last=0", 512, 2, 8, map), 8 * SEC);
+	assert_string_equal(map, "ssssssssssssssss");
+	assert_int_equal(tear("t do=torn:keep-last=9s", 512, 2, 8, map), 8 * SEC);
+	assert_string_equal(map, "sswwwwwwwwssssss");
+}
+
+static void torn_with_fail_reports_the_errno_after_storing_the_part(void **state)
+{
+	char map[17];
+
+	(void)state;
+	assert_int_equal(tear("t do=torn:keep=1s,fail", 512, 0, 4, map), -EIO);
+	assert_string_equal(map, "wsssssssssssssss");
+	assert_int_equal(tear("t do=torn:keep-last=1s,fail=ENOSPC", 512, 0, 4, map), -ENOSPC);
+	assert_string_equal(map, "ssswssssssssssss");
+}
+
+/* Units of 4 sectors; the request starts and ends inside one. */
+static void units_are_aligned_to_the_disk_not_to_the_request(void **state)
+{
+	char map[17];
+
+	(void)state;
+	tear("t do=torn:keep=4s,unit=2k", 512, 2, 8, map);
+	assert_string_equal(map, "sswwssssssssssss");
+	tear("t do=torn:keep-last=4s,unit=2k", 512, 2, 8, map);
+	assert_string_equal(map, "ssssssssw"
+				 "wssssss");
+	tear("t do=torn:keep=4s", 2048, 4, 8, map);
+	assert_string_equal(map, "sssswwwwssssssss");
+	/* The cut falls into the very first, partial unit: nothing is kept. */
+	tear("t do=torn:keep=4s,unit=2k", 512, 1, 2, map);
+	assert_string_equal(map, "swwsssssssssssss");
+	tear("t do=torn:keep=8s,unit=4k", 512, 7, 9, map);
+	assert_string_equal(map, "sssssssw"
+				 "ssssssss");
+}
+
+static void random_tears_unit_by_unit_and_repeats_with_the_seed(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 9);
+	char first[65], map[65];
+	unsigned int kept = 0, different = 0;
+
+	(void)state;
+	memset(w_data, 'w', sizeof(w_data));
+	for (int run = 0; run < 100; run++) {
+		memset(store_data(disk.store), 's', DISK);
+		/* The same rule put again starts afresh: its matches 0 and 1 come out the same. */
+		if (run % 2 == 0)
+			use_rules(&disk, "t do=torn:random");
+		assert_int_equal(run_io(&disk, IO_WRITE, 8, 64 * SEC, w_data), 64 * SEC);
+		sector_map(&disk, 8, 64, map);
+		assert_int_equal(strspn(map, "sw"), 64);
+		if (run == 0)
+			memcpy(first, map, sizeof(map));
+		if (run % 2 == 0)
+			assert_string_equal(map, first);
+		else
+			different += strcmp(map, first) != 0;
+	}
+	assert_int_equal(different, 50);
+	for (int i = 0; i < 64; i++)
+		kept += first[i] == 'w';
+	assert_in_range(kept, 16, 48);
+	free_disk(&disk);
+}
+
+static void random_never_tears_a_unit(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 9);
+	char map[65];
+
+	(void)state;
+	memset(w_data, 'w', sizeof(w_data));
+	use_rules(&disk, "t do=torn:random,unit=4k");
+	for (unsigned int start = 0; start < 24; start++) {
+		memset(store_data(disk.store), 's', DISK);
+		run_io(&disk, IO_WRITE, start, 40 * SEC, w_data);
+		sector_map(&disk, 0, 64, map);
+		for (unsigned int i = start; i + 1 < start + 40; i++)
+			if ((i + 1) % 8)
+				assert_int_equal(map[i], map[i + 1]);
+		for (unsigned int i = 0; i < 64; i++)
+			if (i < start || i >= start + 40)
+				assert_int_equal(map[i], 's');
+	}
+	free_disk(&disk);
+}
+
+static void random_with_a_share_keeps_about_that_share(void **state)
+{
+	static const struct {
+		const char *rule;
+		unsigned int low, high;
+	} cases[] = {
+		{ "t do=torn:random,p=0", 0, 0 },
+		{ "t do=torn:random,p=1", 6400, 6400 },
+		{ "t do=torn:random,p=10%", 500, 780 },
+		{ "t do=torn:random,p=0.9", 5600, 5920 },
+	};
+
+	(void)state;
+	memset(w_data, 'w', sizeof(w_data));
+	for (size_t c = 0; c < array_size(cases); c++) {
+		struct disk disk = make_disk(DISK, 512, 1, 3);
+		unsigned int kept = 0;
+
+		use_rules(&disk, cases[c].rule);
+		for (int i = 0; i < 100; i++) {
+			char map[65];
+
+			memset(store_data(disk.store), 's', DISK);
+			run_io(&disk, IO_WRITE, 0, 64 * SEC, w_data);
+			sector_map(&disk, 0, 64, map);
+			for (int s = 0; s < 64; s++)
+				kept += map[s] == 'w';
+		}
+		assert_in_range(kept, cases[c].low, cases[c].high);
+		free_disk(&disk);
+	}
+}
+
+static void discard_and_zeroes_are_torn_too_and_reads_never(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 1);
+	unsigned char data[4 * SEC];
+
+	(void)state;
+	store_mark(disk.store, 0, DISK);
+	memset(store_data(disk.store), 's', DISK);
+	use_rules(&disk, "t do=torn:keep=1s");
+	assert_int_equal(run_io(&disk, IO_DISCARD, 0, 4 * SEC, NULL), 0);
+	assert_int_equal(run_io(&disk, IO_ZEROES, 4, 4 * SEC, NULL), 0);
+	assert_int_equal(run_io(&disk, IO_READ, 8, 4 * SEC, data), 4 * SEC);
+	assert_int_equal(run_io(&disk, IO_FLUSH, 0, 0, NULL), 0);
+	assert_int_equal(data[4 * SEC - 1], 's');
+	assert_string_equal(MAP(&disk, 0, 8), ".sss.sss");
+	assert_int_equal(counts_of(&disk, "t").matches, 2);
+	free_disk(&disk);
+}
+
+static void tears_that_make_no_sense_are_refused(void **state)
+{
+	(void)state;
+	check_error("t do=torn", "rule.missing-parameter", 6, "one of keep=SIZE", NULL);
+	check_error("t do=torn:keep=1s,random", "rule.conflict", 6, "only one of", NULL);
+	check_error("t do=torn:keep=1s,p=1", "rule.conflict", 6, "together with random", NULL);
+	check_error("t do=torn:random,unit=700", "rule.bad-size", 6, "multiple of 512", NULL);
+	check_error("t do=torn:random,unit=0", "rule.bad-size", 23, "size of 1s to", NULL);
+	check_error("t do=torn:random,random", "rule.duplicate-parameter", 18, "twice", NULL);
+	check_error("t do=torn:random=1", "rule.unwanted-value", 11, "stands alone", NULL);
+	check_error("t do=torn:keep", "rule.missing-value", 11, "keep=SIZE", NULL);
+	check_error("t do=torn:kep=1s", "rule.unknown-parameter", 11, "no parameter 'kep'",
+		    "did you mean 'keep'?");
+	check_error("t do=torn:keep=1s,", "rule.unknown-parameter", 19, "no parameter ''", NULL);
+	check_error("t op=read do=torn:random", "rule.op-not-for-kind", 3, "cannot act on read",
+		    NULL);
+}
+
+static void a_tear_must_fit_the_disk_s_blocks(void **state)
+{
+	static const struct {
+		const char *text, *says;
+	} cases[] = {
+		{ "t do=torn:keep=3s",
+		  "rule 't': keep=3s is not a multiple of the atomic unit of 4k" },
+		{ "t do=torn:keep-last=1k", "keep-last=1k is not" },
+		{ "t do=torn:random,unit=2k", "unit=2k is not a multiple of the disk's logical" },
+		{ "t do=torn:keep=4k,unit=8k",
+		  "keep=4k is not a multiple of the atomic unit of 8k" },
+		{ "t do=torn:keep=8k,unit=4k", NULL },
+		{ "t do=torn:random", NULL },
+	};
+	const struct rule_geometry geometry = { 1 << 20, 4096, 1 };
+
+	(void)state;
+	for (size_t i = 0; i < array_size(cases); i++) {
+		struct rule *rule = must_parse(cases[i].text);
+		struct diag diag = { 0 };
+		int err = rule_check(rule, &geometry, &diag);
+
+		assert_int_equal(err, cases[i].says ? -EINVAL : 0);
+		if (cases[i].says && !strstr(diag.message, cases[i].says))
+			fail_msg("%s", diag.message);
+		rule_unref(rule);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(torn_write_keeps_a_prefix_and_reports_success),
+		cmocka_unit_test(torn_write_keeps_a_suffix),
+		cmocka_unit_test(torn_with_fail_reports_the_errno_after_storing_the_part),
+		cmocka_unit_test(units_are_aligned_to_the_disk_not_to_the_request),
+		cmocka_unit_test(random_tears_unit_by_unit_and_repeats_with_the_seed),
+		cmocka_unit_test(random_never_tears_a_unit),
+		cmocka_unit_test(random_with_a_share_keeps_about_that_share),
+		cmocka_unit_test(discard_and_zeroes_are_torn_too_and_reads_never),
+		cmocka_unit_test(tears_that_make_no_sense_are_refused),
+		cmocka_unit_test(a_tear_must_fit_the_disk_s_blocks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
