@@ -53,7 +53,7 @@ UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 # Make would delete the objects of the test programs as intermediate files.
 .SECONDARY:
 
-all: $B/libublkcore.a $B/libublkcore.so.$(SOVER) $B/libfaults.a $(EXAMPLES)
+all: $B/faultblk $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES) $(MAN)
 
 help:
 	@sed -n 's/^# make/make/p' Makefile

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* A target of the protocol without a kernel: a small store, a pipeline, no device. */
+#ifndef TESTS_RPC_FAKE_H
+#define TESTS_RPC_FAKE_H
+
+#include "tools/rpc_methods.h"
+
+#include <stdlib.h>
+
+#define FAKE_SIZE   (1u << 20)
+#define FAKE_QUEUES 2
+
+struct fake {
+	struct store *store;
+	struct rpc_target target;
+};
+
+static inline void fake_open(struct fake *fake)
+{
+	struct pipeline_options options = {
+		.geometry = { .size_bytes = FAKE_SIZE,
+			      .block_bytes = 512,
+			      .nr_queues = FAKE_QUEUES },
+		.seed = 1,
+	};
+
+	*fake = (struct fake){ .target = { .geometry = options.geometry, .name = "fake" } };
+	if (store_create(FAKE_SIZE, NULL, &fake->store) ||
+	    pipeline_create(fake->store, &options, &fake->target.pipeline))
+		abort();
+}
+
+static inline void fake_close(struct fake *fake)
+{
+	pipeline_free(fake->target.pipeline);
+	store_free(fake->store);
+}
+
+#endif

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: MIT
+/*
+ * faultblk doctor: a table of checks. Each looks at one thing and says ok, warn or fail, in a
+ * sentence, with the command that mends it. Nothing is changed.
+ */
+#include "base/cleanup.h"
+#include "opt.h"
+#include "rpc_client.h"
+#include "runtime.h"
+#include "tool.h"
+#include "ublkcore.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#define LIST_MAX         4096
+#define UBLKS_MAX_WANTED 4096
+#define NOFILE_WANTED    4096
+#define MEMLOCK_WANTED   (64ull << 20)
+
+struct doctor_opts {
+	bool json;
+};
+
+static const struct opt doctor_table[] = {
+	OPT_FLAG(struct doctor_opts, json, "json", "print JSON"),
+	OPT_END,
+};
+
+static const struct opt_help doctor_help = {
+	.usage = "faultblk doctor [options]",
+	.what = "Check what this machine needs to make disks, here or in a virtual machine. A finding\n"
+		"that is not ok comes with the command that mends it. Nothing is changed.\n"
+		"Settings to install lie in PREFIX/share/faultblk/etc (tools/etc in the source).",
+	.examples = "  faultblk doctor",
+	.exits = "  0  disks can be made here (there may be warnings)\n"
+		 "  1  something is missing\n  2  wrong options",
+};
+
+enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL };
+static const char *const level_names[] = {
+	[LEVEL_OK] = "ok", [LEVEL_WARN] = "warn", [LEVEL_FAIL] = "fail"
+};
+
+struct finding {
+	enum level level;
+	char what[768];
+	char fix[512]; /* empty: nothing to do */
+};
+
+static void found(struct finding *f, enum level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static void found(struct finding *f, enum level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	f->level = level;
+	va_start(ap, fmt);
+	vsnprintf(f->what, sizeof(f->what), fmt, ap);
+	va_end(ap);
+}
+
+static void fix(struct finding *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void fix(struct finding *f, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(f->fix, sizeof(f->fix), fmt, ap);
+	va_end(ap);
+}
+
+/* ------------------------------------------------------------------------------ the kernel */
+
+static bool matches(const char *pattern)
+{
+	glob_t found_paths;
+	bool any = glob(pattern, GLOB_NOSORT, NULL, &found_paths) == 0;
+
+	globfree(&found_paths);
+	return any;
+}
+
+static void check_module(const struct ublk_probe *probe, struct finding *f)
+{
+	struct utsname system;
+	char pattern[256];
+
+	uname(&system);
+	if (probe->control == 0 || probe->control == -EACCES || probe->control == -EPERM) {
+		found(f, LEVEL_OK, "kernel %s has the ublk driver", system.release);
+		return;
+	}
+	snprintf(pattern, sizeof(pattern), "/lib/modules/%s/kernel/drivers/block/ublk_drv.ko*",
+		 system.release);
+	if (matches(pattern)) {
+		found(f, LEVEL_FAIL, "the ublk driver of kernel %s is not loaded", system.release);
+		fix(f, "modprobe ublk_drv");
+	} else {
+		found(f, LEVEL_FAIL, "kernel %s has no ublk driver (CONFIG_BLK_DEV_UBLK)",
+		      system.release);
+		fix(f, "faultblk vm -- faultblk doctor");
+	}
+}
+
+static void check_permission(const struct ublk_probe *probe, struct finding *f)
+{
+	if (probe->control == -EACCES || probe->control == -EPERM || probe->command == -EPERM) {
+		found(f, LEVEL_FAIL, "user %u may not command the ublk driver (CAP_SYS_ADMIN)",
+		      geteuid());
+		fix(f, "sudo faultblk run ...");
+	} else if (probe->control) {
+		found(f, LEVEL_WARN, "permission cannot be checked without the driver");
+	} else if (probe->command) {
+		found(f, LEVEL_FAIL, "the ublk driver does not answer: %s",
+		      strerror(-probe->command));
+	} else {
+		found(f, LEVEL_OK, "the ublk driver answers us");
+	}
+}
+
+static void check_io_uring(const struct ublk_probe *probe, struct finding *f)
+{
+	if (probe->io_uring == 0) {
+		found(f, LEVEL_OK, "io_uring is usable");
+	} else if (probe->io_uring == -ENOSYS) {
+		found(f, LEVEL_FAIL,
+		      "io_uring is not there: the kernel lacks it, or a seccomp "
+		      "filter (a container's) hides it");
+		fix(f, "docker run --security-opt seccomp=unconfined ...");
+	} else {
+		found(f, LEVEL_FAIL, "io_uring is disabled: %s", strerror(-probe->io_uring));
+		fix(f, "sysctl kernel.io_uring_disabled=0");
+	}
+}
+
+static void check_features(const struct ublk_probe *probe, struct finding *f)
+{
+	/* By bit. */
+	/* clang-format off */
+	static const char *const names[] = {
+		"SUPPORT_ZERO_COPY", "URING_CMD_COMP_IN_TASK", "NEED_GET_DATA", "USER_RECOVERY",
+		"USER_RECOVERY_REISSUE", "UNPRIVILEGED_DEV", "CMD_IOCTL_ENCODE", "USER_COPY",
+		"ZONED", "USER_RECOVERY_FAIL_IO", "UPDATE_SIZE", "AUTO_BUF_REG", "QUIESCE",
+		"PER_IO_DAEMON", "BUF_REG_OFF_DAEMON", "BATCH_IO", "INTEGRITY", "SAFE_STOP_DEV",
+		"NO_AUTO_PART_SCAN", "SHMEM_ZC", "IO_DESC_SIZE",
+	};
+	/* clang-format on */
+	size_t at;
+
+	if (!probe->has_features) {
+		found(f, probe->command ? LEVEL_WARN : LEVEL_OK,
+		      probe->command ? "features are unknown while the driver does not answer"
+				     : "this kernel does not list its features (before 6.5)");
+		return;
+	}
+	found(f, LEVEL_OK, "features 0x%llx:", (unsigned long long)probe->features);
+	at = strlen(f->what);
+	for (unsigned int bit = 0; bit < 64 && at < sizeof(f->what); bit++) {
+		if (!(probe->features >> bit & 1))
+			continue;
+		if (bit < array_size(names))
+			at += (size_t)snprintf(f->what + at, sizeof(f->what) - at, " %s",
+					       names[bit]);
+		else
+			at += (size_t)snprintf(f->what + at, sizeof(f->what) - at, " bit%u", bit);
+	}
+}
+
+static void check_ublks_max(const struct ublk_probe *probe, struct finding *f)
+{
+	if (probe->ublks_max == 0) {
+		found(f, LEVEL_OK, "the limit of devices is not known without the driver");
+	} else if (probe->ublks_max < UBLKS_MAX_WANTED) {
+		found(f, LEVEL_WARN, "at most %u ublk devices at a time", probe->ublks_max);
+		fix(f,
+		    "echo %d >/sys/module/ublk_drv/parameters/ublks_max; and for good: echo "
+		    "'options ublk_drv ublks_max=%d' >/etc/modprobe.d/faultblk.conf",
+		    UBLKS_MAX_WANTED, UBLKS_MAX_WANTED);
+	} else {
+		found(f, LEVEL_OK, "up to %u ublk devices at a time", probe->ublks_max);
+	}
+}
+
+/* ------------------------------------------------------------------------------ the system */
+
+static void check_nofile(const struct ublk_probe *probe, struct finding *f)
+{
+	struct rlimit limit = { 0 };
+
+	(void)probe;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	found(f, limit.rlim_cur < NOFILE_WANTED ? LEVEL_WARN : LEVEL_OK, "open files: at most %llu",
+	      (unsigned long long)limit.rlim_cur);
+	if (f->level != LEVEL_OK)
+		fix(f, "ulimit -n %d; and for good: /etc/security/limits.d/faultblk.conf",
+		    NOFILE_WANTED);
+}
+
+static void check_memlock(const struct ublk_probe *probe, struct finding *f)
+{
+	struct rlimit limit = { 0 };
+
+	(void)probe;
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	if (geteuid() == 0 || limit.rlim_cur >= MEMLOCK_WANTED) {
+		found(f, LEVEL_OK, "locked memory: enough");
+		return;
+	}
+	found(f, LEVEL_WARN, "locked memory: at most %llu bytes",
+	      (unsigned long long)limit.rlim_cur);
+	fix(f, "ulimit -l %llu; and for good: /etc/security/limits.d/faultblk.conf",
+	    MEMLOCK_WANTED >> 10);
+}
+
+static void check_udev(const struct ublk_probe *probe, struct finding *f)
+{
+	static const char *const rules[] = { "/etc/udev/rules.d/*faultblk*",
+					     "/usr/lib/udev/rules.d/*faultblk*",
+					     "/lib/udev/rules.d/*faultblk*" };
+
+	(void)probe;
+	if (access("/run/udev/control", F_OK) < 0) {
+		found(f, LEVEL_OK, "udev is not running: no rule is needed");
+		return;
+	}
+	for (size_t i = 0; i < array_size(rules); i++)
+		if (matches(rules[i])) {
+			found(f, LEVEL_OK, "the udev rule is installed");
+			return;
+		}
+	found(f, LEVEL_WARN,
+	      "the udev rule is not installed: udev reads a disk whenever somebody "
+	      "has closed it, which meets rules too");
+	fix(f, "cp PREFIX/share/faultblk/etc/udev/rules.d/60-faultblk.rules /etc/udev/rules.d/ && "
+	       "udevadm control --reload");
+}
+
+static void check_orphans(const struct ublk_probe *probe, struct finding *f)
+{
+	_cleanup_free_ struct ublk_dev_entry *entries = calloc(LIST_MAX, sizeof(*entries));
+	int nr = entries ? ublk_list(entries, LIST_MAX) : -ENOMEM, nr_orphans = 0;
+
+	(void)probe;
+	if (nr < 0 && nr != -ENOENT) {
+		found(f, LEVEL_WARN, "the ublk devices cannot be listed: %s", strerror(-nr));
+		return;
+	}
+	for (int i = 0; i < nr && i < LIST_MAX; i++)
+		nr_orphans += entries[i].ours && entries[i].owner_gone;
+	found(f, nr_orphans ? LEVEL_WARN : LEVEL_OK, "%d ublk devices, %d without a server",
+	      nr < 0 ? 0 : nr, nr_orphans);
+	if (nr_orphans)
+		fix(f, "faultblk gc");
+}
+
+static void check_runtime(const struct ublk_probe *probe, struct finding *f)
+{
+	char path[PATH_MAX];
+	struct diag diag = { 0 };
+	int err = runtime_dir(path, &diag);
+
+	(void)probe;
+	/* Where it is there, making it only checks it. */
+	if (!err && access(path, F_OK) == 0)
+		err = runtime_dir_make(path, &diag);
+	if (err) {
+		found(f, LEVEL_FAIL, "%s", diag.message);
+		fix(f, "export FAULTBLK_RUNTIME_DIR=$HOME/.faultblk");
+	} else {
+		found(f, LEVEL_OK, "control sockets are in %s", path);
+	}
+}
+
+/* ------------------------------------------------------------------------------ faultblk vm */
+
+static void check_kvm(const struct ublk_probe *probe, struct finding *f)
+{
+	(void)probe;
+	if (access("/dev/kvm", R_OK | W_OK) == 0) {
+		found(f, LEVEL_OK,
+		      "vm: /dev/kvm opens; whether it works only a boot can say "
+		      "(faultblk vm -- true)");
+	} else if (errno == EACCES) {
+		found(f, LEVEL_WARN, "vm: user %u may not use /dev/kvm: emulation, which is slow",
+		      geteuid());
+		fix(f, "usermod -a -G kvm $USER");
+	} else {
+		found(f, LEVEL_WARN, "vm: there is no /dev/kvm: emulation, which is slow");
+	}
+}
+
+static bool in_path(const char *name)
+{
+	_cleanup_free_ char *path = strdup(getenv("PATH") ?: "/usr/bin:/bin");
+	char *rest = path, *dir, file[PATH_MAX];
+
+	while ((dir = strsep(&rest, ":"))) {
+		snprintf(file, sizeof(file), "%s/%s", dir, name);
+		if (access(file, X_OK) == 0)
+			return true;
+	}
+	/* Where the tools of root are, even if they are not in the user's PATH. */
+	snprintf(file, sizeof(file), "/usr/sbin/%s", name);
+	return access(file, X_OK) == 0;
+}
+
+static void check_packages(const struct ublk_probe *probe, struct finding *f)
+{
+	static const struct {
+		const char *command, *package;
+	} needs[] = {
+		{ "apt-get", "apt" }, { "dpkg-deb", "dpkg" }, { "xz", "xz-utils" },
+		{ "zstd", "zstd" },   { "depmod", "kmod" },
+	};
+	char missing[128] = "";
+
+	(void)probe;
+	for (size_t i = 0; i < array_size(needs); i++) {
+		size_t at = strlen(missing);
+
+		if (!in_path(needs[i].command))
+			snprintf(missing + at, sizeof(missing) - at, " %s", needs[i].package);
+	}
+	if (missing[0]) {
+		found(f, LEVEL_WARN, "vm: packages are missing:%s", missing);
+		fix(f, "apt-get install%s", missing);
+	} else {
+		found(f, LEVEL_OK, "vm: everything that it needs to fetch a kernel is there");
+	}
+}
+
+/* ------------------------------------------------------------------------------ the table */
+
+static const struct check {
+	const char *name;
+	void (*run)(const struct ublk_probe *probe, struct finding *f);
+} checks[] = {
+	{ "module", check_module },
+	{ "permission", check_permission },
+	{ "io_uring", check_io_uring },
+	{ "features", check_features },
+	{ "ublks_max", check_ublks_max },
+	{ "nofile", check_nofile },
+	{ "memlock", check_memlock },
+	{ "udev", check_udev },
+	{ "orphans", check_orphans },
+	{ "runtime", check_runtime },
+	{ "kvm", check_kvm },
+	{ "packages", check_packages },
+};
+
+static void print_finding(const struct check *check, const struct finding *f)
+{
+	printf("%-4s  %-10s  %s\n", level_names[f->level], check->name, f->what);
+	if (f->fix[0])
+		printf("%18s-> %s\n", "", f->fix);
+}
+
+int cmd_doctor(int argc, char **argv)
+{
+	struct doctor_opts opts;
+	struct ublk_probe probe;
+	enum opt_result result = opt_parse(argc, argv, doctor_table, &doctor_help, &opts, NULL);
+	bool failed = false;
+	json_t *rows;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	rows = json_array();
+	ublk_probe(&probe);
+	for (size_t i = 0; i < array_size(checks); i++) {
+		struct finding f = { 0 };
+
+		checks[i].run(&probe, &f);
+		failed |= f.level == LEVEL_FAIL;
+		if (opts.json)
+			json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s*}", "check",
+							      checks[i].name, "level",
+							      level_names[f.level], "what", f.what,
+							      "fix", f.fix[0] ? f.fix : NULL));
+		else
+			print_finding(&checks[i], &f);
+	}
+	if (opts.json)
+		tool_print_json(rows);
+	else
+		json_decref(rows);
+	return failed ? EXIT_FAILED : EXIT_OK;
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT
+/* faultblk rule: a table of sub-commands, one method of the control socket each. */
+#include "base/cleanup.h"
+#include "base/near.h"
+#include "opt.h"
+#include "rpc_client.h"
+#include "rpc_line.h"
+#include "rule_file.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct rule_opts {
+	struct disk_choice disk;
+	const char *before; /* put only */
+	bool json;
+};
+
+static void cleanup_set(struct rule_set **set)
+{
+	rule_set_free(*set);
+}
+
+static void cleanup_client(struct rpc_client **client)
+{
+	rpc_client_free(*client);
+}
+
+#define RULE_OPTIONS                                                                               \
+	OPT_DISK_CHOICE(struct rule_opts, disk),                                                   \
+		OPT_FLAG(struct rule_opts, json, "json", "print JSON"), OPT_END
+
+static const struct opt rule_table[] = {
+	RULE_OPTIONS,
+};
+static const struct opt put_table[] = {
+	OPT_TEXT(struct rule_opts, before, "before", NULL, "NAME",
+		 "put new rules before this one; default: last"),
+	RULE_OPTIONS,
+};
+
+#define RULE_EXITS                                                                                 \
+	"  0  done; every queue of the disk works by the new rules\n  1  that failed\n"            \
+	"  2  wrong options, or a wrong rule; nothing was changed\n  4  no such disk"
+
+/* Print the answer as JSON where that was asked for. Steals @answer. */
+static int finish(const struct rule_opts *opts, json_t *answer)
+{
+	if (opts->json)
+		return tool_print_json(answer);
+	json_decref(answer);
+	return EXIT_OK;
+}
+
+/* ------------------------------------------------------------------------------ put */
+
+static int put_one(struct rpc_client *client, const struct rule_opts *opts, const char *text,
+		   json_t **answer)
+{
+	struct diag diag = { 0 };
+	int code = 0, err;
+
+	json_decref(*answer);
+	*answer = NULL;
+	err = rpc_client_call(client, "rules.put",
+			      json_pack("{s:s, s:s*}", "rule", text, "before", opts->before), &diag,
+			      &code, answer);
+	if (!err)
+		return EXIT_OK;
+	if (err != -EREMOTEIO || code != RPC_BAD_RULE)
+		return rpc_client_fail(err, code, &diag);
+	rule_complain("rule", text, &diag);
+	return EXIT_USAGE;
+}
+
+/* Parsed here first, all of them: a slip in the third leaves the first two unsent. */
+static int rule_put(const struct rule_opts *opts, const struct opt_words *words)
+{
+	_cleanup_(cleanup_client) struct rpc_client *client = NULL;
+	_cleanup_(cleanup_set) struct rule_set *set = rule_set_new();
+	struct diag diag = { 0 };
+	json_t *answer = NULL;
+	int code = EXIT_OK, err;
+
+	for (int i = 0; set && i < words->count && !code; i++)
+		code = rule_text_add(set, words->words[i]);
+	if (code)
+		return code;
+	err = rpc_client_open(&opts->disk, &diag, &client);
+	if (err)
+		return rpc_client_fail(err, 0, &diag);
+	for (int i = 0; i < words->count && !code; i++)
+		code = put_one(client, opts, words->words[i], &answer);
+	if (!code)
+		return finish(opts, answer);
+	json_decref(answer);
+	return code;
+}
+
+/* ------------------------------------------------------------------------------ ls, dump */
+
+static int rule_ls(const struct rule_opts *opts, const struct opt_words *words)
+{
+	json_t *answer = NULL, *rule;
+	size_t i;
+	int code = rpc_client_once(&opts->disk, "rules.list", NULL, &answer);
+
+	(void)words;
+	if (code || opts->json)
+		return code ? code : tool_print_json(answer);
+	printf("%12s %12s  %s\n", "matches", "hits", "rule");
+	json_array_foreach (json_object_get(answer, "rules"), i, rule)
+		printf("%12lld %12lld  %s\n",
+		       (long long)json_integer_value(json_object_get(rule, "matches")),
+		       (long long)json_integer_value(json_object_get(rule, "hits")),
+		       json_string_value(json_object_get(rule, "text")));
+	json_decref(answer);
+	return EXIT_OK;
+}
+
+static int rule_dump(const struct rule_opts *opts, const struct opt_words *words)
+{
+	json_t *answer = NULL, *rule;
+	size_t i;
+	int code = rpc_client_once(&opts->disk, "rules.list", NULL, &answer);
+
+	(void)words;
+	if (code || opts->json)
+		return code ? code : tool_print_json(answer);
+	printf("%s\n", RULE_FILE_MAGIC);
+	json_array_foreach (json_object_get(answer, "rules"), i, rule)
+		printf("%s\n", json_string_value(json_object_get(rule, "text")));
+	json_decref(answer);
+	return EXIT_OK;
+}
+
+/* ------------------------------------------------------------------------------ rm, clear, load */
+
+static int rule_rm(const struct rule_opts *opts, const struct opt_words *words)
+{
+	json_t *answer = NULL;
+	int code = EXIT_OK;
+
+	for (int i = 0; i < words->count && !code; i++) {
+		json_decref(answer);
+		answer = NULL;
+		code = rpc_client_once(&opts->disk, "rules.remove",
+				       json_pack("{s:s}", "name", words->words[i]), &answer);
+	}
+	if (!code)
+		return finish(opts, answer);
+	json_decref(answer);
+	return code;
+}
+
+static int rule_clear(const struct rule_opts *opts, const struct opt_words *words)
+{
+	json_t *answer = NULL;
+	int code = rpc_client_once(&opts->disk, "rules.clear", NULL, &answer);
+
+	(void)words;
+	return code ? code : finish(opts, answer);
+}
+
+static int rule_load(const struct rule_opts *opts, const struct opt_words *words)
+{
+	_cleanup_(cleanup_set) struct rule_set *set = NULL;
+	json_t *answer = NULL, *rules;
+	int code = rule_file_load(words->words[0], &set);
+
+	if (code)
+		return code;
+	rules = json_array();
+	for (size_t i = 0; i < rule_set_count(set); i++) {
+		_cleanup_free_ char *text = rule_print(rule_set_at(set, i));
+
+		json_array_append_new(rules, json_string(text));
+	}
+	code = rpc_client_once(&opts->disk, "rules.replace", json_pack("{s:o}", "rules", rules),
+			       &answer);
+	return code ? code : finish(opts, answer);
+}
+
+/* ------------------------------------------------------------------------------ explain */
+
+static int add_explain_word(json_t *params, char *word)
+{
+	static const char *const known[] = { "op", "off", "len", "flags", "queue", NULL };
+	size_t key_len = strcspn(word, "=");
+	const char *near;
+
+	for (size_t i = 0; known[i]; i++)
+		if (word[key_len] && strlen(known[i]) == key_len &&
+		    memcmp(known[i], word, key_len) == 0) {
+			json_object_set_new(params, known[i], json_string(word + key_len + 1));
+			return 0;
+		}
+	near = near_word(word, key_len, known);
+	tool_msg("rule explain: got '%s', wanted op=, off=, len=, flags= or queue=%s%s%s", word,
+		 near ? "; did you mean " : "", near ?: "", near ? "=?" : "");
+	return -EINVAL;
+}
+
+static int rule_explain(const struct rule_opts *opts, const struct opt_words *words)
+{
+	json_t *params = json_object(), *answer = NULL, *line;
+	size_t i;
+	int code;
+
+	for (int w = 0; w < words->count; w++)
+		if (add_explain_word(params, words->words[w])) {
+			json_decref(params);
+			return EXIT_USAGE;
+		}
+	code = rpc_client_once(&opts->disk, "rules.explain", params, &answer);
+	if (code || opts->json)
+		return code ? code : tool_print_json(answer);
+	json_array_foreach (json_object_get(answer, "lines"), i, line)
+		printf("%s\n", json_string_value(line));
+	json_decref(answer);
+	return EXIT_OK;
+}
+
+/* ------------------------------------------------------------------------------ the table */
+
+static const struct sub_command {
+	const char *name;
+	const char *label; /* for messages */
+	int (*run)(const struct rule_opts *opts, const struct opt_words *words);
+	const struct opt *table;
+	struct opt_help help;
+	const char *summary;
+} sub_commands[] = {
+	/* clang-format off */
+	{ "put", "rule put", rule_put, put_table,
+	  { .usage = "faultblk rule put [options] 'TEXT'...",
+	    .what = "Add rules, or replace those of the same name. See faultblk-rules(5).\n"
+		    DISK_CHOICE_HELP,
+	    .examples = "  faultblk rule put 'hole op=read range=17s..23s do=error:EIO'",
+	    .exits = RULE_EXITS, .min_words = 1, .max_words = -1 },
+	  "add rules, or replace those of the same name" },
+	{ "ls", "rule ls", rule_ls, rule_table,
+	  { .usage = "faultblk rule ls [options]",
+	    .what = "The rules in the order in which they are asked, with how often each matched\n"
+		    "and acted.\n" DISK_CHOICE_HELP,
+	    .examples = "  faultblk rule ls", .exits = RULE_EXITS },
+	  "list the rules with their counters" },
+	{ "rm", "rule rm", rule_rm, rule_table,
+	  { .usage = "faultblk rule rm [options] NAME...",
+	    .what = "Remove rules.\n" DISK_CHOICE_HELP,
+	    .examples = "  faultblk rule rm hole", .exits = RULE_EXITS, .min_words = 1,
+	    .max_words = -1 },
+	  "remove rules" },
+	{ "clear", "rule clear", rule_clear, rule_table,
+	  { .usage = "faultblk rule clear [options]",
+	    .what = "Remove all rules at once.\n" DISK_CHOICE_HELP,
+	    .examples = "  faultblk rule clear", .exits = RULE_EXITS },
+	  "remove all rules" },
+	{ "load", "rule load", rule_load, rule_table,
+	  { .usage = "faultblk rule load [options] FILE",
+	    .what = "Replace all rules at once by those of a file (-: standard input).\n"
+		    DISK_CHOICE_HELP,
+	    .examples = "  faultblk rule load /etc/faultblk/slow.rules", .exits = RULE_EXITS,
+	    .min_words = 1, .max_words = 1 },
+	  "replace all rules by those of a file" },
+	{ "dump", "rule dump", rule_dump, rule_table,
+	  { .usage = "faultblk rule dump [options]",
+	    .what = "Print the rules as a file that `rule load` and `run --rules` read.\n"
+		    DISK_CHOICE_HELP,
+	    .examples = "  faultblk rule dump >saved.rules", .exits = RULE_EXITS },
+	  "print the rules as a file" },
+	{ "explain", "rule explain", rule_explain, rule_table,
+	  { .usage = "faultblk rule explain [options] op=OP [off=SIZE] [len=SIZE] [flags=...] "
+		     "[queue=N]",
+	    .what = "What would happen to this request now, and why. Nothing is counted.\n"
+		    DISK_CHOICE_HELP,
+	    .examples = "  faultblk rule explain op=write off=1M len=4k", .exits = RULE_EXITS,
+	    .min_words = 1, .max_words = 5 },
+	  "say what would happen to a request, and why" },
+	/* clang-format on */
+};
+
+static void print_usage(FILE *out)
+{
+	fprintf(out, "usage: faultblk rule COMMAND [options]\n\n"
+		     "The rules of a disk that is running.\n\ncommands:\n");
+	for (size_t i = 0; i < array_size(sub_commands); i++)
+		fprintf(out, "  %-8s %s\n", sub_commands[i].name, sub_commands[i].summary);
+	fprintf(out, "\nexamples:\n  faultblk rule put 'slow op=read p=5%% do=delay:100us..300us'\n"
+		     "  faultblk rule put --help\n\nexit codes:\n" RULE_EXITS "\n");
+}
+
+static int run_sub_command(const struct sub_command *sub, int argc, char **argv)
+{
+	struct rule_opts opts = { 0 };
+	struct opt_words words;
+	enum opt_result result;
+
+	argv[0] = (char *)sub->label; /* read only, for messages */
+	result = opt_parse(argc, argv, sub->table, &sub->help, &opts, &words);
+	return result == OPT_OK ? sub->run(&opts, &words) : opt_exit(result);
+}
+
+int cmd_rule(int argc, char **argv)
+{
+	const char *names[array_size(sub_commands) + 1] = { NULL };
+	const char *near;
+
+	if (argc < 2) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+		print_usage(stdout);
+		return EXIT_OK;
+	}
+	for (size_t i = 0; i < array_size(sub_commands); i++) {
+		names[i] = sub_commands[i].name;
+		if (strcmp(argv[1], sub_commands[i].name) == 0)
+			return run_sub_command(&sub_commands[i], argc - 1, argv + 1);
+	}
+	near = near_word(argv[1], strlen(argv[1]), names);
+	if (near)
+		tool_msg("rule: there is no command '%s'; did you mean '%s'?", argv[1], near);
+	else
+		tool_msg("rule: there is no command '%s'; faultblk rule --help lists them",
+			 argv[1]);
+	return EXIT_USAGE;
+}

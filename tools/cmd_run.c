@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: MIT
+/*
+ * faultblk run. Everything that can be refused is refused before the kernel is asked for anything:
+ * options, then rules, then the machine, then the name. Then the disk is made, its rules are armed,
+ * and serve.c takes over.
+ */
+#include "base/cleanup.h"
+#include "daemon.h"
+#include "opt.h"
+#include "rpc_client.h"
+#include "rule_file.h"
+#include "runtime.h"
+#include "serve.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define SEED_DEFAULT "random"
+#define ID_MAX       1048575 /* of the kernel's minor numbers */
+
+struct run_opts {
+	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
+	bool read_only, rotational, no_cache, no_fua, user_copy, json, daemon;
+	struct opt_list rules;
+	const char *rules_file, *seed, *socket, *name, *pid_file, *id;
+};
+
+#define O struct run_opts
+static const struct opt run_table[] = {
+	OPT_SIZE(O, size, "size", "256M", 512, UINT64_MAX, "size of the disk"),
+	OPT_COUNT(O, queues, "queues", "1", 1, 4096, "hardware queues, at most one for each CPU"),
+	OPT_COUNT(O, depth, "depth", "128", 1, 4096, "requests in flight for each queue"),
+	OPT_SIZE(O, block_size, "block-size", "512", 512, 64 << 10, "logical block size"),
+	OPT_SIZE(O, physical_block_size, "physical-block-size", "4k", 512, 1 << 20,
+		 "physical block size, at least the logical one"),
+	OPT_SIZE(O, max_io, "max-io", "512k", 4096, 32 << 20, "largest read or write"),
+	OPT_FLAG(O, read_only, "read-only", "refuse writes"),
+	OPT_FLAG(O, rotational, "rotational", "say that it is a spinning disk"),
+	OPT_FLAG(O, no_cache, "no-cache", "no volatile cache: the disk sees no flushes"),
+	OPT_FLAG(O, no_fua, "no-fua", "no FUA writes: they become a write and a flush"),
+	OPT_FLAG(O, user_copy, "user-copy", "let this program copy the data, not the driver"),
+	OPT_LIST(O, rules, "rule", "'TEXT'", "a rule, see faultblk-rules(5)"),
+	OPT_TEXT(O, rules_file, "rules", NULL, "FILE", "a file of rules, before those of --rule"),
+	OPT_TEXT(O, seed, "seed", SEED_DEFAULT, "N", "number that all chance comes from"),
+	OPT_TEXT(O, name, "name", NULL, "NAME", "name of the disk; default: ublkbN"),
+	OPT_TEXT(O, socket, "socket", NULL, "PATH", "control socket; default: NAME.sock"),
+	OPT_TEXT(O, id, "id", NULL, "N", "N of /dev/ublkbN; default: the lowest free one"),
+	OPT_FLAG(O, daemon, "daemon", "go to the background once the disk is usable"),
+	OPT_TEXT(O, pid_file, "pid-file", NULL, "PATH", "write the server's process id there"),
+	OPT_FLAG(O, json, "json", "print device, socket and seed as one JSON object"),
+	OPT_END,
+};
+#undef O
+
+static const struct opt_help run_help = {
+	.usage = "faultblk run [options] [-- COMMAND...]",
+	.what = "Make a disk in memory, /dev/ublkbN, that breaks as its rules say.\n"
+		"With COMMAND: run it with FAULTBLK_DEV, FAULTBLK_SOCKET and FAULTBLK_NAME in its\n"
+		"environment, take the disk away when it ends, and exit with its status.\n"
+		"Without: print device and socket, and serve until SIGINT, SIGTERM or `faultblk stop`.\n"
+		"While somebody holds the disk it is not taken away; a second signal does it anyway.",
+	.examples =
+		"  faultblk run --size 1G --rule 'hole op=read range=17s..23s do=error:EIO' \\\n"
+		"      -- sh -c 'mkfs.ext4 -q $FAULTBLK_DEV && fsck.ext4 -f $FAULTBLK_DEV'\n"
+		"  faultblk run --name slow --daemon --rule 'slow op=read do=delay:20ms'",
+	.exits =
+		"  0    the disk was served and taken away (with COMMAND: its status; 128+N: signal N)\n"
+		"  1    the disk could not be made\n"
+		"  2    wrong options, or a wrong rule; nothing was made\n"
+		"  3    this machine cannot make ublk devices; a line that works is printed\n"
+		"  125  with COMMAND: the disk could not be made, or COMMAND succeeded but left it\n"
+		"       held (mounted, say), so that it had to be removed by force\n"
+		"  126, 127  COMMAND could not be executed, was not found",
+	.command = true,
+};
+
+/* Things that are made on the way and taken back on every way out. */
+struct run {
+	struct run_opts opts;
+	char **command;
+	struct disk_options disk_options;
+	struct rule_set *rules;
+	struct disk *disk;
+	int listen_fd;
+	char socket[PATH_MAX];
+};
+
+static int failure(const struct run *run)
+{
+	return run->command ? EXIT_OURS : EXIT_FAILED;
+}
+
+static int fail(const struct run *run, int err, const struct diag *diag)
+{
+	tool_diag(diag);
+	return err == -EINVAL || err == -ENAMETOOLONG ? EXIT_USAGE : failure(run);
+}
+
+/* ------------------------------------------------------------------------------ options */
+
+static int parse_seed(const char *text, uint64_t *ret_seed)
+{
+	char *end;
+
+	if (strcmp(text, SEED_DEFAULT) == 0) {
+		if (getrandom(ret_seed, sizeof(*ret_seed), 0) == (ssize_t)sizeof(*ret_seed))
+			return 0;
+		tool_msg("no random seed from the kernel: %m");
+		return EXIT_FAILED;
+	}
+	errno = 0;
+	*ret_seed = strtoull(text, &end, 0);
+	if (text[0] < '0' || text[0] > '9' || *end || errno) {
+		tool_msg("--seed: got '%s', wanted a whole number below 2^64", text);
+		return EXIT_USAGE;
+	}
+	return 0;
+}
+
+static int parse_id(const char *text, int *ret_id)
+{
+	char *end;
+	unsigned long id;
+
+	*ret_id = -1;
+	if (!text)
+		return EXIT_OK;
+	errno = 0;
+	id = strtoul(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end || errno || id > ID_MAX) {
+		tool_msg("--id: got '%s', wanted 0 to %d", text, ID_MAX);
+		return EXIT_USAGE;
+	}
+	*ret_id = (int)id;
+	return EXIT_OK;
+}
+
+static void log_device(void *ctx, enum ublk_log_level level, const char *message)
+{
+	(void)ctx;
+	if (level <= UBLK_LOG_WARNING)
+		tool_msg("%s", message);
+}
+
+static int fill_disk_options(struct run *run)
+{
+	const struct run_opts *opts = &run->opts;
+	struct ublk_options *ublk = &run->disk_options.ublk;
+
+	ublk_options_init(ublk);
+	ublk->size_bytes = opts->size;
+	ublk->nr_queues = (unsigned int)opts->queues;
+	ublk->queue_depth = (unsigned int)opts->depth;
+	ublk->logical_block = (unsigned int)opts->block_size;
+	ublk->physical_block = (unsigned int)opts->physical_block_size;
+	if (ublk->physical_block < ublk->logical_block)
+		ublk->physical_block = ublk->logical_block;
+	if (ublk->discard_granularity < ublk->logical_block)
+		ublk->discard_granularity = ublk->logical_block;
+	ublk->max_io_bytes = (unsigned int)opts->max_io;
+	ublk->read_only = opts->read_only;
+	ublk->rotational = opts->rotational;
+	ublk->volatile_cache = !opts->no_cache;
+	ublk->fua = !opts->no_fua && !opts->no_cache;
+	ublk->data_path = opts->user_copy ? UBLK_DATA_USER_COPY : UBLK_DATA_COPY;
+	ublk->log = log_device;
+	run->disk_options.name = opts->name;
+	if (opts->block_size & (opts->block_size - 1)) {
+		tool_msg("--block-size: got %llu bytes, wanted a power of two",
+			 (unsigned long long)opts->block_size);
+		return EXIT_USAGE;
+	}
+	if (opts->size % opts->block_size) {
+		tool_msg("--size: got %llu bytes, wanted a multiple of the block size, %llu",
+			 (unsigned long long)opts->size, (unsigned long long)opts->block_size);
+		return EXIT_USAGE;
+	}
+	if (opts->daemon && run->command) {
+		tool_msg("--daemon and a COMMAND exclude each other");
+		return EXIT_USAGE;
+	}
+	return parse_id(opts->id, &ublk->id) ?: parse_seed(opts->seed, &run->disk_options.seed);
+}
+
+static int load_rules(struct run *run)
+{
+	const struct rule_geometry geometry = {
+		.size_bytes = run->opts.size,
+		.block_bytes = run->disk_options.ublk.logical_block,
+		.nr_queues = (uint16_t)run->opts.queues,
+	};
+	int code = EXIT_OK;
+
+	if (run->opts.rules_file)
+		code = rule_file_load(run->opts.rules_file, &run->rules);
+	else
+		run->rules = rule_set_new();
+	if (code || !run->rules)
+		return code ? code : failure(run);
+	for (size_t i = 0; i < run->opts.rules.count && !code; i++)
+		code = rule_text_add(run->rules, run->opts.rules.items[i]);
+	return code ? code : rule_set_check(run->rules, &geometry);
+}
+
+/* ------------------------------------------------------------------------------ the machine */
+
+static void print_quoted(const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789_-./=:,+@%^";
+
+	if (word[0] && strspn(word, plain) == strlen(word)) {
+		fprintf(stderr, " %s", word);
+		return;
+	}
+	fputs(" '", stderr);
+	for (; *word; word++)
+		fputs(*word == '\'' ? "'\\''" : (char[]){ *word, '\0' }, stderr);
+	fputc('\'', stderr);
+}
+
+/* One sentence, and the line that does the same in a machine that has ublk. */
+static int check_machine(int argc, char **argv)
+{
+	struct ublk_probe probe;
+	char text[512];
+
+	if (ublk_probe(&probe) == 0)
+		return EXIT_OK;
+	tool_msg("%s", ublk_probe_text(&probe, text, sizeof(text)));
+	fputs("          this works:", stderr);
+	print_quoted(program_invocation_name);
+	fputs(" vm --", stderr);
+	print_quoted(program_invocation_name);
+	for (int i = 0; i < argc; i++)
+		print_quoted(argv[i]);
+	fputc('\n', stderr);
+	return EXIT_NO_UBLK;
+}
+
+/* ------------------------------------------------------------------------------ socket */
+
+static int claim_socket(struct run *run, const char *name)
+{
+	char dir[PATH_MAX];
+	struct diag diag;
+	int err = 0;
+
+	if (run->opts.socket) {
+		snprintf(run->socket, sizeof(run->socket), "%s", run->opts.socket);
+	} else {
+		err = runtime_dir_make(dir, &diag);
+		if (!err)
+			err = runtime_socket(name, run->socket, &diag);
+	}
+	if (!err)
+		err = runtime_listen(run->socket, &diag, &run->listen_fd);
+	return err ? fail(run, err, &diag) : EXIT_OK;
+}
+
+/* COMMAND may change directory, and the daemon does: a relative path would lose its meaning. */
+static int make_absolute(const char **path, char buf[PATH_MAX])
+{
+	char cwd[PATH_MAX];
+
+	if (!*path || (*path)[0] == '/')
+		return EXIT_OK;
+	if (!getcwd(cwd, sizeof(cwd)) || snprintf(buf, PATH_MAX, "%s/%s", cwd, *path) >= PATH_MAX) {
+		tool_msg("cannot make '%s' an absolute path", *path);
+		return EXIT_USAGE;
+	}
+	*path = buf;
+	return EXIT_OK;
+}
+
+static int write_pid_file(const struct run *run)
+{
+	_cleanup_fclose_ FILE *file = NULL;
+
+	if (!run->opts.pid_file)
+		return EXIT_OK;
+	file = fopen(run->opts.pid_file, "we");
+	if (file && fprintf(file, "%d\n", (int)getpid()) > 0 && fflush(file) == 0)
+		return EXIT_OK;
+	tool_msg("--pid-file: cannot write %s: %m", run->opts.pid_file);
+	return failure(run);
+}
+
+/* ------------------------------------------------------------------------------ running */
+
+static int open_disk(struct run *run)
+{
+	const char *name = run->opts.name;
+	struct diag diag = { 0 };
+	char by_id[32];
+	int err, code;
+
+	if (!name && run->opts.id) {
+		snprintf(by_id, sizeof(by_id), "ublkb%d", run->disk_options.ublk.id);
+		name = by_id;
+	}
+	/* Where the name is known, a name that is taken costs no device. */
+	if (name || run->opts.socket) {
+		code = claim_socket(run, name);
+		if (code)
+			return code;
+	}
+	err = disk_open(&run->disk_options, &diag, &run->disk);
+	if (err)
+		return fail(run, err, &diag);
+	if (run->listen_fd < 0) {
+		code = claim_socket(run, disk_name(run->disk));
+		if (code)
+			return code;
+	}
+	err = rule_set_count(run->rules) ? disk_set_rules(run->disk, run->rules, &diag) : 0;
+	return err ? fail(run, err, &diag) : EXIT_OK;
+}
+
+static int announce_json(const struct run *run)
+{
+	char seed[24];
+
+	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)disk_seed(run->disk));
+	return tool_print_json(json_pack("{s:s, s:s, s:s, s:s, s:i}", "name", disk_name(run->disk),
+					 "device", ublk_dev_path(disk_dev(run->disk)), "socket",
+					 run->socket, "seed", seed, "pid", (int)getpid()));
+}
+
+/* With COMMAND standard output is COMMAND's: what we have to say goes to standard error. */
+static void announce(const struct run *run)
+{
+	unsigned long long seed = disk_seed(run->disk);
+	bool random = strcmp(run->opts.seed, SEED_DEFAULT) == 0;
+
+	if (run->command) {
+		if (random && rule_set_count(run->rules))
+			tool_msg("%s, seed %llu (repeat with --seed %llu)",
+				 ublk_dev_path(disk_dev(run->disk)), seed, seed);
+		return;
+	}
+	if (run->opts.json)
+		announce_json(run);
+	else
+		printf("device %s\nsocket %s\nseed   %llu\n", ublk_dev_path(disk_dev(run->disk)),
+		       run->socket, seed);
+	fflush(stdout);
+}
+
+static int run_disk(struct run *run)
+{
+	int code = open_disk(run);
+
+	if (!code)
+		code = write_pid_file(run);
+	if (code)
+		return code;
+	announce(run);
+	daemon_ready();
+	notify_manager("READY=1");
+	code = serve(&(struct serve_options){ .disk = take_ptr(run->disk),
+					      .listen_fd = take_fd(&run->listen_fd),
+					      .socket = run->socket,
+					      .command = run->command });
+	if (run->opts.pid_file)
+		unlink(run->opts.pid_file);
+	return code;
+}
+
+static int prepare(struct run *run, int argc, char **argv)
+{
+	struct diag diag = { 0 };
+	int code, err;
+
+	if (run->opts.name && runtime_check_name(run->opts.name, &diag))
+		return fail(run, -EINVAL, &diag);
+	code = fill_disk_options(run);
+	if (!code)
+		code = load_rules(run);
+	if (!code)
+		code = check_machine(argc, argv);
+	if (!code && run->opts.daemon) {
+		err = daemon_detach();
+		if (err) {
+			tool_msg("cannot go to the background: %s", strerror(-err));
+			return EXIT_FAILED;
+		}
+	}
+	return code;
+}
+
+static int run_parsed(struct run *run, int argc, char **argv)
+{
+	char socket[PATH_MAX], pid_file[PATH_MAX];
+	int code = make_absolute(&run->opts.socket, socket);
+
+	if (!code)
+		code = make_absolute(&run->opts.pid_file, pid_file);
+	if (!code)
+		code = prepare(run, argc, argv);
+	if (code)
+		return code;
+	serve_block_signals();
+	code = run_disk(run);
+	if (run->listen_fd >= 0) {
+		close(run->listen_fd);
+		unlink(run->socket);
+	}
+	run->disk = disk_free(run->disk);
+	return code;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct run run = { .listen_fd = -1 };
+	enum opt_result result;
+	struct opt_words words;
+	int code;
+
+	result = opt_parse(argc, argv, run_table, &run_help, &run.opts, &words);
+	if (result != OPT_OK)
+		return opt_exit(result);
+	run.command = words.command;
+	code = run_parsed(&run, argc, argv);
+	rule_set_free(run.rules);
+	opt_free(run_table, &run.opts);
+	return code;
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#include "base/units.h"
+#include "opt.h"
+#include "rpc_client.h"
+#include "tool.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct status_opts {
+	struct disk_choice disk;
+	bool json;
+};
+
+static const struct opt status_table[] = {
+	OPT_DISK_CHOICE(struct status_opts, disk),
+	OPT_FLAG(struct status_opts, json, "json", "print JSON"),
+	OPT_END,
+};
+
+static const struct opt_help status_help = {
+	.usage = "faultblk status [options]",
+	.what = "What a disk is, and who holds it.\n" DISK_CHOICE_HELP,
+	.examples = "  faultblk status --name slow",
+	.exits = "  0  printed\n  1  the server did not answer\n  2  wrong options\n"
+		 "  4  no such disk",
+};
+
+enum row_form { ROW_TEXT, ROW_NUMBER, ROW_SIZE, ROW_TIME, ROW_BOOL };
+
+static const struct row {
+	const char *key, *label;
+	enum row_form form;
+} rows[] = {
+	{ "name", "name", ROW_TEXT },
+	{ "device", "device", ROW_TEXT },
+	{ "socket", "socket", ROW_TEXT },
+	{ "pid", "process", ROW_NUMBER },
+	{ "uptime_ns", "up for", ROW_TIME },
+	{ "seed", "seed", ROW_TEXT },
+	{ "size_bytes", "size", ROW_SIZE },
+	{ "allocated_bytes", "memory in use", ROW_SIZE },
+	{ "nr_queues", "queues", ROW_NUMBER },
+	{ "queue_depth", "queue depth", ROW_NUMBER },
+	{ "logical_block_bytes", "logical block", ROW_SIZE },
+	{ "physical_block_bytes", "physical block", ROW_SIZE },
+	{ "max_io_bytes", "largest I/O", ROW_SIZE },
+	{ "read_only", "read-only", ROW_BOOL },
+	{ "rotational", "rotational", ROW_BOOL },
+	{ "volatile_cache", "volatile cache", ROW_BOOL },
+	{ "fua", "FUA", ROW_BOOL },
+	{ "data_path", "data path", ROW_TEXT },
+	{ "features", "kernel features", ROW_TEXT },
+	{ "rules", "rules", ROW_NUMBER },
+	{ NULL, NULL, ROW_TEXT },
+};
+
+static void print_row(const struct row *row, const json_t *value)
+{
+	uint64_t number = (uint64_t)json_integer_value(value);
+	char buf[UNITS_MAX];
+
+	printf("%-16s", row->label);
+	switch (row->form) {
+	case ROW_TEXT:
+		printf("%s\n", json_string_value(value) ?: "-");
+		break;
+	case ROW_NUMBER:
+		printf("%llu\n", (unsigned long long)number);
+		break;
+	case ROW_SIZE:
+		if (number < 1024)
+			printf("%llu bytes\n", (unsigned long long)number);
+		else
+			printf("%s\n", units_format_size(number, buf));
+		break;
+	case ROW_TIME:
+		printf("%s\n", units_human_time(number, buf));
+		break;
+	case ROW_BOOL:
+		printf("%s\n", json_is_true(value) ? "yes" : "no");
+		break;
+	}
+}
+
+static void print_holders(json_t *holders)
+{
+	json_t *holder;
+	size_t i;
+
+	if (json_array_size(holders) == 0)
+		printf("%-16s%s\n", "held by", "nobody known");
+	json_array_foreach (holders, i, holder) {
+		const char *how = json_string_value(json_object_get(holder, "how"));
+		const char *name = json_string_value(json_object_get(holder, "name"));
+		const char *where = json_string_value(json_object_get(holder, "where"));
+
+		printf("%-16s%s %s (pid %d) %s\n", "held by", how ?: "", name ?: "",
+		       (int)json_integer_value(json_object_get(holder, "pid")), where ?: "");
+	}
+}
+
+int cmd_status(int argc, char **argv)
+{
+	struct status_opts opts;
+	json_t *answer = NULL;
+	enum opt_result result = opt_parse(argc, argv, status_table, &status_help, &opts, NULL);
+	int code;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	code = rpc_client_once(&opts.disk, "status", NULL, &answer);
+	if (code || opts.json)
+		return code ? code : tool_print_json(answer);
+	for (const struct row *row = rows; row->key; row++)
+		print_row(row, json_object_get(answer, row->key));
+	print_holders(json_object_get(answer, "holders"));
+	json_decref(answer);
+	return EXIT_OK;
+}

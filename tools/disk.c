@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The join. A request of the core and an io of the engine describe the same thing, so the numbers
+ * of their ops and flags are kept equal (asserted below) and a request is carried over by plain
+ * copies: no table look-ups and one branch, on whether its data lies in memory.
+ */
+#include "disk.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ADOPT_TIMEOUT_NS (10 * NSEC_PER_SEC)
+#define ADOPT_NAP_NS     (50 * NSEC_PER_USEC)
+#define ADOPT_KICK_NS    (100 * NSEC_PER_MSEC)
+#define CACHE_LINE       64
+
+_Static_assert((int)UBLK_OP_READ == (int)IO_READ, "op");
+_Static_assert((int)UBLK_OP_WRITE == (int)IO_WRITE, "op");
+_Static_assert((int)UBLK_OP_FLUSH == (int)IO_FLUSH, "op");
+_Static_assert((int)UBLK_OP_DISCARD == (int)IO_DISCARD, "op");
+_Static_assert((int)UBLK_OP_WRITE_ZEROES == (int)IO_ZEROES, "op");
+_Static_assert((int)UBLK_NR_OPS == (int)IO_NR_OPS, "op");
+_Static_assert((int)UBLK_REQ_FUA == (int)IO_FUA, "flag");
+_Static_assert((int)UBLK_REQ_META == (int)IO_META, "flag");
+_Static_assert((int)UBLK_REQ_NOUNMAP == (int)IO_NOUNMAP, "flag");
+_Static_assert((int)UBLK_REQ_SWAP == (int)IO_SWAP, "flag");
+_Static_assert((int)UBLK_REQ_FAILFAST_DEV == (int)IO_FAILFAST_DEV, "flag");
+_Static_assert((int)UBLK_REQ_FAILFAST_TRANSPORT == (int)IO_FAILFAST_TRANSPORT, "flag");
+_Static_assert((int)UBLK_REQ_FAILFAST_DRIVER == (int)IO_FAILFAST_DRIVER, "flag");
+
+/* The memory of one tag. */
+struct disk_io {
+	struct io io; /* first: the engine hands back &io */
+	struct ublk_req *req;
+};
+
+/* The time of the batch being served; each queue thread has its own line. */
+struct queue_clock {
+	uint64_t now_ns;
+} __attribute__((aligned(CACHE_LINE)));
+
+struct disk {
+	struct pipeline *pipeline;
+	struct queue_clock *clocks; /* by queue */
+	struct ublk_dev *dev;
+	struct store *store;
+	bool closed;
+	uint64_t seed;
+	uint64_t opened_ns;
+	char name[64];
+
+	/* The core explains errors to the log; during open and close they go to a diag instead. */
+	pthread_mutex_t log_lock;
+	struct diag *capture;
+	ublk_log_fn log;
+	void *log_ctx;
+};
+
+/* ---------------------------------------------------------------------------- queue threads */
+
+static int data_get(struct io *io, size_t offset, void *to, size_t len)
+{
+	return ublk_req_get(((struct disk_io *)io)->req, offset, to, len);
+}
+
+static int data_put(struct io *io, size_t offset, const void *from, size_t len)
+{
+	return ublk_req_put(((struct disk_io *)io)->req, offset, from, len);
+}
+
+static const struct io_data_ops data_ops = { .get = data_get, .put = data_put };
+
+static inline void complete(struct ublk_req *req, const struct io *io)
+{
+	ublk_req_complete(req, io->result < 0 ? io->result : 0);
+}
+
+static void disk_submit(void *ctx, struct ublk_req *req)
+{
+	struct disk *disk = ctx;
+	struct disk_io *dio = req->pdu;
+	struct io *io = &dio->io;
+
+	dio->req = req;
+	io->sector = req->sector;
+	io->len_bytes = req->len_bytes;
+	io->op = req->op;
+	io->queue = req->queue;
+	io->flags = req->flags;
+	io->data = req->op <= UBLK_OP_WRITE ? ublk_req_data(req) : NULL;
+	io->data_ops = &data_ops;
+	if (pipeline_submit(disk->pipeline, io, disk->clocks[req->queue].now_ns) == IO_DONE)
+		complete(req, io);
+	else
+		ublk_req_park(req, io->due_ns);
+}
+
+static void disk_resume(void *ctx, struct ublk_req *req)
+{
+	struct disk *disk = ctx;
+	struct disk_io *dio = req->pdu;
+
+	pipeline_resume(disk->pipeline, &dio->io, disk->clocks[req->queue].now_ns);
+	complete(req, &dio->io);
+}
+
+static void disk_batch(void *ctx, unsigned int queue, uint64_t now_ns)
+{
+	struct disk *disk = ctx;
+
+	disk->clocks[queue].now_ns = now_ns;
+	pipeline_adopt(disk->pipeline, (uint16_t)queue);
+}
+
+static const struct ublk_backend disk_backend = {
+	.name = "faultblk",
+	.submit_ops = (1u << UBLK_NR_OPS) - 1,
+	.submit = disk_submit,
+	.resume = disk_resume,
+	.batch = disk_batch,
+	.pdu_bytes = sizeof(struct disk_io),
+};
+
+_Static_assert(UBLK_OP_READ == 0 && UBLK_OP_WRITE == 1, "ops with data come first");
+
+/* ---------------------------------------------------------------------------- control thread */
+
+static void disk_log(void *ctx, enum ublk_log_level level, const char *message)
+{
+	struct disk *disk = ctx;
+	bool captured = false;
+
+	pthread_mutex_lock(&disk->log_lock);
+	if (level == UBLK_LOG_ERROR && disk->capture) {
+		diag_set(disk->capture, 0, "device", "%s", message);
+		captured = true;
+	}
+	pthread_mutex_unlock(&disk->log_lock);
+	if (!captured && disk->log)
+		disk->log(disk->log_ctx, level, message);
+}
+
+static void set_capture(struct disk *disk, struct diag *diag)
+{
+	pthread_mutex_lock(&disk->log_lock);
+	disk->capture = diag;
+	pthread_mutex_unlock(&disk->log_lock);
+}
+
+/* The core says most things itself; these are for errors that came without words. */
+static int device_error(int err, const char *what, struct diag *diag)
+{
+	if (!err || !diag)
+		return err;
+	if (!diag->message[0])
+		diag_set(diag, err, "device", "%s: %s", what, strerror(-err));
+	if (err == -EBUSY)
+		snprintf(diag->id, sizeof(diag->id), "device.held");
+	return err;
+}
+
+static int open_device(struct disk *disk, const struct disk_options *options, struct diag *diag)
+{
+	struct ublk_options ublk = options->ublk;
+	struct diag words = { 0 };
+	int err;
+
+	disk->log = ublk.log;
+	disk->log_ctx = ublk.log_ctx;
+	ublk.log = disk_log;
+	ublk.log_ctx = disk;
+	set_capture(disk, &words);
+	err = ublk_dev_open(&disk_backend, disk, &ublk, &disk->dev);
+	set_capture(disk, NULL);
+	device_error(err, "the disk could not be made", &words);
+	if (err && diag)
+		*diag = words;
+	return err;
+}
+
+static int create_engine(struct disk *disk, const struct disk_options *options, struct diag *diag)
+{
+	const struct pipeline_options pipeline = {
+		.geometry = {
+			.size_bytes = options->ublk.size_bytes,
+			.block_bytes = options->ublk.logical_block,
+			.nr_queues = (uint16_t)options->ublk.nr_queues,
+		},
+		.seed = options->seed,
+	};
+	int err;
+
+	err = store_create(options->ublk.size_bytes, diag, &disk->store);
+	if (err)
+		return err;
+	err = pipeline_create(disk->store, &pipeline, &disk->pipeline);
+	if (err)
+		return diag_set(diag, err, "disk.memory", "the fault engine did not start: %s",
+				strerror(-err));
+	disk->clocks = aligned_alloc(CACHE_LINE, options->ublk.nr_queues * sizeof(*disk->clocks));
+	if (!disk->clocks)
+		return diag_set(diag, -ENOMEM, "disk.memory", "no memory for %u queues",
+				options->ublk.nr_queues);
+	memset(disk->clocks, 0, options->ublk.nr_queues * sizeof(*disk->clocks));
+	return 0;
+}
+
+static void cleanup_disk(struct disk **disk)
+{
+	disk_free(*disk);
+}
+
+int disk_open(const struct disk_options *options, struct diag *diag, struct disk **ret_disk)
+{
+	_cleanup_(cleanup_disk) struct disk *disk = calloc(1, sizeof(*disk));
+	int err;
+
+	if (!disk)
+		return diag_set(diag, -ENOMEM, "disk.memory", "no memory");
+	pthread_mutex_init(&disk->log_lock, NULL);
+	disk->seed = options->seed;
+	if (options->ublk.nr_queues == 0 || options->ublk.nr_queues > UINT16_MAX)
+		return diag_set(diag, -EINVAL, "disk.queues", "queues: got %u, wanted 1 to %u",
+				options->ublk.nr_queues, UINT16_MAX);
+	err = create_engine(disk, options, diag);
+	if (!err)
+		err = open_device(disk, options, diag);
+	if (err)
+		return err;
+	/* A queue that the kernel does not serve would never adopt a plan. */
+	if (ublk_dev_options(disk->dev)->nr_queues != options->ublk.nr_queues)
+		return diag_set(diag, -EOPNOTSUPP, "disk.queues",
+				"queues: asked for %u, the kernel gives %u",
+				options->ublk.nr_queues, ublk_dev_options(disk->dev)->nr_queues);
+	disk->opened_ns = clock_now_ns();
+	if (options->name)
+		snprintf(disk->name, sizeof(disk->name), "%s", options->name);
+	else
+		snprintf(disk->name, sizeof(disk->name), "ublkb%d", ublk_dev_id(disk->dev));
+	*ret_disk = take_ptr(disk);
+	return 0;
+}
+
+int disk_close(struct disk *disk, struct diag *diag)
+{
+	struct diag words = { 0 };
+	int err;
+
+	set_capture(disk, &words);
+	err = ublk_dev_close(disk->dev);
+	set_capture(disk, NULL);
+	device_error(err, "the disk could not be closed", &words);
+	if (err && diag)
+		*diag = words;
+	if (err == 0 || err == -ETIMEDOUT)
+		disk->closed = true;
+	return err;
+}
+
+struct disk *disk_free(struct disk *disk)
+{
+	if (!disk)
+		return NULL;
+	ublk_dev_free(disk->dev);
+	pipeline_free(disk->pipeline);
+	store_free(disk->store);
+	free(disk->clocks);
+	pthread_mutex_destroy(&disk->log_lock);
+	free(disk);
+	return NULL;
+}
+
+const char *disk_name(const struct disk *disk)
+{
+	return disk->name;
+}
+
+uint64_t disk_seed(const struct disk *disk)
+{
+	return disk->seed;
+}
+
+uint64_t disk_uptime_ns(const struct disk *disk)
+{
+	return clock_now_ns() - disk->opened_ns;
+}
+
+struct ublk_dev *disk_dev(struct disk *disk)
+{
+	return disk->dev;
+}
+
+struct pipeline *disk_pipeline(struct disk *disk)
+{
+	return disk->pipeline;
+}
+
+struct store *disk_store(struct disk *disk)
+{
+	return disk->store;
+}
+
+/* Closed by us, or deleted by somebody else: no queue is left that could adopt anything. */
+static bool disk_is_gone(const struct disk *disk)
+{
+	struct pollfd gone = { .fd = ublk_dev_gone_fd(disk->dev), .events = POLLIN };
+
+	return disk->closed || poll(&gone, 1, 0) > 0;
+}
+
+/*
+ * A kick may be swallowed by a queue that was just about to sleep when it came; it is repeated,
+ * rarely, so that the wait does not depend on the next request.
+ */
+static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
+{
+	const struct timespec nap = { .tv_nsec = ADOPT_NAP_NS };
+	uint64_t start_ns = clock_now_ns(), kicked_ns = start_ns, now_ns;
+
+	while (!pipeline_adopted(disk->pipeline, epoch)) {
+		nanosleep(&nap, NULL);
+		now_ns = clock_now_ns();
+		if (disk_is_gone(disk))
+			return diag_set(diag, -ENODEV, "disk.gone", "the disk is gone");
+		if (now_ns - start_ns > ADOPT_TIMEOUT_NS)
+			return diag_set(diag, -ETIMEDOUT, "rules.not-adopted",
+					"the rules are published, but a queue has not taken them "
+					"up within 10s");
+		if (now_ns - kicked_ns > ADOPT_KICK_NS) {
+			ublk_dev_kick(disk->dev);
+			kicked_ns = now_ns;
+		}
+	}
+	return 0;
+}
+
+int disk_set_rules(struct disk *disk, const struct rule_set *set, struct diag *diag)
+{
+	uint64_t epoch;
+	int err;
+
+	if (disk_is_gone(disk))
+		return diag_set(diag, -ENODEV, "disk.gone", "the disk is gone");
+	err = pipeline_publish(disk->pipeline, set, clock_now_ns(), diag, &epoch);
+	if (err)
+		return err;
+	ublk_dev_kick(disk->dev);
+	return wait_adopted(disk, epoch, diag);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The disk that breaks on purpose: a store and a fault pipeline (faults/) behind a ublk device
+ * (lib/). The only place where the two meet. One control thread owns it; see the threads of
+ * ublkcore.h and pipeline.h for the rest.
+ */
+#ifndef TOOLS_DISK_H
+#define TOOLS_DISK_H
+
+#include "base/diag.h"
+#include "faults/pipeline.h"
+#include "ublkcore.h"
+
+struct disk;
+
+struct disk_options {
+	struct ublk_options ublk; /* size_bytes and the rest; log callback included */
+	uint64_t seed;
+	const char *name; /* NULL: "ublkbN" */
+};
+
+/* Live when this returns 0, and without rules. -errno as ublk_dev_open(), words in @diag. */
+int disk_open(const struct disk_options *options, struct diag *diag, struct disk **ret_disk);
+/* As ublk_dev_close(): -EBUSY names the holder in @diag and leaves everything as it was. */
+int disk_close(struct disk *disk, struct diag *diag);
+/* Close even if held, and free. NULL allowed; returns NULL. */
+struct disk *disk_free(struct disk *disk);
+
+const char *disk_name(const struct disk *disk);
+uint64_t disk_seed(const struct disk *disk);
+uint64_t disk_uptime_ns(const struct disk *disk);
+struct ublk_dev *disk_dev(struct disk *disk);      /* borrowed */
+struct pipeline *disk_pipeline(struct disk *disk); /* borrowed */
+struct store *disk_store(struct disk *disk);       /* borrowed */
+
+/*
+ * Put @set (copied) in force and wait until every queue has adopted it; a queue adopts between two
+ * batches, so this takes microseconds under load and is bounded by 10 s (-ETIMEDOUT).
+ */
+int disk_set_rules(struct disk *disk, const struct rule_set *set, struct diag *diag);
+
+#endif

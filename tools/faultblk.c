@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+/* The program: a table of commands. Each command is a file, cmd_*.c. */
+#include "base/cleanup.h"
+#include "base/near.h"
+#include "tool.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct command commands[] = {
+	{ "run", cmd_run, "make a disk that breaks on purpose, and serve it" },
+	{ "rule", cmd_rule, "put, list, remove, load, dump and explain the rules of a disk" },
+	{ "faults", cmd_faults, "the kinds of faults, their parameters and an example of each" },
+	{ "status", cmd_status, "what a disk is and how it is doing" },
+	{ "stats", cmd_stats, "counts, errors and latencies of a disk, once or live" },
+	{ "list", cmd_list, "the disks that are being served" },
+	{ "stop", cmd_stop, "take a disk away" },
+	{ "gc", cmd_gc, "delete disks whose server was killed" },
+	{ "doctor", cmd_doctor, "check this machine, with the command that fixes each finding" },
+	{ "vm", cmd_vm, "run a command in a virtual machine whose kernel has ublk" },
+};
+
+static void print_usage(FILE *out)
+{
+	fprintf(out, "usage: faultblk COMMAND [options]\n\n"
+		     "A block device that breaks on purpose.\n\ncommands:\n");
+	for (size_t i = 0; i < array_size(commands); i++)
+		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+	fprintf(out, "\n`faultblk COMMAND --help` says more, each with an example. To begin with:\n"
+		     "  faultblk run --rule 'hole op=read range=17s..23s do=error:EIO' -- "
+		     "sh -c 'dd if=$FAULTBLK_DEV of=/dev/null'\n");
+}
+
+static const struct command *find_command(const char *name)
+{
+	const char *names[array_size(commands) + 2];
+	const char *near;
+
+	for (size_t i = 0; i < array_size(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+		names[i] = commands[i].name;
+	}
+	names[array_size(commands)] = "help";
+	names[array_size(commands) + 1] = NULL;
+	near = near_word(name, strlen(name), names);
+	if (near)
+		tool_msg("there is no command '%s'; did you mean '%s'?", name, near);
+	else
+		tool_msg("there is no command '%s'; faultblk --help lists them", name);
+	return NULL;
+}
+
+static int help(int argc, char **argv)
+{
+	const struct command *command;
+	char *help_argv[] = { NULL, "--help", NULL };
+
+	if (argc < 2) {
+		print_usage(stdout);
+		return EXIT_OK;
+	}
+	command = find_command(argv[1]);
+	if (!command)
+		return EXIT_USAGE;
+	help_argv[0] = argv[1];
+	return command->run(2, help_argv);
+}
+
+static int dispatch(int argc, char **argv)
+{
+	const struct command *command;
+
+	if (argc < 2) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "help") == 0)
+		return help(argc - 1, argv + 1);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return help(1, argv);
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("faultblk %s\n", FAULTBLK_VERSION);
+		return EXIT_OK;
+	}
+	command = find_command(argv[1]);
+	return command ? command->run(argc - 1, argv + 1) : EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	int code = dispatch(argc, argv);
+
+	if ((fflush(stdout) || ferror(stdout)) && code == EXIT_OK) {
+		tool_msg("cannot write to standard output: %m");
+		code = EXIT_FAILED;
+	}
+	return code;
+}

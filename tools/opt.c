@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The parser walks argv once and compacts the words that are not options to its front, so nothing
+ * is allocated but lists. Each type of option is one row of `kinds`: how to store a value.
+ */
+#include "opt.h"
+
+#include "base/cleanup.h"
+#include "base/near.h"
+#include "base/units.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPTIONS_MAX 64
+#define HELP_COLUMN 27
+
+static int parse_count(const char *text, size_t len, uint64_t *ret)
+{
+	uint64_t value = 0;
+
+	if (len == 0)
+		return -EINVAL;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return -EINVAL;
+		if (__builtin_mul_overflow(value, 10, &value) ||
+		    __builtin_add_overflow(value, (uint64_t)(text[i] - '0'), &value))
+			return -ERANGE;
+	}
+	*ret = value;
+	return 0;
+}
+
+static const char *format_count(uint64_t value, char buf[UNITS_MAX])
+{
+	snprintf(buf, UNITS_MAX, "%" PRIu64, value);
+	return buf;
+}
+
+/* How a number is written, by type; the other types have no row. */
+static const struct number {
+	int (*parse)(const char *text, size_t len, uint64_t *ret);
+	const char *(*format)(uint64_t value, char buf[UNITS_MAX]);
+	const char *what;
+} numbers[] = {
+	[OPT_T_COUNT] = { parse_count, format_count, "a whole number" },
+	[OPT_T_SIZE] = { units_parse_size, units_format_size, "a size like 4k, 256M or 1G" },
+	[OPT_T_TIME] = { units_parse_time, units_format_time, "a time like 100us, 20ms or 1s" },
+};
+
+static int list_add(struct opt_list *list, const char *item)
+{
+	const char **items = realloc(list->items, (list->count + 1) * sizeof(*items));
+
+	if (!items) {
+		tool_msg("no memory for '%s'", item);
+		return -ENOMEM;
+	}
+	items[list->count++] = item;
+	list->items = items;
+	return 0;
+}
+
+static int store_number(const struct opt *opt, const char *value, uint64_t *ret_field)
+{
+	const struct number *number = &numbers[opt->type];
+	char min[UNITS_MAX], max[UNITS_MAX];
+	uint64_t parsed;
+	int err = number->parse(value, strlen(value), &parsed);
+
+	if (!err && (parsed < opt->min || parsed > opt->max))
+		err = -ERANGE;
+	if (!err) {
+		*ret_field = parsed;
+		return 0;
+	}
+	number->format(opt->min, min);
+	if (err == -EINVAL)
+		tool_msg("--%s: got '%s', wanted %s", opt->name, value, number->what);
+	else if (opt->max == UINT64_MAX)
+		tool_msg("--%s: got '%s', wanted at least %s", opt->name, value, min);
+	else
+		tool_msg("--%s: got '%s', wanted %s to %s", opt->name, value, min,
+			 number->format(opt->max, max));
+	return err;
+}
+
+static int store_value(const struct opt *opt, const char *value, void *values)
+{
+	void *field = (char *)values + opt->offset;
+
+	switch (opt->type) {
+	case OPT_T_FLAG:
+		*(bool *)field = true;
+		return 0;
+	case OPT_T_COUNT:
+	case OPT_T_SIZE:
+	case OPT_T_TIME:
+		return store_number(opt, value, field);
+	case OPT_T_TEXT:
+		*(const char **)field = value;
+		return 0;
+	case OPT_T_LIST:
+		return list_add(field, value);
+	}
+	return -EINVAL;
+}
+
+static int store_default(const struct opt *opt, void *values)
+{
+	void *field = (char *)values + opt->offset;
+
+	switch (opt->type) {
+	case OPT_T_FLAG:
+		*(bool *)field = false;
+		return 0;
+	case OPT_T_COUNT:
+	case OPT_T_SIZE:
+	case OPT_T_TIME:
+		*(uint64_t *)field = 0;
+		break;
+	case OPT_T_TEXT:
+		*(const char **)field = NULL;
+		break;
+	case OPT_T_LIST:
+		*(struct opt_list *)field = (struct opt_list){ 0 };
+		return 0;
+	}
+	return opt->fallback ? store_value(opt, opt->fallback, values) : 0;
+}
+
+static const struct opt *find_opt(const struct opt *table, const char *name, size_t len)
+{
+	for (; table->name; table++)
+		if (strlen(table->name) == len && memcmp(table->name, name, len) == 0)
+			return table;
+	return NULL;
+}
+
+static void unknown_option(const struct opt *table, const char *arg, const char *command)
+{
+	const char *names[OPTIONS_MAX + 2];
+	size_t count = 0, dashes = strspn(arg, "-");
+	const char *near;
+
+	for (; table->name && count < OPTIONS_MAX; table++)
+		names[count++] = table->name;
+	names[count++] = "help";
+	names[count] = NULL;
+	near = near_word(arg + dashes, strcspn(arg + dashes, "="), names);
+	if (near)
+		tool_msg("%s: unknown option '%s'; did you mean --%s?", command, arg, near);
+	else
+		tool_msg("%s: unknown option '%s'; see faultblk %s --help", command, arg, command);
+}
+
+static void print_opt(const struct opt *opt)
+{
+	int width = printf("  --%s%s%s", opt->name, opt->arg ? " " : "", opt->arg ? opt->arg : "");
+
+	if (width >= HELP_COLUMN)
+		width = printf("\n") - 1;
+	printf("%*s%s", HELP_COLUMN - width, "", opt->help);
+	if (opt->fallback)
+		printf(" (default %s)", opt->fallback);
+	if (opt->type == OPT_T_LIST)
+		printf(" (may be repeated)");
+	printf("\n");
+}
+
+static void print_help(const struct opt *table, const struct opt_help *help)
+{
+	printf("usage: %s\n\n%s\n\noptions:\n", help->usage, help->what);
+	for (; table->name; table++)
+		print_opt(table);
+	printf("%-*s%s\n", HELP_COLUMN, "  -h, --help", "show this help");
+	if (help->examples)
+		printf("\nexamples:\n%s\n", help->examples);
+	if (help->exits)
+		printf("\nexit codes:\n%s\n", help->exits);
+}
+
+/* One option at argv[*i]; moves *i on when its value is the next word. */
+static int parse_option(int argc, char **argv, int *i, const struct opt *table, void *values)
+{
+	const char *arg = argv[*i], *name = arg + 2, *value = strchr(arg, '=');
+	const struct opt *opt = NULL;
+
+	if (arg[1] == '-')
+		opt = find_opt(table, name, value ? (size_t)(value - name) : strlen(name));
+	if (!opt) {
+		unknown_option(table, arg, argv[0]);
+		return -EINVAL;
+	}
+	if (value)
+		value++;
+	if (opt->type == OPT_T_FLAG && value) {
+		tool_msg("--%s takes no value, got '%s'", opt->name, value);
+		return -EINVAL;
+	}
+	if (opt->type != OPT_T_FLAG && !value) {
+		if (*i + 1 >= argc || strcmp(argv[*i + 1], "--") == 0) {
+			tool_msg("--%s needs a value: --%s %s", opt->name, opt->name, opt->arg);
+			return -EINVAL;
+		}
+		value = argv[++*i];
+	}
+	return store_value(opt, value, values);
+}
+
+static enum opt_result check_words(const struct opt_help *help, const char *command,
+				   const struct opt_words *words)
+{
+	if (help->max_words >= 0 && words->count > help->max_words) {
+		tool_msg("%s: unexpected word '%s'%s", command, words->words[help->max_words],
+			 help->command ? "; a COMMAND goes after --" : "");
+	} else if (words->count < help->min_words) {
+		tool_msg("%s: something is missing", command);
+	} else if (words->command && !words->command[0]) {
+		tool_msg("%s: no COMMAND after --", command);
+	} else {
+		return OPT_OK;
+	}
+	fprintf(stderr, "usage: %s\n", help->usage);
+	return OPT_BAD;
+}
+
+static enum opt_result parse(int argc, char **argv, const struct opt *table,
+			     const struct opt_help *help, void *values, struct opt_words *words)
+{
+	for (const struct opt *opt = table; opt->name; opt++)
+		if (store_default(opt, values))
+			return OPT_BAD;
+	for (int i = 1; i < argc; i++) {
+		char *arg = argv[i];
+
+		if (strcmp(arg, "--") == 0) {
+			if (help->command) {
+				words->command = argv + i + 1;
+				break;
+			}
+			while (++i < argc)
+				words->words[words->count++] = argv[i];
+		} else if (arg[0] != '-' || arg[1] == '\0') {
+			words->words[words->count++] = arg;
+		} else if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
+			print_help(table, help);
+			return OPT_HELP_SHOWN;
+		} else if (parse_option(argc, argv, &i, table, values)) {
+			return OPT_BAD;
+		}
+	}
+	return check_words(help, argv[0], words);
+}
+
+enum opt_result opt_parse(int argc, char **argv, const struct opt *table,
+			  const struct opt_help *help, void *values, struct opt_words *ret_words)
+{
+	struct opt_words words = { .words = argv + 1 };
+	enum opt_result result = parse(argc, argv, table, help, values, &words);
+
+	if (result != OPT_OK)
+		opt_free(table, values);
+	else if (ret_words)
+		*ret_words = words;
+	return result;
+}
+
+int opt_exit(enum opt_result result)
+{
+	return result == OPT_BAD ? EXIT_USAGE : EXIT_OK;
+}
+
+void opt_free(const struct opt *table, void *values)
+{
+	for (; table->name; table++) {
+		struct opt_list *list = (void *)((char *)values + table->offset);
+
+		if (table->type != OPT_T_LIST)
+			continue;
+		free(list->items);
+		*list = (struct opt_list){ 0 };
+	}
+}

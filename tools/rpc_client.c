@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: MIT
+#include "rpc_client.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "rpc_line.h"
+#include "runtime.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define CALL_TIMEOUT_MS  30000
+#define HELLO_TIMEOUT_MS 5000
+#define ANSWER_MAX       (256u << 20) /* rules.list of 4,096 long rules stays well below */
+
+struct rpc_client {
+	int fd;
+	char *path;
+	struct rpc_inbox inbox;
+	json_t *hello;
+	int next_id;
+};
+
+static int lost(struct rpc_client *client, int err, struct diag *diag)
+{
+	return diag_set(diag, err, "client.lost", "%.200s: %s", client->path,
+			err == -ETIMEDOUT    ? "the server does not answer"
+			: err == -ECONNRESET ? "the server closed the connection"
+					     : strerror(-err));
+}
+
+/* Wait for readability or writability until @end_ns. */
+static int wait_for(struct rpc_client *client, short events, uint64_t end_ns)
+{
+	struct pollfd fd = { .fd = client->fd, .events = events };
+
+	for (;;) {
+		uint64_t now_ns = clock_now_ns();
+		int nr;
+
+		if (now_ns >= end_ns)
+			return -ETIMEDOUT;
+		nr = poll(&fd, 1, (int)((end_ns - now_ns) / NSEC_PER_MSEC) + 1);
+		if (nr > 0)
+			return 0;
+		if (nr < 0 && errno != EINTR)
+			return -errno;
+	}
+}
+
+static int send_all(struct rpc_client *client, const char *text, size_t len, uint64_t end_ns)
+{
+	while (len) {
+		ssize_t n = send(client->fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		int err;
+
+		if (n < 0 && errno == EPIPE)
+			return 0; /* it may have said why: the answer is there to be read */
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		if (n < 0) {
+			err = wait_for(client, POLLOUT, end_ns);
+			if (err)
+				return err;
+			continue;
+		}
+		text += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int receive_line(struct rpc_client *client, uint64_t end_ns, const char **ret_line,
+			size_t *ret_len)
+{
+	int err;
+
+	while ((err = rpc_inbox_next(&client->inbox, ret_line, ret_len)) == 0) {
+		size_t room;
+		char *space = rpc_inbox_space(&client->inbox, &room);
+		ssize_t n;
+
+		if (!space)
+			return -ENOMEM;
+		err = wait_for(client, POLLIN, end_ns);
+		if (err)
+			return err;
+		n = recv(client->fd, space, room, 0);
+		if (n == 0)
+			return -ECONNRESET;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			rpc_inbox_filled(&client->inbox, (size_t)n);
+	}
+	return err < 0 ? err : 0;
+}
+
+static int receive(struct rpc_client *client, uint64_t end_ns, struct diag *diag,
+		   json_t **ret_message)
+{
+	const char *line;
+	size_t len;
+	int err = receive_line(client, end_ns, &line, &len);
+
+	if (err)
+		return lost(client, err, diag);
+	*ret_message = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(*ret_message)) {
+		json_decref(*ret_message);
+		return diag_set(diag, -EPROTO, "client.protocol",
+				"%.200s: what answers does not speak the protocol of faultblk",
+				client->path);
+	}
+	return 0;
+}
+
+static void copy_text(char *to, size_t size, json_t *text)
+{
+	snprintf(to, size, "%s", json_string_value(text) ?: "");
+}
+
+static void error_to_diag(json_t *error, struct diag *diag)
+{
+	json_t *data = json_object_get(error, "data");
+
+	*diag = (struct diag){ 0 };
+	copy_text(diag->message, sizeof(diag->message), json_object_get(error, "message"));
+	copy_text(diag->id, sizeof(diag->id), json_object_get(data, "id"));
+	copy_text(diag->hint, sizeof(diag->hint), json_object_get(data, "hint"));
+	diag->line = (unsigned int)json_integer_value(json_object_get(data, "line"));
+	diag->column = (unsigned int)json_integer_value(json_object_get(data, "column"));
+}
+
+static int read_hello(struct rpc_client *client, struct diag *diag)
+{
+	json_t *message, *error;
+	const char *method;
+	int err =
+		receive(client, clock_now_ns() + HELLO_TIMEOUT_MS * NSEC_PER_MSEC, diag, &message);
+
+	if (err)
+		return err;
+	error = json_object_get(message, "error");
+	method = json_string_value(json_object_get(message, "method"));
+	if (error) { /* too many clients, or not permitted */
+		error_to_diag(error, diag);
+		err = -EREMOTEIO;
+	} else if (!method || strcmp(method, "hello") != 0) {
+		err = diag_set(diag, -EPROTO, "client.protocol", "%.200s: no greeting",
+			       client->path);
+	} else {
+		client->hello = json_incref(json_object_get(message, "params"));
+	}
+	json_decref(message);
+	return err;
+}
+
+static void cleanup_client(struct rpc_client **client)
+{
+	rpc_client_free(*client);
+}
+
+int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client **ret_client)
+{
+	_cleanup_(cleanup_client) struct rpc_client *client = calloc(1, sizeof(*client));
+	int err;
+
+	if (!client)
+		return diag_set(diag, -ENOMEM, "client.memory", "no memory");
+	client->fd = -1;
+	client->inbox.line_max = ANSWER_MAX;
+	client->path = strdup(path);
+	err = client->path ? runtime_connect(path, diag, &client->fd) : -ENOMEM;
+	if (!err)
+		err = read_hello(client, diag);
+	if (!err)
+		*ret_client = take_ptr(client);
+	return err;
+}
+
+struct found {
+	char path[PATH_MAX];
+	char names[256]; /* of all, for the message */
+	unsigned int nr;
+};
+
+static int find_live(void *ctx, const char *name, const char *path, bool live)
+{
+	struct found *found = ctx;
+	size_t len = strlen(found->names);
+
+	if (!live)
+		return 0;
+	if (found->nr++ == 0)
+		snprintf(found->path, sizeof(found->path), "%s", path);
+	snprintf(found->names + len, sizeof(found->names) - len, "%s%s", len ? ", " : "", name);
+	return 0;
+}
+
+static int choose(const struct disk_choice *choice, char path[PATH_MAX], struct diag *diag)
+{
+	const char *environment = getenv("FAULTBLK_SOCKET");
+	struct found found = { 0 };
+	int err;
+
+	if (choice->name && !choice->socket)
+		return runtime_socket(choice->name, path, diag);
+	if (choice->socket || (environment && environment[0])) {
+		snprintf(path, PATH_MAX, "%s", choice->socket ?: environment);
+		return 0;
+	}
+	err = runtime_each(find_live, &found, diag);
+	if (err)
+		return err;
+	if (found.nr == 0) {
+		diag_set(diag, 0, "client.no-disk", "no disk is running");
+		diag_hint(diag, "begin one with: faultblk run");
+		return -ENODEV;
+	}
+	if (found.nr > 1) {
+		diag_set(diag, 0, "client.many-disks", "%u disks are running: %s", found.nr,
+			 found.names);
+		diag_hint(diag, "say which one with --name NAME");
+		return -ENODEV;
+	}
+	snprintf(path, PATH_MAX, "%s", found.path);
+	return 0;
+}
+
+int rpc_client_open(const struct disk_choice *choice, struct diag *diag,
+		    struct rpc_client **ret_client)
+{
+	char path[PATH_MAX];
+	int err = choose(choice, path, diag);
+
+	return err ? err : rpc_client_open_path(path, diag, ret_client);
+}
+
+struct rpc_client *rpc_client_free(struct rpc_client *client)
+{
+	if (!client)
+		return NULL;
+	if (client->fd >= 0)
+		close(client->fd);
+	rpc_inbox_free(&client->inbox);
+	json_decref(client->hello);
+	free(client->path);
+	free(client);
+	return NULL;
+}
+
+json_t *rpc_client_hello(const struct rpc_client *client)
+{
+	return client->hello;
+}
+
+const char *rpc_client_path(const struct rpc_client *client)
+{
+	return client->path;
+}
+
+/* Notifications may stand between a request and its answer; they are not for us. */
+static int receive_answer(struct rpc_client *client, int id, uint64_t end_ns, struct diag *diag,
+			  json_t **ret_answer)
+{
+	for (;;) {
+		json_t *message, *answer_id;
+		int err = receive(client, end_ns, diag, &message);
+
+		if (err)
+			return err;
+		answer_id = json_object_get(message, "id");
+		/* An answer to nobody in particular is about the connection, and so about us. */
+		if ((answer_id && json_is_null(answer_id)) ||
+		    (json_is_integer(answer_id) && json_integer_value(answer_id) == id)) {
+			*ret_answer = message;
+			return 0;
+		}
+		json_decref(message);
+	}
+}
+
+int rpc_client_call(struct rpc_client *client, const char *method, json_t *params,
+		    struct diag *diag, int *ret_code, json_t **ret_result)
+{
+	uint64_t end_ns = clock_now_ns() + CALL_TIMEOUT_MS * NSEC_PER_MSEC;
+	_cleanup_free_ char *text = NULL;
+	json_t *answer, *error;
+	int err, id = ++client->next_id;
+	size_t len;
+
+	text = rpc_line_text(json_pack("{s:s, s:i, s:s, s:o*}", "jsonrpc", "2.0", "id", id,
+				       "method", method, "params", params),
+			     &len);
+	if (!text)
+		return diag_set(diag, -ENOMEM, "client.memory", "no memory for the request");
+	err = send_all(client, text, len, end_ns);
+	if (err)
+		return lost(client, err, diag);
+	err = receive_answer(client, id, end_ns, diag, &answer);
+	if (err)
+		return err;
+	error = json_object_get(answer, "error");
+	if (error) {
+		error_to_diag(error, diag);
+		if (ret_code)
+			*ret_code = (int)json_integer_value(json_object_get(error, "code"));
+		err = -EREMOTEIO;
+	} else if (ret_result) {
+		*ret_result = json_incref(json_object_get(answer, "result"));
+	}
+	json_decref(answer);
+	return err;
+}
+
+int rpc_client_fail(int err, int code, const struct diag *diag)
+{
+	tool_diag(diag);
+	switch (err) {
+	case -ENODEV:
+	case -ENOENT:
+	case -ECONNREFUSED:
+		return EXIT_NO_DISK;
+	case -EREMOTEIO:
+		return code == RPC_HELD                                     ? EXIT_BUSY
+		       : code == RPC_GONE                                   ? EXIT_NO_DISK
+		       : code == RPC_BAD_RULE || code == RPC_INVALID_PARAMS ? EXIT_USAGE
+									    : EXIT_FAILED;
+	case -EINVAL:
+	case -ENAMETOOLONG:
+		return EXIT_USAGE;
+	}
+	return EXIT_FAILED;
+}
+
+int rpc_client_once(const struct disk_choice *choice, const char *method, json_t *params,
+		    json_t **ret_result)
+{
+	_cleanup_(cleanup_client) struct rpc_client *client = NULL;
+	struct diag diag = { 0 };
+	int err, code = 0;
+
+	err = rpc_client_open(choice, &diag, &client);
+	if (err)
+		json_decref(params);
+	else
+		err = rpc_client_call(client, method, params, &diag, &code, ret_result);
+	return err ? rpc_client_fail(err, code, &diag) : EXIT_OK;
+}
+
+int tool_print_json(json_t *value)
+{
+	int err = value ? json_dumpf(value, stdout, JSON_COMPACT) : -1;
+
+	json_decref(value);
+	putchar('\n');
+	if (!err)
+		return EXIT_OK;
+	tool_msg("cannot print the answer");
+	return EXIT_FAILED;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* The other end of the control socket, for the commands of the program: blocking, with a deadline.
+ */
+#ifndef TOOLS_RPC_CLIENT_H
+#define TOOLS_RPC_CLIENT_H
+
+#include "base/diag.h"
+#include "opt.h"
+
+#include <jansson.h>
+
+struct rpc_client;
+
+/* Which disk a command means: --socket, --name, else FAULTBLK_SOCKET, else the only one there is.
+ */
+struct disk_choice {
+	const char *socket;
+	const char *name;
+};
+#define OPT_DISK_CHOICE(s, f)                                                                      \
+	OPT_TEXT(s, f.name, "name", NULL, "NAME", "the disk of this name"),                        \
+		OPT_TEXT(s, f.socket, "socket", NULL, "PATH",                                      \
+			 "the disk whose control socket this is")
+#define DISK_CHOICE_HELP                                                                           \
+	"Which disk: --socket or --name, else $FAULTBLK_SOCKET, else the only one that is running."
+
+/* Connect and read the greeting. -ENODEV: no such disk, or more than one to choose from. */
+int rpc_client_open(const struct disk_choice *choice, struct diag *diag,
+		    struct rpc_client **ret_client);
+int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client **ret_client);
+/* NULL allowed; returns NULL. */
+struct rpc_client *rpc_client_free(struct rpc_client *client);
+
+/* Parameters of the greeting (borrowed), and the path that we are connected to. */
+json_t *rpc_client_hello(const struct rpc_client *client);
+const char *rpc_client_path(const struct rpc_client *client);
+
+/*
+ * Call @method with @params (stolen; may be NULL). 0: *ret_result is a new reference (NULL allowed
+ * if nobody wants it). Otherwise words in @diag and: -EREMOTEIO when the server answered with an
+ * error, *ret_code (may be NULL) then is its code; -ETIMEDOUT; -ECONNRESET; -EPROTO.
+ */
+int rpc_client_call(struct rpc_client *client, const char *method, json_t *params,
+		    struct diag *diag, int *ret_code, json_t **ret_result);
+
+/*
+ * What most commands do: choose the disk, call, print what went wrong. Returns an enum tool_exit;
+ * @ret_result only with EXIT_OK.
+ */
+int rpc_client_once(const struct disk_choice *choice, const char *method, json_t *params,
+		    json_t **ret_result);
+/* The exit code for a failed call, after printing @diag. */
+int rpc_client_fail(int err, int code, const struct diag *diag);
+/* Print as indented JSON; steals @value. Returns an enum tool_exit. */
+int tool_print_json(json_t *value);
+
+#endif

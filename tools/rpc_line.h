@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lines of the protocol: cutting a byte stream into lines, and a line into a request. No I/O, so
+ * all of it can be tested and fuzzed with plain memory.
+ */
+#ifndef TOOLS_RPC_LINE_H
+#define TOOLS_RPC_LINE_H
+
+#include "base/diag.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define RPC_PROTOCOL   1
+#define RPC_LINE_MAX   (1u << 20) /* bytes of a request, without the newline */
+#define RPC_DEPTH_MAX  32         /* objects and arrays inside each other */
+#define RPC_CLIENT_MAX 16
+
+enum rpc_code {
+	RPC_PARSE_ERROR = -32700,
+	RPC_INVALID_REQUEST = -32600,
+	RPC_METHOD_NOT_FOUND = -32601,
+	RPC_INVALID_PARAMS = -32602,
+	RPC_INTERNAL_ERROR = -32603,
+	RPC_FAILED = -32000,    /* the work could not be done */
+	RPC_BAD_RULE = -32001,  /* a rule was refused; line and column say where */
+	RPC_NOT_FOUND = -32002, /* no rule of that name */
+	RPC_HELD = -32003,      /* the disk is held by somebody */
+	RPC_LIMIT = -32004,     /* a stated limit is reached */
+	RPC_TIMEOUT = -32005,   /* it did not happen in time */
+	RPC_GONE = -32006,      /* the disk has been taken away */
+};
+
+/* ------------------------------------------------------------------------------ framing */
+
+/* Bytes in, lines out. Zero-initialised is empty; memory grows with the longest line seen. */
+struct rpc_inbox {
+	char *bytes; /* owned */
+	size_t size, len;
+	size_t start;    /* of the line that comes next */
+	size_t scanned;  /* no newline before here */
+	size_t line_max; /* 0: RPC_LINE_MAX */
+};
+
+/* Where to put the next bytes, and how many at most. NULL without memory. */
+char *rpc_inbox_space(struct rpc_inbox *inbox, size_t *ret_room);
+void rpc_inbox_filled(struct rpc_inbox *inbox, size_t nr_bytes);
+/*
+ * The next whole line, without its newline (and without a carriage return before it); valid until
+ * the next rpc_inbox_space(). 1: there is one; 0: not yet; -EMSGSIZE: it is over the limit.
+ */
+int rpc_inbox_next(struct rpc_inbox *inbox, const char **ret_line, size_t *ret_len);
+void rpc_inbox_free(struct rpc_inbox *inbox);
+
+/* ------------------------------------------------------------------------------ requests */
+
+struct rpc_request {
+	json_t *root; /* owned; the others are borrowed from it */
+	const char *method;
+	json_t *params; /* an object, or NULL */
+	json_t *id;     /* string, integer or null; NULL: a notification */
+};
+
+/*
+ * One line to one request. 0, or an enum rpc_code with the words in @diag; then id and method are
+ * set as far as they could be understood. rpc_request_free() in both cases.
+ */
+int rpc_request_parse(const char *line, size_t len, struct diag *diag, struct rpc_request *ret);
+void rpc_request_free(struct rpc_request *request);
+
+/* Deeper than RPC_DEPTH_MAX? Looked at before the parser, which then never recurses further. */
+bool rpc_line_too_deep(const char *line, size_t len);
+
+/* ------------------------------------------------------------------------------ answers */
+
+/* Compact text of @message with a newline; caller frees. Steals @message. NULL without memory. */
+char *rpc_line_text(json_t *message, size_t *ret_len);
+/* @id (borrowed, NULL: null); steals @result. NULL without memory. */
+json_t *rpc_answer(json_t *id, json_t *result);
+json_t *rpc_error(json_t *id, int code, const struct diag *diag);
+json_t *rpc_notification(const char *method, json_t *params);
+
+#endif

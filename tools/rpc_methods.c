@@ -1,0 +1,680 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A table of methods. Each names its parameters, so that an unknown one is refused in one place
+ * before the method runs; a method reads its parameters, calls the engine and packs the result.
+ */
+#include "rpc_methods.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/near.h"
+#include "base/units.h"
+#include "faults/kind.h"
+#include "faults/rule_json.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define METHOD_PARAMS_MAX 8
+#define ERRNO_MAX         4095
+#define HOLDERS_MAX       16
+#define EXPLAIN_LEN_BYTES 4096 /* of a request to explain that does not say */
+
+struct call {
+	const struct rpc_target *target;
+	json_t *params; /* borrowed; NULL or an object */
+	struct rpc_ticket ticket;
+	struct diag diag;
+	json_t *result; /* of a method that returned 0 */
+};
+
+/* Returns 0, an enum rpc_code with words in call->diag, or -EINPROGRESS. */
+typedef int (*method_fn)(struct call *call);
+
+static void cleanup_rule(struct rule **rule)
+{
+	rule_unref(*rule);
+}
+
+static void cleanup_set(struct rule_set **set)
+{
+	rule_set_free(*set);
+}
+
+#define _cleanup_rule_ _cleanup_(cleanup_rule)
+#define _cleanup_set_  _cleanup_(cleanup_set)
+
+/* ------------------------------------------------------------------------------ errors */
+
+int rpc_code_of(int err)
+{
+	static const struct {
+		int err, code;
+	} codes[] = {
+		{ -EINVAL, RPC_BAD_RULE },  { -ERANGE, RPC_BAD_RULE },   { -EEXIST, RPC_BAD_RULE },
+		{ -ENOENT, RPC_NOT_FOUND }, { -EBUSY, RPC_HELD },        { -ENOSPC, RPC_LIMIT },
+		{ -E2BIG, RPC_LIMIT },      { -ETIMEDOUT, RPC_TIMEOUT }, { -ENODEV, RPC_GONE },
+	};
+
+	for (size_t i = 0; i < array_size(codes); i++)
+		if (codes[i].err == err)
+			return codes[i].code;
+	return RPC_FAILED;
+}
+
+/* An error of the engine, which mostly brought its own words. */
+static int engine_error(struct call *call, int err)
+{
+	if (!call->diag.message[0])
+		diag_set(&call->diag, err, "failed", "%s", strerror(-err));
+	return rpc_code_of(err);
+}
+
+static int bad_param(struct call *call, const char *name, const char *wanted)
+{
+	diag_set(&call->diag, 0, "protocol.param", "%s: wanted %s", name, wanted);
+	return RPC_INVALID_PARAMS;
+}
+
+static int missing_param(struct call *call, const char *name, const char *wanted)
+{
+	diag_set(&call->diag, 0, "protocol.missing-param", "%s is missing: wanted %s", name,
+		 wanted);
+	return RPC_INVALID_PARAMS;
+}
+
+/* ------------------------------------------------------------------------------ parameters */
+
+static json_t *param(const struct call *call, const char *name)
+{
+	return json_object_get(call->params, name);
+}
+
+static int param_string(struct call *call, const char *name, bool required, const char **ret)
+{
+	json_t *value = param(call, name);
+
+	if (!value && required)
+		return missing_param(call, name, "a string");
+	if (value && !json_is_string(value))
+		return bad_param(call, name, "a string");
+	*ret = json_string_value(value);
+	return 0;
+}
+
+static int param_bool(struct call *call, const char *name, bool *ret)
+{
+	json_t *value = param(call, name);
+
+	if (value && !json_is_boolean(value))
+		return bad_param(call, name, "true or false");
+	*ret = json_is_true(value);
+	return 0;
+}
+
+/* An integer, or text with units; leaves *ret alone where the parameter is not given. */
+static int param_size(struct call *call, const char *name, uint64_t max, uint64_t *ret)
+{
+	json_t *value = param(call, name);
+	const char *text = json_string_value(value);
+	uint64_t size;
+	char wanted[96], max_text[UNITS_MAX];
+
+	if (!value)
+		return 0;
+	snprintf(wanted, sizeof(wanted), "a size of at most %s: an integer or text like \"1M\"",
+		 units_format_size(max, max_text));
+	if (json_is_integer(value) && json_integer_value(value) >= 0)
+		size = (uint64_t)json_integer_value(value);
+	else if (!text || units_parse_size(text, json_string_length(value), &size))
+		return bad_param(call, name, wanted);
+	if (size > max)
+		return bad_param(call, name, wanted);
+	*ret = size;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ rules */
+
+/* Without a device there are no queue threads: this thread is all of them. */
+static int set_rules(struct call *call, const struct rule_set *set)
+{
+	const struct rpc_target *target = call->target;
+	uint64_t epoch;
+	int err;
+
+	if (target->disk) {
+		err = disk_set_rules(target->disk, set, &call->diag);
+	} else {
+		err = pipeline_publish(target->pipeline, set, clock_now_ns(), &call->diag, &epoch);
+		for (uint16_t queue = 0; !err && queue < target->geometry.nr_queues; queue++)
+			pipeline_adopt(target->pipeline, queue);
+		if (!err && !pipeline_adopted(target->pipeline, epoch))
+			err = -ETIMEDOUT;
+	}
+	return err ? engine_error(call, err) : 0;
+}
+
+static json_t *rule_report(const struct rule *rule, bool with_text)
+{
+	_cleanup_free_ char *text = with_text ? rule_print(rule) : NULL;
+	struct rule_counts counts;
+	json_t *report;
+
+	rule_counts(rule, &counts);
+	report = json_pack("{s:s, s:I, s:I}", "name", rule_name(rule), "matches",
+			   (json_int_t)counts.matches, "hits", (json_int_t)counts.hits);
+	if (text)
+		json_object_set_new(report, "text", json_string(text));
+	return report;
+}
+
+static json_t *rule_reports(const struct rpc_target *target, bool with_text)
+{
+	const struct rule_set *set = pipeline_rules(target->pipeline);
+	json_t *reports = json_array();
+
+	for (size_t i = 0; i < rule_set_count(set); i++)
+		json_array_append_new(reports, rule_report(rule_set_at(set, i), with_text));
+	return reports;
+}
+
+static int rules_list(struct call *call)
+{
+	call->result = json_pack("{s:o}", "rules", rule_reports(call->target, true));
+	return 0;
+}
+
+static int answer_count(struct call *call)
+{
+	const struct rule_set *set = pipeline_rules(call->target->pipeline);
+
+	call->result = json_pack("{s:I}", "count", (json_int_t)rule_set_count(set));
+	return 0;
+}
+
+static int rules_put(struct call *call)
+{
+	_cleanup_set_ struct rule_set *set = NULL;
+	_cleanup_rule_ struct rule *rule = NULL;
+	json_t *value = param(call, "rule");
+	const char *before;
+	int err;
+
+	if (!value)
+		return missing_param(call, "rule", "a rule as text or object");
+	if (!json_is_string(value) && !json_is_object(value))
+		return bad_param(call, "rule", "a rule as text or object");
+	err = param_string(call, "before", false, &before);
+	if (err)
+		return err;
+	err = rule_from_json(value, &call->diag, &rule);
+	if (err)
+		return engine_error(call, err);
+	set = rule_set_copy(pipeline_rules(call->target->pipeline));
+	err = set ? rule_set_put(set, rule, before, &call->diag) : -ENOMEM;
+	if (err)
+		return engine_error(call, err);
+	err = set_rules(call, set);
+	return err ? err : answer_count(call);
+}
+
+static int rules_remove(struct call *call)
+{
+	_cleanup_set_ struct rule_set *set = NULL;
+	const char *name;
+	int err;
+
+	err = param_string(call, "name", true, &name);
+	if (err)
+		return err;
+	set = rule_set_copy(pipeline_rules(call->target->pipeline));
+	err = set ? rule_set_remove(set, name, &call->diag) : -ENOMEM;
+	if (err)
+		return engine_error(call, err);
+	err = set_rules(call, set);
+	return err ? err : answer_count(call);
+}
+
+static int rules_clear(struct call *call)
+{
+	_cleanup_set_ struct rule_set *set = rule_set_new();
+	int err = set ? set_rules(call, set) : engine_error(call, -ENOMEM);
+
+	return err ? err : answer_count(call);
+}
+
+/* Say which of many: "rules[3]: ..." */
+static int replace_error(struct call *call, size_t index, int err)
+{
+	char message[sizeof(call->diag.message)];
+
+	engine_error(call, err);
+	snprintf(message, sizeof(message), "%s", call->diag.message);
+	snprintf(call->diag.message, sizeof(call->diag.message), "rules[%zu]: %.480s", index,
+		 message);
+	return rpc_code_of(err);
+}
+
+static int add_rule(struct call *call, struct rule_set *set, json_t *value)
+{
+	_cleanup_rule_ struct rule *rule = NULL;
+	int err = rule_from_json(value, &call->diag, &rule);
+
+	if (err)
+		return err;
+	if (rule_set_find(set, rule_name(rule)))
+		return diag_set(&call->diag, -EINVAL, "rule.duplicate-name",
+				"there are two rules named '%s'", rule_name(rule));
+	return rule_set_put(set, rule, NULL, &call->diag);
+}
+
+static int rules_replace(struct call *call)
+{
+	_cleanup_set_ struct rule_set *set = rule_set_new();
+	json_t *rules = param(call, "rules"), *value;
+	size_t index;
+	int err;
+
+	if (!set)
+		return engine_error(call, -ENOMEM);
+	if (!rules)
+		return missing_param(call, "rules", "an array of rules");
+	if (!json_is_array(rules))
+		return bad_param(call, "rules", "an array of rules");
+	json_array_foreach (rules, index, value) {
+		if (!json_is_string(value) && !json_is_object(value))
+			return bad_param(call, "rules", "an array of rules as text or objects");
+		err = add_rule(call, set, value);
+		if (err)
+			return replace_error(call, index, err);
+	}
+	err = set_rules(call, set);
+	return err ? err : answer_count(call);
+}
+
+/* ------------------------------------------------------------------------------ explain */
+
+/* The same words as in a rule (op=, flags=), read by the same parser. */
+static int param_word(struct call *call, const char *name, enum value_type type, uint64_t *ret)
+{
+	const struct param word = { .name = name, .type = type };
+	const struct place place = { .diag = &call->diag };
+	const char *text;
+	struct value value;
+	int err = param_string(call, name, type == VALUE_OPS, &text);
+
+	if (err || !text)
+		return err;
+	if (value_parse(&place, &word, (struct text){ text, strlen(text) }, &value))
+		return RPC_INVALID_PARAMS;
+	*ret = value.lo;
+	return 0;
+}
+
+static int explain_io(struct call *call, struct io *io)
+{
+	const struct rule_geometry *geometry = &call->target->geometry;
+	uint64_t ops = 0, flags = 0, queue = 0, offset = 0, len = EXPLAIN_LEN_BYTES;
+	int err;
+
+	err = param_word(call, "op", VALUE_OPS, &ops);
+	if (!err)
+		err = param_word(call, "flags", VALUE_FLAGS, &flags);
+	if (!err)
+		err = param_size(call, "off", geometry->size_bytes, &offset);
+	if (!err)
+		err = param_size(call, "offset_bytes", geometry->size_bytes, &offset);
+	if (!err)
+		err = param_size(call, "len", RULE_LEN_MAX, &len);
+	if (!err)
+		err = param_size(call, "queue", geometry->nr_queues - 1u, &queue);
+	if (err)
+		return err;
+	if (ops == 0 || ops & (ops - 1))
+		return bad_param(call, "op", "one operation");
+	io->op = (uint8_t)__builtin_ctzll(ops);
+	if (io->op == IO_FLUSH)
+		offset = len = 0;
+	else if (len == 0)
+		return bad_param(call, "len", "at least one sector");
+	if (offset % SECTOR_SIZE || len % SECTOR_SIZE)
+		return bad_param(call, "off and len", "multiples of 512 bytes");
+	if (offset > geometry->size_bytes || len > geometry->size_bytes - offset)
+		return bad_param(call, "off and len", "a request inside the disk");
+	io->sector = offset >> SECTOR_SHIFT;
+	io->len_bytes = (uint32_t)len;
+	io->flags = (uint32_t)flags;
+	io->queue = (uint16_t)queue;
+	return 0;
+}
+
+static int rules_explain(struct call *call)
+{
+	_cleanup_free_ char *text = NULL;
+	json_t *lines = NULL;
+	struct io io = { 0 };
+	char *line, *rest;
+	int err = explain_io(call, &io);
+
+	if (err)
+		return err;
+	text = pipeline_explain(call->target->pipeline, &io, clock_now_ns());
+	if (!text)
+		return engine_error(call, -ENOMEM);
+	lines = json_array();
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		json_array_append_new(lines, json_string(line));
+	call->result = json_pack("{s:o}", "lines", lines);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ kinds */
+
+static json_t *param_row(const struct param *param)
+{
+	const bool mark = param->type == VALUE_MARK;
+	json_t *row = json_pack("{s:s, s:b, s:s}", "name", param->name, "required",
+				param->form == PARAM_FIRST, "doc", param->doc);
+
+	json_object_set_new(row, "value",
+			    mark ? json_null() : json_string(value_placeholder(param->type)));
+	if (param->form == PARAM_EITHER)
+		json_object_set_new(row, "default", json_string(param->bare));
+	return row;
+}
+
+json_t *rpc_kinds(void)
+{
+	json_t *kinds = json_array();
+	const struct kind *kind;
+
+	for (size_t i = 0; (kind = kind_at(i)); i++) {
+		json_t *ops = json_array(), *params = json_array();
+
+		for (int op = 0; op < IO_NR_OPS; op++)
+			if (kind->op_bits >> op & 1)
+				json_array_append_new(ops, json_string(value_op_names()[op]));
+		for (unsigned int p = 0; p < kind->nr_params; p++)
+			json_array_append_new(params, param_row(&kind->params[p]));
+		json_array_append_new(kinds, json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}", "name",
+						       kind->name, "doc", kind->doc, "example",
+						       kind->example, "terminal",
+						       kind->role == KIND_TERMINAL, "ops", ops,
+						       "params", params));
+	}
+	return kinds;
+}
+
+static int faults_list(struct call *call)
+{
+	call->result = json_pack("{s:o}", "kinds", rpc_kinds());
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ the disk */
+
+static json_t *counter(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static json_t *holder_list(int id)
+{
+	static const char *const how[] = {
+		[UBLK_HOLD_OPEN] = "open",
+		[UBLK_HOLD_MOUNT] = "mount",
+		[UBLK_HOLD_SWAP] = "swap",
+		[UBLK_HOLD_STACKED] = "stacked",
+	};
+	struct ublk_holder holders[HOLDERS_MAX];
+	int nr = ublk_holders(id, holders, HOLDERS_MAX);
+	json_t *list = json_array();
+
+	for (int i = 0; i < nr && i < HOLDERS_MAX; i++)
+		json_array_append_new(list,
+				      json_pack("{s:s, s:i, s:s*, s:s*}", "how",
+						how[holders[i].how], "pid", holders[i].pid, "name",
+						holders[i].name, "where", holders[i].where));
+	return list;
+}
+
+static json_t *status_options(const struct ublk_options *options)
+{
+	return json_pack("{s:I, s:i, s:i, s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:s}", "size_bytes",
+			 (json_int_t)options->size_bytes, "nr_queues", (int)options->nr_queues,
+			 "queue_depth", (int)options->queue_depth, "logical_block_bytes",
+			 (int)options->logical_block, "physical_block_bytes",
+			 (int)options->physical_block, "max_io_bytes", (int)options->max_io_bytes,
+			 "read_only", options->read_only, "rotational", options->rotational,
+			 "volatile_cache", options->volatile_cache, "fua", options->fua,
+			 "data_path", options->data_path == UBLK_DATA_COPY ? "copy" : "user-copy");
+}
+
+static int status(struct call *call)
+{
+	const struct rpc_target *target = call->target;
+	struct disk *disk = target->disk;
+	struct ublk_dev *dev = disk_dev(disk);
+	char seed[24], features[24];
+	json_t *result;
+
+	/* 64-bit values that are not counts travel as text: JSON readers lose their last bits. */
+	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)disk_seed(disk));
+	snprintf(features, sizeof(features), "0x%llx", (unsigned long long)ublk_dev_features(dev));
+	result = json_pack("{s:s, s:s, s:i, s:s*, s:i, s:s, s:s, s:s}", "name", target->name,
+			   "device", ublk_dev_path(dev), "id", ublk_dev_id(dev), "socket",
+			   target->socket, "pid", (int)getpid(), "version", FAULTBLK_VERSION,
+			   "seed", seed, "features", features);
+	json_object_update_new(result, status_options(ublk_dev_options(dev)));
+	json_object_set_new(result, "uptime_ns", counter(disk_uptime_ns(disk)));
+	json_object_set_new(result, "allocated_bytes", counter(store_allocated(disk_store(disk))));
+	json_object_set_new(result, "rules",
+			    counter(rule_set_count(pipeline_rules(target->pipeline))));
+	json_object_set_new(result, "holders", holder_list(ublk_dev_id(dev)));
+	call->result = result;
+	return 0;
+}
+
+static json_t *op_reports(const struct ublk_dev *dev)
+{
+	json_t *ops = json_object();
+
+	for (int op = 0; op < UBLK_NR_OPS; op++) {
+		struct ublk_op_stats s = { 0 };
+
+		ublk_dev_op_stats(dev, -1, (enum ublk_op)op, &s);
+		json_object_set_new(
+			ops, value_op_names()[op],
+			json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ops",
+				  (json_int_t)s.ops, "bytes", (json_int_t)s.bytes, "errors",
+				  (json_int_t)s.errors, "p50_ns", (json_int_t)s.p50_ns, "p90_ns",
+				  (json_int_t)s.p90_ns, "p99_ns", (json_int_t)s.p99_ns, "p999_ns",
+				  (json_int_t)s.p999_ns, "max_ns", (json_int_t)s.max_ns));
+	}
+	return ops;
+}
+
+static json_t *errno_reports(const struct ublk_dev *dev)
+{
+	json_t *errors = json_object();
+
+	for (int error = 1; error <= ERRNO_MAX; error++) {
+		const char *name = strerrorname_np(error);
+		uint64_t count = name ? ublk_dev_errno_count(dev, error) : 0;
+
+		if (count)
+			json_object_set_new(errors, name, counter(count));
+	}
+	return errors;
+}
+
+static json_t *queue_reports(const struct ublk_dev *dev)
+{
+	json_t *queues = json_array();
+
+	for (unsigned int q = 0; q < ublk_dev_options(dev)->nr_queues; q++) {
+		struct ublk_queue_stats s = { 0 };
+
+		ublk_dev_queue_stats(dev, q, &s);
+		json_array_append_new(queues, json_pack("{s:i, s:I, s:I, s:I, s:I}", "queue",
+							(int)q, "batches", (json_int_t)s.batches,
+							"parked", (json_int_t)s.parked, "in_flight",
+							(json_int_t)s.in_flight, "parked_now",
+							(json_int_t)s.parked_now));
+	}
+	return queues;
+}
+
+static int stats(struct call *call)
+{
+	struct disk *disk = call->target->disk;
+	const struct ublk_dev *dev = disk_dev(disk);
+
+	call->result = json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "name", call->target->name,
+				 "uptime_ns", (json_int_t)disk_uptime_ns(disk), "ops",
+				 op_reports(dev), "errors", errno_reports(dev), "rules",
+				 rule_reports(call->target, false), "queues", queue_reports(dev));
+	return 0;
+}
+
+static int stop(struct call *call)
+{
+	const struct rpc_target *target = call->target;
+	bool force;
+	int err = param_bool(call, "force", &force);
+
+	if (err)
+		return err;
+	err = target->stop(target->ctx, force, &call->ticket, &call->diag);
+	if (err == -EINPROGRESS)
+		return err;
+	if (err)
+		return engine_error(call, err);
+	call->result = json_pack("{s:b}", "stopped", 1);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ dispatch */
+
+static const struct method {
+	const char *name;
+	method_fn run;
+	bool needs_disk;
+	const char *params[METHOD_PARAMS_MAX]; /* NULL-terminated */
+} methods[] = {
+	{ "status", status, true, { NULL } },
+	{ "stats", stats, true, { NULL } },
+	{ "rules.list", rules_list, false, { NULL } },
+	{ "rules.put", rules_put, false, { "rule", "before", NULL } },
+	{ "rules.remove", rules_remove, false, { "name", NULL } },
+	{ "rules.clear", rules_clear, false, { NULL } },
+	{ "rules.replace", rules_replace, false, { "rules", NULL } },
+	{ "rules.explain",
+	  rules_explain,
+	  false,
+	  { "op", "off", "offset_bytes", "len", "flags", "queue", NULL } },
+	{ "faults.list", faults_list, false, { NULL } },
+	{ "stop", stop, true, { "force", NULL } },
+};
+
+static int find_method(const char *name, struct diag *diag, const struct method **ret_method)
+{
+	const char *names[array_size(methods) + 1] = { NULL };
+	const char *near;
+
+	for (size_t i = 0; i < array_size(methods); i++) {
+		names[i] = methods[i].name;
+		if (strcmp(methods[i].name, name) == 0) {
+			*ret_method = &methods[i];
+			return 0;
+		}
+	}
+	diag_set(diag, 0, "protocol.unknown-method", "there is no method '%.64s'", name);
+	near = near_word(name, strlen(name), names);
+	if (near)
+		diag_hint(diag, "did you mean '%s'?", near);
+	return RPC_METHOD_NOT_FOUND;
+}
+
+static int check_params(const struct method *method, struct call *call)
+{
+	const char *key, *near;
+	json_t *value;
+
+	json_object_foreach (call->params, key, value) {
+		size_t i = 0;
+
+		while (method->params[i] && strcmp(method->params[i], key) != 0)
+			i++;
+		if (method->params[i])
+			continue;
+		diag_set(&call->diag, 0, "protocol.unknown-param", "%s has no parameter '%.64s'",
+			 method->name, key);
+		near = near_word(key, strlen(key), method->params);
+		if (near)
+			diag_hint(&call->diag, "did you mean '%s'?", near);
+		return RPC_INVALID_PARAMS;
+	}
+	return 0;
+}
+
+static int dispatch(struct call *call, const char *name)
+{
+	const struct method *method;
+	int code = find_method(name, &call->diag, &method);
+
+	if (!code)
+		code = check_params(method, call);
+	if (code)
+		return code;
+	if (method->needs_disk && !call->target->disk) {
+		diag_set(&call->diag, 0, "disk.none", "%s needs a disk, and there is none", name);
+		return RPC_FAILED;
+	}
+	code = method->run(call);
+	if (!code && !call->result)
+		code = engine_error(call, -ENOMEM);
+	return code;
+}
+
+char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const char *line, size_t len,
+		     size_t *ret_len)
+{
+	struct call call = { .target = target };
+	struct rpc_request request;
+	json_t *answer = NULL;
+	int code;
+
+	*ret_len = 0;
+	code = rpc_request_parse(line, len, &call.diag, &request);
+	call.params = request.params;
+	call.ticket = (struct rpc_ticket){ .client = client, .id = json_incref(request.id) };
+	if (!code)
+		code = dispatch(&call, request.method);
+	if (code == -EINPROGRESS)
+		goto out; /* the ticket went with it */
+	/* Only a request that could be understood can be a notification. */
+	if (code && (request.id || !request.method))
+		answer = rpc_error(request.id, code, &call.diag);
+	else if (!code && request.id)
+		answer = rpc_answer(request.id, json_incref(call.result));
+	json_decref(call.result);
+	json_decref(call.ticket.id);
+out:
+	rpc_request_free(&request);
+	return rpc_line_text(answer, ret_len);
+}
+
+json_t *rpc_greeting(const struct rpc_target *target)
+{
+	json_t *limits = json_pack("{s:i, s:i, s:i, s:i}", "line_bytes", RPC_LINE_MAX, "depth",
+				   RPC_DEPTH_MAX, "clients", RPC_CLIENT_MAX, "rules", RULE_SET_MAX);
+
+	return json_pack("{s:i, s:s, s:s, s:s*, s:s*, s:o}", "protocol", RPC_PROTOCOL, "program",
+			 "faultblk", "version", FAULTBLK_VERSION, "name", target->name, "device",
+			 target->disk ? ublk_dev_path(disk_dev(target->disk)) : NULL, "limits",
+			 limits);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The methods of the control socket: from a request to its answer, without I/O. With a disk they
+ * act on it; without one (tests, fuzzing) rules, explain and faults act on a bare pipeline.
+ */
+#ifndef TOOLS_RPC_METHODS_H
+#define TOOLS_RPC_METHODS_H
+
+#include "disk.h"
+#include "rpc_line.h"
+
+/* The answer comes later, through rpc_server_reply(): whose it is and which. */
+struct rpc_ticket {
+	uint64_t client; /* never reused; 0: no ticket */
+	json_t *id;      /* owned reference; NULL for a notification, which gets no answer */
+};
+
+struct rpc_target {
+	struct pipeline *pipeline;
+	struct rule_geometry geometry;
+	const char *name;
+	const char *socket; /* path, for status; may be NULL */
+	struct disk *disk;  /* NULL: status, stats and stop are not there */
+	/*
+	 * Begin to take the disk away. 0: it is gone; -EINPROGRESS: @ticket was taken over (client
+	 * and id) and is answered later; other -errno: refused, words in @diag.
+	 */
+	int (*stop)(void *ctx, bool force, struct rpc_ticket *ticket, struct diag *diag);
+	void *ctx;
+};
+
+/*
+ * Serve one line. Returns the answer's text with its newline (caller frees), or NULL when there is
+ * nothing to say (a notification, or an answer that comes later), and then *ret_len is 0.
+ * @client stands in the ticket of an answer that comes later.
+ */
+char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const char *line, size_t len,
+		     size_t *ret_len);
+
+/* Parameters of the greeting. New reference. */
+json_t *rpc_greeting(const struct rpc_target *target);
+/* The kinds of faults, as faults.list answers. New reference. */
+json_t *rpc_kinds(void);
+/* The code that an error of a library call is reported under. */
+int rpc_code_of(int err);
+
+#endif

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A client's life:
+ *
+ *	accept -> credentials -> greeting queued -> [ read -> lines -> answers queued -> write ]* ->
+ *close
+ *
+ * The write side is a list of whole lines. While more than RPC_PENDING_MAX bytes stand there, the
+ * client's requests are neither read nor served: backpressure lies in its socket, where it costs
+ * only the client. `moved_ns` is when the write side last made progress; too long ago means the
+ * client does not read, and it is closed. A line over the limit and a client too many get one
+ * error line, and then `closing` lets that line leave before the socket is closed.
+ */
+#include "rpc_server.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define REQUESTS_PER_TURN 8 /* so that one busy client does not keep the others waiting */
+#define SEND_BUFFER       (64 << 10)
+#define ACCEPT_PAUSE_MS   100 /* out of file descriptors: try again then */
+
+struct client {
+	int fd;          /* -1: the slot is free */
+	bool closing;    /* no more requests; close once everything is sent */
+	bool more;       /* the inbox may hold whole lines: serve them before reading on */
+	uint64_t serial; /* never reused: what tickets name */
+	struct rpc_inbox inbox;
+	char *pending; /* owned */
+	size_t pending_size, pending_len, sent;
+	uint64_t moved_ns;
+};
+
+struct rpc_server {
+	const struct rpc_target *target;
+	int listen_fd;
+	uint64_t stall_ns;
+	uint64_t next_serial;
+	uint64_t accept_ns; /* not before */
+	/* One more than may be served: the seat of the client that is being turned away. */
+	struct client clients[RPC_CLIENT_MAX + 1];
+};
+
+/* ------------------------------------------------------------------------------ clients */
+
+static void client_close(struct client *client)
+{
+	if (client->fd >= 0)
+		close(client->fd);
+	rpc_inbox_free(&client->inbox);
+	free(client->pending);
+	*client = (struct client){ .fd = -1 };
+}
+
+static size_t unsent(const struct client *client)
+{
+	return client->pending_len - client->sent;
+}
+
+static bool is_congested(const struct client *client)
+{
+	return unsent(client) > RPC_PENDING_MAX;
+}
+
+/* Send what the socket takes. Closes the client when it is gone or when nothing is left to say. */
+static void client_write(struct client *client)
+{
+	while (unsent(client)) {
+		ssize_t n = send(client->fd, client->pending + client->sent, unsent(client),
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0) {
+			client_close(client);
+			return;
+		}
+		client->sent += (size_t)n;
+		client->moved_ns = clock_now_ns();
+	}
+	client->pending_len = client->sent = 0;
+	/* A buffer that once held a long answer is not kept for ever. */
+	if (client->pending_size > RPC_PENDING_MAX) {
+		free(client->pending);
+		client->pending = NULL;
+		client->pending_size = 0;
+	}
+	if (client->closing)
+		client_close(client);
+}
+
+/* Queue @text (may be NULL: out of memory, and the client is closed rather than left waiting). */
+static void client_say(struct client *client, const char *text, size_t len)
+{
+	size_t wanted;
+	char *pending;
+
+	if (!text) {
+		client_close(client);
+		return;
+	}
+	if (client->sent) {
+		memmove(client->pending, client->pending + client->sent, unsent(client));
+		client->pending_len -= client->sent;
+		client->sent = 0;
+	}
+	if (client->pending_len == 0)
+		client->moved_ns = clock_now_ns();
+	wanted = client->pending_len + len;
+	if (wanted > client->pending_size) {
+		pending = realloc(client->pending, wanted);
+		if (!pending) {
+			client_close(client);
+			return;
+		}
+		client->pending = pending;
+		client->pending_size = wanted;
+	}
+	memcpy(client->pending + client->pending_len, text, len);
+	client->pending_len = wanted;
+}
+
+static void client_say_json(struct client *client, json_t *message)
+{
+	size_t len = 0;
+	_cleanup_free_ char *text = rpc_line_text(message, &len);
+
+	client_say(client, text, len);
+}
+
+/* The last thing that this client hears. */
+static void client_dismiss(struct client *client, int code, const char *id, const char *message)
+{
+	struct diag diag;
+
+	diag_set(&diag, 0, id, "%s", message);
+	client_say_json(client, rpc_error(NULL, code, &diag));
+	client->closing = true;
+	if (client->fd >= 0)
+		client_write(client);
+}
+
+/* Serve the whole lines that have come, as long as the client takes the answers. */
+static void client_serve(struct rpc_server *server, struct client *client)
+{
+	uint64_t serial = client->serial;
+
+	for (int i = 0; i < REQUESTS_PER_TURN; i++) {
+		_cleanup_free_ char *answer = NULL;
+		const char *line;
+		size_t len, answer_len;
+		int err;
+
+		if (client->serial != serial || client->closing || is_congested(client))
+			return;
+		err = rpc_inbox_next(&client->inbox, &line, &len);
+		client->more = err > 0;
+		if (err == 0)
+			return;
+		if (err < 0) {
+			client_dismiss(client, RPC_INVALID_REQUEST, "protocol.line-too-long",
+				       "a line is longer than 1 MiB; the connection is closed");
+			return;
+		}
+		answer = rpc_serve_line(server->target, serial, line, len, &answer_len);
+		if (!answer)
+			continue;
+		client_say(client, answer, answer_len);
+		if (client->fd >= 0)
+			client_write(client);
+	}
+}
+
+static void client_read(struct client *client)
+{
+	size_t room;
+	char *space = rpc_inbox_space(&client->inbox, &room);
+	ssize_t n = space ? recv(client->fd, space, room, MSG_DONTWAIT) : -1;
+
+	if (n > 0) {
+		rpc_inbox_filled(&client->inbox, (size_t)n);
+		client->more = true;
+	} else if (n == 0 && unsent(client)) {
+		client->closing = true; /* it may still listen: `socat` after its last line */
+	} else if (n == 0 || !space || (errno != EAGAIN && errno != EINTR)) {
+		client_close(client); /* a partial line goes with it */
+	}
+}
+
+/* ------------------------------------------------------------------------------ accepting */
+
+static bool is_welcome(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	return peer.uid == 0 || peer.uid == geteuid();
+}
+
+static unsigned int count_clients(const struct rpc_server *server)
+{
+	unsigned int nr = 0;
+
+	for (size_t i = 0; i < array_size(server->clients); i++)
+		nr += server->clients[i].fd >= 0;
+	return nr;
+}
+
+static void seat_client(struct rpc_server *server, int fd)
+{
+	const int send_buffer = SEND_BUFFER;
+	bool full = count_clients(server) >= RPC_CLIENT_MAX;
+	struct client *client = server->clients;
+	char too_many[64];
+
+	while (client->fd >= 0)
+		client++;
+	assert(client < server->clients + array_size(server->clients));
+	*client = (struct client){ .fd = fd,
+				   .serial = server->next_serial++,
+				   .moved_ns = clock_now_ns() };
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
+	snprintf(too_many, sizeof(too_many), "%d clients are connected already; try again later",
+		 RPC_CLIENT_MAX);
+	if (!is_welcome(fd)) {
+		client_dismiss(client, RPC_FAILED, "protocol.not-permitted",
+			       "only the owner of this server and root may speak to it");
+	} else if (full) {
+		client_dismiss(client, RPC_LIMIT, "protocol.too-many-clients", too_many);
+	} else {
+		client_say_json(client, rpc_notification("hello", rpc_greeting(server->target)));
+		if (client->fd >= 0)
+			client_write(client);
+	}
+}
+
+/*
+ * A client that is turned away normally leaves its seat within this call. Should its line not fit
+ * into the socket, its seat stays taken and accepting waits.
+ */
+static void accept_clients(struct rpc_server *server)
+{
+	while (count_clients(server) <= RPC_CLIENT_MAX) {
+		int fd = accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0) {
+			/* Out of fds the socket would stay readable and the loop would spin. */
+			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+				server->accept_ns =
+					clock_now_ns() + ACCEPT_PAUSE_MS * NSEC_PER_MSEC;
+			return;
+		}
+		seat_client(server, fd);
+	}
+}
+
+/* ------------------------------------------------------------------------------ the loop */
+
+static int sooner_ms(int timeout_ms, uint64_t in_ns)
+{
+	int in_ms = (int)(in_ns / NSEC_PER_MSEC) + 1;
+
+	return timeout_ms < 0 || in_ms < timeout_ms ? in_ms : timeout_ms;
+}
+
+/* Close who has not read for too long; say when to look again. */
+static int drop_stalled(struct rpc_server *server, int timeout_ms)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	for (size_t i = 0; i < array_size(server->clients); i++) {
+		struct client *client = &server->clients[i];
+		uint64_t idle_ns = now_ns - client->moved_ns;
+
+		if (client->fd < 0)
+			continue;
+		if (unsent(client) && idle_ns >= server->stall_ns)
+			client_close(client);
+		else if (unsent(client))
+			timeout_ms = sooner_ms(timeout_ms, server->stall_ns - idle_ns);
+		if (client->more && !is_congested(client))
+			timeout_ms = 0;
+	}
+	if (server->accept_ns > now_ns)
+		timeout_ms = sooner_ms(timeout_ms, server->accept_ns - now_ns);
+	return timeout_ms;
+}
+
+static struct pollfd client_pollfd(const struct client *client)
+{
+	short events = 0;
+
+	if (unsent(client))
+		events |= POLLOUT;
+	if (!client->closing && !client->more)
+		events |= POLLIN;
+	return (struct pollfd){ .fd = client->fd, .events = events };
+}
+
+static struct pollfd listen_pollfd(const struct rpc_server *server)
+{
+	bool seats = count_clients(server) <= RPC_CLIENT_MAX;
+	bool paused = server->accept_ns && server->accept_ns > clock_now_ns();
+
+	return (struct pollfd){ .fd = seats && !paused ? server->listen_fd : -1, .events = POLLIN };
+}
+
+static void serve_client(struct rpc_server *server, struct client *client, short revents)
+{
+	if (revents & POLLOUT)
+		client_write(client);
+	if (client->fd >= 0 && revents & POLLIN)
+		client_read(client);
+	else if (client->fd >= 0 && !client->more && revents & (POLLERR | POLLHUP | POLLNVAL))
+		client_close(client);
+	if (client->fd >= 0 && client->more)
+		client_serve(server, client);
+}
+
+int rpc_server_turn(struct rpc_server *server, struct pollfd *extra, size_t nr_extra,
+		    int timeout_ms)
+{
+	struct pollfd fds[array_size(server->clients) + 1 + RPC_EXTRA_FD_MAX];
+	const size_t nr_clients = array_size(server->clients);
+
+	assert(nr_extra <= RPC_EXTRA_FD_MAX);
+	timeout_ms = drop_stalled(server, timeout_ms);
+	for (size_t i = 0; i < nr_clients; i++)
+		fds[i] = client_pollfd(&server->clients[i]);
+	fds[nr_clients] = listen_pollfd(server);
+	for (size_t i = 0; i < nr_extra; i++)
+		fds[nr_clients + 1 + i] = extra[i];
+	if (poll(fds, nr_clients + 1 + nr_extra, timeout_ms) < 0) {
+		if (errno != EINTR)
+			return -errno;
+		for (size_t i = 0; i < nr_clients + 1 + nr_extra; i++)
+			fds[i].revents = 0;
+	}
+	for (size_t i = 0; i < nr_extra; i++)
+		extra[i].revents = fds[nr_clients + 1 + i].revents;
+	for (size_t i = 0; i < nr_clients; i++)
+		if (fds[i].fd >= 0)
+			serve_client(server, &server->clients[i], fds[i].revents);
+	if (fds[nr_clients].revents)
+		accept_clients(server);
+	return 0;
+}
+
+void rpc_server_reply(struct rpc_server *server, struct rpc_ticket *ticket, int code,
+		      const struct diag *diag, json_t *result)
+{
+	for (size_t i = 0; ticket->id && i < array_size(server->clients); i++) {
+		struct client *client = &server->clients[i];
+
+		if (client->fd < 0 || client->closing || client->serial != ticket->client)
+			continue;
+		client_say_json(client, code ? rpc_error(ticket->id, code, diag)
+					     : rpc_answer(ticket->id, json_incref(result)));
+		if (client->fd >= 0)
+			client_write(client);
+	}
+	json_decref(result);
+	json_decref(ticket->id);
+	*ticket = (struct rpc_ticket){ 0 };
+}
+
+void rpc_server_flush(struct rpc_server *server, int timeout_ms)
+{
+	uint64_t end_ns = clock_now_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
+
+	for (;;) {
+		struct pollfd fds[array_size(server->clients)];
+		uint64_t now_ns = clock_now_ns();
+		bool waiting = false;
+
+		for (size_t i = 0; i < array_size(fds); i++) {
+			struct client *client = &server->clients[i];
+			bool has = client->fd >= 0 && unsent(client);
+
+			fds[i] = (struct pollfd){ .fd = has ? client->fd : -1, .events = POLLOUT };
+			waiting |= has;
+		}
+		if (!waiting || now_ns >= end_ns ||
+		    poll(fds, array_size(fds), (int)((end_ns - now_ns) / NSEC_PER_MSEC)) <= 0)
+			return;
+		for (size_t i = 0; i < array_size(fds); i++)
+			if (fds[i].fd >= 0 && fds[i].revents)
+				client_write(&server->clients[i]);
+	}
+}
+
+int rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server)
+{
+	_cleanup_close_ int listen_fd = options->listen_fd;
+	struct rpc_server *server = calloc(1, sizeof(*server));
+
+	if (!server)
+		return -ENOMEM;
+	server->target = options->target;
+	server->listen_fd = take_fd(&listen_fd);
+	server->stall_ns = (options->stall_ms ? options->stall_ms : RPC_STALL_MS) * NSEC_PER_MSEC;
+	server->next_serial = 1;
+	for (size_t i = 0; i < array_size(server->clients); i++)
+		server->clients[i].fd = -1;
+	*ret_server = server;
+	return 0;
+}
+
+struct rpc_server *rpc_server_free(struct rpc_server *server)
+{
+	if (!server)
+		return NULL;
+	for (size_t i = 0; i < array_size(server->clients); i++)
+		client_close(&server->clients[i]);
+	close(server->listen_fd);
+	free(server);
+	return NULL;
+}

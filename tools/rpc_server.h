@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control socket. One thread, one poll loop, every socket non-blocking: a client that is slow,
+ * silent, hostile or gone costs its own answers and nothing else. I/O is on other threads.
+ *
+ * Limits: RPC_CLIENT_MAX clients; a line of RPC_LINE_MAX bytes; and per client one answer plus
+ * RPC_PENDING_MAX bytes that it has not read: beyond that its requests wait in its own socket, and
+ * when it has read nothing for stall_ms it is disconnected.
+ */
+#ifndef TOOLS_RPC_SERVER_H
+#define TOOLS_RPC_SERVER_H
+
+#include "rpc_methods.h"
+
+#include <poll.h>
+
+#define RPC_PENDING_MAX  (256u << 10)
+#define RPC_STALL_MS     10000
+#define RPC_EXTRA_FD_MAX 4
+
+struct rpc_server;
+
+struct rpc_server_options {
+	const struct rpc_target *target; /* borrowed */
+	int listen_fd;                   /* owned from here on, also on error */
+	unsigned int stall_ms;           /* 0: RPC_STALL_MS */
+};
+
+int rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server);
+/* Disconnects everybody. NULL allowed; returns NULL. */
+struct rpc_server *rpc_server_free(struct rpc_server *server);
+
+/*
+ * Wait at most @timeout_ms (-1: for ever) for anything on the sockets or on @extra (at most
+ * RPC_EXTRA_FD_MAX, revents filled in), then serve every client that has something. 0 or -errno
+ * of poll; a signal is no error.
+ */
+int rpc_server_turn(struct rpc_server *server, struct pollfd *extra, size_t nr_extra,
+		    int timeout_ms);
+
+/* An answer that comes later. @code 0: @result (stolen); else an error with @diag. Frees @ticket.
+ */
+void rpc_server_reply(struct rpc_server *server, struct rpc_ticket *ticket, int code,
+		      const struct diag *diag, json_t *result);
+/* Give every client up to @timeout_ms to take what is still to be sent. */
+void rpc_server_flush(struct rpc_server *server, int timeout_ms);
+
+#endif

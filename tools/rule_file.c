@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#include "rule_file.h"
+
+#include "base/cleanup.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SHOWN_MAX 160 /* bytes of a line that are shown around the caret */
+
+static void cleanup_rule(struct rule **rule)
+{
+	rule_unref(*rule);
+}
+
+static const char *find_line(const char *text, unsigned int line)
+{
+	while (text && line-- > 1) {
+		text = strchr(text, '\n');
+		if (text)
+			text++;
+	}
+	return text;
+}
+
+/* The line, cut where it is long, with control characters made harmless; the caret below. */
+static void show_place(const char *line, unsigned int column)
+{
+	size_t len = strcspn(line, "\n"), start = 0, at = column ? column - 1 : 0;
+
+	if (at > len)
+		at = len;
+	if (at > SHOWN_MAX / 2)
+		start = at - SHOWN_MAX / 2;
+	if (len - start > SHOWN_MAX)
+		len = start + SHOWN_MAX;
+	fputs("          ", stderr);
+	for (size_t i = start; i < len; i++)
+		fputc((unsigned char)line[i] < 0x20 || line[i] == 0x7f ? ' ' : line[i], stderr);
+	fputs("\n          ", stderr);
+	/* A continuation byte of UTF-8 takes no column of its own. */
+	for (size_t i = start; i < at; i++)
+		if (((unsigned char)line[i] & 0xc0) != 0x80)
+			fputc(' ', stderr);
+	fputs("^\n", stderr);
+}
+
+void rule_complain(const char *source, const char *text, const struct diag *diag)
+{
+	const char *line = diag->column ? find_line(text, diag->line ? diag->line : 1) : NULL;
+
+	if (diag->line && diag->column)
+		tool_msg("%s:%u:%u: %s", source, diag->line, diag->column, diag->message);
+	else if (diag->line)
+		tool_msg("%s:%u: %s", source, diag->line, diag->message);
+	else
+		tool_msg("%s: %s", source, diag->message);
+	if (line)
+		show_place(line, diag->column);
+	if (diag->hint[0])
+		fprintf(stderr, "          %s\n", diag->hint);
+}
+
+/* All of @file, with a terminating zero; one byte more than the limit is enough to know. */
+static int read_all(FILE *file, char **ret_text, size_t *ret_len)
+{
+	_cleanup_free_ char *text = malloc(RULE_FILE_MAX + 2);
+	size_t len;
+
+	if (!text)
+		return -ENOMEM;
+	len = fread(text, 1, RULE_FILE_MAX + 1, file);
+	if (ferror(file))
+		return -EIO;
+	if (len > RULE_FILE_MAX)
+		return -EFBIG;
+	text[len] = '\0';
+	*ret_len = len;
+	*ret_text = take_ptr(text);
+	return 0;
+}
+
+int rule_file_load(const char *path, struct rule_set **ret_set)
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+	_cleanup_fclose_ FILE *opened = is_stdin ? NULL : fopen(path, "re");
+	FILE *file = is_stdin ? stdin : opened;
+	const char *source = is_stdin ? "standard input" : path;
+	_cleanup_free_ char *text = NULL;
+	struct diag diag = { 0 };
+	size_t len;
+	int err;
+
+	if (!file) {
+		tool_msg("%s: %m", path);
+		return EXIT_USAGE;
+	}
+	err = read_all(file, &text, &len);
+	if (err) {
+		tool_msg("%s: %s", source,
+			 err == -EFBIG ? "a rule file has at most 1 MiB" : strerror(-err));
+		return EXIT_USAGE;
+	}
+	if (rule_set_parse(text, len, &diag, ret_set)) {
+		rule_complain(source, text, &diag);
+		return EXIT_USAGE;
+	}
+	return EXIT_OK;
+}
+
+int rule_text_add(struct rule_set *set, const char *text)
+{
+	_cleanup_(cleanup_rule) struct rule *rule = NULL;
+	struct diag diag = { 0 };
+
+	if (rule_parse(text, strlen(text), &diag, &rule) || rule_set_put(set, rule, NULL, &diag)) {
+		rule_complain("rule", text, &diag);
+		return EXIT_USAGE;
+	}
+	return EXIT_OK;
+}
+
+int rule_set_check(const struct rule_set *set, const struct rule_geometry *geometry)
+{
+	for (size_t i = 0; i < rule_set_count(set); i++) {
+		const struct rule *rule = rule_set_at(set, i);
+		struct diag diag = { 0 };
+
+		if (rule_check(rule, geometry, &diag)) {
+			_cleanup_free_ char *text = rule_print(rule);
+
+			rule_complain("rule", text, &diag);
+			return EXIT_USAGE;
+		}
+	}
+	return EXIT_OK;
+}

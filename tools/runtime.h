@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where running disks are found: a directory of control sockets, NAME.sock each.
+ *
+ *	$FAULTBLK_RUNTIME_DIR, else /run/faultblk for root, else $XDG_RUNTIME_DIR/faultblk
+ *
+ * The directory is ours alone (0700, owner checked), a socket is 0600. A socket file whose server
+ * was killed stays behind; it is replaced by the next server of that name, and swept by gc.
+ */
+#ifndef TOOLS_RUNTIME_H
+#define TOOLS_RUNTIME_H
+
+#include "base/diag.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define RUNTIME_NAME_MAX 63 /* bytes of a disk's name */
+
+/* The directory's path, whether or not it is there. -ENOENT: no place for it is known. */
+int runtime_dir(char path[PATH_MAX], struct diag *diag);
+/* The same, and make it if need be. -EPERM: it belongs to somebody else, or others may enter. */
+int runtime_dir_make(char path[PATH_MAX], struct diag *diag);
+/* Letters, digits, '-', '_', '.'; not starting with '-' or '.'. -EINVAL, words in @diag. */
+int runtime_check_name(const char *name, struct diag *diag);
+/* The socket of the disk @name. */
+int runtime_socket(const char *name, char path[PATH_MAX], struct diag *diag);
+
+/*
+ * A listening socket at @path, mode 0600, non-blocking. -EADDRINUSE: a live server is there.
+ * -ENAMETOOLONG: a unix socket's path is limited to 107 bytes.
+ */
+int runtime_listen(const char *path, struct diag *diag, int *ret_fd);
+/* Connect to the server at @path, blocking. -ENOENT, -ECONNREFUSED (nobody serves it), ... */
+int runtime_connect(const char *path, struct diag *diag, int *ret_fd);
+
+/*
+ * Call @each for every socket file in the directory, by name, until it returns non-zero; that is
+ * then returned. No directory: no calls. @live: somebody accepts connections there.
+ */
+typedef int (*runtime_each_fn)(void *ctx, const char *name, const char *path, bool live);
+int runtime_each(runtime_each_fn each, void *ctx, struct diag *diag);
+
+#endif

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The control thread. Everything that happens is an event in one loop: a client, a signal (by
+ * signalfd), the end of COMMAND (SIGCHLD), the disk going away, or the next try to close it.
+ *
+ *	SERVING --stop, signal, end of COMMAND--> CLOSING --nobody holds it, or by force--> GONE
+ *	   ^                                         |
+ *	   '------- still held after CLOSE_WAIT_MS --'
+ *
+ * Whether the disk is held is looked up before closing is tried, so that closing never makes the
+ * other clients wait for a holder.
+ */
+#include "serve.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "rpc_server.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+#define CLOSE_WAIT_MS  5000
+#define CLOSE_RETRY_MS 50
+#define FLUSH_MS       500
+#define HOLDERS_MAX    8
+#define SIGNAL_EXIT    128
+
+enum phase { SERVING, CLOSING, GONE };
+
+struct serve {
+	struct disk *disk;
+	struct rpc_target target;
+	struct rpc_server *server;
+	int signal_fd;
+	const char *socket;
+	enum phase phase;
+	bool force;
+	bool told;             /* that the disk is held */
+	bool held_at_the_end;  /* COMMAND left it held */
+	unsigned int nr_stops; /* signals that ask us to end */
+	uint64_t deadline_ns;
+	struct rpc_ticket tickets[RPC_CLIENT_MAX]; /* who asked for the stop */
+	unsigned int nr_tickets;
+	pid_t child; /* 0: none, or it has ended */
+	int code;
+};
+
+static const int handled[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD };
+
+static void handled_set(sigset_t *set)
+{
+	sigemptyset(set);
+	for (size_t i = 0; i < array_size(handled); i++)
+		sigaddset(set, handled[i]);
+}
+
+void serve_block_signals(void)
+{
+	sigset_t set;
+
+	handled_set(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* A reader of our output or a client that goes away must not end the disk. */
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* ------------------------------------------------------------------------------ closing */
+
+static void begin_close(struct serve *s, bool force)
+{
+	s->force |= force;
+	if (s->phase != SERVING)
+		return;
+	s->phase = CLOSING;
+	s->told = false;
+	s->deadline_ns = clock_now_ns() + CLOSE_WAIT_MS * NSEC_PER_MSEC;
+}
+
+static void answer_stops(struct serve *s, int err, const struct diag *diag)
+{
+	int code = err ? rpc_code_of(err) : 0;
+
+	for (unsigned int i = 0; i < s->nr_tickets; i++)
+		rpc_server_reply(s->server, &s->tickets[i], code, diag,
+				 code ? NULL : json_pack("{s:b}", "stopped", 1));
+	s->nr_tickets = 0;
+}
+
+/* Whatever took the disk away: it is, and with it goes the socket. */
+static void enter_gone(struct serve *s)
+{
+	s->phase = GONE;
+	answer_stops(s, 0, NULL);
+	rpc_server_flush(s->server, FLUSH_MS);
+	unlink(s->socket);
+	s->server = rpc_server_free(s->server);
+	s->disk = disk_free(s->disk);
+}
+
+static void give_up_closing(struct serve *s, const struct diag *diag)
+{
+	answer_stops(s, -EBUSY, diag);
+	s->phase = SERVING;
+	tool_msg("%s; serving on (a second signal, or stop --force, removes it by force)",
+		 diag->message);
+}
+
+/* @diag says who holds it. */
+static void still_held(struct serve *s, const struct diag *diag, bool command_over)
+{
+	bool late = clock_now_ns() >= s->deadline_ns;
+
+	if (late && command_over) {
+		tool_msg("%s; removed by force", diag->message);
+		s->held_at_the_end = true;
+		s->force = true;
+	} else if (late) {
+		give_up_closing(s, diag);
+	} else if (!s->told) {
+		tool_msg("%s; waiting", diag->message);
+		s->told = true;
+	}
+}
+
+static bool is_held(const struct serve *s, struct diag *diag)
+{
+	const struct ublk_dev *dev = disk_dev(s->disk);
+	struct ublk_holder holders[HOLDERS_MAX];
+	int nr = ublk_holders(ublk_dev_id(dev), holders, HOLDERS_MAX);
+	char words[384];
+
+	if (nr <= 0)
+		return false;
+	diag_set(diag, 0, "device.held", "%s is %s", ublk_dev_path(dev),
+		 ublk_holders_text(holders, (unsigned int)(nr < HOLDERS_MAX ? nr : HOLDERS_MAX),
+				   words, sizeof(words)));
+	diag_hint(diag, "end or unmount what holds it, or stop it with --force");
+	return true;
+}
+
+static void try_close(struct serve *s, bool command_over)
+{
+	struct diag diag = { 0 };
+	int err;
+
+	if (!s->force && is_held(s, &diag)) {
+		still_held(s, &diag, command_over);
+		if (!s->force)
+			return;
+	}
+	err = s->force ? 0 : disk_close(s->disk, &diag);
+	if (err == -EBUSY) {
+		still_held(s, &diag, command_over);
+		return;
+	}
+	if (err)
+		tool_msg("%s", diag.message);
+	enter_gone(s);
+}
+
+static int on_stop(void *ctx, bool force, struct rpc_ticket *ticket, struct diag *diag)
+{
+	struct serve *s = ctx;
+
+	if (s->nr_tickets == array_size(s->tickets))
+		return diag_set(diag, -ENOSPC, "disk.stopping", "it is being stopped already");
+	s->tickets[s->nr_tickets++] = *ticket;
+	begin_close(s, force);
+	return -EINPROGRESS;
+}
+
+/* ------------------------------------------------------------------------------ COMMAND */
+
+static int set_environment(const struct serve *s)
+{
+	if (setenv("FAULTBLK_DEV", ublk_dev_path(disk_dev(s->disk)), 1) < 0 ||
+	    setenv("FAULTBLK_SOCKET", s->socket, 1) < 0 ||
+	    setenv("FAULTBLK_NAME", disk_name(s->disk), 1) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * The environment is set before the fork: afterwards, with threads around, only what is safe in a
+ * signal handler may be called, and it is ours to change, as queue threads do not read it.
+ */
+static int start_command(struct serve *s, char **command)
+{
+	int err = set_environment(s);
+	sigset_t none;
+	pid_t pid;
+
+	if (err)
+		return err;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid > 0) {
+		s->child = pid;
+		return 0;
+	}
+	for (size_t i = 0; i < array_size(handled); i++)
+		signal(handled[i], SIG_DFL);
+	signal(SIGPIPE, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execvp(command[0], command);
+	err = errno;
+	dprintf(STDERR_FILENO, "faultblk: cannot run '%s': %s\n", command[0], strerrordesc_np(err));
+	_exit(err == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+}
+
+static void reap(struct serve *s)
+{
+	int status;
+	pid_t pid;
+
+	/* Only our own child: other children do not exist, but a wait for any would hide a bug. */
+	if (!s->child)
+		return;
+	pid = waitpid(s->child, &status, WNOHANG);
+	if (pid != s->child)
+		return;
+	s->child = 0;
+	s->code = WIFEXITED(status) ? WEXITSTATUS(status) : SIGNAL_EXIT + WTERMSIG(status);
+	if (s->phase != GONE)
+		begin_close(s, false);
+}
+
+/* ------------------------------------------------------------------------------ events */
+
+/*
+ * From the terminal COMMAND gets SIGINT and SIGQUIT itself, through its process group; what
+ * another process sends goes to us alone, and is passed on.
+ */
+static void signal_to_command(struct serve *s, const struct signalfd_siginfo *info)
+{
+	bool terminal = info->ssi_code == SI_KERNEL;
+
+	if (s->child && !terminal)
+		kill(s->child, (int)info->ssi_signo);
+}
+
+static void signal_to_us(struct serve *s)
+{
+	begin_close(s, ++s->nr_stops > 1);
+}
+
+static void handle_signals(struct serve *s)
+{
+	struct signalfd_siginfo info;
+
+	while (read(s->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			reap(s);
+		else if (s->child)
+			signal_to_command(s, &info);
+		else if (s->phase != GONE)
+			signal_to_us(s);
+	}
+}
+
+static int turn(struct serve *s, bool has_command)
+{
+	struct pollfd extra[2] = { { .fd = s->signal_fd, .events = POLLIN }, { .fd = -1 } };
+	int err = 0;
+
+	if (s->phase == GONE) {
+		if (poll(extra, 1, -1) < 0 && errno != EINTR)
+			err = -errno;
+	} else {
+		extra[1] = (struct pollfd){ .fd = ublk_dev_gone_fd(disk_dev(s->disk)),
+					    .events = POLLIN };
+		err = rpc_server_turn(s->server, extra, 2,
+				      s->phase == CLOSING ? CLOSE_RETRY_MS : -1);
+	}
+	if (err)
+		return err;
+	if (extra[0].revents)
+		handle_signals(s);
+	if (s->phase != GONE && extra[1].revents) {
+		if (s->phase == SERVING)
+			tool_msg("the disk was taken away from outside");
+		enter_gone(s);
+	}
+	if (s->phase == CLOSING)
+		try_close(s, has_command && !s->child);
+	return 0;
+}
+
+static int prepare(struct serve *s, const struct serve_options *options)
+{
+	const struct ublk_options *ublk = ublk_dev_options(disk_dev(s->disk));
+	const struct rpc_server_options server = { .target = &s->target,
+						   .listen_fd = options->listen_fd };
+	sigset_t set;
+	int err;
+
+	s->target = (struct rpc_target){
+		.pipeline = disk_pipeline(s->disk),
+		.geometry = { .size_bytes = ublk->size_bytes,
+			      .block_bytes = ublk->logical_block,
+			      .nr_queues = (uint16_t)ublk->nr_queues },
+		.name = disk_name(s->disk),
+		.socket = options->socket,
+		.disk = s->disk,
+		.stop = on_stop,
+		.ctx = s,
+	};
+	err = rpc_server_new(&server, &s->server);
+	if (err)
+		return err;
+	handled_set(&set);
+	s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (s->signal_fd < 0)
+		return -errno;
+	return options->command ? start_command(s, options->command) : 0;
+}
+
+int serve(const struct serve_options *options)
+{
+	struct serve s = { .disk = options->disk, .socket = options->socket, .signal_fd = -1 };
+	bool has_command = options->command != NULL;
+	int err = prepare(&s, options);
+
+	while (!err && (s.phase != GONE || s.child))
+		err = turn(&s, has_command);
+	if (err) {
+		tool_msg("cannot go on serving: %s", strerror(-err));
+		s.code = has_command ? EXIT_OURS : EXIT_FAILED;
+	}
+	if (s.phase != GONE) {
+		unlink(s.socket);
+		rpc_server_free(s.server);
+		disk_free(s.disk);
+	}
+	if (s.signal_fd >= 0)
+		close(s.signal_fd);
+	return s.held_at_the_end && s.code == EXIT_OK ? EXIT_OURS : s.code;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* What the commands of the program share: the table of them, messages, exit codes. */
+#ifndef TOOLS_TOOL_H
+#define TOOLS_TOOL_H
+
+#include "base/diag.h"
+
+#define FAULTBLK_VERSION "0.1.0"
+
+enum tool_exit {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1,  /* the work could not be done; a message says why */
+	EXIT_USAGE = 2,   /* wrong words on the command line or in a rule */
+	EXIT_NO_UBLK = 3, /* this machine cannot make ublk devices */
+	EXIT_NO_DISK = 4, /* no such disk is being served */
+	EXIT_BUSY = 5,    /* the disk is held by somebody */
+	EXIT_OURS = 125,  /* run, vm: our own failure, not COMMAND's */
+	EXIT_NOT_EXECUTABLE = 126,
+	EXIT_NOT_FOUND = 127,
+};
+
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns exit code */
+	const char *summary;
+};
+
+int cmd_run(int argc, char **argv);
+int cmd_rule(int argc, char **argv);
+int cmd_faults(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_stats(int argc, char **argv);
+int cmd_list(int argc, char **argv);
+int cmd_stop(int argc, char **argv);
+int cmd_gc(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+int cmd_vm(int argc, char **argv);
+
+/* "faultblk: message" and a newline on standard error. */
+void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same from a diag: message, then the hint, with line and column where there are such. */
+void tool_diag(const struct diag *diag);
+/* From here on messages go to syslog: standard error is gone. */
+void tool_use_syslog(void);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside of `faultblk vm`: what its files share.
+ *
+ *	cmd_vm.c	options, retries, exit status
+ *	vm/cache.c	the cache folder: packages, the guest's first process, what is known of KVM
+ *	vm/machine.c	starts QEMU and the two virtiofsd, and ends them
+ *	vm/session.c	carries input, output, signals and window sizes until COMMAND has ended
+ *	vm/signals.c	the signals that end us, on their way to COMMAND
+ *	vm/init.c	the guest's first process; vm/wire.h is what it and the host say
+ *	vm/fetch	the script that fetches packages
+ *
+ * One thread. No function keeps a pointer that it is given.
+ */
+#ifndef VM_VM_H
+#define VM_VM_H
+
+#include "wire.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define VM_BOOT_DEADLINE_NS (120 * 1000000000ull)
+
+struct vm_cache {
+	char dir[PATH_MAX];
+	char init[PATH_MAX];    /* the guest's first process */
+	char qemu[PATH_MAX];    /* folder that holds usr/bin/qemu-system-x86_64 */
+	char kernel[PATH_MAX];  /* vmlinux or bzImage */
+	char modules[PATH_MAX]; /* .../lib/modules/RELEASE */
+	char qemu_release[64], kernel_release[128];
+};
+
+/*
+ * Find the cache and what @kernel (lts, latest, or a kernel's path with lib/modules beside it)
+ * means in it; fetch what is missing, or everything when @refresh. 0 or -errno, after a message.
+ */
+int vm_cache_open(struct vm_cache *cache, const char *kernel, bool refresh);
+
+/* Whether a boot under KVM worked here before: 1, 0, or -ENOENT where nobody tried since boot. */
+int vm_cache_kvm_verdict(const struct vm_cache *cache);
+void vm_cache_set_kvm_verdict(const struct vm_cache *cache, bool works);
+
+struct vm_config {
+	const struct vm_cache *cache;
+	bool kvm;
+	bool icount;
+	unsigned int cpus;
+	const char *append; /* more words for the kernel */
+	uint64_t mem_bytes;
+	const char *work; /* folder to share, writable; NULL: none */
+};
+
+struct vm_machine {
+	pid_t qemu, daemons[2];  /* -1: not running */
+	int control, stdio, err; /* our ends of the guest's ports */
+	int log;                 /* console of the guest, messages of QEMU and virtiofsd */
+};
+
+#define VM_MACHINE_NONE                                                                            \
+	{                                                                                          \
+		.qemu = -1, .daemons = { -1, -1 }, .control = -1, .stdio = -1, .err = -1,          \
+		.log = -1                                                                          \
+	}
+
+/* 0 or -errno, after a message. FAULTBLK_VM_DEBUG=1 shows the command lines and the log. */
+int vm_machine_start(struct vm_machine *vm, const struct vm_config *config);
+/* Whether QEMU and both virtiofsd run. */
+bool vm_machine_alive(const struct vm_machine *vm);
+/* End every process of it. Idempotent; safe after a failed start. */
+void vm_machine_stop(struct vm_machine *vm);
+
+struct vm_session {
+	char **argv;          /* COMMAND, NULL-terminated */
+	uint64_t deadline_ns; /* on clock_now_ns(); 0: none */
+	bool quiet;           /* a trial boot: no input, output thrown away */
+	struct vm_job job;    /* flags, ublks_max, modules and work are the caller's */
+};
+
+enum vm_end {
+	VM_END_STATUS,     /* COMMAND ended: its status is in *ret_status */
+	VM_END_TIMEOUT,    /* the deadline passed */
+	VM_END_SIGNAL,     /* we were told to end; *ret_status is 128 + the signal */
+	VM_END_NOT_BOOTED, /* the guest died, or hung, before COMMAND started: safe to try again */
+	VM_END_DIED,       /* the guest died while COMMAND ran */
+};
+
+enum vm_end vm_session_run(struct vm_session *s, struct vm_machine *vm, int *ret_status);
+
+/* Signals that end us are caught from here on: the first goes to COMMAND. */
+void vm_signals_catch(void);
+/* The signal that came so far, or 0. */
+int vm_signals_pending(void);
+/* How many came, and what poll() waits on for the next. */
+unsigned int vm_signals_count(void);
+int vm_signals_fd(void);
+/* Empty the pipe; whether the terminal's window changed since the last call. */
+bool vm_signals_take_window(void);
+
+extern const char vm_init_blob[], vm_init_blob_end[];
+extern const char vm_fetch_blob[], vm_fetch_blob_end[];
+
+#endif
