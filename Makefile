@@ -66,7 +66,7 @@ help:
 
 # What each package is for stands in README.md. A package is missing when dpkg does not know it;
 # where everything is there nothing is installed and nothing is fetched.
-PKG_BUILD := gcc make libc6-dev liburing-dev libfiu-dev libjansson-dev pkg-config scdoc
+PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev pkg-config scdoc
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
 	     util-linux
@@ -215,6 +215,8 @@ install: all
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/$${page##*/} || exit 1; \
 	done
 	cp -r tools/etc/. $(DESTDIR)$(PREFIX)/share/faultblk/etc/
+	sed -i 's|/usr/local/bin|$(PREFIX)/bin|' \
+		$(DESTDIR)$(PREFIX)/share/faultblk/etc/systemd/system/faultblk@.service
 	install -m 644 bench/*.fio $(DESTDIR)$(PREFIX)/share/faultblk/bench/
 
 clean:

@@ -218,7 +218,8 @@ void ublk_options_init(struct ublk_options *options);
  * -EPERM	no permission (CAP_SYS_ADMIN is needed), or io_uring is disabled
  * -ENOSYS	no io_uring in this kernel, or a seccomp filter hides it
  * -EEXIST	the id is taken
- * -ENFILE	the driver's limit of devices (module parameter ublks_max) is reached
+ * -ENFILE	the driver's limit of devices (module parameter ublks_max) is reached; current kernels
+ *		count only the devices of unprivileged users
  * -EOPNOTSUPP	the kernel lacks what an option asks for
  * -ETIMEDOUT	the kernel did not answer
  */

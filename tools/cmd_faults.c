@@ -70,7 +70,9 @@ static void print_markdown(const struct kind *kind)
 	print_cell(kind->doc);
 	printf(" | %s | ", value_op_list(kind->op_bits, ops));
 	for (unsigned int i = 0; i < kind->nr_params; i++) {
-		printf("%s`%s` ", i ? "<br>" : "", param_form(&kind->params[i], form));
+		printf("%s`", i ? "<br>" : "");
+		print_cell(param_form(&kind->params[i], form));
+		printf("` ");
 		print_cell(kind->params[i].doc);
 	}
 	printf(" | `");
