@@ -71,7 +71,7 @@ PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
 	     util-linux
 PKG_DEMO  := fio e2fsprogs util-linux
-PKG_BENCH := fio nbdkit gnuplot-nox dmsetup python3
+PKG_BENCH := fio nbdkit nbd-client gnuplot-nox dmsetup python3
 define need
 	@sh tests/need $(1)
 endef
@@ -187,12 +187,12 @@ fuzz:
 
 demo:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_DEMO))
-	@$(MAKE) --no-print-directory -j$$(nproc) $B/faultblk
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $B/faultblk
 	@sh tools/demo $B/faultblk
 
 bench:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_BENCH))
-	@$(MAKE) --no-print-directory -j$$(nproc) $B/faultblk
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $B/faultblk
 	@sh bench/run $B/faultblk
 
 format:

@@ -155,7 +155,9 @@ static void child_read_only(void)
 
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof(attr))) {
-		dprintf(2, "make a read-only view of /: %s\n", strerror(errno));
+		dprintf(2, "make a read-only view of /: %s%s\n", strerror(errno),
+			errno == EINVAL ? "; a chroot has to be a mount point (mount --bind DIR DIR)"
+					: "");
 		_exit(1);
 	}
 }
