@@ -47,7 +47,7 @@ TOOL_LIBS := -ljansson -luring -lpthread -lm
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
 .PHONY: all deps demo test unit sim fuzz-replay fuzz device soak bench install clean help format \
-	check-format check-tree ci-test
+	build-unit build-tsan build-sim build-fuzz build-device
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 # Make would delete the objects of the test programs as intermediate files.
