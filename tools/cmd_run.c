@@ -144,6 +144,33 @@ static void log_device(void *ctx, enum ublk_log_level level, const char *message
 		tool_msg("%s", message);
 }
 
+/* What the option table cannot say by itself: 0, or EXIT_USAGE with a message. */
+static int check_options(const struct run_opts *opts, bool has_command)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+
+	if (opts->queues > (uint64_t)cpus)
+		tool_msg("--queues: got %llu, wanted at most one for each of the %ld CPUs",
+			 (unsigned long long)opts->queues, cpus);
+	else if (opts->block_size & (opts->block_size - 1))
+		tool_msg("--block-size: got %llu bytes, wanted a power of two",
+			 (unsigned long long)opts->block_size);
+	else if (opts->physical_block_size & (opts->physical_block_size - 1))
+		tool_msg("--physical-block-size: got %llu bytes, wanted a power of two",
+			 (unsigned long long)opts->physical_block_size);
+	else if (opts->size % opts->block_size)
+		tool_msg("--size: got %llu bytes, wanted a multiple of the block size, %llu",
+			 (unsigned long long)opts->size, (unsigned long long)opts->block_size);
+	else if (opts->max_io % opts->block_size)
+		tool_msg("--max-io: got %llu bytes, wanted a multiple of the block size, %llu",
+			 (unsigned long long)opts->max_io, (unsigned long long)opts->block_size);
+	else if (opts->daemon && has_command)
+		tool_msg("--daemon and a COMMAND exclude each other");
+	else
+		return 0;
+	return EXIT_USAGE;
+}
+
 static int fill_disk_options(struct run *run)
 {
 	const struct run_opts *opts = &run->opts;
@@ -167,20 +194,8 @@ static int fill_disk_options(struct run *run)
 	ublk->data_path = opts->user_copy ? UBLK_DATA_USER_COPY : UBLK_DATA_COPY;
 	ublk->log = log_device;
 	run->disk_options.name = opts->name;
-	if (opts->block_size & (opts->block_size - 1)) {
-		tool_msg("--block-size: got %llu bytes, wanted a power of two",
-			 (unsigned long long)opts->block_size);
+	if (check_options(opts, run->command))
 		return EXIT_USAGE;
-	}
-	if (opts->size % opts->block_size) {
-		tool_msg("--size: got %llu bytes, wanted a multiple of the block size, %llu",
-			 (unsigned long long)opts->size, (unsigned long long)opts->block_size);
-		return EXIT_USAGE;
-	}
-	if (opts->daemon && run->command) {
-		tool_msg("--daemon and a COMMAND exclude each other");
-		return EXIT_USAGE;
-	}
 	return parse_id(opts->id, &ublk->id) ?: parse_seed(opts->seed, &run->disk_options.seed);
 }
 
