@@ -218,6 +218,8 @@ install: all
 	sed -i 's|/usr/local/bin|$(PREFIX)/bin|' \
 		$(DESTDIR)$(PREFIX)/share/faultblk/etc/systemd/system/faultblk@.service
 	install -m 644 bench/*.fio $(DESTDIR)$(PREFIX)/share/faultblk/bench/
+	@# Into a running system: let the loader know of the library.
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 
 clean:
 	rm -rf build bench/out

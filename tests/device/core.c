@@ -136,7 +136,8 @@ static int open_direct(const struct ublk_dev *dev)
 /* Write and read back @len bytes of a pattern at @offset. 0 if they come back. */
 static int round_trip(int fd, size_t len, off_t offset, unsigned int salt)
 {
-	unsigned char *out = aligned_alloc(4096, len), *in = aligned_alloc(4096, len);
+	size_t pages = (len + 4095) / 4096 * 4096;
+	unsigned char *out = aligned_alloc(4096, pages), *in = aligned_alloc(4096, pages);
 	int bad;
 
 	for (size_t i = 0; i < len; i++)
