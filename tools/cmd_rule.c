@@ -101,39 +101,45 @@ static int rule_put(const struct rule_opts *opts, const struct opt_words *words)
 
 /* ------------------------------------------------------------------------------ ls, dump */
 
-static int rule_ls(const struct rule_opts *opts, const struct opt_words *words)
+/* @head, then a line for each rule; or the answer itself with --json. */
+static int print_rules(const struct rule_opts *opts, const char *head, void (*print)(json_t *rule))
 {
 	json_t *answer = NULL, *rule;
 	size_t i;
 	int code = rpc_client_once(&opts->disk, "rules.list", NULL, &answer);
 
-	(void)words;
 	if (code || opts->json)
 		return code ? code : tool_print_json(answer);
-	printf("%12s %12s  %s\n", "matches", "hits", "rule");
+	printf("%s\n", head);
 	json_array_foreach (json_object_get(answer, "rules"), i, rule)
-		printf("%12lld %12lld  %s\n",
-		       (long long)json_integer_value(json_object_get(rule, "matches")),
-		       (long long)json_integer_value(json_object_get(rule, "hits")),
-		       json_string_value(json_object_get(rule, "text")));
+		print(rule);
 	json_decref(answer);
 	return EXIT_OK;
 }
 
+static void print_counted(json_t *rule)
+{
+	printf("%12lld %12lld  %s\n",
+	       (long long)json_integer_value(json_object_get(rule, "matches")),
+	       (long long)json_integer_value(json_object_get(rule, "hits")),
+	       json_string_value(json_object_get(rule, "text")));
+}
+
+static void print_plain(json_t *rule)
+{
+	printf("%s\n", json_string_value(json_object_get(rule, "text")));
+}
+
+static int rule_ls(const struct rule_opts *opts, const struct opt_words *words)
+{
+	(void)words;
+	return print_rules(opts, "     matches         hits  rule", print_counted);
+}
+
 static int rule_dump(const struct rule_opts *opts, const struct opt_words *words)
 {
-	json_t *answer = NULL, *rule;
-	size_t i;
-	int code = rpc_client_once(&opts->disk, "rules.list", NULL, &answer);
-
 	(void)words;
-	if (code || opts->json)
-		return code ? code : tool_print_json(answer);
-	printf("%s\n", RULE_FILE_MAGIC);
-	json_array_foreach (json_object_get(answer, "rules"), i, rule)
-		printf("%s\n", json_string_value(json_object_get(rule, "text")));
-	json_decref(answer);
-	return EXIT_OK;
+	return print_rules(opts, RULE_FILE_MAGIC, print_plain);
 }
 
 /* ------------------------------------------------------------------------------ rm, clear, load */
