@@ -43,7 +43,7 @@ FUZZ	:= $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(FUZZ_SRC))
 HELPERS	:= $(patsubst tests/device/%.c,$B/device/%,$(wildcard tests/device/*.c))
 MAN	:= $(patsubst tools/man/%.scd,$B/man/%,$(wildcard tools/man/*.scd))
 
-TOOL_LIBS := -ljansson -luring -lpthread -lm
+TOOL_LIBS := -ljansson -lfiu -luring -lpthread -lm
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
 .PHONY: all deps demo test unit sim fuzz-replay fuzz device soak bench install clean help format \
@@ -66,7 +66,7 @@ help:
 
 # What each package is for stands in README.md. A package is missing when dpkg does not know it;
 # where everything is there nothing is installed and nothing is fetched.
-PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev pkg-config scdoc
+PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libfiu-dev pkg-config scdoc
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
 	     util-linux

@@ -135,6 +135,8 @@ json_t *rule_to_json(const struct rule *rule)
 		if (rule_has(rule, i))
 			err |= json_object_set_new(object, rule_word_param(i)->name,
 						   word_to_json(rule, i));
+	if (!rule_enabled(rule))
+		err |= json_object_set_new(object, "enabled", json_string("no"));
 	err |= json_object_set_new(object, "do", printed(print_kind, rule, 0));
 	if (!err)
 		return object;

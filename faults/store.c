@@ -139,6 +139,11 @@ unsigned char *store_data(struct store *store)
 	return store->data;
 }
 
+const unsigned char *store_bytes(const struct store *store)
+{
+	return store->data;
+}
+
 uint64_t store_allocated(const struct store *store)
 {
 	struct stat st;
@@ -216,10 +221,16 @@ uint64_t store_span(const struct store *store, uint64_t offset_bytes, uint64_t l
 
 /* ------------------------------------------------------------------------------ punching */
 
-static void lock_all(struct store *store, int (*change)(pthread_mutex_t *))
+void store_lock_all(struct store *store)
 {
 	for (int i = 0; store->locks && i < NR_LOCKS; i++)
-		change(&store->locks[i].mutex);
+		pthread_mutex_lock(&store->locks[i].mutex);
+}
+
+void store_unlock_all(struct store *store)
+{
+	for (int i = 0; store->locks && i < NR_LOCKS; i++)
+		pthread_mutex_unlock(&store->locks[i].mutex);
 }
 
 /*
@@ -247,11 +258,11 @@ int store_punch(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 		return -EINVAL;
 	if (len_bytes == 0)
 		return 0;
-	lock_all(store, pthread_mutex_lock);
+	store_lock_all(store);
 	err = punch(store, offset_bytes, len_bytes);
 	if (!err && first < end)
 		unmark(store, first, end - 1);
-	lock_all(store, pthread_mutex_unlock);
+	store_unlock_all(store);
 	return err;
 }
 

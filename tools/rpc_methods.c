@@ -380,7 +380,7 @@ static json_t *param_row(const struct param *param)
 				param->form == PARAM_FIRST, "doc", param->doc);
 
 	json_object_set_new(row, "value",
-			    mark ? json_null() : json_string(value_placeholder(param->type)));
+			    mark ? json_null() : json_string(param_placeholder(param)));
 	if (param->form == PARAM_EITHER)
 		json_object_set_new(row, "default", json_string(param->bare));
 	return row;

@@ -9,12 +9,15 @@
 #include "base/units.h"
 #include "faults/kind.h"
 
-static uint64_t delay_ns(const struct kind_args *args, uint64_t bits)
+static uint64_t delay_ns(const struct kind_args *args, const struct kind_hit *hit,
+			 const struct io *io, bool pure)
 {
 	const struct value *span = &args->value[delay_time];
 
+	(void)io;
+	(void)pure;
 	/* No overflow: both ends are at most KIND_DELAY_MAX_NS. */
-	return span->lo + rng_below(bits, span->hi - span->lo + 1);
+	return span->lo + rng_below(hit->bits, span->hi - span->lo + 1);
 }
 
 static void describe(FILE *out, const struct kind_args *args, const struct kind_hit *hit,
@@ -22,8 +25,7 @@ static void describe(FILE *out, const struct kind_args *args, const struct kind_
 {
 	char buf[UNITS_MAX];
 
-	(void)io;
-	fprintf(out, "waits %s", units_human_time(delay_ns(args, hit->bits), buf));
+	fprintf(out, "waits %s", units_human_time(delay_ns(args, hit, io, true), buf));
 }
 
 const struct kind_ops kind_delay_ops = {
