@@ -200,8 +200,8 @@ static bool selects(const struct plan_rule *rule, const struct io *io, const str
 	       (!rule->align || io_start(io) % rule->align == 0);
 }
 
-/* Somebody wants to hear of it: once, until the control thread asks again. */
-static void wake(struct pipeline *pipeline)
+/* If somebody wants to hear of it: once, until the control thread asks again. */
+static void wake_listener(struct pipeline *pipeline)
 {
 	if (atomic_load_explicit(&pipeline->listening, memory_order_relaxed) &&
 	    atomic_exchange(&pipeline->listening, false))
@@ -226,7 +226,7 @@ static uint64_t note_hit(struct pipeline *pipeline, const struct rule *rule, con
 
 	memcpy(event.rule, rule->name, sizeof(event.rule));
 	seq = event_log_add(pipeline->events, &event);
-	wake(pipeline);
+	wake_listener(pipeline);
 	return seq;
 }
 
@@ -346,7 +346,8 @@ static void finish(struct pipeline *pipeline, struct io *io)
 	/* What was under way when the power went is not acknowledged any more. */
 	if (after & CONDITION_DEAD && io->result >= 0)
 		io->result = after & CONDITION_GONE ? -ENODEV : -EIO;
-	wake(pipeline);
+	if (pipeline->wake)
+		pipeline->wake(pipeline->ctx);
 }
 
 /* ------------------------------------------------------------------------------ holding */
@@ -630,6 +631,11 @@ _cold_ bool pipeline_adopted(struct pipeline *pipeline, uint64_t epoch)
 {
 	reap(pipeline);
 	return oldest_adopted(pipeline) >= epoch;
+}
+
+const struct rule_geometry *pipeline_geometry(const struct pipeline *pipeline)
+{
+	return &pipeline->geometry;
 }
 
 _cold_ const struct rule_set *pipeline_rules(const struct pipeline *pipeline)

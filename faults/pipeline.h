@@ -33,8 +33,8 @@ struct pipeline_options {
 	uint64_t seed;
 	bool cache; /* a volatile write cache of logical blocks; without, all is durable at once */
 	/*
-	 * Queue thread: something happened that the control thread asked to hear of
-	 * (pipeline_listen): a hit, or a change of the disk's condition. NULL: nobody hears.
+	 * Queue thread: the disk's condition has changed, or a hit that the control thread asked
+	 * to hear of (pipeline_listen). NULL: nobody hears.
 	 */
 	void (*wake)(void *ctx);
 	/* Queue thread, in pipeline_adopt(): call pipeline_resume() for @io soon, but not from
@@ -80,6 +80,8 @@ int pipeline_publish(struct pipeline *pipeline, const struct rule_set *set, uint
 		     struct diag *diag, uint64_t *ret_epoch);
 /* Have all queues adopted @epoch? Also frees old plans that nobody uses any more. */
 bool pipeline_adopted(struct pipeline *pipeline, uint64_t epoch);
+/* What its rules are checked against. Borrowed. */
+const struct rule_geometry *pipeline_geometry(const struct pipeline *pipeline);
 /* The set in force (borrowed until the next publish). */
 const struct rule_set *pipeline_rules(const struct pipeline *pipeline);
 
@@ -87,7 +89,7 @@ const struct rule_set *pipeline_rules(const struct pipeline *pipeline);
 
 /* The log of hits; lives as long as the pipeline. */
 struct event_log *pipeline_events(struct pipeline *pipeline);
-/* Ask for one call of options.wake at the next occasion; false: for none. Control thread. */
+/* Ask for one call of options.wake at the next hit; false: for none. Control thread. */
 void pipeline_listen(struct pipeline *pipeline, bool listen);
 /*
  * The name of the state that the rules' state machine is in, valid until the next publish; "" for

@@ -22,7 +22,7 @@
 
 struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
-	bool read_only, rotational, no_cache, no_fua, user_copy, json, daemon;
+	bool read_only, rotational, no_cache, no_fua, cache, user_copy, json, daemon;
 	struct opt_list rules;
 	const char *rules_file, *seed, *socket, *name, *pid_file, *id;
 };
@@ -40,6 +40,7 @@ static const struct opt run_table[] = {
 	OPT_FLAG(O, rotational, "rotational", "say that it is a spinning disk"),
 	OPT_FLAG(O, no_cache, "no-cache", "no volatile cache: the disk sees no flushes"),
 	OPT_FLAG(O, no_fua, "no-fua", "no FUA writes: they become a write and a flush"),
+	OPT_FLAG(O, cache, "cache", "a power cut loses what was written and not flushed"),
 	OPT_FLAG(O, user_copy, "user-copy", "let this program copy the data, not the driver"),
 	OPT_LIST(O, rules, "rule", "'TEXT'", "a rule, see faultblk-rules(5)"),
 	OPT_TEXT(O, rules_file, "rules", NULL, "FILE", "a file of rules, before those of --rule"),
@@ -164,6 +165,8 @@ static int check_options(const struct run_opts *opts, bool has_command)
 	else if (opts->max_io % opts->block_size)
 		tool_msg("--max-io: got %llu bytes, wanted a multiple of the block size, %llu",
 			 (unsigned long long)opts->max_io, (unsigned long long)opts->block_size);
+	else if (opts->cache && opts->no_cache)
+		tool_msg("--cache and --no-cache exclude each other");
 	else if (opts->daemon && has_command)
 		tool_msg("--daemon and a COMMAND exclude each other");
 	else
@@ -194,17 +197,30 @@ static int fill_disk_options(struct run *run)
 	ublk->data_path = opts->user_copy ? UBLK_DATA_USER_COPY : UBLK_DATA_COPY;
 	ublk->log = log_device;
 	run->disk_options.name = opts->name;
+	run->disk_options.cache = opts->cache;
 	if (check_options(opts, run->command))
 		return EXIT_USAGE;
 	return parse_id(opts->id, &ublk->id) ?: parse_seed(opts->seed, &run->disk_options.seed);
 }
 
+static void print_warning(void *ctx, const struct rule *rule, const char *sentence)
+{
+	(void)ctx;
+	(void)rule;
+	tool_msg("warning: %s", sentence);
+}
+
 static int load_rules(struct run *run)
 {
+	const struct ublk_options *ublk = &run->disk_options.ublk;
 	const struct rule_geometry geometry = {
 		.size_bytes = run->opts.size,
-		.block_bytes = run->disk_options.ublk.logical_block,
+		.block_bytes = ublk->logical_block,
 		.nr_queues = (uint16_t)run->opts.queues,
+		.max_io_bytes = ublk->max_io_bytes,
+		.no_flush = !ublk->volatile_cache,
+		.no_fua = !ublk->fua,
+		.has_cache = run->opts.cache,
 	};
 	int code = EXIT_OK;
 
@@ -216,7 +232,11 @@ static int load_rules(struct run *run)
 		return code ? code : failure(run);
 	for (size_t i = 0; i < run->opts.rules.count && !code; i++)
 		code = rule_text_add(run->rules, run->opts.rules.items[i]);
-	return code ? code : rule_set_check(run->rules, &geometry);
+	if (!code)
+		code = rule_set_check(run->rules, &geometry);
+	if (!code)
+		rule_set_lint(run->rules, &geometry, print_warning, NULL);
+	return code;
 }
 
 /* ------------------------------------------------------------------------------ the machine */

@@ -374,6 +374,36 @@ void rpc_server_reply(struct rpc_server *server, struct rpc_ticket *ticket, int 
 	*ticket = (struct rpc_ticket){ 0 };
 }
 
+static struct client *find_client(const struct rpc_server *server, uint64_t serial)
+{
+	for (size_t i = 0; i < array_size(server->clients); i++) {
+		const struct client *client = &server->clients[i];
+
+		if (client->fd >= 0 && !client->closing && client->serial == serial)
+			return (struct client *)client;
+	}
+	return NULL;
+}
+
+bool rpc_server_has(const struct rpc_server *server, uint64_t serial)
+{
+	return find_client(server, serial) != NULL;
+}
+
+int rpc_server_notify(struct rpc_server *server, uint64_t serial, json_t *notification)
+{
+	struct client *client = find_client(server, serial);
+
+	if (!client || is_congested(client)) {
+		json_decref(notification);
+		return client ? -ENOBUFS : -ENOTCONN;
+	}
+	client_say_json(client, notification);
+	if (client->fd >= 0)
+		client_write(client);
+	return 0;
+}
+
 void rpc_server_flush(struct rpc_server *server, int timeout_ms)
 {
 	uint64_t end_ns = clock_now_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
