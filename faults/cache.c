@@ -7,7 +7,6 @@
 #include "faults/cache.h"
 
 #include "base/cleanup.h"
-#include "base/rng.h"
 #include "faults/shadow.h"
 
 #include <errno.h>
@@ -56,7 +55,8 @@ void cache_before_change(struct cache *cache, uint64_t at, uint64_t len)
 
 void cache_flush(struct cache *cache)
 {
-	if (!cache_nr_volatile(cache))
+	/* Blocks that were settled one by one have left their copies behind: those go too. */
+	if (shadow_is_empty(cache->medium))
 		return;
 	store_lock_all(cache->store);
 	shadow_clear(cache->medium);
@@ -87,10 +87,8 @@ static void cut_block(void *ctx, uint64_t at, const unsigned char *block)
 {
 	struct cut *cut = ctx;
 	struct cache *cache = cut->cache;
-	uint64_t number = at / cache->block_bytes;
 
-	if (cut->keep == KEEP_ALL ||
-	    (cut->keep == KEEP_RANDOM && rng_mix(cut->bits, 0, number) < cut->threshold))
+	if (condition_keeps(cut->keep, cut->bits, cut->threshold, at / cache->block_bytes))
 		return;
 	store_mark(cache->store, at, cache->block_bytes);
 	memcpy(store_data(cache->store) + at, block, cache->block_bytes);

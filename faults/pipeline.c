@@ -123,6 +123,13 @@ static bool options_fit(const struct pipeline_options *options, const struct sto
 	       geometry->size_bytes == store_size(store);
 }
 
+/* The unit of a power cut lies whole in the store, and in one of its units. */
+static bool cache_fits(const struct rule_geometry *geometry)
+{
+	return (geometry->block_bytes & (geometry->block_bytes - 1)) == 0 &&
+	       geometry->size_bytes % geometry->block_bytes == 0;
+}
+
 _cold_ int pipeline_create(struct store *store, const struct pipeline_options *options,
 			   struct pipeline **ret_pipeline)
 {
@@ -132,7 +139,7 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 	struct pipeline *pipeline;
 	struct plan *plan;
 
-	if (!options_fit(options, store))
+	if (!options_fit(options, store) || (options->cache && !cache_fits(&options->geometry)))
 		return -EINVAL;
 	pipeline = aligned_alloc(CACHE_LINE, size);
 	if (!pipeline)
@@ -200,11 +207,13 @@ static bool selects(const struct plan_rule *rule, const struct io *io, const str
 	       (!rule->align || io_start(io) % rule->align == 0);
 }
 
-/* If somebody wants to hear of it: once, until the control thread asks again. */
+/*
+ * Somebody wants to hear of it: once, until the control thread asks again. It asks first and looks
+ * then; a plain load here could come before what it is to see, and both would miss each other.
+ */
 static void wake_listener(struct pipeline *pipeline)
 {
-	if (atomic_load_explicit(&pipeline->listening, memory_order_relaxed) &&
-	    atomic_exchange(&pipeline->listening, false))
+	if (atomic_exchange(&pipeline->listening, false))
 		pipeline->wake(pipeline->ctx);
 }
 
@@ -327,14 +336,15 @@ static void carry_out(struct pipeline *pipeline, struct io *io)
 	rule->kind->ops->act(&rule->args, &hit, io);
 }
 
-static void finish(struct pipeline *pipeline, struct io *io)
+/* @before: the disk's condition, loaded once for all that is asked about it. */
+static void finish(struct pipeline *pipeline, struct io *io, uint32_t before)
 {
-	uint32_t before = condition_bits(&pipeline->condition), after;
+	uint32_t after;
 	int err = 0;
 
 	if (before)
-		err = condition_verdict(&pipeline->condition, &pipeline->queues[io->queue].medium,
-					io);
+		err = condition_verdict(before, &pipeline->condition,
+					&pipeline->queues[io->queue].medium, io);
 	if (err) {
 		io->result = err;
 		return;
@@ -488,7 +498,7 @@ static enum io_verdict submit_ruled(struct pipeline *pipeline, const struct queu
 
 	walk_rules(pipeline, queue, io, &walk);
 	if (!walk.delay_ns && !walk.held) {
-		finish(pipeline, io);
+		finish(pipeline, io, condition_bits(&pipeline->condition));
 		return IO_DONE;
 	}
 	park(pipeline, queue->plan, io, &walk);
@@ -498,6 +508,7 @@ static enum io_verdict submit_ruled(struct pipeline *pipeline, const struct queu
 enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 {
 	const struct queue *queue = &pipeline->queues[io->queue];
+	uint32_t condition = condition_bits(&pipeline->condition);
 
 	assert(io->queue < pipeline->geometry.nr_queues);
 	assert(io->op < IO_NR_OPS);
@@ -508,15 +519,17 @@ enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64
 	io->rule = NULL;
 	io->holder = NULL;
 	/* A disk without power or body asks no rules. */
-	if (queue->op_bits >> io->op & 1 &&
-	    !(condition_bits(&pipeline->condition) & CONDITION_DEAD))
+	if (queue->op_bits >> io->op & 1 && !(condition & CONDITION_DEAD))
 		return submit_ruled(pipeline, queue, io, now_ns);
-	finish(pipeline, io);
+	finish(pipeline, io, condition);
 	return IO_DONE;
 }
 
 void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 {
+	/* First the condition, then the life: whoever finds the disk revived finds the new life. */
+	uint32_t condition = condition_bits(&pipeline->condition);
+	bool died = io->life != atomic_load_explicit(&pipeline->life, memory_order_relaxed);
 	struct plan *plan = io->plan;
 	int err = 0;
 
@@ -524,12 +537,14 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 	assert(plan);
 	if (io->holder)
 		err = let_go(pipeline, io);
-	if (io->life != atomic_load_explicit(&pipeline->life, memory_order_relaxed))
+	if (died || condition & CONDITION_OFF)
 		err = -EIO;
+	else if (condition & CONDITION_GONE)
+		err = -ENODEV;
 	if (err)
 		io->result = err;
 	else
-		finish(pipeline, io);
+		finish(pipeline, io, condition);
 	/* From the release on the control thread may free the plan, and the rule with it. */
 	io->plan = NULL;
 	io->rule = NULL;
@@ -715,8 +730,7 @@ _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 		atomic_fetch_add_explicit(&pipeline->life, 1, memory_order_relaxed);
 	if (bits & CONDITION_OFF && pipeline->cache)
 		lost = cache_cut(pipeline->cache, condition);
-	atomic_store(&condition->gone_ns, 0);
-	atomic_store_explicit(&condition->bits, 0, memory_order_release);
+	condition_reset(condition, bits);
 	if (ret_lost)
 		*ret_lost = lost;
 	return bits;

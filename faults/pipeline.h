@@ -45,7 +45,8 @@ struct pipeline_options {
 
 /*
  * The store is borrowed and must outlive the pipeline. Starts with no rules. -EINVAL: no queues, a
- * logical block that is no multiple of 512, or a size that is not the store's.
+ * logical block that is no multiple of 512, or a size that is not the store's; with a cache also a
+ * block that is no power of two or does not divide the size.
  */
 int pipeline_create(struct store *store, const struct pipeline_options *options,
 		    struct pipeline **ret_pipeline);
@@ -122,9 +123,10 @@ struct condition *pipeline_condition(struct pipeline *pipeline);
 uint64_t pipeline_nr_volatile(const struct pipeline *pipeline);
 /*
  * Bring the disk back from whatever condition it is in: a power cut takes its toll of the cache
- * now. Requests that arrived before it fail when they are due. Every queue must have passed a batch
- * since the condition was set (pipeline_adopted() of a later publish). Returns the bits that were
- * set; *ret_lost (may be NULL): blocks that went back to what was durable. Control thread.
+ * now. Requests that arrived before it fail with EIO when they are due. Every queue must have
+ * passed a batch since the condition was set (pipeline_adopted() of a later publish). Returns the
+ * bits that were set, and are not any more; what befell the disk meanwhile stays. *ret_lost (may be
+ * NULL): blocks that went back to what was durable. Control thread.
  */
 uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost);
 

@@ -412,12 +412,11 @@ static int check_range(const struct rule *rule, const struct rule_geometry *geom
 	return -EINVAL;
 }
 
-/* Put the rule's name before what a kind said, which knows nothing of rules. */
-static int blame_rule(const struct rule *rule, int err, struct diag *diag)
+int rule_blame(const struct rule *rule, int err, struct diag *diag)
 {
 	struct diag kind;
 
-	if (!diag || err == 0)
+	if (!diag || err == 0 || !diag->message[0])
 		return err;
 	kind = *diag;
 	diag_set(diag, err, kind.id, "rule '%s': %.*s", rule->name, 400, kind.message);
@@ -437,5 +436,5 @@ int rule_check(const struct rule *rule, const struct rule_geometry *geometry, st
 				rule->name, rule->word[WORD_queue].lo, geometry->nr_queues);
 	if (!rule->kind->ops->check)
 		return 0;
-	return blame_rule(rule, rule->kind->ops->check(&rule->args, geometry, diag), diag);
+	return rule_blame(rule, rule->kind->ops->check(&rule->args, geometry, diag), diag);
 }
