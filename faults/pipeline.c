@@ -18,6 +18,7 @@
 #include "faults/pipeline.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/explain.h"
@@ -86,7 +87,8 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 	if (nr_queues > 1 && store_share(store, shared_unit(options->geometry.block_bytes)))
 		return -ENOMEM;
 	plan = empty ? plan_new(empty) : NULL;
-	pipeline = plan ? aligned_alloc(CACHE_LINE, size) : NULL;
+	pipeline =
+		plan ? fail_alloc("faults/pipeline/alloc", aligned_alloc(CACHE_LINE, size)) : NULL;
 	if (!pipeline) {
 		plan_free(plan);
 		return -ENOMEM;

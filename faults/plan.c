@@ -12,6 +12,7 @@
 #include "faults/plan.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "faults/rule_ast.h"
 
 #include <stdlib.h>
@@ -83,8 +84,8 @@ static int compile_op(struct plan *plan, unsigned int op)
 	if (!to->nr_ranged && !to->nr_plain)
 		return 0;
 	plan->op_bits |= 1u << op;
-	to->plain = calloc(to->nr_plain + 1, sizeof(*to->plain));
-	to->nodes = calloc(to->nr_ranged + 1, sizeof(*to->nodes));
+	to->plain = fail_alloc("faults/plan/plain", calloc(to->nr_plain + 1, sizeof(*to->plain)));
+	to->nodes = fail_alloc("faults/plan/nodes", calloc(to->nr_ranged + 1, sizeof(*to->nodes)));
 	return to->plain && to->nodes ? 0 : -1;
 }
 
@@ -114,13 +115,15 @@ static void fill_op(struct plan *plan, unsigned int op)
 
 struct plan *plan_new(const struct rule_set *set)
 {
-	struct plan *plan = aligned_alloc(_Alignof(struct plan), sizeof(*plan));
+	struct plan *plan = fail_alloc("faults/plan/alloc",
+				       aligned_alloc(_Alignof(struct plan), sizeof(*plan)));
 
 	if (!plan)
 		return NULL;
 	memset(plan, 0, sizeof(*plan));
 	plan->nr_rules = (uint32_t)rule_set_count(set);
-	plan->rules = calloc(plan->nr_rules + 1, sizeof(*plan->rules));
+	plan->rules =
+		fail_alloc("faults/plan/rules", calloc(plan->nr_rules + 1, sizeof(*plan->rules)));
 	plan->set = rule_set_copy(set);
 	if (!plan->rules || !plan->set)
 		return plan_free(plan);

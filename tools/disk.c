@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -203,7 +204,9 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 	if (err)
 		return diag_set(diag, err, "disk.memory", "the fault engine did not start: %s",
 				strerror(-err));
-	disk->clocks = aligned_alloc(CACHE_LINE, options->ublk.nr_queues * sizeof(*disk->clocks));
+	disk->clocks = fail_alloc(
+		"tools/disk/clocks",
+		aligned_alloc(CACHE_LINE, options->ublk.nr_queues * sizeof(*disk->clocks)));
 	if (!disk->clocks)
 		return diag_set(diag, -ENOMEM, "disk.memory", "no memory for %u queues",
 				options->ublk.nr_queues);
@@ -218,7 +221,8 @@ static void cleanup_disk(struct disk **disk)
 
 int disk_open(const struct disk_options *options, struct diag *diag, struct disk **ret_disk)
 {
-	_cleanup_(cleanup_disk) struct disk *disk = calloc(1, sizeof(*disk));
+	_cleanup_(cleanup_disk) struct disk *disk =
+		fail_alloc("tools/disk/alloc", calloc(1, sizeof(*disk)));
 	int err;
 
 	if (!disk)

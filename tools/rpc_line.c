@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "rpc_line.h"
 
+#include "base/failpoint.h"
 #include "base/near.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ char *rpc_inbox_space(struct rpc_inbox *inbox, size_t *ret_room)
 			size = limit;
 		if (size <= inbox->size)
 			return NULL; /* rpc_inbox_next() has said -EMSGSIZE */
-		bytes = realloc(inbox->bytes, size);
+		bytes = fail_alloc("tools/rpc_line/inbox", realloc(inbox->bytes, size));
 		if (!bytes)
 			return NULL;
 		inbox->bytes = bytes;
@@ -205,7 +206,7 @@ char *rpc_line_text(json_t *message, size_t *ret_len)
 	if (!message)
 		return NULL;
 	len = json_dumpb(message, NULL, 0, JSON_COMPACT);
-	text = len ? malloc(len + 1) : NULL;
+	text = len ? fail_alloc("tools/rpc_line/text", malloc(len + 1)) : NULL;
 	if (text) {
 		json_dumpb(message, text, len, JSON_COMPACT);
 		text[len] = '\n';

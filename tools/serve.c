@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "rpc_server.h"
 #include "tool.h"
 
@@ -190,13 +191,13 @@ static int set_environment(const struct serve *s)
  */
 static int start_command(struct serve *s, char **command)
 {
-	int err = set_environment(s);
+	int err = fail_value("tools/serve/environment", -ENOMEM, set_environment(s));
 	sigset_t none;
 	pid_t pid;
 
 	if (err)
 		return err;
-	pid = fork();
+	pid = fail_errno("tools/serve/fork", EAGAIN, fork());
 	if (pid < 0)
 		return -errno;
 	if (pid > 0) {
@@ -315,7 +316,8 @@ static int prepare(struct serve *s, const struct serve_options *options)
 	if (err)
 		return err;
 	handled_set(&set);
-	s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	s->signal_fd = fail_errno("tools/serve/signalfd", EMFILE,
+				  signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 	if (s->signal_fd < 0)
 		return -errno;
 	return options->command ? start_command(s, options->command) : 0;
