@@ -3,9 +3,9 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
+#include "rpc_line.h"
 #include "tool.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -89,30 +89,12 @@ static int dispatch(int argc, char **argv)
 	return command ? command->run(argc - 1, argv + 1) : EXIT_USAGE;
 }
 
-#ifdef FIU_ENABLE
-static void *json_malloc(size_t size)
-{
-	return fail_alloc("tools/faultblk/json", malloc(size));
-}
-
-/* Everything that jansson allocates for us can fail, too. */
-static int arm_failpoints(void)
-{
-	json_set_alloc_funcs(json_malloc, free);
-	return failpoint_init();
-}
-#else
-static int arm_failpoints(void)
-{
-	return 0;
-}
-#endif
-
 int main(int argc, char **argv)
 {
 	int code;
 
-	if (arm_failpoints())
+	rpc_json_watch();
+	if (failpoint_init())
 		return EXIT_USAGE;
 	code = dispatch(argc, argv);
 	if ((fflush(stdout) || ferror(stdout)) && code == EXIT_OK) {

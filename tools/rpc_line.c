@@ -196,6 +196,36 @@ void rpc_request_free(struct rpc_request *request)
 	*request = (struct rpc_request){ 0 };
 }
 
+/* ------------------------------------------------------------------------------ memory */
+
+static bool json_short;
+
+static void *json_malloc(size_t size)
+{
+	void *memory = fail_alloc("tools/rpc_line/json", malloc(size));
+
+	json_short |= !memory;
+	return memory;
+}
+
+void rpc_json_watch(void)
+{
+	json_set_alloc_funcs(json_malloc, free);
+}
+
+void rpc_json_set_short(void)
+{
+	json_short = true;
+}
+
+bool rpc_json_short(void)
+{
+	bool was = json_short;
+
+	json_short = false;
+	return was;
+}
+
 /* ------------------------------------------------------------------------------ answers */
 
 char *rpc_line_text(json_t *message, size_t *ret_len)

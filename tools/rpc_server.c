@@ -172,8 +172,8 @@ static void client_serve(struct rpc_server *server, struct client *client)
 			return;
 		}
 		answer = rpc_serve_line(server->target, serial, line, len, &answer_len);
-		if (!answer)
-			continue;
+		if (!answer && !answer_len)
+			continue; /* a notification */
 		client_say(client, answer, answer_len);
 		if (client->fd >= 0)
 			client_write(client);

@@ -14,7 +14,7 @@
 #define NTH_ENV "FAULTBLK_FAIL_NTH"
 
 static _Atomic uintptr_t counting; /* the N that is being counted to */
-static atomic_uint passed;         /* points since then */
+static atomic_uint asked;         /* points since then */
 
 bool failpoint(const char *name)
 {
@@ -31,8 +31,8 @@ bool failpoint(const char *name)
 	if (!nth)
 		return true;
 	if (atomic_exchange(&counting, nth) != nth)
-		atomic_store(&passed, 0);
-	number = atomic_fetch_add(&passed, 1) + 1;
+		atomic_store(&asked, 0);
+	number = atomic_fetch_add(&asked, 1) + 1;
 	if (number != nth)
 		return false;
 	/* Not stdio: the point may lie inside of it, and standard error may be the log of a test.
@@ -40,6 +40,11 @@ bool failpoint(const char *name)
 	dprintf(STDERR_FILENO, "failpoint %u %s\n", number, name);
 	errno = before;
 	return true;
+}
+
+unsigned int failpoint_asked(void)
+{
+	return atomic_load(&asked);
 }
 
 int failpoint_init(void)

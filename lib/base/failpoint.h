@@ -30,10 +30,17 @@ bool failpoint(const char *name);
  * threads are started. 0 or -EINVAL for a value that is no number.
  */
 int failpoint_init(void);
+/* How many points have been asked since the N of the last rule with one was first seen. */
+unsigned int failpoint_asked(void);
 
 #define fail_value(name, failed, call) (failpoint(name) ? (failed) : (call))
 
 #else
+
+static inline int failpoint_init(void)
+{
+	return 0;
+}
 
 #define failpoint(name)                false
 #define fail_value(name, failed, call) (call)
