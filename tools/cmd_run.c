@@ -218,8 +218,12 @@ static int load_rules(struct run *run)
 		code = rule_file_load(run->opts.rules_file, &run->rules);
 	else
 		run->rules = rule_set_new();
-	if (code || !run->rules)
-		return code ? code : failure(run);
+	if (!code && !run->rules) {
+		tool_msg("no memory for rules");
+		code = failure(run);
+	}
+	if (code)
+		return code;
 	for (size_t i = 0; i < run->opts.rules.count && !code; i++)
 		code = rule_text_add(run->rules, run->opts.rules.items[i]);
 	return code ? code : rule_set_check(run->rules, &geometry);
@@ -380,6 +384,13 @@ static int open_fiu_rc(const struct run *run)
 	return err ? fail(run, err, &diag) : EXIT_OK;
 }
 
+static void on_ready(void *ctx)
+{
+	announce(ctx);
+	daemon_ready();
+	notify_manager("READY=1");
+}
+
 static int run_disk(struct run *run)
 {
 	int code = open_fiu_rc(run);
@@ -390,13 +401,13 @@ static int run_disk(struct run *run)
 		code = write_pid_file(run);
 	if (code)
 		return code;
-	announce(run);
-	daemon_ready();
-	notify_manager("READY=1");
-	code = serve(&(struct serve_options){ .disk = take_ptr(run->disk),
+	code = serve(&(struct serve_options){ .disk = run->disk,
 					      .listen_fd = take_fd(&run->listen_fd),
 					      .socket = run->socket,
+					      .ready = on_ready,
+					      .ctx = run,
 					      .command = run->command });
+	run->disk = NULL;
 	if (run->opts.pid_file)
 		unlink(run->opts.pid_file);
 	return code;

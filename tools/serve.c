@@ -320,6 +320,8 @@ static int prepare(struct serve *s, const struct serve_options *options)
 				  signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 	if (s->signal_fd < 0)
 		return -errno;
+	if (options->ready)
+		options->ready(options->ctx);
 	return options->command ? start_command(s, options->command) : 0;
 }
 
