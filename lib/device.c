@@ -428,6 +428,9 @@ static int take_down(struct ublk_dev *dev, bool force)
 	}
 	if (dev->stage == STAGE_STOPPED) {
 		err = delete_device(dev);
+		/* Past its deadline it goes by itself; else it is still there to be tried again. */
+		if (err && err != -ETIMEDOUT)
+			return err;
 		dev->stage = STAGE_GONE;
 	}
 	if (dev->has_control) {
@@ -446,7 +449,12 @@ struct ublk_dev *ublk_dev_free(struct ublk_dev *dev)
 {
 	if (!dev)
 		return NULL;
-	take_down(dev, true);
+	/* Whatever went wrong the first time has been said; once more, rather than leave a device.
+	 */
+	if (take_down(dev, true))
+		take_down(dev, true);
+	if (dev->has_control)
+		control_close(&dev->control);
 	if (dev->shared.gone_fd >= 0)
 		close(dev->shared.gone_fd);
 	free(dev->queues);
