@@ -43,6 +43,7 @@ obj	= $(patsubst %.c,$B/obj/%.o,$(1))
 UNIT	:= $(patsubst tests/unit/%.c,$B/unit/%,$(UNIT_SRC))
 SIM	:= $(patsubst tests/sim/%.c,$B/sim/%,$(SIM_SRC))
 FUZZ	:= $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(FUZZ_SRC))
+FAIL	:= $(patsubst tests/fail/%.c,$B/fail/%,$(wildcard tests/fail/*.c))
 HELPERS	:= $(patsubst tests/device/%.c,$B/device/%,$(wildcard tests/device/*.c))
 MAN	:= $(patsubst tools/man/%.scd,$B/man/%,$(wildcard tools/man/*.scd))
 
@@ -51,8 +52,8 @@ CORE_LIBS := -luring $(if $(FIU),-lfiu) -lpthread
 TOOL_LIBS := -ljansson -luring -lfiu -lpthread -lm
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
-.PHONY: all deps demo test unit sim fuzz-replay fuzz device soak bench install clean help format \
-	build-unit build-tsan build-sim build-fuzz build-device
+.PHONY: all deps demo test unit sim fuzz-replay fail fuzz device soak bench install clean help format \
+	build-unit build-tsan build-sim build-fuzz build-device build-fail
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 # Make would delete the objects of the test programs as intermediate files.
@@ -63,7 +64,7 @@ all: $B/faultblk $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES) $(MAN)
 help:
 	@sed -n 's/^# make/make/p' Makefile
 	@echo 'make deps	install the packages that are missing (Debian, as root), saying which'
-	@echo 'make unit | sim | fuzz-replay | device	parts of make test'
+	@echo 'make unit | sim | fuzz-replay | fail | device	parts of make test'
 	@echo 'make fuzz | soak | bench	longer runs: fuzzing, repeated tests, benchmarks'
 	@echo 'make install	to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
 
@@ -168,17 +169,23 @@ $B/device/%: tests/device/%.c $(wildcard tests/device/*.h) $B/libublkcore.a
 	$(CC) $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib $< $B/libublkcore.a \
 		$(TOOL_LIBS) -o $@
 
+# What makes failure points fail: only with FIU=1.
+$B/fail/%: $B/obj/tests/fail/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
+
 build-unit: $(UNIT)
 build-tsan: $(patsubst tests/unit/%.c,$B/unit/%,$(TSAN_SRC))
 build-sim: $(SIM)
 build-fuzz: $(FUZZ)
 build-device: all $(HELPERS)
+build-fail: $B/faultblk $(FAIL)
 
 test:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	@sh tests/run all
 
-unit sim fuzz-replay device:
+unit sim fuzz-replay fail device:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	@sh tests/run $@
 

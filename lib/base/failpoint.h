@@ -4,7 +4,7 @@
  *
  * They exist only in a build with FIU=1, where each asks libfiu by its name; otherwise the macros
  * are the call that they wrap and nothing else. A name is the file's path without its suffix, and
- * what is done there: "lib/queue/thread"; it is unique in the tree (tests/check-tree looks).
+ * what is done there: lib/queue/thread; it is unique in the tree (tests/check-tree looks).
  *
  * A point fails when libfiu says so. If libfiu's failinfo for it is N > 0, then of all points that
  * are asked only the N-th does, counted from when that N was first seen: so one rule for "*" fails
