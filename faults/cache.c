@@ -7,6 +7,7 @@
 #include "faults/cache.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "faults/shadow.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@ struct cache {
 
 int cache_create(struct store *store, uint32_t block_bytes, struct cache **ret_cache)
 {
-	struct cache *cache = calloc(1, sizeof(*cache));
+	struct cache *cache = fail_alloc("faults/cache/alloc", calloc(1, sizeof(*cache)));
 
 	if (!cache)
 		return -ENOMEM;

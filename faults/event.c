@@ -11,6 +11,7 @@
 #include "faults/event.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -42,8 +43,9 @@ struct event_reader {
 
 int event_log_create(uint16_t nr_queues, struct event_log **ret_log)
 {
-	struct event_log *log = aligned_alloc(64, sizeof(*log));
-	struct ring *rings = aligned_alloc(64, nr_queues * sizeof(*rings));
+	struct event_log *log = fail_alloc("faults/event/log", aligned_alloc(64, sizeof(*log)));
+	struct ring *rings =
+		fail_alloc("faults/event/rings", aligned_alloc(64, nr_queues * sizeof(*rings)));
 
 	if (!log || !rings) {
 		free(log);

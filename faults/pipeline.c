@@ -18,6 +18,7 @@
 #include "faults/pipeline.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/explain.h"
@@ -141,7 +142,7 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 
 	if (!options_fit(options, store) || (options->cache && !cache_fits(&options->geometry)))
 		return -EINVAL;
-	pipeline = aligned_alloc(CACHE_LINE, size);
+	pipeline = fail_alloc("faults/pipeline/alloc", aligned_alloc(CACHE_LINE, size));
 	if (!pipeline)
 		return -ENOMEM;
 	memset(pipeline, 0, size);
@@ -604,7 +605,8 @@ _cold_ static int arm_rules(struct pipeline *pipeline, const struct rule_set *se
 			    struct diag *diag)
 {
 	size_t count = rule_set_count(set), at = 0;
-	_cleanup_free_ bool *first = calloc(count + 1, sizeof(*first));
+	_cleanup_free_ bool *first =
+		fail_alloc("faults/pipeline/arm", calloc(count + 1, sizeof(*first)));
 	int err = first ? 0 : -ENOMEM;
 
 	for (; !err && at < count; at++)

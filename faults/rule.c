@@ -7,6 +7,7 @@
 #include "faults/rule.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/rule_ast.h"
 
@@ -35,7 +36,8 @@ const struct param *rule_word_param(enum rule_word word)
 
 struct rule *rule_new(void)
 {
-	struct rule *rule = aligned_alloc(RULE_CACHE_LINE, sizeof(*rule));
+	struct rule *rule =
+		fail_alloc("faults/rule/alloc", aligned_alloc(RULE_CACHE_LINE, sizeof(*rule)));
 
 	if (!rule)
 		return NULL;
@@ -360,7 +362,7 @@ char *rule_print(const struct rule *rule)
 {
 	char *text = NULL;
 	size_t len;
-	FILE *out = open_memstream(&text, &len);
+	FILE *out = fail_alloc("faults/rule/print", open_memstream(&text, &len));
 
 	if (!out)
 		return NULL;

@@ -10,6 +10,7 @@
 #include "faults/shadow.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -52,7 +53,7 @@ static void *map(uint64_t size_bytes)
 
 int shadow_create(uint64_t from, uint64_t to, uint32_t block_bytes, struct shadow **ret_shadow)
 {
-	struct shadow *shadow = calloc(1, sizeof(*shadow));
+	struct shadow *shadow = fail_alloc("faults/shadow/alloc", calloc(1, sizeof(*shadow)));
 
 	if (!shadow)
 		return -ENOMEM;

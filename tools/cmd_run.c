@@ -5,7 +5,9 @@
  * and serve.c takes over.
  */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "daemon.h"
+#include "fiu_rc.h"
 #include "opt.h"
 #include "rpc_client.h"
 #include "rule_file.h"
@@ -24,7 +26,7 @@ struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
 	bool read_only, rotational, no_cache, no_fua, cache, user_copy, json, daemon;
 	struct opt_list rules;
-	const char *rules_file, *seed, *socket, *name, *pid_file, *id;
+	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc;
 };
 
 #define O struct run_opts
@@ -50,6 +52,8 @@ static const struct opt run_table[] = {
 	OPT_TEXT(O, id, "id", NULL, "N", "N of /dev/ublkbN; default: the lowest free one"),
 	OPT_FLAG(O, daemon, "daemon", "go to the background once the disk is usable"),
 	OPT_TEXT(O, pid_file, "pid-file", NULL, "PATH", "write the server's process id there"),
+	OPT_TEXT(O, fiu_rc, "fiu-rc", NULL, "PREFIX",
+		 "let fiu-ctrl -f PREFIX PID drive libfiu in it"),
 	OPT_FLAG(O, json, "json", "print device, socket and seed as one JSON object"),
 	OPT_END,
 };
@@ -106,7 +110,9 @@ static int parse_seed(const char *text, uint64_t *ret_seed)
 	char *end;
 
 	if (strcmp(text, SEED_DEFAULT) == 0) {
-		if (getrandom(ret_seed, sizeof(*ret_seed), 0) == (ssize_t)sizeof(*ret_seed))
+		if (fail_errno("tools/cmd_run/seed", ENOSYS,
+			       getrandom(ret_seed, sizeof(*ret_seed), 0)) ==
+		    (ssize_t)sizeof(*ret_seed))
 			return 0;
 		tool_msg("no random seed from the kernel: %m");
 		return EXIT_FAILED;
@@ -228,8 +234,12 @@ static int load_rules(struct run *run)
 		code = rule_file_load(run->opts.rules_file, &run->rules);
 	else
 		run->rules = rule_set_new();
-	if (code || !run->rules)
-		return code ? code : failure(run);
+	if (!code && !run->rules) {
+		tool_msg("no memory for rules");
+		code = failure(run);
+	}
+	if (code)
+		return code;
 	for (size_t i = 0; i < run->opts.rules.count && !code; i++)
 		code = rule_text_add(run->rules, run->opts.rules.items[i]);
 	if (!code)
@@ -316,7 +326,7 @@ static int write_pid_file(const struct run *run)
 
 	if (!run->opts.pid_file)
 		return EXIT_OK;
-	file = fopen(run->opts.pid_file, "we");
+	file = fail_null("tools/cmd_run/pid-file", EMFILE, fopen(run->opts.pid_file, "we"));
 	if (file && fprintf(file, "%d\n", (int)getpid()) > 0 && fflush(file) == 0)
 		return EXIT_OK;
 	tool_msg("--pid-file: cannot write %s: %m", run->opts.pid_file);
@@ -381,24 +391,43 @@ static void announce(const struct run *run)
 	else
 		printf("device %s\nsocket %s\nseed   %llu\n", ublk_dev_path(disk_dev(run->disk)),
 		       run->socket, seed);
+	if (!run->opts.json && run->opts.fiu_rc)
+		printf("fiu    fiu-ctrl -f %s %d\n", run->opts.fiu_rc, (int)getpid());
 	fflush(stdout);
+}
+
+static int open_fiu_rc(const struct run *run)
+{
+	struct diag diag = { 0 };
+	int err = run->opts.fiu_rc ? fiu_rc_open(run->opts.fiu_rc, &diag) : 0;
+
+	return err ? fail(run, err, &diag) : EXIT_OK;
+}
+
+static void on_ready(void *ctx)
+{
+	announce(ctx);
+	daemon_ready();
+	notify_manager("READY=1");
 }
 
 static int run_disk(struct run *run)
 {
-	int code = open_disk(run);
+	int code = open_fiu_rc(run);
 
+	if (!code)
+		code = open_disk(run);
 	if (!code)
 		code = write_pid_file(run);
 	if (code)
 		return code;
-	announce(run);
-	daemon_ready();
-	notify_manager("READY=1");
-	code = serve(&(struct serve_options){ .disk = take_ptr(run->disk),
+	code = serve(&(struct serve_options){ .disk = run->disk,
 					      .listen_fd = take_fd(&run->listen_fd),
 					      .socket = run->socket,
+					      .ready = on_ready,
+					      .ctx = run,
 					      .command = run->command });
+	run->disk = NULL;
 	if (run->opts.pid_file)
 		unlink(run->opts.pid_file);
 	return code;
@@ -428,11 +457,13 @@ static int prepare(struct run *run, int argc, char **argv)
 
 static int run_parsed(struct run *run, int argc, char **argv)
 {
-	char socket[PATH_MAX], pid_file[PATH_MAX];
+	char socket[PATH_MAX], pid_file[PATH_MAX], fiu_rc[PATH_MAX];
 	int code = make_absolute(&run->opts.socket, socket);
 
 	if (!code)
 		code = make_absolute(&run->opts.pid_file, pid_file);
+	if (!code)
+		code = make_absolute(&run->opts.fiu_rc, fiu_rc);
 	if (!code)
 		code = prepare(run, argc, argv);
 	if (code)

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -219,7 +220,8 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 	};
 	int err;
 
-	disk->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	disk->event_fd =
+		fail_errno("tools/disk/eventfd", EMFILE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (disk->event_fd < 0)
 		return diag_set(diag, -errno, "disk.system", "no eventfd: %s", strerror(errno));
 	err = store_create(options->ublk.size_bytes, diag, &disk->store);
@@ -229,7 +231,9 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 	if (err)
 		return diag_set(diag, err, "disk.memory", "the fault engine did not start: %s",
 				strerror(-err));
-	disk->clocks = aligned_alloc(CACHE_LINE, options->ublk.nr_queues * sizeof(*disk->clocks));
+	disk->clocks = fail_alloc(
+		"tools/disk/clocks",
+		aligned_alloc(CACHE_LINE, options->ublk.nr_queues * sizeof(*disk->clocks)));
 	if (!disk->clocks)
 		return diag_set(diag, -ENOMEM, "disk.memory", "no memory for %u queues",
 				options->ublk.nr_queues);
@@ -244,7 +248,8 @@ static void cleanup_disk(struct disk **disk)
 
 int disk_open(const struct disk_options *options, struct diag *diag, struct disk **ret_disk)
 {
-	_cleanup_(cleanup_disk) struct disk *disk = calloc(1, sizeof(*disk));
+	_cleanup_(cleanup_disk) struct disk *disk =
+		fail_alloc("tools/disk/alloc", calloc(1, sizeof(*disk)));
 	int err;
 
 	if (!disk)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* The program: a table of commands. Each command is a file, cmd_*.c. */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/near.h"
+#include "rpc_line.h"
 #include "tool.h"
 
 #include <stdio.h>
@@ -95,8 +97,12 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	int code = dispatch(argc, argv);
+	int code;
 
+	rpc_json_watch();
+	if (failpoint_init())
+		return EXIT_USAGE;
+	code = dispatch(argc, argv);
 	if ((fflush(stdout) || ferror(stdout)) && code == EXIT_OK) {
 		tool_msg("cannot write to standard output: %m");
 		code = EXIT_FAILED;

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "rpc_line.h"
 #include "runtime.h"
 #include "tool.h"
@@ -168,7 +169,8 @@ static void cleanup_client(struct rpc_client **client)
 
 int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client **ret_client)
 {
-	_cleanup_(cleanup_client) struct rpc_client *client = calloc(1, sizeof(*client));
+	_cleanup_(cleanup_client) struct rpc_client *client =
+		fail_alloc("tools/rpc_client/alloc", calloc(1, sizeof(*client)));
 	int err;
 
 	if (!client)
@@ -176,7 +178,7 @@ int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client 
 	client->fd = -1;
 	client->patience_ns = CALL_TIMEOUT_MS * NSEC_PER_MSEC;
 	client->inbox.line_max = ANSWER_MAX;
-	client->path = strdup(path);
+	client->path = fail_alloc("tools/rpc_client/path", strdup(path));
 	err = client->path ? runtime_connect(path, diag, &client->fd) : -ENOMEM;
 	if (!err)
 		err = read_hello(client, diag);

@@ -175,6 +175,8 @@ static json_t *rule_report(const struct rule *rule, bool with_text)
 			   rule_enabled(rule));
 	if (text)
 		json_object_set_new(report, "text", json_string(text));
+	else if (with_text)
+		rpc_json_set_short();
 	return report;
 }
 
@@ -576,7 +578,8 @@ static json_t *op_reports(const struct ublk_dev *dev)
 	for (int op = 0; op < UBLK_NR_OPS; op++) {
 		struct ublk_op_stats s = { 0 };
 
-		ublk_dev_op_stats(dev, -1, (enum ublk_op)op, &s);
+		if (ublk_dev_op_stats(dev, -1, (enum ublk_op)op, &s))
+			rpc_json_set_short();
 		json_object_set_new(
 			ops, value_op_names()[op],
 			json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ops",
@@ -742,8 +745,10 @@ static int dispatch(struct rpc_call *call, const char *name)
 		return RPC_FAILED;
 	}
 	code = method->run(call);
-	if (!code && !call->result)
-		code = rpc_engine_error(call, -ENOMEM);
+	if (!code && (rpc_json_short() || !call->result)) {
+		diag_set(&call->diag, 0, "memory", "carried out, but no memory for the answer");
+		code = RPC_FAILED;
+	}
 	return code;
 }
 
@@ -753,9 +758,12 @@ char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const cha
 	struct rpc_call call = { .target = target };
 	struct rpc_request request;
 	json_t *answer = NULL;
+	bool due = false;
+	char *text;
 	int code;
 
 	*ret_len = 0;
+	rpc_json_short();
 	code = rpc_request_parse(line, len, &call.diag, &request);
 	call.params = request.params;
 	call.ticket = (struct rpc_ticket){ .client = client, .id = json_incref(request.id) };
@@ -764,7 +772,8 @@ char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const cha
 	if (code == -EINPROGRESS)
 		goto out; /* the ticket went with it */
 	/* Only a request that could be understood can be a notification. */
-	if (code && (request.id || !request.method))
+	due = request.id || (code && !request.method);
+	if (code && due)
 		answer = rpc_error(request.id, code, &call.diag);
 	else if (!code && request.id)
 		answer = rpc_answer(request.id, json_incref(call.result));
@@ -772,7 +781,10 @@ char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const cha
 	json_decref(call.ticket.id);
 out:
 	rpc_request_free(&request);
-	return rpc_line_text(answer, ret_len);
+	text = rpc_line_text(answer, ret_len);
+	if (!text && due)
+		*ret_len = 1;
+	return text;
 }
 
 json_t *rpc_greeting(const struct rpc_target *target)

@@ -36,7 +36,8 @@ struct rpc_target {
 
 /*
  * Serve one line. Returns the answer's text with its newline (caller frees), or NULL when there is
- * nothing to say (a notification, or an answer that comes later), and then *ret_len is 0.
+ * nothing to say (a notification, or an answer that comes later), and then *ret_len is 0. NULL with
+ * another *ret_len: an answer is due, but there is no memory for it.
  * @client stands in the ticket of an answer that comes later.
  */
 char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const char *line, size_t len,

@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "rpc_server.h"
 #include "tool.h"
 #include "watch.h"
@@ -252,13 +253,13 @@ static int set_environment(const struct serve *s)
  */
 static int start_command(struct serve *s, char **command)
 {
-	int err = set_environment(s);
+	int err = fail_value("tools/serve/environment", -ENOMEM, set_environment(s));
 	sigset_t none;
 	pid_t pid;
 
 	if (err)
 		return err;
-	pid = fork();
+	pid = fail_errno("tools/serve/fork", EAGAIN, fork());
 	if (pid < 0)
 		return -errno;
 	if (pid > 0) {
@@ -423,9 +424,12 @@ static int prepare(struct serve *s, const struct serve_options *options)
 		return err;
 	s->target.watch = s->watch;
 	handled_set(&set);
-	s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	s->signal_fd = fail_errno("tools/serve/signalfd", EMFILE,
+				  signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 	if (s->signal_fd < 0)
 		return -errno;
+	if (options->ready)
+		options->ready(options->ctx);
 	return options->command ? start_command(s, options->command) : 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "faults/kind.h"
 #include "rpc_server.h"
 
@@ -36,7 +37,7 @@ struct watch {
 
 int watch_create(struct pipeline *pipeline, struct watch **ret_watch)
 {
-	struct watch *watch = calloc(1, sizeof(*watch));
+	struct watch *watch = fail_alloc("tools/watch/alloc", calloc(1, sizeof(*watch)));
 
 	if (!watch)
 		return -ENOMEM;

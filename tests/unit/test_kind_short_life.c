@@ -187,7 +187,6 @@ static void the_control_thread_hears_of_a_new_condition(void **state)
 	assert_int_equal(store_create(DISK, NULL, &disk.store), 0);
 	assert_int_equal(pipeline_create(disk.store, &options, &disk.pipeline), 0);
 	use_rules(&disk, "a op=write do=short-life:read-only");
-	pipeline_listen(disk.pipeline, true);
 	assert_int_equal(write_letter(&disk, 0, 1, 'x', 0), -EIO);
 	assert_int_equal(wakes, 1);
 	assert_int_equal(write_letter(&disk, 0, 1, 'x', 0), -EIO);
