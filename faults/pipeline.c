@@ -403,6 +403,27 @@ static void unpark_released(struct pipeline *pipeline, struct queue *queue)
 	pthread_mutex_unlock(&queue->held_lock);
 }
 
+/* Put it in its place among the @nr oldest, of which there is room for @max. */
+_cold_ static void insert_held(const struct io *io, struct held *held, size_t nr, size_t max)
+{
+	size_t at = nr < max ? nr : max;
+
+	while (at && held[at - 1].id > io->id)
+		at--;
+	if (at == max)
+		return;
+	memmove(&held[at + 1], &held[at], ((nr < max ? nr + 1 : max) - at - 1) * sizeof(*held));
+	held[at] = (struct held){
+		.id = io->id,
+		.since_ns = io->held_ns,
+		.sector = io->sector,
+		.len_bytes = io->len_bytes,
+		.queue = io->queue,
+		.op = io->op,
+	};
+	memcpy(held[at].rule, io->holder->name, sizeof(held[at].rule));
+}
+
 _cold_ size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t max)
 {
 	size_t nr = 0;
@@ -411,19 +432,9 @@ _cold_ size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t
 		struct queue *queue = &pipeline->queues[i];
 
 		pthread_mutex_lock(&queue->held_lock);
-		for (const struct io *io = queue->held_first; io; io = io->held_next) {
-			if (io->released || nr++ >= max)
-				continue;
-			held[nr - 1] = (struct held){
-				.id = io->id,
-				.since_ns = io->held_ns,
-				.sector = io->sector,
-				.len_bytes = io->len_bytes,
-				.queue = io->queue,
-				.op = io->op,
-			};
-			memcpy(held[nr - 1].rule, io->holder->name, sizeof(held[0].rule));
-		}
+		for (const struct io *io = queue->held_first; io; io = io->held_next)
+			if (!io->released)
+				insert_held(io, held, nr++, max);
 		pthread_mutex_unlock(&queue->held_lock);
 	}
 	return nr;
