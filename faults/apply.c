@@ -194,6 +194,30 @@ void apply_data(const struct medium *medium, uint64_t at, const void *data, size
 	}
 }
 
+int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool durable,
+		 apply_change_fn change, void *ctx)
+{
+	struct store *store = medium->store;
+	int err = 0;
+
+	assert(at <= store_size(store) && len <= store_size(store) - at);
+	while (len && !err) {
+		uint32_t step = first_step(store, at, len < UINT32_MAX ? len : UINT32_MAX);
+
+		store_lock(store, at);
+		medium_before(medium, at, step);
+		store_mark(store, at, step);
+		err = change(ctx, store_data(store) + at, at, step);
+		if (medium->cache && durable)
+			cache_settle(medium->cache, at, step);
+		medium_after(medium, at, step);
+		store_unlock(store, at);
+		at += step;
+		len -= step;
+	}
+	return err;
+}
+
 static void peek_unit(const struct store *store, uint64_t at, unsigned char *to, uint64_t len)
 {
 	for (uint64_t done = 0; done < len;) {
