@@ -10,6 +10,7 @@
 #include "base/near.h"
 #include "base/units.h"
 #include "faults/kind.h"
+#include "faults/recorder.h"
 #include "faults/rule_json.h"
 #include "tool.h"
 
@@ -453,6 +454,20 @@ static json_t *status_options(const struct ublk_options *options)
 			 "data_path", options->data_path == UBLK_DATA_COPY ? "copy" : "user-copy");
 }
 
+/* How the recording goes; NULL where there is none. */
+static json_t *status_recording(struct pipeline *pipeline)
+{
+	struct recorder_status status;
+
+	if (!pipeline_recorder(pipeline))
+		return NULL;
+	recorder_status(pipeline_recorder(pipeline), &status);
+	return json_pack("{s:I, s:I, s:I, s:s*}", "requests", (json_int_t)status.nr_requests,
+			 "bytes", (json_int_t)status.file_bytes, "waits",
+			 (json_int_t)status.nr_waits, "error",
+			 status.error ? strerrorname_np(-status.error) : NULL);
+}
+
 static int status(struct call *call)
 {
 	const struct rpc_target *target = call->target;
@@ -473,6 +488,7 @@ static int status(struct call *call)
 	json_object_set_new(result, "allocated_bytes", counter(store_allocated(disk_store(disk))));
 	json_object_set_new(result, "rules",
 			    counter(rule_set_count(pipeline_rules(target->pipeline))));
+	json_object_set_new(result, "recording", status_recording(target->pipeline));
 	json_object_set_new(result, "holders", holder_list(ublk_dev_id(dev)));
 	call->result = result;
 	return 0;
