@@ -208,6 +208,7 @@ static unsigned char *put_tell(unsigned char *to, const struct record *record)
 	size_t len = strlen(record->verb);
 
 	to = put_number(to, record->rule);
+	assert(len <= RECORD_VERB_MAX);
 	*to++ = (unsigned char)len;
 	memcpy(to, record->verb, len);
 	to += len;

@@ -19,7 +19,6 @@
 #include "faults/kind.h"
 #include "faults/rule_ast.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -418,20 +417,20 @@ _cold_ void recorder_revive(struct recorder *recorder)
 							.time_ns = recorder->stream.time_ns });
 }
 
-_cold_ void recorder_tell(struct recorder *recorder, const struct rule *rule, const char *verb,
-			  bool has_range, uint64_t from, uint64_t to)
+_cold_ void recorder_tell(struct recorder *recorder, const struct rule *rule,
+			  const struct kind_tell *tell)
 {
 	struct record record = { .type = RECORD_TELL,
 				 .time_ns = recorder->stream.time_ns,
 				 .rule = rule->number,
-				 .has_range = has_range,
-				 .from = from,
-				 .to = to };
+				 .has_range = tell->has_range,
+				 .from = tell->from,
+				 .to = tell->to };
 
-	if (!rule->number || is_over(recorder))
+	/* A verb as long as that is none. */
+	if (!rule->number || is_over(recorder) || strlen(tell->verb) > RECORD_VERB_MAX)
 		return;
-	assert(strlen(verb) <= RECORD_VERB_MAX);
-	snprintf(record.verb, sizeof(record.verb), "%s", verb);
+	snprintf(record.verb, sizeof(record.verb), "%s", tell->verb);
 	put_control(recorder, &record);
 }
 

@@ -55,8 +55,9 @@ void recorder_adopt(struct recorder *recorder, uint16_t queue, uint64_t epoch);
 void recorder_rules(struct recorder *recorder, const struct rule_set *set, uint64_t epoch,
 		    uint64_t now_ns);
 void recorder_revive(struct recorder *recorder);
-/* A command was given to the rule; @from, @to: its range in bytes. */
-void recorder_tell(struct recorder *recorder, const struct rule *rule, const char *verb,
-		   bool has_range, uint64_t from, uint64_t to);
+/* A command is about to be given to the rule. */
+struct kind_tell;
+void recorder_tell(struct recorder *recorder, const struct rule *rule,
+		   const struct kind_tell *tell);
 
 #endif

@@ -9,6 +9,7 @@
 #include "rpc_client.h"
 #include "tool.h"
 #include "ublkcore.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,29 +79,13 @@ static int map_file(const char *path, struct file *file)
 
 /* ------------------------------------------------------------------------------ printing */
 
-static void print_event_json(const struct event *event)
-{
-	json_t *json = json_pack(
-		"{s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I}", "seq", (json_int_t)event->seq,
-		"time_ns", (json_int_t)event->time_ns, "rule", event->rule, "kind",
-		kind_at(event->kind)->name, "op", value_op_names()[event->op], "sector",
-		(json_int_t)event->sector, "len_bytes", (json_int_t)event->len_bytes, "flags",
-		(int)event->flags, "queue", (int)event->queue, "match", (json_int_t)event->match);
-
-	json_object_set_new(json, "delay_ns",
-			    event->delay_ns == UINT64_MAX
-				    ? json_string("held")
-				    : json_integer((json_int_t)event->delay_ns));
-	tool_print_json(json);
-}
-
 static void print_event(void *ctx, const struct event *event)
 {
 	const struct replay_opts *opts = ctx;
 	char len[UNITS_MAX], took[UNITS_MAX];
 
 	if (opts->json) {
-		print_event_json(event);
+		tool_print_json(watch_event_json(event));
 		return;
 	}
 	printf("%llu %.6f %s %s %s", (unsigned long long)event->seq, (double)event->time_ns / 1e9,

@@ -324,7 +324,7 @@ static bool expect_no_more(struct replay *replay)
 static void let_go(struct replay *replay)
 {
 	if (pipeline_release(disk_pipeline(replay->disk), NULL, 0, SIZE_MAX))
-		ublk_dev_kick(disk_dev(replay->disk));
+		disk_kick(replay->disk);
 }
 
 /* The child's answer; held requests are let go meanwhile if @release. */
@@ -426,7 +426,9 @@ static int on_request(struct replay *replay, const struct record *record)
 
 static int on_record(struct replay *replay, const struct record *record)
 {
-	int err = 0;
+	uint64_t lost;
+	uint32_t was;
+	int err;
 
 	switch (record->type) {
 	case RECORD_REQUEST:
@@ -436,8 +438,7 @@ static int on_record(struct replay *replay, const struct record *record)
 	case RECORD_ADOPT:
 		return catch_up(replay, record->epoch);
 	case RECORD_REVIVE:
-		pipeline_revive(disk_pipeline(replay->disk), NULL);
-		return 0;
+		return disk_revive(replay->disk, replay->diag, &was, &lost);
 	case RECORD_TELL:
 		err = catch_up(replay, UINT64_MAX);
 		return err ? err : replay_tell(&replay->rules, record, replay->diag);
@@ -478,6 +479,7 @@ static void fill_options(struct replay *replay, struct disk_options *options)
 	ublk->data_path = header->flags & RECORD_USER_COPY ? UBLK_DATA_USER_COPY : UBLK_DATA_COPY;
 	ublk->log = log_device;
 	options->seed = header->seed;
+	options->cache = header->flags & RECORD_CACHE;
 	options->decide = decide;
 	options->decide_ctx = replay;
 }
