@@ -554,7 +554,8 @@ static void end_disks(struct conductor *c)
 
 static void end_all(struct conductor *c)
 {
-	c->ending = c->quit = true;
+	c->ending = true;
+	c->quit = true;
 	end_command(c);
 	end_disks(c);
 	for (unsigned int i = 0; i < c->nr_waiters; i++)
