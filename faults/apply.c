@@ -42,31 +42,57 @@ static int read_unit(struct store *store, struct io *io, uint32_t offset_bytes, 
 	return err;
 }
 
-/* A read, a write, or zeroes that stay allocated. */
-static int move_unit(struct store *store, struct io *io, uint32_t offset_bytes, uint64_t at,
-		     uint64_t len_bytes)
+static int change_unit(const struct medium *medium, struct io *io, uint32_t offset_bytes,
+		       uint64_t at, uint64_t len_bytes)
 {
-	if (io->op == IO_READ)
-		return read_unit(store, io, offset_bytes, at, len_bytes);
+	struct store *store = medium->store;
+	int err = 0;
+
 	store_mark(store, at, len_bytes);
 	if (io->op == IO_WRITE)
-		return io_get(io, offset_bytes, store_data(store) + at, len_bytes);
-	memset(store_data(store) + at, 0, len_bytes);
-	return 0;
+		err = io_get(io, offset_bytes, store_data(store) + at, len_bytes);
+	else
+		memset(store_data(store) + at, 0, len_bytes);
+	return err;
 }
 
-static int move(struct store *store, struct io *io, uint32_t offset_bytes, uint64_t at,
+/* A read, a write, or zeroes that stay allocated. */
+static int move_unit(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
+		     uint64_t len_bytes)
+{
+	int err;
+
+	if (io->op == IO_READ)
+		return read_unit(medium->store, io, offset_bytes, at, len_bytes);
+	if (medium_is_plain(medium))
+		return change_unit(medium, io, offset_bytes, at, len_bytes);
+	medium_before(medium, at, len_bytes);
+	err = change_unit(medium, io, offset_bytes, at, len_bytes);
+	if (medium->cache && io->flags & IO_FUA)
+		cache_settle(medium->cache, at, len_bytes);
+	medium_after(medium, at, len_bytes);
+	return err;
+}
+
+/* The part of [at, at+len) that lies in the first unit. */
+static uint32_t first_step(const struct store *store, uint64_t at, uint64_t len_bytes)
+{
+	uint64_t unit = store_unit_left(store, at);
+
+	return (uint32_t)(unit < len_bytes ? unit : len_bytes);
+}
+
+static int move(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
 		uint32_t len_bytes)
 {
 	int err = 0;
 
 	while (len_bytes && !err) {
-		uint64_t unit = store_unit_left(store, at);
-		uint32_t step = unit < len_bytes ? (uint32_t)unit : len_bytes;
+		uint32_t step = first_step(medium->store, at, len_bytes);
 
-		store_lock(store, at);
-		err = move_unit(store, io, offset_bytes, at, step);
-		store_unlock(store, at);
+		store_lock(medium->store, at);
+		err = move_unit(medium, io, offset_bytes, at, step);
+		store_unlock(medium->store, at);
 		offset_bytes += step;
 		at += step;
 		len_bytes -= step;
@@ -74,27 +100,126 @@ static int move(struct store *store, struct io *io, uint32_t offset_bytes, uint6
 	return err;
 }
 
-int apply_part(struct store *store, struct io *io, uint32_t offset_bytes, uint32_t len_bytes)
+/* What is a hole stays one: it does not change. */
+static void tell_before_punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
 {
-	uint64_t at = io_start(io) + offset_bytes;
+	while (len_bytes) {
+		bool marked;
+		uint32_t step = (uint32_t)store_span(medium->store, at, len_bytes, &marked);
 
-	assert(at <= store_size(store));
-	assert(len_bytes <= store_size(store) - at);
+		if (marked) {
+			step = first_step(medium->store, at, step);
+			store_lock(medium->store, at);
+			medium_before(medium, at, step);
+			store_unlock(medium->store, at);
+		}
+		at += step;
+		len_bytes -= step;
+	}
+}
+
+static void tell_after_punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
+{
+	while (len_bytes && medium->nr_watchers) {
+		uint32_t step = first_step(medium->store, at, len_bytes);
+
+		store_lock(medium->store, at);
+		medium_after(medium, at, step);
+		store_unlock(medium->store, at);
+		at += step;
+		len_bytes -= step;
+	}
+}
+
+static int punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
+{
+	int err;
+
+	if (medium_is_plain(medium))
+		return store_punch(medium->store, at, len_bytes);
+	tell_before_punch(medium, at, len_bytes);
+	err = store_punch(medium->store, at, len_bytes);
+	tell_after_punch(medium, at, len_bytes);
+	return err;
+}
+
+int apply_at(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
+	     uint32_t len_bytes)
+{
+	assert(at <= store_size(medium->store));
+	assert(len_bytes <= store_size(medium->store) - at);
 	switch ((enum io_op)io->op) {
 	case IO_READ:
 	case IO_WRITE:
-		return move(store, io, offset_bytes, at, len_bytes);
+		return move(medium, io, offset_bytes, at, len_bytes);
 	case IO_FLUSH:
+		if (medium->cache)
+			cache_flush(medium->cache);
 		return 0;
 	case IO_ZEROES:
 		if (io->flags & IO_NOUNMAP)
-			return move(store, io, offset_bytes, at, len_bytes);
-		return store_punch(store, at, len_bytes);
+			return move(medium, io, offset_bytes, at, len_bytes);
+		return punch(medium, at, len_bytes);
 	case IO_DISCARD:
-		return store_punch(store, at, len_bytes);
+		return punch(medium, at, len_bytes);
 	case IO_NR_OPS:
 		break;
 	}
 	assert(!"a request has one of the operations of enum io_op");
 	return -EINVAL;
+}
+
+int apply_part(const struct medium *medium, struct io *io, uint32_t offset_bytes,
+	       uint32_t len_bytes)
+{
+	return apply_at(medium, io, offset_bytes, io_start(io) + offset_bytes, len_bytes);
+}
+
+void apply_data(const struct medium *medium, uint64_t at, const void *data, size_t len)
+{
+	const unsigned char *from = data;
+
+	while (len) {
+		uint32_t step = first_step(medium->store, at, len < UINT32_MAX ? len : UINT32_MAX);
+
+		store_lock(medium->store, at);
+		medium_before(medium, at, step);
+		store_mark(medium->store, at, step);
+		memcpy(store_data(medium->store) + at, from, step);
+		medium_after(medium, at, step);
+		store_unlock(medium->store, at);
+		from += step;
+		at += step;
+		len -= step;
+	}
+}
+
+static void peek_unit(const struct store *store, uint64_t at, unsigned char *to, uint64_t len)
+{
+	for (uint64_t done = 0; done < len;) {
+		bool marked;
+		uint64_t span = store_span(store, at + done, len - done, &marked);
+
+		if (marked)
+			memcpy(to + done, store_bytes(store) + at + done, span);
+		else
+			memset(to + done, 0, span);
+		done += span;
+	}
+}
+
+void apply_peek(const struct medium *medium, uint64_t at, void *data, size_t len)
+{
+	unsigned char *to = data;
+
+	while (len) {
+		uint32_t step = first_step(medium->store, at, len < UINT32_MAX ? len : UINT32_MAX);
+
+		store_lock(medium->store, at);
+		peek_unit(medium->store, at, to, step);
+		store_unlock(medium->store, at);
+		to += step;
+		at += step;
+		len -= step;
+	}
 }

@@ -1,18 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* What a request does to the store when nothing goes wrong: all of it, or a part. */
+/* What a request does to the disk when nothing goes wrong: all of it, or a part. */
 #ifndef FAULTS_APPLY_H
 #define FAULTS_APPLY_H
 
 #include "base/units.h"
 #include "faults/io.h"
-#include "faults/store.h"
+#include "faults/medium.h"
 
 /*
  * Carry out bytes [offset, offset+len) of the request, which must lie inside the disk (asserted).
  * Returns 0 or -errno. Reads and writes of mapped memory cannot fail by themselves, the request's
  * own get and put can; the others may make a system call.
  */
-int apply_part(struct store *store, struct io *io, uint32_t offset_bytes, uint32_t len_bytes);
+int apply_part(const struct medium *medium, struct io *io, uint32_t offset_bytes,
+	       uint32_t len_bytes);
+/*
+ * The same elsewhere: bytes [offset, offset+len) of the request against the disk at byte @at, which
+ * must lie inside with @len. A read answers from there, a write lands there.
+ */
+int apply_at(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
+	     uint32_t len_bytes);
+/* Write @len bytes of @data at byte @at, whatever the request; seen by cache and rules. */
+void apply_data(const struct medium *medium, uint64_t at, const void *data, size_t len);
+/* Copy out what the disk holds at byte @at; a hole stays one. */
+void apply_peek(const struct medium *medium, uint64_t at, void *data, size_t len);
 
 /* The result of a request that was carried out whole with the return value @err. */
 static inline int apply_result(const struct io *io, int err)

@@ -6,8 +6,15 @@
 #include "faults/rule.h"
 #include "faults/store.h"
 
+/* What a request is explained against. */
+struct explain {
+	const struct rule_set *set;
+	const struct rule_geometry *geometry;
+	uint64_t seed;
+	uint64_t state_hash; /* of the state that the disk is in */
+};
+
 /* What pipeline_explain() says; counts nothing. Caller frees; NULL only without memory. */
-char *explain_io(const struct rule_set *set, const struct rule_geometry *geometry, uint64_t seed,
-		 const struct io *io, uint64_t now_ns);
+char *explain_io(const struct explain *explain, const struct io *io, uint64_t now_ns);
 
 #endif

@@ -20,14 +20,18 @@ enum io_op { IO_READ, IO_WRITE, IO_FLUSH, IO_DISCARD, IO_ZEROES, IO_NR_OPS };
  * values are those of the ublk ABI, so that a server can pass them on as they come.
  */
 enum io_flag {
-	IO_FAILFAST_DEV = 1u << 0, /* all three fail-fast bits together mean read-ahead */
+	IO_FAILFAST_DEV = 1u << 0, /* all three fail-fast bits: read-ahead */
 	IO_FAILFAST_TRANSPORT = 1u << 1,
 	IO_FAILFAST_DRIVER = 1u << 2,
 	IO_META = 1u << 3,    /* file-system metadata */
 	IO_FUA = 1u << 5,     /* durable before it completes */
 	IO_NOUNMAP = 1u << 7, /* write-zeroes that must keep the blocks allocated */
 	IO_SWAP = 1u << 8,    /* swap I/O */
+	/* Made by us from the three of fail-fast, in rules only; see io_flags(). */
+	IO_READAHEAD = 1u << 30,
 };
+
+#define IO_FAILFAST (IO_FAILFAST_DEV | IO_FAILFAST_TRANSPORT | IO_FAILFAST_DRIVER)
 
 struct io;
 struct plan;
@@ -56,7 +60,20 @@ struct io {
 	struct plan *plan; /* the plan a parked request started under (counted) */
 	struct rule *rule; /* the terminal rule that hit, or NULL */
 	uint64_t match;    /* that rule's match number, for seeded decisions */
+	uint32_t life;     /* which life of the disk it arrived in: a power cut ends one */
+	/* Of a request that is held until it is released; in its queue's list of those. */
+	bool released;
+	struct rule *holder; /* NULL: not held */
+	uint64_t id;         /* number of the hit that holds it */
+	uint64_t held_ns;    /* since when */
+	struct io *held_next, *held_prev;
 };
+
+/* The flags that rules see: those of the request, and read-ahead. */
+static inline uint32_t io_rule_flags(const struct io *io)
+{
+	return io->flags | ((io->flags & IO_FAILFAST) == IO_FAILFAST ? IO_READAHEAD : 0);
+}
 
 static inline int io_get(struct io *io, size_t offset, void *to, size_t len)
 {

@@ -18,6 +18,7 @@
 #include "faults/pipeline.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/explain.h"
@@ -26,6 +27,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,14 +36,28 @@
 struct queue {
 	_Alignas(CACHE_LINE) const struct plan *plan;
 	uint32_t op_bits; /* of the plan: the one load of a request that no rule is about */
+	struct medium medium;
 	_Atomic uint64_t adopted;
+	/* Held requests, oldest first; the lock is for the control thread's looks at them. */
+	pthread_mutex_t held_lock;
+	struct io *held_first, *held_last;
+	_Atomic bool release; /* some of them are to be unparked */
 };
 
 struct pipeline {
-	struct store *store;
 	struct rule_geometry geometry;
 	uint64_t seed;
 	struct plan *_Atomic published;
+	struct store *store;
+	struct cache *cache; /* NULL: none */
+	struct event_log *events;
+	void (*wake)(void *ctx);
+	void (*unpark)(void *ctx, struct io *io);
+	void *ctx;
+	struct condition condition;
+	_Atomic uint32_t life;       /* counts power cuts */
+	_Atomic uint64_t state_hash; /* of the rules' state machine */
+	_Atomic bool listening;      /* the next occasion is worth a wake */
 	/* Control thread only: all plans that are alive, youngest first. */
 	struct plan *plans;
 	_Alignas(CACHE_LINE) struct queue queues[];
@@ -70,6 +86,51 @@ static uint32_t shared_unit(uint32_t block_bytes)
 	return unit;
 }
 
+static int create_parts(struct pipeline *pipeline, const struct pipeline_options *options)
+{
+	uint16_t nr_queues = options->geometry.nr_queues;
+	uint32_t block_bytes = options->geometry.block_bytes;
+	int err = 0;
+
+	if (nr_queues > 1)
+		err = store_share(pipeline->store, shared_unit(block_bytes));
+	if (!err && options->cache)
+		err = cache_create(pipeline->store, block_bytes, &pipeline->cache);
+	if (!err)
+		err = event_log_create(nr_queues, &pipeline->events);
+	return err;
+}
+
+static void adopt(struct pipeline *pipeline, struct queue *queue, const struct plan *plan)
+{
+	queue->plan = plan;
+	queue->op_bits = plan->op_bits;
+	queue->medium = (struct medium){
+		.store = pipeline->store,
+		.cache = pipeline->cache,
+		.watchers = plan->watchers,
+		.nr_watchers = plan->nr_watchers,
+	};
+	/* Release: whatever this queue did under the older plan happened before this. */
+	atomic_store_explicit(&queue->adopted, plan->epoch, memory_order_release);
+}
+
+static bool options_fit(const struct pipeline_options *options, const struct store *store)
+{
+	const struct rule_geometry *geometry = &options->geometry;
+
+	return geometry->nr_queues && geometry->block_bytes >= SECTOR_SIZE &&
+	       geometry->block_bytes % SECTOR_SIZE == 0 &&
+	       geometry->size_bytes == store_size(store);
+}
+
+/* The unit of a power cut lies whole in the store, and in one of its units. */
+static bool cache_fits(const struct rule_geometry *geometry)
+{
+	return (geometry->block_bytes & (geometry->block_bytes - 1)) == 0 &&
+	       geometry->size_bytes % geometry->block_bytes == 0;
+}
+
 _cold_ int pipeline_create(struct store *store, const struct pipeline_options *options,
 			   struct pipeline **ret_pipeline)
 {
@@ -79,26 +140,29 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 	struct pipeline *pipeline;
 	struct plan *plan;
 
-	if (!nr_queues || options->geometry.block_bytes < SECTOR_SIZE ||
-	    options->geometry.block_bytes % SECTOR_SIZE ||
-	    options->geometry.size_bytes != store_size(store))
+	if (!options_fit(options, store) || (options->cache && !cache_fits(&options->geometry)))
 		return -EINVAL;
-	if (nr_queues > 1 && store_share(store, shared_unit(options->geometry.block_bytes)))
+	pipeline = fail_alloc("faults/pipeline/alloc", aligned_alloc(CACHE_LINE, size));
+	if (!pipeline)
 		return -ENOMEM;
-	plan = empty ? plan_new(empty) : NULL;
-	pipeline = plan ? aligned_alloc(CACHE_LINE, size) : NULL;
-	if (!pipeline) {
-		plan_free(plan);
-		return -ENOMEM;
-	}
 	memset(pipeline, 0, size);
 	pipeline->store = store;
 	pipeline->geometry = options->geometry;
+	pipeline->geometry.has_cache = options->cache;
 	pipeline->seed = options->seed;
+	pipeline->wake = options->wake;
+	pipeline->unpark = options->unpark;
+	pipeline->ctx = options->ctx;
+	atomic_init(&pipeline->state_hash, rule_hash_name(RULE_STATE_START));
+	plan = empty && create_parts(pipeline, options) == 0 ? plan_new(empty) : NULL;
+	if (!plan) {
+		pipeline_free(pipeline);
+		return -ENOMEM;
+	}
 	publish_plan(pipeline, plan);
 	for (uint16_t i = 0; i < nr_queues; i++) {
-		pipeline->queues[i].plan = plan;
-		atomic_init(&pipeline->queues[i].adopted, plan->epoch);
+		pthread_mutex_init(&pipeline->queues[i].held_lock, NULL);
+		adopt(pipeline, &pipeline->queues[i], plan);
 	}
 	*ret_pipeline = pipeline;
 	return 0;
@@ -108,6 +172,8 @@ _cold_ struct pipeline *pipeline_free(struct pipeline *pipeline)
 {
 	if (!pipeline)
 		return NULL;
+	for (uint16_t i = 0; pipeline->plans && i < pipeline->geometry.nr_queues; i++)
+		pthread_mutex_destroy(&pipeline->queues[i].held_lock);
 	while (pipeline->plans) {
 		struct plan *plan = pipeline->plans;
 
@@ -115,23 +181,114 @@ _cold_ struct pipeline *pipeline_free(struct pipeline *pipeline)
 		pipeline->plans = plan->next;
 		plan_free(plan);
 	}
+	event_log_free(pipeline->events);
+	cache_free(pipeline->cache);
 	free(pipeline);
 	return NULL;
 }
 
-static bool selects(const struct plan_rule *rule, const struct io *io)
+/* ------------------------------------------------------------------------------ deciding */
+
+/* What the walk through the rules comes to. */
+struct walk {
+	uint64_t now_ns;
+	uint64_t delay_ns;   /* the sum of the delays */
+	uint64_t state_hash; /* of the disk when the request arrived */
+	uint64_t goto_hash;  /* of the state that a hit asks for; 0: none */
+	uint32_t flags;      /* as rules see them */
+	bool held, timeless; /* until it is released; and without a time limit */
+};
+
+static bool selects(const struct plan_rule *rule, const struct io *io, const struct walk *walk)
 {
 	return io->len_bytes >= rule->min_len && io->len_bytes <= rule->max_len &&
-	       (io->flags & rule->flags) == rule->flags &&
-	       (rule->queue < 0 || rule->queue == io->queue);
+	       (walk->flags & rule->flags) == rule->flags && !(walk->flags & rule->not_flags) &&
+	       (rule->queue < 0 || rule->queue == io->queue) &&
+	       (!rule->state_hash || rule->state_hash == walk->state_hash) &&
+	       (!rule->align || io_start(io) % rule->align == 0);
 }
 
-/* Ask the rules in order; *ret_delay_ns is the sum of the delays, io->rule the terminal hit. */
-static void walk(const struct pipeline *pipeline, const struct plan *plan, struct io *io,
-		 uint64_t now_ns, uint64_t *ret_delay_ns)
+/*
+ * Somebody wants to hear of it: once, until the control thread asks again. It asks first and looks
+ * then; a plain load here could come before what it is to see, and both would miss each other.
+ */
+static void wake_listener(struct pipeline *pipeline)
 {
-	uint64_t from = io_start(io), to = from + io->len_bytes;
-	uint64_t delay_ns = 0, match;
+	if (atomic_exchange(&pipeline->listening, false))
+		pipeline->wake(pipeline->ctx);
+}
+
+static uint64_t note_hit(struct pipeline *pipeline, const struct rule *rule, const struct io *io,
+			 uint64_t now_ns, uint64_t match, uint64_t delay_ns)
+{
+	struct event event = {
+		.time_ns = now_ns,
+		.sector = io->sector,
+		.match = match,
+		.delay_ns = delay_ns,
+		.len_bytes = io->len_bytes,
+		.flags = io->flags,
+		.queue = io->queue,
+		.op = io->op,
+		.kind = (uint8_t)kind_index(rule->kind),
+	};
+	uint64_t seq;
+
+	memcpy(event.rule, rule->name, sizeof(event.rule));
+	seq = event_log_add(pipeline->events, &event);
+	wake_listener(pipeline);
+	return seq;
+}
+
+static struct kind_hit make_hit(const struct pipeline *pipeline, const struct rule *rule,
+				uint64_t match)
+{
+	return (struct kind_hit){
+		.state = rule->state,
+		.block_bytes = pipeline->geometry.block_bytes,
+		.size_bytes = pipeline->geometry.size_bytes,
+		.bits = rule_kind_bits(rule, pipeline->seed, match),
+		.match = match,
+	};
+}
+
+/* A hit of a modifier. */
+static void modify(struct pipeline *pipeline, struct rule *rule, struct io *io, struct walk *walk,
+		   uint64_t match)
+{
+	struct kind_hit hit = make_hit(pipeline, rule, match);
+	uint64_t delay_ns, id;
+	bool hold;
+
+	if (!rule->kind->ops->delay_ns) {
+		note_hit(pipeline, rule, io, walk->now_ns, match, 0);
+		return;
+	}
+	hit.now_ns = walk->now_ns;
+	hit.age_ns = rule_age_ns(rule, walk->now_ns);
+	delay_ns = rule->kind->ops->delay_ns(&rule->args, &hit, io, false);
+	hold = delay_ns & KIND_HOLD;
+	delay_ns &= ~KIND_HOLD;
+	id = note_hit(pipeline, rule, io, walk->now_ns, match,
+		      hold && !delay_ns ? UINT64_MAX : delay_ns);
+	if (hold && !io->holder) {
+		io->holder = rule;
+		io->id = id;
+		walk->held = true;
+	}
+	walk->timeless |= hold && !delay_ns;
+	/* At most RULE_SET_MAX hours: this cannot overflow. */
+	walk->delay_ns += delay_ns;
+}
+
+_Static_assert(RULE_SET_MAX <= UINT64_MAX / KIND_DELAY_MAX_NS, "the sum of delays fits");
+
+/* Ask the rules in order; io->rule is the terminal hit. */
+static void walk_rules(struct pipeline *pipeline, const struct queue *queue, struct io *io,
+		       struct walk *walk)
+{
+	const struct plan *plan = queue->plan;
+	uint64_t from = io_start(io), to = from + io->len_bytes, match;
 	uint32_t index = 0;
 
 	for (;; index++) {
@@ -141,62 +298,229 @@ static void walk(const struct pipeline *pipeline, const struct plan *plan, struc
 		if (index == PLAN_NONE)
 			break;
 		rule = plan->rules[index].rule;
-		if (!selects(&plan->rules[index], io) ||
-		    !rule_count_match(rule, pipeline->seed, now_ns, &match))
+		if (!selects(&plan->rules[index], io, walk) ||
+		    (rule->picky && !rule_fits(rule, &queue->medium, io)) ||
+		    !rule_count_match(rule, pipeline->seed, walk->now_ns, &match))
 			continue;
+		if (rule->goto_hash)
+			walk->goto_hash = rule->goto_hash;
 		if (rule->kind->role == KIND_TERMINAL) {
+			note_hit(pipeline, rule, io, walk->now_ns, match, 0);
 			io->rule = rule;
 			io->match = match;
 			break;
 		}
-		/* At most RULE_SET_MAX hours: this cannot overflow. */
-		delay_ns += rule->kind->ops->delay_ns(&rule->args,
-						      rule_kind_bits(rule, pipeline->seed, match));
+		modify(pipeline, rule, io, walk, match);
 	}
-	*ret_delay_ns = delay_ns;
+	if (walk->goto_hash)
+		atomic_store_explicit(&pipeline->state_hash, walk->goto_hash, memory_order_relaxed);
 }
 
-_Static_assert(RULE_SET_MAX <= UINT64_MAX / KIND_DELAY_MAX_NS, "the sum of delays fits");
+/* ------------------------------------------------------------------------------ acting */
+
+#define CONDITION_DEAD (CONDITION_OFF | CONDITION_GONE)
 
 /* Let the terminal rule act, or else carry the request out. */
-static void finish(struct pipeline *pipeline, struct io *io)
+static void carry_out(struct pipeline *pipeline, struct io *io)
 {
+	const struct medium *medium = &pipeline->queues[io->queue].medium;
 	const struct rule *rule = io->rule;
 	struct kind_hit hit;
 
 	if (!rule) {
-		io->result = apply_result(io, apply_part(pipeline->store, io, 0, io->len_bytes));
+		io->result = apply_result(io, apply_part(medium, io, 0, io->len_bytes));
 		return;
 	}
-	hit = (struct kind_hit){
-		.store = pipeline->store,
-		.block_bytes = pipeline->geometry.block_bytes,
-		.bits = rule_kind_bits(rule, pipeline->seed, io->match),
-	};
+	hit = make_hit(pipeline, rule, io->match);
+	hit.medium = medium;
+	hit.condition = &pipeline->condition;
 	rule->kind->ops->act(&rule->args, &hit, io);
 }
 
-static enum io_verdict submit_ruled(struct pipeline *pipeline, const struct plan *plan,
-				    struct io *io, uint64_t now_ns)
+/* @before: the disk's condition, loaded once for all that is asked about it. */
+static void finish(struct pipeline *pipeline, struct io *io, uint32_t before)
 {
-	uint64_t delay_ns;
+	uint32_t after;
+	int err = 0;
 
-	walk(pipeline, plan, io, now_ns, &delay_ns);
-	if (!delay_ns) {
-		finish(pipeline, io);
-		return IO_DONE;
+	if (before)
+		err = condition_verdict(before, &pipeline->condition,
+					&pipeline->queues[io->queue].medium, io);
+	if (err) {
+		io->result = err;
+		return;
 	}
-	if (__builtin_add_overflow(now_ns, delay_ns, &io->due_ns))
+	carry_out(pipeline, io);
+	after = condition_bits(&pipeline->condition);
+	if (after == before)
+		return;
+	/* What was under way when the power went is not acknowledged any more. */
+	if (after & CONDITION_DEAD && io->result >= 0)
+		io->result = after & CONDITION_GONE ? -ENODEV : -EIO;
+	if (pipeline->wake)
+		pipeline->wake(pipeline->ctx);
+}
+
+/* ------------------------------------------------------------------------------ holding */
+
+static void hold(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
+{
+	struct queue *queue = &pipeline->queues[io->queue];
+
+	io->released = false;
+	io->held_ns = now_ns;
+	pthread_mutex_lock(&queue->held_lock);
+	io->held_next = NULL;
+	io->held_prev = queue->held_last;
+	*(queue->held_last ? &queue->held_last->held_next : &queue->held_first) = io;
+	queue->held_last = io;
+	pthread_mutex_unlock(&queue->held_lock);
+}
+
+/* Returns what the request ends with because nobody released it in time; 0: it goes on. */
+static int let_go(struct pipeline *pipeline, struct io *io)
+{
+	struct queue *queue = &pipeline->queues[io->queue];
+	const struct rule *rule = io->holder;
+	bool released;
+
+	pthread_mutex_lock(&queue->held_lock);
+	*(io->held_prev ? &io->held_prev->held_next : &queue->held_first) = io->held_next;
+	*(io->held_next ? &io->held_next->held_prev : &queue->held_last) = io->held_prev;
+	released = io->released;
+	pthread_mutex_unlock(&queue->held_lock);
+	io->holder = NULL;
+	return released || !rule->kind->ops->overdue ? 0 : rule->kind->ops->overdue(&rule->args);
+}
+
+/* Queue thread: unpark what the control thread marked. */
+static void unpark_released(struct pipeline *pipeline, struct queue *queue)
+{
+	pthread_mutex_lock(&queue->held_lock);
+	for (struct io *io = queue->held_first; io; io = io->held_next)
+		if (io->released && pipeline->unpark)
+			pipeline->unpark(pipeline->ctx, io);
+	pthread_mutex_unlock(&queue->held_lock);
+}
+
+/* Put it in its place among the @nr oldest, of which there is room for @max. */
+_cold_ static void insert_held(const struct io *io, struct held *held, size_t nr, size_t max)
+{
+	size_t at = nr < max ? nr : max;
+
+	while (at && held[at - 1].id > io->id)
+		at--;
+	if (at == max)
+		return;
+	memmove(&held[at + 1], &held[at], ((nr < max ? nr + 1 : max) - at - 1) * sizeof(*held));
+	held[at] = (struct held){
+		.id = io->id,
+		.since_ns = io->held_ns,
+		.sector = io->sector,
+		.len_bytes = io->len_bytes,
+		.queue = io->queue,
+		.op = io->op,
+	};
+	memcpy(held[at].rule, io->holder->name, sizeof(held[at].rule));
+}
+
+_cold_ size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t max)
+{
+	size_t nr = 0;
+
+	for (uint16_t i = 0; i < pipeline->geometry.nr_queues; i++) {
+		struct queue *queue = &pipeline->queues[i];
+
+		pthread_mutex_lock(&queue->held_lock);
+		for (const struct io *io = queue->held_first; io; io = io->held_next)
+			if (!io->released)
+				insert_held(io, held, nr++, max);
+		pthread_mutex_unlock(&queue->held_lock);
+	}
+	return nr;
+}
+
+/* The oldest one that fits and has not been released yet; its queue's lock is held, or NULL. */
+static struct io *lock_oldest(struct pipeline *pipeline, const char *rule, uint64_t id)
+{
+	struct io *best = NULL;
+
+	for (uint16_t i = 0; i < pipeline->geometry.nr_queues; i++) {
+		struct queue *queue = &pipeline->queues[i];
+		struct io *io;
+
+		pthread_mutex_lock(&queue->held_lock);
+		io = queue->held_first;
+		while (io && (io->released || (rule && strcmp(io->holder->name, rule) != 0) ||
+			      (id && io->id != id)))
+			io = io->held_next;
+		if (!io || (best && best->id < io->id)) {
+			pthread_mutex_unlock(&queue->held_lock);
+			continue;
+		}
+		if (best)
+			pthread_mutex_unlock(&pipeline->queues[best->queue].held_lock);
+		best = io;
+	}
+	return best;
+}
+
+_cold_ size_t pipeline_release(struct pipeline *pipeline, const char *rule, uint64_t id,
+			       size_t count)
+{
+	size_t nr = 0;
+
+	for (; nr < count; nr++) {
+		struct io *io = lock_oldest(pipeline, rule, id);
+		struct queue *queue;
+
+		if (!io)
+			break;
+		queue = &pipeline->queues[io->queue];
+		io->released = true;
+		atomic_store(&queue->release, true);
+		pthread_mutex_unlock(&queue->held_lock);
+	}
+	return nr;
+}
+
+/* ------------------------------------------------------------------------------ requests */
+
+static void park(struct pipeline *pipeline, const struct plan *plan, struct io *io,
+		 const struct walk *walk)
+{
+	if (walk->timeless || __builtin_add_overflow(walk->now_ns, walk->delay_ns, &io->due_ns))
 		io->due_ns = UINT64_MAX;
 	io->plan = (struct plan *)plan;
+	io->life = atomic_load_explicit(&pipeline->life, memory_order_relaxed);
 	/* Relaxed: the queue's own release of its next epoch makes it visible before it matters. */
 	atomic_fetch_add_explicit(&io->plan->nr_parked, 1, memory_order_relaxed);
+	if (walk->held)
+		hold(pipeline, io, walk->now_ns);
+}
+
+static enum io_verdict submit_ruled(struct pipeline *pipeline, const struct queue *queue,
+				    struct io *io, uint64_t now_ns)
+{
+	struct walk walk = {
+		.now_ns = now_ns,
+		.state_hash = atomic_load_explicit(&pipeline->state_hash, memory_order_relaxed),
+		.flags = io_rule_flags(io),
+	};
+
+	walk_rules(pipeline, queue, io, &walk);
+	if (!walk.delay_ns && !walk.held) {
+		finish(pipeline, io, condition_bits(&pipeline->condition));
+		return IO_DONE;
+	}
+	park(pipeline, queue->plan, io, &walk);
 	return IO_PARKED;
 }
 
 enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 {
 	const struct queue *queue = &pipeline->queues[io->queue];
+	uint32_t condition = condition_bits(&pipeline->condition);
 
 	assert(io->queue < pipeline->geometry.nr_queues);
 	assert(io->op < IO_NR_OPS);
@@ -205,19 +529,34 @@ enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64
 	assert(io->len_bytes <= pipeline->geometry.size_bytes);
 	assert(io->sector <= (pipeline->geometry.size_bytes - io->len_bytes) >> SECTOR_SHIFT);
 	io->rule = NULL;
-	if (queue->op_bits >> io->op & 1)
-		return submit_ruled(pipeline, queue->plan, io, now_ns);
-	finish(pipeline, io);
+	io->holder = NULL;
+	/* A disk without power or body asks no rules. */
+	if (queue->op_bits >> io->op & 1 && !(condition & CONDITION_DEAD))
+		return submit_ruled(pipeline, queue, io, now_ns);
+	finish(pipeline, io, condition);
 	return IO_DONE;
 }
 
 void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 {
+	/* First the condition, then the life: whoever finds the disk revived finds the new life. */
+	uint32_t condition = condition_bits(&pipeline->condition);
+	bool died = io->life != atomic_load_explicit(&pipeline->life, memory_order_relaxed);
 	struct plan *plan = io->plan;
+	int err = 0;
 
 	(void)now_ns;
 	assert(plan);
-	finish(pipeline, io);
+	if (io->holder)
+		err = let_go(pipeline, io);
+	if (died || condition & CONDITION_OFF)
+		err = -EIO;
+	else if (condition & CONDITION_GONE)
+		err = -ENODEV;
+	if (err)
+		io->result = err;
+	else
+		finish(pipeline, io, condition);
 	/* From the release on the control thread may free the plan, and the rule with it. */
 	io->plan = NULL;
 	io->rule = NULL;
@@ -229,13 +568,14 @@ void pipeline_adopt(struct pipeline *pipeline, uint16_t index)
 	struct queue *queue = &pipeline->queues[index];
 	const struct plan *plan = atomic_load_explicit(&pipeline->published, memory_order_acquire);
 
-	if (plan == queue->plan)
-		return;
-	queue->plan = plan;
-	queue->op_bits = plan->op_bits;
-	/* Release: whatever this queue did under the older plan happened before this. */
-	atomic_store_explicit(&queue->adopted, plan->epoch, memory_order_release);
+	if (atomic_load_explicit(&queue->release, memory_order_relaxed) &&
+	    atomic_exchange(&queue->release, false))
+		unpark_released(pipeline, queue);
+	if (plan != queue->plan)
+		adopt(pipeline, queue, plan);
 }
+
+/* ------------------------------------------------------------------------------ plans */
 
 /* The epoch that every queue has reached. */
 _cold_ static uint64_t oldest_adopted(const struct pipeline *pipeline)
@@ -271,23 +611,43 @@ _cold_ static void reap(struct pipeline *pipeline)
 	}
 }
 
+/* Arm the rules that are new; on error those that were armed here are disarmed again. */
+_cold_ static int arm_rules(struct pipeline *pipeline, const struct rule_set *set, uint64_t now_ns,
+			    struct diag *diag)
+{
+	size_t count = rule_set_count(set), at = 0;
+	_cleanup_free_ bool *first =
+		fail_alloc("faults/pipeline/arm", calloc(count + 1, sizeof(*first)));
+	int err = first ? 0 : -ENOMEM;
+
+	for (; !err && at < count; at++)
+		err = rule_arm(rule_set_at(set, at), &pipeline->geometry, now_ns, diag, &first[at]);
+	while (err && at--)
+		if (first && first[at])
+			rule_disarm(rule_set_at(set, at));
+	return err;
+}
+
 _cold_ int pipeline_publish(struct pipeline *pipeline, const struct rule_set *set, uint64_t now_ns,
 			    struct diag *diag, uint64_t *ret_epoch)
 {
 	struct plan *plan;
+	int err;
 
 	for (size_t i = 0; i < rule_set_count(set); i++) {
-		int err = rule_check(rule_set_at(set, i), &pipeline->geometry, diag);
-
+		err = rule_check(rule_set_at(set, i), &pipeline->geometry, diag);
 		if (err < 0)
 			return err;
 	}
 	plan = plan_new(set);
-	if (!plan)
-		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for %zu rules",
-				rule_set_count(set));
-	for (size_t i = 0; i < rule_set_count(set); i++)
-		rule_arm(rule_set_at(set, i), now_ns);
+	err = plan ? arm_rules(pipeline, set, now_ns, diag) : -ENOMEM;
+	if (err) {
+		plan_free(plan);
+		if (diag && !diag->message[0])
+			diag_set(diag, err, "rule.memory", "no memory for %zu rules",
+				 rule_set_count(set));
+		return err;
+	}
 	publish_plan(pipeline, plan);
 	reap(pipeline);
 	if (ret_epoch)
@@ -299,6 +659,11 @@ _cold_ bool pipeline_adopted(struct pipeline *pipeline, uint64_t epoch)
 {
 	reap(pipeline);
 	return oldest_adopted(pipeline) >= epoch;
+}
+
+const struct rule_geometry *pipeline_geometry(const struct pipeline *pipeline)
+{
+	return &pipeline->geometry;
 }
 
 _cold_ const struct rule_set *pipeline_rules(const struct pipeline *pipeline)
@@ -317,5 +682,69 @@ _cold_ size_t pipeline_nr_plans(const struct pipeline *pipeline)
 
 _cold_ char *pipeline_explain(struct pipeline *pipeline, const struct io *io, uint64_t now_ns)
 {
-	return explain_io(pipeline->plans->set, &pipeline->geometry, pipeline->seed, io, now_ns);
+	const struct explain explain = {
+		.set = pipeline->plans->set,
+		.geometry = &pipeline->geometry,
+		.seed = pipeline->seed,
+		.state_hash = atomic_load_explicit(&pipeline->state_hash, memory_order_relaxed),
+	};
+
+	return explain_io(&explain, io, now_ns);
+}
+
+/* ------------------------------------------------------------------------------ what happens */
+
+struct event_log *pipeline_events(struct pipeline *pipeline)
+{
+	return pipeline->events;
+}
+
+_cold_ void pipeline_listen(struct pipeline *pipeline, bool listen)
+{
+	atomic_store(&pipeline->listening, listen && pipeline->wake);
+}
+
+_cold_ const char *pipeline_state(const struct pipeline *pipeline)
+{
+	uint64_t hash = atomic_load_explicit(&pipeline->state_hash, memory_order_relaxed);
+	const struct rule_set *set = pipeline->plans->set;
+
+	if (hash == rule_hash_name(RULE_STATE_START))
+		return RULE_STATE_START;
+	for (size_t i = 0; i < rule_set_count(set); i++) {
+		const struct rule *rule = rule_set_at(set, i);
+
+		if (rule->goto_hash == hash)
+			return rule->word[WORD_goto].text;
+		if (rule->state_hash == hash)
+			return rule->word[WORD_state].text;
+	}
+	return "";
+}
+
+struct condition *pipeline_condition(struct pipeline *pipeline)
+{
+	return &pipeline->condition;
+}
+
+uint64_t pipeline_nr_volatile(const struct pipeline *pipeline)
+{
+	return pipeline->cache ? cache_nr_volatile(pipeline->cache) : 0;
+}
+
+_cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
+{
+	struct condition *condition = &pipeline->condition;
+	uint32_t bits = condition_bits(condition);
+	uint64_t lost = 0;
+
+	/* Whatever is parked belongs to the life that ends; nothing is under way any more. */
+	if (bits & CONDITION_DEAD)
+		atomic_fetch_add_explicit(&pipeline->life, 1, memory_order_relaxed);
+	if (bits & CONDITION_OFF && pipeline->cache)
+		lost = cache_cut(pipeline->cache, condition);
+	condition_reset(condition, bits);
+	if (ret_lost)
+		*ret_lost = lost;
+	return bits;
 }

@@ -13,6 +13,8 @@
 #define FAULTS_PIPELINE_H
 
 #include "base/diag.h"
+#include "faults/condition.h"
+#include "faults/event.h"
 #include "faults/io.h"
 #include "faults/rule.h"
 #include "faults/store.h"
@@ -20,22 +22,35 @@
 struct pipeline;
 
 enum io_verdict {
-	IO_DONE,   /* finished: io->result holds */
-	IO_PARKED, /* call pipeline_resume() at io->due_ns, or earlier to hurry it */
+	IO_DONE, /* finished: io->result holds */
+	/* Call pipeline_resume() at io->due_ns (UINT64_MAX: only when released), or earlier to
+	 * hurry it. */
+	IO_PARKED,
 };
 
 struct pipeline_options {
 	struct rule_geometry geometry; /* nr_queues: how many queues adopt plans */
 	uint64_t seed;
+	bool cache; /* a volatile write cache of logical blocks; without, all is durable at once */
+	/*
+	 * Queue thread: the disk's condition has changed, or a hit that the control thread asked
+	 * to hear of (pipeline_listen). NULL: nobody hears.
+	 */
+	void (*wake)(void *ctx);
+	/* Queue thread, in pipeline_adopt(): call pipeline_resume() for @io soon, but not from
+	 * here. May be NULL where nothing is ever released. */
+	void (*unpark)(void *ctx, struct io *io);
+	void *ctx;
 };
 
 /*
  * The store is borrowed and must outlive the pipeline. Starts with no rules. -EINVAL: no queues, a
- * logical block that is no multiple of 512, or a size that is not the store's.
+ * logical block that is no multiple of 512, or a size that is not the store's; with a cache also a
+ * block that is no power of two or does not divide the size.
  */
 int pipeline_create(struct store *store, const struct pipeline_options *options,
 		    struct pipeline **ret_pipeline);
-/* No request may be in flight. NULL allowed; returns NULL. */
+/* No request may be in flight, held ones included. NULL allowed; returns NULL. */
 struct pipeline *pipeline_free(struct pipeline *pipeline);
 
 /*
@@ -66,8 +81,54 @@ int pipeline_publish(struct pipeline *pipeline, const struct rule_set *set, uint
 		     struct diag *diag, uint64_t *ret_epoch);
 /* Have all queues adopted @epoch? Also frees old plans that nobody uses any more. */
 bool pipeline_adopted(struct pipeline *pipeline, uint64_t epoch);
+/* What its rules are checked against. Borrowed. */
+const struct rule_geometry *pipeline_geometry(const struct pipeline *pipeline);
 /* The set in force (borrowed until the next publish). */
 const struct rule_set *pipeline_rules(const struct pipeline *pipeline);
+
+/* ------------------------------------------------------------------------------ what happens */
+
+/* The log of hits; lives as long as the pipeline. */
+struct event_log *pipeline_events(struct pipeline *pipeline);
+/* Ask for one call of options.wake at the next hit; false: for none. Control thread. */
+void pipeline_listen(struct pipeline *pipeline, bool listen);
+/*
+ * The name of the state that the rules' state machine is in, valid until the next publish; "" for
+ * one that only rules now removed knew. Control thread.
+ */
+const char *pipeline_state(const struct pipeline *pipeline);
+
+/* One request that is held. */
+struct held {
+	uint64_t id;
+	uint64_t since_ns;
+	uint64_t sector;
+	uint32_t len_bytes;
+	uint16_t queue;
+	uint8_t op;
+	char rule[RULE_NAME_MAX + 1];
+};
+/* Those held now, oldest first: fills up to @max, returns how many there are. Control thread. */
+size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t max);
+/*
+ * Let held requests go: those of rule @rule (NULL: of any) with number @id (0: any), the oldest
+ * @count of them. They are unparked when their queues next adopt; kick them. Returns how many.
+ */
+size_t pipeline_release(struct pipeline *pipeline, const char *rule, uint64_t id, size_t count);
+
+/* ------------------------------------------------------------------------------ its condition */
+
+struct condition *pipeline_condition(struct pipeline *pipeline);
+/* Blocks that a power cut might lose; 0 without a cache. */
+uint64_t pipeline_nr_volatile(const struct pipeline *pipeline);
+/*
+ * Bring the disk back from whatever condition it is in: a power cut takes its toll of the cache
+ * now. Requests that arrived before it fail with EIO when they are due. Every queue must have
+ * passed a batch since the condition was set (pipeline_adopted() of a later publish). Returns the
+ * bits that were set, and are not any more; what befell the disk meanwhile stays. *ret_lost (may be
+ * NULL): blocks that went back to what was durable. Control thread.
+ */
+uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost);
 
 /* Plans alive, the one in force included: more than one only while queues or requests lag behind.
  */

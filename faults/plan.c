@@ -12,6 +12,7 @@
 #include "faults/plan.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "faults/rule_ast.h"
 
 #include <stdlib.h>
@@ -27,6 +28,9 @@ static void compile_rule(struct plan_rule *to, struct rule *rule)
 		.min_len = (uint32_t)min,
 		.max_len = exact || rule_has(rule, WORD_max_len) ? (uint32_t)max : UINT32_MAX,
 		.flags = (uint32_t)rule->word[WORD_flags].lo,
+		.not_flags = (uint32_t)rule->word[WORD_flags].hi,
+		.align = (uint32_t)rule->word[WORD_align].lo,
+		.state_hash = rule->state_hash,
 		.queue = rule_has(rule, WORD_queue) ? (int32_t)rule->word[WORD_queue].lo : -1,
 		.rule = rule,
 	};
@@ -83,8 +87,8 @@ static int compile_op(struct plan *plan, unsigned int op)
 	if (!to->nr_ranged && !to->nr_plain)
 		return 0;
 	plan->op_bits |= 1u << op;
-	to->plain = calloc(to->nr_plain + 1, sizeof(*to->plain));
-	to->nodes = calloc(to->nr_ranged + 1, sizeof(*to->nodes));
+	to->plain = fail_alloc("faults/plan/plain", calloc(to->nr_plain + 1, sizeof(*to->plain)));
+	to->nodes = fail_alloc("faults/plan/nodes", calloc(to->nr_ranged + 1, sizeof(*to->nodes)));
 	return to->plain && to->nodes ? 0 : -1;
 }
 
@@ -112,20 +116,36 @@ static void fill_op(struct plan *plan, unsigned int op)
 	augment(to->nodes, 0, ranged);
 }
 
+static void compile_rules(struct plan *plan)
+{
+	for (size_t i = 0; i < rule_set_count(plan->set); i++) {
+		struct rule *rule = rule_set_at(plan->set, i);
+		const struct kind_ops *ops = rule->kind->ops;
+
+		if (!rule_enabled(rule))
+			continue;
+		compile_rule(&plan->rules[plan->nr_rules++], rule);
+		if (ops->before_change || ops->after_change)
+			plan->watchers[plan->nr_watchers++] = rule;
+	}
+}
+
 struct plan *plan_new(const struct rule_set *set)
 {
-	struct plan *plan = aligned_alloc(_Alignof(struct plan), sizeof(*plan));
+	struct plan *plan = fail_alloc("faults/plan/alloc",
+				       aligned_alloc(_Alignof(struct plan), sizeof(*plan)));
+	size_t count = rule_set_count(set);
 
 	if (!plan)
 		return NULL;
 	memset(plan, 0, sizeof(*plan));
-	plan->nr_rules = (uint32_t)rule_set_count(set);
-	plan->rules = calloc(plan->nr_rules + 1, sizeof(*plan->rules));
+	plan->rules = fail_alloc("faults/plan/rules", calloc(count + 1, sizeof(*plan->rules)));
+	plan->watchers =
+		fail_alloc("faults/plan/watchers", calloc(count + 1, sizeof(struct rule *)));
 	plan->set = rule_set_copy(set);
-	if (!plan->rules || !plan->set)
+	if (!plan->rules || !plan->watchers || !plan->set)
 		return plan_free(plan);
-	for (uint32_t i = 0; i < plan->nr_rules; i++)
-		compile_rule(&plan->rules[i], rule_set_at(set, i));
+	compile_rules(plan);
 	for (unsigned int op = 0; op < IO_NR_OPS; op++) {
 		if (compile_op(plan, op) < 0)
 			return plan_free(plan);
@@ -143,6 +163,7 @@ struct plan *plan_free(struct plan *plan)
 		free(plan->op[op].nodes);
 	}
 	free(plan->rules);
+	free(plan->watchers);
 	rule_set_free(plan->set);
 	free(plan);
 	return NULL;

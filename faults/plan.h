@@ -14,8 +14,10 @@
 /* The selectors of a rule but op and range, which the index answers. */
 struct plan_rule {
 	uint32_t min_len, max_len;
-	uint32_t flags;
-	int32_t queue; /* -1: any */
+	uint32_t flags, not_flags; /* of io_rule_flags() */
+	uint32_t align;            /* bytes; 0: any */
+	int32_t queue;             /* -1: any */
+	uint64_t state_hash;       /* 0: any */
 	struct rule *rule;
 };
 
@@ -39,8 +41,10 @@ struct plan_op {
 };
 
 struct plan {
-	uint32_t op_bits; /* 1 << enum io_op: operations that any rule is about */
-	uint32_t nr_rules;
+	uint32_t op_bits;  /* 1 << enum io_op: operations that any rule is about */
+	uint32_t nr_rules; /* enabled ones */
+	uint32_t nr_watchers;
+	struct rule **watchers; /* those of them whose kinds see every change of the store */
 	uint64_t epoch;
 	struct plan_rule *rules; /* by index: the order in which they are asked */
 	struct rule_set *set;    /* owned; keeps the rules alive */

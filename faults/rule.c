@@ -7,6 +7,7 @@
 #include "faults/rule.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/rule_ast.h"
 
@@ -35,7 +36,8 @@ const struct param *rule_word_param(enum rule_word word)
 
 struct rule *rule_new(void)
 {
-	struct rule *rule = aligned_alloc(RULE_CACHE_LINE, sizeof(*rule));
+	struct rule *rule =
+		fail_alloc("faults/rule/alloc", aligned_alloc(RULE_CACHE_LINE, sizeof(*rule)));
 
 	if (!rule)
 		return NULL;
@@ -52,8 +54,13 @@ struct rule *rule_ref(struct rule *rule)
 
 struct rule *rule_unref(struct rule *rule)
 {
-	if (rule && atomic_fetch_sub_explicit(&rule->refs, 1, memory_order_acq_rel) == 1)
-		free(rule);
+	if (!rule || atomic_fetch_sub_explicit(&rule->refs, 1, memory_order_acq_rel) != 1)
+		return NULL;
+	rule_disarm(rule);
+	for (unsigned int i = 0; i < RULE_NR_WORDS; i++)
+		value_clear(&rule->word[i]);
+	kind_args_clear(&rule->args);
+	free(rule);
 	return NULL;
 }
 
@@ -114,16 +121,18 @@ int rule_set_name(struct rule *rule, const struct place *place, struct text name
 static int unknown_word(const struct place *place, struct text name)
 {
 	const char *known[RULE_NR_WORDS + 2];
-	size_t nr = 0;
+	size_t nr = 0, len = 0;
+	char list[240] = "";
 
-	for (; nr < RULE_NR_WORDS; nr++)
+	for (; nr < RULE_NR_WORDS; nr++) {
 		known[nr] = words[nr].name;
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", nr ? ", " : "",
+					words[nr].name);
+	}
 	known[nr++] = "do";
 	known[nr] = NULL;
 	place_fail(place, name.at, "rule.unknown-key",
-		   "'%s' is not a key of a rule, wanted op, range, len, min-len, max-len, flags, "
-		   "queue, after, every, p, times, for or do",
-		   QUOTE(name));
+		   "'%s' is not a key of a rule, wanted do or one of %s", QUOTE(name), list);
 	place_suggest(place, name, known);
 	if (kind_find(name))
 		diag_hint(place->diag, "a kind of fault stands after do=: do=%s", QUOTE(name));
@@ -180,11 +189,35 @@ static int check_lengths(const struct rule *rule, const struct place *place,
 	return 0;
 }
 
+static int check_times(const struct rule *rule, const struct place *place,
+		       const struct rule_places *places)
+{
+	const struct value *between = &rule->word[WORD_between];
+	uint64_t cycle;
+
+	if (rule_has(rule, WORD_between) && between->lo == between->hi)
+		return place_fail(
+			place, places->word[WORD_between], "rule.bad-time",
+			"between wants two times such as 10s..20s, the second not included");
+	if (rule_has(rule, WORD_up) != rule_has(rule, WORD_down)) {
+		enum rule_word word = rule_has(rule, WORD_up) ? WORD_up : WORD_down;
+
+		return place_fail(place, places->word[word], "rule.conflict",
+				  "up= and down= go together: up=10s down=5s acts from 10s to 15s, "
+				  "from 25s to 30s, and so on");
+	}
+	if (__builtin_add_overflow(rule->word[WORD_up].lo, rule->word[WORD_down].lo, &cycle))
+		return place_fail(place, places->word[WORD_up], "rule.bad-time",
+				  "up= and down= are too long together");
+	return 0;
+}
+
 /* A flush has neither place nor length. */
 static bool asks_about_data(const struct rule *rule)
 {
 	return rule_has(rule, WORD_range) || rule_has(rule, WORD_len) ||
-	       rule_has(rule, WORD_min_len) || rule_has(rule, WORD_max_len);
+	       rule_has(rule, WORD_min_len) || rule_has(rule, WORD_max_len) ||
+	       rule_has(rule, WORD_align);
 }
 
 static int derive_ops(struct rule *rule, const struct place *place,
@@ -202,13 +235,17 @@ static int derive_ops(struct rule *rule, const struct place *place,
 					  value_op_list(rule->kind->op_bits, can));
 		rule->op_bits = wanted;
 	}
+	if (rule_has(rule, WORD_content))
+		rule->op_bits &= 1u << IO_READ | 1u << IO_WRITE;
+	if (!rule->op_bits)
+		return place_fail(place, places->word[WORD_content], "rule.never-matches",
+				  "only reads and writes have data for content=");
 	if (asks_about_data(rule))
 		rule->op_bits &= ~(1u << IO_FLUSH);
 	if (!rule->op_bits)
-		return place_fail(
-			place, places->word[WORD_op], "rule.never-matches",
-			"a flush has neither place nor length: range=, len=, min-len= and "
-			"max-len= never match one");
+		return place_fail(place, places->word[WORD_op], "rule.never-matches",
+				  "a flush has neither place nor length: range=, len=, min-len=, "
+				  "max-len= and align= never match one");
 	return 0;
 }
 
@@ -221,7 +258,14 @@ static void derive_triggers(struct rule *rule)
 	rule->every = rule_has(rule, WORD_every) ? rule->word[WORD_every].lo : 1;
 	rule->times = rule_has(rule, WORD_times) ? rule->word[WORD_times].lo : UINT64_MAX;
 	rule->for_ns = rule_has(rule, WORD_for) ? rule->word[WORD_for].lo : UINT64_MAX;
-	rule->until_ns = UINT64_MAX;
+	rule->timed =
+		rule_has(rule, WORD_for) || rule_has(rule, WORD_between) || rule_has(rule, WORD_up);
+	rule->picky = rule_has(rule, WORD_content) || rule_has(rule, WORD_fiu) ||
+		      rule->kind->ops->concerns;
+	if (rule_has(rule, WORD_state))
+		rule->state_hash = rule_hash_name(rule->word[WORD_state].text);
+	if (rule_has(rule, WORD_goto))
+		rule->goto_hash = rule_hash_name(rule->word[WORD_goto].text);
 	rule->always = !rule_has(rule, WORD_p) || p >= 1;
 	rule->threshold = rule->always ? 0 : (uint64_t)(p * 0x1p64);
 }
@@ -234,9 +278,14 @@ int rule_finish(struct rule *rule, const struct place *place, const struct rule_
 		diag_hint(place->diag, "add do=KIND, for example do=error:EIO");
 		return -EINVAL;
 	}
-	if (check_lengths(rule, place, places) < 0 || derive_ops(rule, place, places) < 0)
+	if (check_lengths(rule, place, places) < 0 || check_times(rule, place, places) < 0 ||
+	    derive_ops(rule, place, places) < 0)
 		return -EINVAL;
 	derive_triggers(rule);
+	/* It is a switch of the rule, not a word that stays: see rule_enable(). */
+	if (rule_has(rule, WORD_enabled))
+		rule_enable(rule, rule->word[WORD_enabled].lo);
+	rule->given &= ~(1u << WORD_enabled);
 	return 0;
 }
 
@@ -272,7 +321,7 @@ static int parse_word(struct rule *rule, const struct place *place, struct text 
 
 	for (unsigned int i = 0; i < RULE_NR_WORDS && !wanted; i++)
 		if (text_is(name, words[i].name))
-			wanted = value_placeholder(words[i].type);
+			wanted = param_placeholder(&words[i]);
 	if (!has_value && wanted)
 		return place_fail(place, name.at, "rule.missing-value", "%s wants a value: %s=%s",
 				  QUOTE(name), QUOTE(name), wanted);
@@ -313,7 +362,7 @@ char *rule_print(const struct rule *rule)
 {
 	char *text = NULL;
 	size_t len;
-	FILE *out = open_memstream(&text, &len);
+	FILE *out = fail_alloc("faults/rule/print", open_memstream(&text, &len));
 
 	if (!out)
 		return NULL;
@@ -324,6 +373,8 @@ char *rule_print(const struct rule *rule)
 		fprintf(out, " %s=", words[i].name);
 		value_print(out, &words[i], &rule->word[i]);
 	}
+	if (!rule_enabled(rule))
+		fputs(" enabled=no", out);
 	fputs(" do=", out);
 	kind_print(out, rule->kind, &rule->args);
 	if (fclose(out) == 0)
@@ -334,7 +385,8 @@ char *rule_print(const struct rule *rule)
 
 bool rule_equal(const struct rule *a, const struct rule *b)
 {
-	if (strcmp(a->name, b->name) != 0 || a->given != b->given || a->kind != b->kind)
+	if (strcmp(a->name, b->name) != 0 || a->given != b->given || a->kind != b->kind ||
+	    rule_enabled(a) != rule_enabled(b))
 		return false;
 	for (unsigned int i = 0; i < RULE_NR_WORDS; i++)
 		if (rule_has(a, i) && !value_equal(&words[i], &a->word[i], &b->word[i]))
@@ -362,12 +414,11 @@ static int check_range(const struct rule *rule, const struct rule_geometry *geom
 	return -EINVAL;
 }
 
-/* Put the rule's name before what a kind said, which knows nothing of rules. */
-static int blame_rule(const struct rule *rule, int err, struct diag *diag)
+int rule_blame(const struct rule *rule, int err, struct diag *diag)
 {
 	struct diag kind;
 
-	if (!diag || err == 0)
+	if (!diag || err == 0 || !diag->message[0])
 		return err;
 	kind = *diag;
 	diag_set(diag, err, kind.id, "rule '%s': %.*s", rule->name, 400, kind.message);
@@ -387,63 +438,5 @@ int rule_check(const struct rule *rule, const struct rule_geometry *geometry, st
 				rule->name, rule->word[WORD_queue].lo, geometry->nr_queues);
 	if (!rule->kind->ops->check)
 		return 0;
-	return blame_rule(rule, rule->kind->ops->check(&rule->args, geometry, diag), diag);
-}
-
-void rule_arm(struct rule *rule, uint64_t now_ns)
-{
-	if (rule->armed)
-		return;
-	rule->armed = true;
-	if (__builtin_add_overflow(now_ns, rule->for_ns, &rule->until_ns))
-		rule->until_ns = UINT64_MAX;
-}
-
-/*
- * Past match number RULE_MATCHES_MAX, twelve days at a million a second, the counter stands still
- * and the rule lets everything pass, rather than start over.
- */
-static bool count_match_limited(struct rule *rule, uint64_t seed, uint64_t now_ns,
-				uint64_t *ret_match)
-{
-	uint64_t old = atomic_load_explicit(&rule->matches, memory_order_relaxed);
-	uint64_t n, new;
-	bool hit;
-
-	do {
-		n = old & RULE_MATCHES_MAX;
-		if (n == RULE_MATCHES_MAX)
-			return false;
-		hit = rule_trigger(rule, seed, n, old >> RULE_HITS_SHIFT, now_ns) == TRIGGER_HIT;
-		new = old + 1 + ((uint64_t)hit << RULE_HITS_SHIFT);
-	} while (!atomic_compare_exchange_weak_explicit(
-		&rule->matches, &old, new, memory_order_relaxed, memory_order_relaxed));
-	*ret_match = n;
-	return hit;
-}
-
-bool rule_count_match(struct rule *rule, uint64_t seed, uint64_t now_ns, uint64_t *ret_match)
-{
-	uint64_t n;
-
-	if (rule->times != UINT64_MAX)
-		return count_match_limited(rule, seed, now_ns, ret_match);
-	n = atomic_fetch_add_explicit(&rule->matches, 1, memory_order_relaxed);
-	if (rule_trigger(rule, seed, n, 0, now_ns) != TRIGGER_HIT)
-		return false;
-	atomic_fetch_add_explicit(&rule->hits, 1, memory_order_relaxed);
-	*ret_match = n;
-	return true;
-}
-
-void rule_counts(const struct rule *rule, struct rule_counts *ret_counts)
-{
-	uint64_t matches = atomic_load_explicit(&rule->matches, memory_order_relaxed);
-	uint64_t hits = atomic_load_explicit(&rule->hits, memory_order_relaxed);
-
-	if (rule->times != UINT64_MAX) {
-		hits = matches >> RULE_HITS_SHIFT;
-		matches &= RULE_MATCHES_MAX;
-	}
-	*ret_counts = (struct rule_counts){ .matches = matches, .hits = hits };
+	return rule_blame(rule, rule->kind->ops->check(&rule->args, geometry, diag), diag);
 }

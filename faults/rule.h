@@ -11,15 +11,21 @@
  * parsed form stands behind both; printing and parsing are inverse on it.
  *
  * A request is matched against a rule by its selectors: op (default: every op that the kind can act
- * on), range (any overlap counts), len / min-len / max-len, flags (all of them set), queue. Each
- * request that matches gets the rule's next match number n = 0, 1, 2, ... and the triggers decide
- * from (seed, rule name, n) alone whether it is a hit:
+ * on), range (any overlap counts), len / min-len / max-len, align, flags (all of them set, those
+ * after a '!' not), queue, state, content, fiu. Each request that matches gets the rule's next
+ *match number n = 0, 1, 2, ... and the triggers decide from (seed, rule name, n), and the time for
+ *the last three, whether it is a hit:
  *
  *	after=N		the first N matches are let pass
  *	every=N		of the rest, every Nth: n - after = N-1, 2N-1, ...
  *	times=N		at most N hits (up to RULE_TIMES_MAX), then never again
  *	p=F		of those, a share F: 0.5%, 1e-6, 1:1000, 0.25; 0 never, 1 always
  *	for=TIME	only within TIME of the rule being armed
+ *	between=A..B	only from A to B after it
+ *	up=T down=T	let pass for up, act for down, and so on
+ *
+ * goto=S: a hit puts the disk's state machine into state S, which the next requests find. A disk
+ * starts in the state "start". enabled=no: the rule is kept, and not asked.
  *
  * range=START..END is in bytes with units, both whole sectors of 512, END the first byte outside;
  * START.. reaches to the end of the disk. A flush has neither place nor length: a rule with range
@@ -51,6 +57,10 @@ struct rule_geometry {
 	uint64_t size_bytes;
 	uint32_t block_bytes; /* logical block size: default atomic unit */
 	uint16_t nr_queues;
+	/* What the disk never sends, for warnings; 0 and false where that is not known. */
+	uint32_t max_io_bytes;
+	bool no_flush, no_fua; /* flushes, FUA writes do not arrive */
+	bool has_cache;        /* a volatile cache stands in front of the store */
 };
 
 /*
@@ -66,6 +76,10 @@ const char *rule_name(const struct rule *rule);
 char *rule_print(const struct rule *rule);
 /* Does the rule make sense on this disk (range inside it, unit a multiple of the block, ...)? */
 int rule_check(const struct rule *rule, const struct rule_geometry *geometry, struct diag *diag);
+
+/* Enable or disable a rule; it takes effect with the next publish of a set that holds it. */
+void rule_enable(struct rule *rule, bool enabled);
+bool rule_enabled(const struct rule *rule);
 
 /* Counters of an armed rule; any thread. */
 struct rule_counts {
@@ -93,5 +107,13 @@ int rule_set_remove(struct rule_set *set, const char *name, struct diag *diag);
 int rule_set_parse(const char *text, size_t len, struct diag *diag, struct rule_set **ret_set);
 /* A rule file; caller frees. */
 char *rule_set_print(const struct rule_set *set);
+
+/*
+ * What is legal but can hardly be meant: rules that never match on this disk, or never act, or
+ * stand behind one that leaves them nothing. @warn gets one sentence for each, without newline.
+ */
+typedef void (*rule_warn_fn)(void *ctx, const struct rule *rule, const char *sentence);
+void rule_set_lint(const struct rule_set *set, const struct rule_geometry *geometry,
+		   rule_warn_fn warn, void *ctx);
 
 #endif

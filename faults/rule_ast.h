@@ -20,7 +20,18 @@ enum rule_word {
 };
 
 /* What a trigger let the match pass for; TRIGGER_HIT: nothing did. */
-enum trigger { TRIGGER_HIT, TRIGGER_FOR, TRIGGER_AFTER, TRIGGER_EVERY, TRIGGER_TIMES, TRIGGER_P };
+enum trigger {
+	TRIGGER_HIT,
+	TRIGGER_FOR,
+	TRIGGER_BETWEEN,
+	TRIGGER_UP,
+	TRIGGER_AFTER,
+	TRIGGER_EVERY,
+	TRIGGER_TIMES,
+	TRIGGER_P,
+};
+
+#define RULE_STATE_START "start" /* the state that every disk starts in */
 
 /*
  * With times= both counters live in `matches`, changed by one compare-and-swap, so that the
@@ -40,11 +51,16 @@ struct rule {
 	uint32_t op_bits;   /* 1 << enum io_op: asked about these */
 	uint64_t name_hash; /* the rule's stream of random bits */
 	uint64_t after, every, times, for_ns;
-	uint64_t threshold; /* p= hits when 64 random bits are below */
-	bool always;        /* p=1, which no threshold can say */
-	/* Written once by the first publish, before any queue can see the rule. */
+	uint64_t threshold;             /* p= hits when 64 random bits are below */
+	bool always;                    /* p=1, which no threshold can say */
+	bool timed;                     /* for=, between= or up=: the time is looked at */
+	bool picky;                     /* content=, fiu= or the kind want a closer look */
+	uint64_t state_hash, goto_hash; /* of state=, goto=; 0: none */
+	/* Written by publishing, before any queue can see the rule. */
 	bool armed;
-	uint64_t until_ns; /* for= ends here */
+	uint64_t armed_ns;
+	void *state; /* the kind's own */
+	_Atomic bool disabled;
 	_Atomic uint32_t refs;
 	/* Written by every queue. */
 	_Alignas(RULE_CACHE_LINE) _Atomic uint64_t matches;
@@ -76,15 +92,50 @@ int rule_finish(struct rule *rule, const struct place *place, const struct rule_
 uint64_t rule_hash_name(const char *name);
 /* Same name, same words, same values. */
 bool rule_equal(const struct rule *a, const struct rule *b);
-/* Start the clock of for= and make the rule ready; only the first call counts. */
-void rule_arm(struct rule *rule, uint64_t now_ns);
+/*
+ * Start the rule's clock and make its kind's state; only the first call counts. On error nothing
+ * has changed. rule_disarm() takes back what a call that returned 0 did, if it did something:
+ * *ret_first says so.
+ */
+int rule_arm(struct rule *rule, const struct rule_geometry *geometry, uint64_t now_ns,
+	     struct diag *diag, bool *ret_first);
+void rule_disarm(struct rule *rule);
+/* Put the rule's name before what its kind said, which knows nothing of rules; returns @err. */
+int rule_blame(const struct rule *rule, int err, struct diag *diag);
+/* What content=, fiu= and the kind have to say; only asked of picky rules, after all else. */
+bool rule_fits(const struct rule *rule, const struct medium *medium, struct io *io);
+
+/* Since the rule was armed. A queue may still go by a clock that was read just before that. */
+static inline uint64_t rule_age_ns(const struct rule *rule, uint64_t now_ns)
+{
+	return now_ns > rule->armed_ns ? now_ns - rule->armed_ns : 0;
+}
+
+/* Do for=, between= and up= let the rule rest, @age_ns after it was armed? */
+static inline enum trigger rule_asleep(const struct rule *rule, uint64_t age_ns)
+{
+	const struct value *between = &rule->word[WORD_between];
+	uint64_t up_ns = rule->word[WORD_up].lo;
+
+	if (age_ns >= rule->for_ns)
+		return TRIGGER_FOR;
+	if (rule_has(rule, WORD_between) && (age_ns < between->lo || age_ns >= between->hi))
+		return TRIGGER_BETWEEN;
+	if (rule_has(rule, WORD_up) && age_ns % (up_ns + rule->word[WORD_down].lo) < up_ns)
+		return TRIGGER_UP;
+	return TRIGGER_HIT;
+}
 
 /* Would match number @n, after @hits hits, be one? A pure function but for the time of for=. */
 static inline enum trigger rule_trigger(const struct rule *rule, uint64_t seed, uint64_t n,
 					uint64_t hits, uint64_t now_ns)
 {
-	if (now_ns >= rule->until_ns)
-		return TRIGGER_FOR;
+	if (rule->timed) {
+		enum trigger asleep = rule_asleep(rule, rule_age_ns(rule, now_ns));
+
+		if (asleep)
+			return asleep;
+	}
 	if (n < rule->after)
 		return TRIGGER_AFTER;
 	if (rule->every > 1 && (n - rule->after + 1) % rule->every)

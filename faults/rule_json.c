@@ -3,6 +3,7 @@
 #include "faults/rule_json.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "faults/rule_ast.h"
 
 #include <errno.h>
@@ -97,7 +98,7 @@ static json_t *printed(void (*print)(FILE *out, const struct rule *rule, unsigne
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	FILE *out = open_memstream(&text, &len);
+	FILE *out = fail_alloc("faults/rule_json/print", open_memstream(&text, &len));
 
 	if (!out)
 		return NULL;
@@ -135,6 +136,8 @@ json_t *rule_to_json(const struct rule *rule)
 		if (rule_has(rule, i))
 			err |= json_object_set_new(object, rule_word_param(i)->name,
 						   word_to_json(rule, i));
+	if (!rule_enabled(rule))
+		err |= json_object_set_new(object, "enabled", json_string("no"));
 	err |= json_object_set_new(object, "do", printed(print_kind, rule, 0));
 	if (!err)
 		return object;

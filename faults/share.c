@@ -75,29 +75,40 @@ static size_t split_decimal(struct text text, int *ret_exponent)
 	return mantissa;
 }
 
-static int parse_decimal(struct text text, double *ret_share)
+/* @text times 10^-@percent, from 0 to @max. */
+static int parse_decimal(struct text text, int percent, double max, double *ret_number)
 {
-	char number[NUMBER_MAX + 16];
+	char decimal[NUMBER_MAX + 16];
 	locale_t c = get_c_locale();
-	int exponent, percent = 0;
 	size_t mantissa;
-	double share;
+	double number;
+	int exponent;
 
-	if (text.len && text.at[text.len - 1] == '%') {
-		text.len--;
-		percent = 2;
-	}
 	mantissa = split_decimal(text, &exponent);
 	if (!mantissa || mantissa > NUMBER_MAX)
 		return -EINVAL;
-	snprintf(number, sizeof(number), "%.*se%d", (int)mantissa, text.at, exponent - percent);
-	share = c ? strtod_l(number, NULL, c) : strtod(number, NULL);
+	snprintf(decimal, sizeof(decimal), "%.*se%d", (int)mantissa, text.at, exponent - percent);
+	number = c ? strtod_l(decimal, NULL, c) : strtod(decimal, NULL);
 	/* A share too small for a double must not become "never" behind the user's back. */
-	if (!(share <= 1) || (share == 0 && strpbrk(number, "123456789") < number + mantissa &&
-			      strpbrk(number, "123456789")))
+	if (!(number <= max) ||
+	    (number == 0 && strpbrk(decimal, "123456789") < decimal + mantissa &&
+	     strpbrk(decimal, "123456789")))
 		return -ERANGE;
-	*ret_share = share;
+	*ret_number = number;
 	return 0;
+}
+
+int number_parse(struct text text, double max, double *ret_number)
+{
+	return parse_decimal(text, 0, max, ret_number);
+}
+
+static int parse_share(struct text text, double *ret_share)
+{
+	if (!text.len || text.at[text.len - 1] != '%')
+		return parse_decimal(text, 0, 1, ret_share);
+	text.len--;
+	return parse_decimal(text, 2, 1, ret_share);
 }
 
 static int parse_ratio(struct text part, struct text whole, double *ret_share)
@@ -120,7 +131,7 @@ int share_parse(struct text text, double *ret_share)
 	struct text part;
 
 	if (!text.len || !memchr(text.at, ':', text.len))
-		return parse_decimal(text, ret_share);
+		return parse_share(text, ret_share);
 	part = text_cut(&text, ':');
 	return parse_ratio(part, text, ret_share);
 }

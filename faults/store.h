@@ -26,6 +26,8 @@ uint64_t store_size(const struct store *store);
  * read it, allocates its page: ask store_span() first. What is to be written is marked first.
  */
 unsigned char *store_data(struct store *store);
+/* The same, to read. */
+const unsigned char *store_bytes(const struct store *store);
 /* [offset, offset+len) is about to be written through store_data(). */
 void store_mark(struct store *store, uint64_t offset_bytes, uint64_t len_bytes);
 /*
@@ -51,5 +53,8 @@ uint64_t store_unit_left(const struct store *store, uint64_t offset_bytes);
 /* Lock the unit that holds @offset. A thread holds at most one. */
 void store_lock(struct store *store, uint64_t offset_bytes);
 void store_unlock(struct store *store, uint64_t offset_bytes);
+/* Every unit at once, for what concerns the whole disk. The caller holds none. */
+void store_lock_all(struct store *store);
+void store_unlock_all(struct store *store);
 
 #endif

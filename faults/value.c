@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const op_names[] = {
@@ -25,6 +26,7 @@ static const char *const flag_names[32] = {
 	[BIT(IO_FAILFAST_DEV)] = "failfast-dev",
 	[BIT(IO_FAILFAST_TRANSPORT)] = "failfast-transport",
 	[BIT(IO_FAILFAST_DRIVER)] = "failfast-driver",
+	[BIT(IO_READAHEAD)] = "readahead",
 };
 
 /* Those that the block layer hands on unchanged; every other one reaches the application as EIO. */
@@ -134,37 +136,45 @@ static int unknown_name(const struct place *place, const struct param *param,
 	return -EINVAL;
 }
 
+/* Names with commas in between; with @ret_not a name may have a '!' before it. */
 static int parse_set(const struct place *place, const struct param *param, struct text text,
-		     const struct names *set, const char *id, const char *wanted, uint64_t *ret)
+		     const struct names *set, const char *id, const char *wanted,
+		     uint64_t *ret_bits, uint64_t *ret_not)
 {
-	uint64_t bits = 0;
+	uint64_t bits = 0, absent = 0;
 
 	for (bool more = true; more;) {
 		struct text word;
+		bool negated;
 		int bit;
 
 		more = text.len && memchr(text.at, ',', text.len);
 		word = text_cut(&text, ',');
+		negated = ret_not && word.len && word.at[0] == '!';
+		if (negated)
+			word = (struct text){ word.at + 1, word.len - 1 };
 		bit = find_bit(set, word);
 		if (bit < 0)
 			return unknown_name(place, param, set, word, id, wanted);
-		if (bits & 1ull << bit)
+		if ((bits | absent) & 1ull << bit)
 			return place_fail(place, word.at, id, "%s names '%s' twice", param->name,
 					  set->names[bit]);
-		bits |= 1ull << bit;
+		*(negated ? &absent : &bits) |= 1ull << bit;
 	}
-	*ret = bits;
+	*ret_bits = bits;
+	if (ret_not)
+		*ret_not = absent;
 	return 0;
 }
 
-static void print_set(FILE *out, const struct names *set, uint64_t bits)
+static void print_set(FILE *out, const struct names *set, uint64_t bits, uint64_t absent)
 {
 	const char *comma = "";
 
 	for (unsigned int bit = 0; bit < set->nr; bit++) {
-		if (!(bits & 1ull << bit))
+		if (!((bits | absent) & 1ull << bit))
 			continue;
-		fprintf(out, "%s%s", comma, set->names[bit]);
+		fprintf(out, "%s%s%s", comma, absent & 1ull << bit ? "!" : "", set->names[bit]);
 		comma = ",";
 	}
 }
@@ -173,26 +183,28 @@ static int parse_ops(const struct place *place, const struct param *param, struc
 		     struct value *ret)
 {
 	return parse_set(place, param, text, &op_set, "rule.bad-op",
-			 "read, write, flush, discard or zeroes (several with commas)", &ret->lo);
+			 "read, write, flush, discard or zeroes (several with commas)", &ret->lo,
+			 NULL);
 }
 
 static void print_ops(FILE *out, const struct value *value)
 {
-	print_set(out, &op_set, value->lo);
+	print_set(out, &op_set, value->lo, 0);
 }
 
 static int parse_flags(const struct place *place, const struct param *param, struct text text,
 		       struct value *ret)
 {
-	return parse_set(place, param, text, &flag_set, "rule.bad-flag",
-			 "fua, meta, nounmap, swap, failfast-dev, failfast-transport or "
-			 "failfast-driver (several with commas)",
-			 &ret->lo);
+	return parse_set(
+		place, param, text, &flag_set, "rule.bad-flag",
+		"fua, meta, nounmap, swap, readahead, failfast-dev, failfast-transport or "
+		"failfast-driver (several with commas, ! before one that must not be there)",
+		&ret->lo, &ret->hi);
 }
 
 static void print_flags(FILE *out, const struct value *value)
 {
-	print_set(out, &flag_set, value->lo);
+	print_set(out, &flag_set, value->lo, value->hi);
 }
 
 /* Split "A..B"; false when there are no dots. */
@@ -451,6 +463,171 @@ static void print_errno(FILE *out, const struct value *value)
 	fputs(value_errno_name((int)value->lo), out);
 }
 
+/* ------------------------------------------------------------------------------ types with text */
+
+static int keep_text(const struct place *place, struct text text, struct value *ret)
+{
+	ret->text = strndup(text.at, text.len);
+	if (ret->text)
+		return 0;
+	return diag_set(place->diag, -ENOMEM, "rule.memory", "no memory for a rule");
+}
+
+static int parse_number(const struct place *place, const struct param *param, struct text text,
+			struct value *ret)
+{
+	double max = param->max ? (double)param->max : 1e18;
+	char wanted[64];
+
+	if (number_parse(text, max, &ret->share) == 0)
+		return 0;
+	snprintf(wanted, sizeof(wanted), "a number from 0 to %g, such as 1.5", max);
+	return unwanted(place, param, text, "rule.bad-number", wanted);
+}
+
+static int parse_switch(const struct place *place, const struct param *param, struct text text,
+			struct value *ret)
+{
+	ret->lo = text_is(text, "yes");
+	if (ret->lo || text_is(text, "no"))
+		return 0;
+	return unwanted(place, param, text, "rule.bad-word", "yes or no");
+}
+
+static void print_switch(FILE *out, const struct value *value)
+{
+	fputs(value->lo ? "yes" : "no", out);
+}
+
+/* The word of a "a|b|c" with this number, or an empty text. */
+static struct text choice_at(const char *choices, uint64_t index)
+{
+	struct text rest = { choices, strlen(choices) }, word = text_cut(&rest, '|');
+
+	while (index-- && word.len)
+		word = text_cut(&rest, '|');
+	return word;
+}
+
+static int parse_choice(const struct place *place, const struct param *param, struct text text,
+			struct value *ret)
+{
+	for (uint64_t i = 0; choice_at(param->bare, i).len; i++) {
+		struct text word = choice_at(param->bare, i);
+
+		if (word.len == text.len && memcmp(word.at, text.at, word.len) == 0) {
+			ret->lo = i;
+			return 0;
+		}
+	}
+	return unwanted(place, param, text, "rule.bad-word", param->bare);
+}
+
+static bool is_name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c && strchr("-_./:", c));
+}
+
+static int parse_name(const struct place *place, const struct param *param, struct text text,
+		      struct value *ret)
+{
+	bool valid = text.len > 0 && text.len <= VALUE_NAME_MAX;
+
+	for (size_t i = 0; i < text.len && valid; i++)
+		valid = is_name_char(text.at[i]);
+	if (valid)
+		return keep_text(place, text, ret);
+	return unwanted(place, param, text, "rule.bad-name",
+			"a name of at most 63 letters, digits, '-', '_', '.', '/' and ':'");
+}
+
+static int parse_path(const struct place *place, const struct param *param, struct text text,
+		      struct value *ret)
+{
+	if (text.len && text.len <= VALUE_PATH_MAX && text.at[0] == '/' &&
+	    !memchr(text.at, ' ', text.len) && !memchr(text.at, '\t', text.len))
+		return keep_text(place, text, ret);
+	return unwanted(place, param, text, "rule.bad-path",
+			"an absolute path of at most 255 bytes, without spaces");
+}
+
+static bool all_of(struct text text, const char *chars)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (!text.at[i] || !strchr(chars, text.at[i]))
+			return false;
+	return true;
+}
+
+static int parse_bytes(const struct place *place, const struct param *param, struct text text,
+		       struct value *ret)
+{
+	static const char wanted[] =
+		"an even number of hex digits for 1 to 64 bytes, and @OFFSET if only that place "
+		"counts: 53ef, 0fc0@1k";
+	bool has_offset = text.len && memchr(text.at, '@', text.len);
+	struct text rest = text, hex = text_cut(&rest, '@');
+
+	ret->hi = UINT64_MAX;
+	ret->lo = hex.len / 2;
+	if (!hex.len || hex.len % 2 || ret->lo > VALUE_BYTES_MAX ||
+	    !all_of(hex, "0123456789abcdefABCDEF"))
+		return unwanted(place, param, text, "rule.bad-bytes", wanted);
+	if (has_offset && units_parse_size(rest.at, rest.len, &ret->hi))
+		return unwanted(place, param, text, "rule.bad-bytes", wanted);
+	if (has_offset && ret->hi > UINT32_MAX)
+		return unwanted(place, param, text, "rule.bad-bytes", "an offset below 4G");
+	if (keep_text(place, hex, ret))
+		return -ENOMEM;
+	for (char *c = ret->text; *c; c++)
+		if (*c >= 'A' && *c <= 'F')
+			*c = (char)(*c - 'A' + 'a');
+	return 0;
+}
+
+static void print_bytes(FILE *out, const struct value *value)
+{
+	char offset[UNITS_MAX];
+
+	fputs(value->text, out);
+	if (value->hi != UINT64_MAX)
+		fprintf(out, "@%s", units_format_size(value->hi, offset));
+}
+
+static unsigned int hex_digit(char c)
+{
+	return (unsigned int)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+void value_bytes(const struct value *value, unsigned char bytes[VALUE_BYTES_MAX])
+{
+	for (uint64_t i = 0; i < value->lo; i++)
+		bytes[i] = (unsigned char)(hex_digit(value->text[2 * i]) << 4 |
+					   hex_digit(value->text[2 * i + 1]));
+}
+
+static int parse_map(const struct place *place, const struct param *param, struct text text,
+		     struct value *ret)
+{
+	ret->lo = text.len;
+	if (text.len && text.len <= VALUE_MAP_MAX && all_of(text, "01"))
+		return keep_text(place, text, ret);
+	return unwanted(place, param, text, "rule.bad-map",
+			"a digit for each unit, 1 to 256 of them, such as 1101");
+}
+
+static void print_text(FILE *out, const struct value *value)
+{
+	fputs(value->text, out);
+}
+
+void value_clear(struct value *value)
+{
+	free(value->text);
+	value->text = NULL;
+}
+
 static const struct type {
 	const char *placeholder;
 	int (*parse)(const struct place *place, const struct param *param, struct text text,
@@ -467,12 +644,19 @@ static const struct type {
 	[VALUE_COUNT] = { "N", parse_count, print_count },
 	[VALUE_SHARE] = { "SHARE", parse_share, print_share },
 	[VALUE_ERRNO] = { "ERRNO", parse_errno, print_errno },
+	[VALUE_NUMBER] = { "NUMBER", parse_number, print_share },
+	[VALUE_SWITCH] = { "yes|no", parse_switch, print_switch },
+	[VALUE_CHOICE] = { "WORD", parse_choice, NULL },
+	[VALUE_NAME] = { "NAME", parse_name, print_text },
+	[VALUE_PATH] = { "PATH", parse_path, print_text },
+	[VALUE_BYTES] = { "HEX[@OFFSET]", parse_bytes, print_bytes },
+	[VALUE_MAP] = { "BITS", parse_map, print_text },
 };
 
 int value_parse(const struct place *place, const struct param *param, struct text text,
 		struct value *ret_value)
 {
-	struct value value = { .lo = 0, .hi = 0 };
+	struct value value = { .lo = 0, .hi = 0, .text = NULL };
 	int err = types[param->type].parse(place, param, text, &value);
 
 	if (err == 0)
@@ -482,17 +666,25 @@ int value_parse(const struct place *place, const struct param *param, struct tex
 
 void value_print(FILE *out, const struct param *param, const struct value *value)
 {
-	types[param->type].print(out, value);
+	struct text word;
+
+	if (param->type != VALUE_CHOICE) {
+		types[param->type].print(out, value);
+		return;
+	}
+	word = choice_at(param->bare, value->lo);
+	fprintf(out, "%.*s", (int)word.len, word.at);
 }
 
 bool value_equal(const struct param *param, const struct value *a, const struct value *b)
 {
-	if (param->type == VALUE_SHARE)
+	if (param->type == VALUE_SHARE || param->type == VALUE_NUMBER)
 		return a->share == b->share;
-	return a->lo == b->lo && a->hi == b->hi;
+	return a->lo == b->lo && a->hi == b->hi && !a->text == !b->text &&
+	       (!a->text || strcmp(a->text, b->text) == 0);
 }
 
-const char *value_placeholder(enum value_type type)
+const char *param_placeholder(const struct param *param)
 {
-	return types[type].placeholder;
+	return param->type == VALUE_CHOICE ? param->bare : types[param->type].placeholder;
 }

@@ -16,18 +16,30 @@
 #include <stdio.h>
 
 enum value_type {
-	VALUE_MARK,  /* no value: the word itself */
-	VALUE_OPS,   /* lo: bits 1 << enum io_op */
-	VALUE_FLAGS, /* lo: enum io_flag */
-	VALUE_RANGE, /* lo..hi in bytes, hi exclusive; UINT64_MAX: to the end of the disk */
-	VALUE_SIZE,  /* lo: bytes */
-	VALUE_TIME,  /* lo: nanoseconds */
-	VALUE_SPAN,  /* lo..hi in nanoseconds, hi included */
-	VALUE_COUNT, /* lo: a whole number */
-	VALUE_SHARE, /* share: 0..1 */
-	VALUE_ERRNO, /* lo: the positive errno */
+	VALUE_MARK,   /* no value: the word itself */
+	VALUE_OPS,    /* lo: bits 1 << enum io_op */
+	VALUE_FLAGS,  /* lo: enum io_flag that must be there, hi: that must not */
+	VALUE_RANGE,  /* lo..hi in bytes, hi exclusive; UINT64_MAX: to the end of the disk */
+	VALUE_SIZE,   /* lo: bytes */
+	VALUE_TIME,   /* lo: nanoseconds */
+	VALUE_SPAN,   /* lo..hi in nanoseconds, hi included */
+	VALUE_COUNT,  /* lo: a whole number */
+	VALUE_SHARE,  /* share: 0..1 */
+	VALUE_ERRNO,  /* lo: the positive errno */
+	VALUE_NUMBER, /* share: 0 to param.max, not bounded by 1 */
+	VALUE_SWITCH, /* lo: 1 yes, 0 no */
+	VALUE_CHOICE, /* lo: index into the words of param.bare, "old|zeroes|garbage" */
+	VALUE_NAME,   /* text: letters, digits, - _ . / : */
+	VALUE_PATH,   /* text: an absolute path without space or comma */
+	VALUE_BYTES,  /* text: hex digits; lo: how many bytes; hi: offset, UINT64_MAX: anywhere */
+	VALUE_MAP,    /* text: a digit 0 or 1 for each unit; lo: how many */
 	VALUE_NR_TYPES,
 };
+
+#define VALUE_NAME_MAX  63
+#define VALUE_PATH_MAX  255
+#define VALUE_BYTES_MAX 64  /* bytes of a pattern */
+#define VALUE_MAP_MAX   256 /* units of a map */
 
 struct value {
 	union {
@@ -36,11 +48,13 @@ struct value {
 		};
 		double share;
 	};
+	char *text; /* of the types that have one, else NULL; owned: value_clear() */
 };
 
 enum param_form {
 	PARAM_NAMED,  /* name=VALUE; a VALUE_MARK: name */
 	PARAM_FIRST,  /* VALUE alone, right after the kind; required */
+	PARAM_LEAD,   /* VALUE alone, right after the kind, or left out */
 	PARAM_EITHER, /* name=VALUE, or name alone, which means name=BARE */
 };
 
@@ -48,8 +62,8 @@ struct param {
 	const char *name;
 	enum value_type type;
 	enum param_form form;
-	const char *bare;  /* PARAM_EITHER: the value that the bare name stands for */
-	uint64_t min, max; /* inclusive bounds of a size, time, span or count; max 0: none */
+	const char *bare;  /* PARAM_EITHER: the value that the bare name stands for; VALUE_CHOICE */
+	uint64_t min, max; /* inclusive bounds of a size, time, span, count; max 0: none */
 	const char *doc;
 };
 
@@ -85,14 +99,18 @@ struct text text_cut(struct text *rest, char separator);
  */
 int text_check(const struct place *place, struct text text);
 
-/* Parse all of @text as the value of @param. */
+/* Parse all of @text as the value of @param: 0, -EINVAL or -ENOMEM. The caller clears the value. */
 int value_parse(const struct place *place, const struct param *param, struct text text,
 		struct value *ret_value);
 /* The text that parses back to exactly this value. */
 void value_print(FILE *out, const struct param *param, const struct value *value);
 bool value_equal(const struct param *param, const struct value *a, const struct value *b);
-/* For help: "SIZE", "START..END"; "" for a mark. */
-const char *value_placeholder(enum value_type type);
+/* Free what the value owns. */
+void value_clear(struct value *value);
+/* For help: "SIZE", "START..END", "old|zeroes"; "" for a mark. */
+const char *param_placeholder(const struct param *param);
+/* The bytes of a VALUE_BYTES, value->lo of them. */
+void value_bytes(const struct value *value, unsigned char bytes[VALUE_BYTES_MAX]);
 
 /* "EIO" <-> EIO, for the errnos that survive to the application; NULL or 0 for all others. */
 const char *value_errno_name(int err);
@@ -106,6 +124,8 @@ const char *value_op_list(uint32_t ops, char buf[OP_LIST_MAX]);
 
 /* Parse a share (0.25, 0.5%, 1e-6, 1:1000); 0, -EINVAL (no such form) or -ERANGE (not in 0..1). */
 int share_parse(struct text text, double *ret_share);
+/* Parse a decimal number of at least 0 (1.5, 2e3); 0, -EINVAL or -ERANGE (above @max). */
+int number_parse(struct text text, double max, double *ret_number);
 /* Shortest decimal that parses back to the same double. */
 #define SHARE_MAX 32
 const char *share_format(double share, char buf[SHARE_MAX]);

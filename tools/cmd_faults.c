@@ -30,9 +30,9 @@ static const struct opt_help faults_help = {
 /* "ERRNO", "keep=SIZE", "fail[=ERRNO]", "random" */
 static const char *param_form(const struct param *param, char buf[64])
 {
-	const char *value = value_placeholder(param->type);
+	const char *value = param_placeholder(param);
 
-	if (param->form == PARAM_FIRST)
+	if (param->form == PARAM_FIRST || param->form == PARAM_LEAD)
 		snprintf(buf, 64, "%s", value);
 	else if (param->type == VALUE_MARK)
 		snprintf(buf, 64, "%s", param->name);

@@ -13,8 +13,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#define POLL_US     20000
-#define WAIT_MS     5000 /* of one rules.wait; the client itself gives up after 30 s */
+#define RETRY_US    20000 /* before asking again for a rule that is not there */
+#define WAIT_MS     5000  /* of one rules.wait; the client itself gives up after 30 s */
 #define CHILD_WORDS (SCENARIO_OPTIONS_MAX + 8)
 #define SELF        "/proc/self/exe"
 
@@ -153,28 +153,8 @@ int scenario_child_step(struct scenario_child *child, const struct scenario_step
 
 /* ------------------------------------------------------------------------------ waiting */
 
-/* 1: there is such a rule and it has the hits; 0: not yet. */
-static int look_once(struct rpc_client *client, const char *name, uint64_t hits, struct diag *diag)
-{
-	json_t *answer = NULL, *rule;
-	int err = rpc_client_call(client, "rules.list", NULL, diag, NULL, &answer);
-	size_t i;
-
-	if (err)
-		return err;
-	json_array_foreach (json_object_get(answer, "rules"), i, rule) {
-		json_int_t got = json_integer_value(json_object_get(rule, "hits"));
-
-		if (strcmp(json_string_value(json_object_get(rule, "name")), name) == 0)
-			err = (uint64_t)got >= hits;
-	}
-	json_decref(answer);
-	return err;
-}
-
-/* The same with rules.wait; -EAGAIN: look again after a while (there is no such rule). */
-static int wait_once(struct rpc_client *client, const char *name, uint64_t hits, bool *polls,
-		     struct diag *diag)
+/* 1: it has the hits; 0: not yet; -EAGAIN: there is no such rule. */
+static int wait_once(struct rpc_client *client, const char *name, uint64_t hits, struct diag *diag)
 {
 	int code = 0;
 	int err = rpc_client_call(client, "rules.wait",
@@ -189,29 +169,26 @@ static int wait_once(struct rpc_client *client, const char *name, uint64_t hits,
 	switch (code) {
 	case RPC_TIMEOUT:
 		return 0;
-	case RPC_METHOD_NOT_FOUND:
-		*polls = true;
-		return 0;
 	case RPC_NOT_FOUND:
 		return -EAGAIN;
+	case RPC_GONE:
+		return -ECONNRESET;
 	}
 	return err;
 }
 
 int scenario_wait_hits(struct rpc_client *client, const char *rule, uint64_t hits,
-		       const _Atomic bool *quit, bool *polls, struct diag *diag)
+		       const _Atomic bool *quit, struct diag *diag)
 {
 	while (!*quit) {
-		bool asked = !*polls;
-		int err = asked ? wait_once(client, rule, hits, polls, diag)
-				: look_once(client, rule, hits, diag);
+		int err = wait_once(client, rule, hits, diag);
 
 		if (err == 1)
 			return 0;
 		if (err && err != -EAGAIN)
 			return err;
-		if (err || !asked)
-			usleep(POLL_US);
+		if (err)
+			usleep(RETRY_US);
 	}
 	return -ECANCELED;
 }

@@ -35,11 +35,11 @@ int scenario_child_step(struct scenario_child *child, const struct scenario_step
 bool scenario_child_reap(struct scenario_child *child, int *ret_status);
 
 /*
- * Block until @rule of the disk behind @client has at least @hits hits, or *quit. A rule that is
- * not there yet is waited for. Uses rules.wait, or asks every 20 ms a server that does not know it
- * (*polls is then set, for the next call). Any thread, one client each. As rpc_client_call().
+ * Block until @rule of the disk behind @client has at least @hits hits, or *quit (-ECANCELED). A
+ * rule that is not there (yet) is waited for. Any thread, one client each. As rpc_client_call(),
+ * and -ECONNRESET when the disk goes away.
  */
 int scenario_wait_hits(struct rpc_client *client, const char *rule, uint64_t hits,
-		       const _Atomic bool *quit, bool *polls, struct diag *diag);
+		       const _Atomic bool *quit, struct diag *diag);
 
 #endif

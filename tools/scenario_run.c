@@ -359,12 +359,11 @@ static void *wait_for_hits(void *arg)
 	const char *socket = w->c->children[w->disk].socket;
 	struct rpc_client *client = NULL;
 	struct diag diag = { 0 };
-	bool polls = false;
 	uint64_t hits = 0;
 	int err = rpc_client_open_path(socket, &diag, &client);
 
 	while (!err && (hits = next_hits(w, hits))) {
-		err = scenario_wait_hits(client, w->rule, hits, &w->c->quit, &polls, &diag);
+		err = scenario_wait_hits(client, w->rule, hits, &w->c->quit, &diag);
 		if (!err)
 			tell(w, hits, false);
 	}

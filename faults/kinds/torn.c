@@ -159,7 +159,7 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	int err = 0;
 
 	while (!err && next_part(args, hit, io, &at, &part))
-		err = apply_part(hit->store, io, part.from, part.to - part.from);
+		err = apply_part(hit->medium, io, part.from, part.to - part.from);
 	if (!err && kind_has(args, torn_fail))
 		err = -(int)args->value[torn_fail].lo;
 	io->result = apply_result(io, err);

@@ -41,12 +41,22 @@ static inline double random_share(struct draw *draw)
 	}
 }
 
+static inline char *random_text(struct draw *draw, const char *chars, size_t len)
+{
+	char *text = calloc(len + 1, 1);
+
+	assert_non_null(text);
+	for (size_t i = 0; i < len; i++)
+		text[i] = chars[draw_below(draw, strlen(chars))];
+	return text;
+}
+
 static inline struct value random_value(struct draw *draw, const struct param *param)
 {
 	const uint64_t all_flags = IO_FUA | IO_META | IO_NOUNMAP | IO_SWAP | IO_FAILFAST_DEV |
-				   IO_FAILFAST_TRANSPORT | IO_FAILFAST_DRIVER;
+				   IO_FAILFAST_TRANSPORT | IO_FAILFAST_DRIVER | IO_READAHEAD;
 	const char *const *names = value_errno_names();
-	struct value value = { .lo = 0, .hi = 0 };
+	struct value value = { .lo = 0, .hi = 0, .text = NULL };
 
 	switch (param->type) {
 	case VALUE_MARK:
@@ -58,7 +68,8 @@ static inline struct value random_value(struct draw *draw, const struct param *p
 	case VALUE_FLAGS:
 		do {
 			value.lo = draw_bits(draw) & all_flags;
-		} while (!value.lo);
+			value.hi = draw_bits(draw) & all_flags & ~value.lo;
+		} while (!value.lo && !value.hi);
 		break;
 	case VALUE_RANGE:
 		value.lo = (draw_bits(draw) >> (1 + draw_below(draw, 40))) & ~511ull;
@@ -86,6 +97,36 @@ static inline struct value random_value(struct draw *draw, const struct param *p
 	case VALUE_ERRNO:
 		value.lo = (uint64_t)value_errno_number(names[draw_below(draw, 15)]);
 		break;
+	case VALUE_NUMBER:
+		value.share = (double)draw_below(draw, 1000) / 8;
+		if (param->max && value.share > (double)param->max)
+			value.share = (double)param->max;
+		break;
+	case VALUE_SWITCH:
+		value.lo = draw_below(draw, 2);
+		break;
+	case VALUE_CHOICE:
+		for (const char *c = param->bare; *c; c++)
+			value.lo += *c == '|';
+		value.lo = draw_below(draw, value.lo + 1);
+		break;
+	case VALUE_NAME:
+		value.text =
+			random_text(draw, "abcXYZ019-_./:", 1 + draw_below(draw, VALUE_NAME_MAX));
+		break;
+	case VALUE_PATH:
+		value.text = random_text(draw, "/a.b-", 2 + draw_below(draw, 20));
+		value.text[0] = '/';
+		break;
+	case VALUE_BYTES:
+		value.lo = 1 + draw_below(draw, VALUE_BYTES_MAX);
+		value.hi = draw_below(draw, 2) ? UINT64_MAX : draw_below(draw, 1u << 20);
+		value.text = random_text(draw, "0123456789abcdef", 2 * value.lo);
+		break;
+	case VALUE_MAP:
+		value.lo = 1 + draw_below(draw, VALUE_MAP_MAX);
+		value.text = random_text(draw, "01", value.lo);
+		break;
 	}
 	return value;
 }
@@ -104,10 +145,12 @@ static inline void random_name(struct draw *draw, char *name)
 static inline void random_args(struct draw *draw, struct rule *rule)
 {
 	const struct kind *kind = rule->kind;
+	/* Few at a time as well: of a kind with many parameters most exclude each other. */
+	uint64_t rarity = 2ull << draw_below(draw, 4);
 
 	memset(&rule->args, 0, sizeof(rule->args));
 	for (unsigned int i = 0; i < kind->nr_params; i++) {
-		if (kind->params[i].form != PARAM_FIRST && draw_below(draw, 2))
+		if (kind->params[i].form != PARAM_FIRST && draw_below(draw, rarity))
 			continue;
 		rule->args.given |= 1u << i;
 		rule->args.value[i] = random_value(draw, &kind->params[i]);
@@ -133,6 +176,13 @@ static inline struct rule *random_rule(struct draw *draw)
 				continue;
 			rule->given |= 1u << i;
 			rule->word[i] = random_value(draw, rule_word_param(i));
+			/* The two make sense together only. */
+			if (i == WORD_up) {
+				rule->given |= 1u << WORD_down;
+				rule->word[WORD_down] =
+					random_value(draw, rule_word_param(WORD_down));
+				i = WORD_down;
+			}
 		}
 		rule->kind = kind_at(draw_below(draw, nr_kinds));
 		random_args(draw, rule);

@@ -220,7 +220,9 @@ static void a_tear_must_fit_the_disk_s_blocks(void **state)
 		{ "t do=torn:keep=8k,unit=4k", NULL },
 		{ "t do=torn:random", NULL },
 	};
-	const struct rule_geometry geometry = { 1 << 20, 4096, 1 };
+	const struct rule_geometry geometry = { .size_bytes = 1 << 20,
+						.block_bytes = 4096,
+						.nr_queues = 1 };
 
 	(void)state;
 	for (size_t i = 0; i < array_size(cases); i++) {

@@ -348,9 +348,12 @@ static void geometry_that_is_not_the_stores_is_refused(void **state)
 	assert_int_equal(store_create(DISK, NULL, &store), 0);
 	options.geometry.nr_queues = 0;
 	assert_int_equal(pipeline_create(store, &options, &pipeline), -EINVAL);
-	options.geometry = (struct rule_geometry){ DISK * 2, 512, 1 };
+	options.geometry = (struct rule_geometry){ .size_bytes = DISK * 2,
+						   .block_bytes = 512,
+						   .nr_queues = 1 };
 	assert_int_equal(pipeline_create(store, &options, &pipeline), -EINVAL);
-	options.geometry = (struct rule_geometry){ DISK, 700, 1 };
+	options.geometry =
+		(struct rule_geometry){ .size_bytes = DISK, .block_bytes = 700, .nr_queues = 1 };
 	assert_int_equal(pipeline_create(store, &options, &pipeline), -EINVAL);
 	assert_null(pipeline);
 	assert_null(pipeline_free(NULL));

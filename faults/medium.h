@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where the bytes of requests land: the store, the volatile cache in front of it, and the rules
+ * that want to see every change. Each queue has one of its own, renewed with the plan it uses.
+ */
+#ifndef FAULTS_MEDIUM_H
+#define FAULTS_MEDIUM_H
+
+#include "faults/cache.h"
+#include "faults/store.h"
+
+struct rule;
+
+struct medium {
+	struct store *store;
+	struct cache *cache;          /* NULL: everything is durable at once */
+	struct rule *const *watchers; /* rules whose kinds see changes */
+	uint32_t nr_watchers;
+};
+
+/* Before and after bytes [at, at+len) of the store change; see kind_ops. */
+void medium_before(const struct medium *medium, uint64_t at, uint64_t len);
+void medium_after(const struct medium *medium, uint64_t at, uint64_t len);
+
+static inline bool medium_is_plain(const struct medium *medium)
+{
+	return !medium->nr_watchers && !medium->cache;
+}
+
+#endif
