@@ -215,7 +215,7 @@ format:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
 		$(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/faultblk/etc \
-		$(DESTDIR)$(PREFIX)/share/faultblk/bench
+		$(DESTDIR)$(PREFIX)/share/faultblk/bench $(DESTDIR)$(PREFIX)/share/faultblk/scenarios
 	install -m 755 $B/faultblk $(DESTDIR)$(PREFIX)/bin/faultblk
 	install -m 644 lib/ublkcore.h $(DESTDIR)$(PREFIX)/include/ublkcore.h
 	install -m 644 $B/libublkcore.a $(DESTDIR)$(PREFIX)/lib/libublkcore.a
@@ -230,6 +230,7 @@ install: all
 	sed -i 's|/usr/local/bin|$(PREFIX)/bin|' \
 		$(DESTDIR)$(PREFIX)/share/faultblk/etc/systemd/system/faultblk@.service
 	install -m 644 bench/*.fio $(DESTDIR)$(PREFIX)/share/faultblk/bench/
+	install -m 644 tools/scenarios/*.fbs $(DESTDIR)$(PREFIX)/share/faultblk/scenarios/
 	@# Into a running system: let the loader know of the library.
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 

@@ -14,6 +14,7 @@
 #include "rpc_client.h"
 #include "rule_file.h"
 #include "runtime.h"
+#include "scenario.h"
 #include "serve.h"
 #include "tool.h"
 
@@ -28,7 +29,9 @@ struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
 	bool read_only, rotational, no_cache, no_fua, cache, user_copy, json, daemon;
 	struct opt_list rules;
-	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc, *record;
+	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc, *record, *scenario;
+	uint64_t speed;
+	bool check;
 };
 
 #define O struct run_opts
@@ -59,6 +62,10 @@ static const struct opt run_table[] = {
 	OPT_TEXT(O, fiu_rc, "fiu-rc", NULL, "PREFIX",
 		 "let fiu-ctrl -f PREFIX PID drive libfiu in it"),
 	OPT_FLAG(O, json, "json", "print device, socket and seed as one JSON object"),
+	OPT_TEXT(O, scenario, "scenario", NULL, "FILE",
+		 "several disks and what happens to them when, see faultblk-scenario(5)"),
+	OPT_FLAG(O, check, "check", "with --scenario: only check it, and print it in order"),
+	OPT_COUNT(O, speed, "speed", "1", 1, 1000, "with --scenario: its times divided by N"),
 	OPT_END,
 };
 #undef O
@@ -111,7 +118,7 @@ static int fail(const struct run *run, int err, const struct diag *diag)
 
 /* ------------------------------------------------------------------------------ options */
 
-static int parse_seed(const char *text, uint64_t *ret_seed)
+static int parse_seed(const char *text, uint64_t *ret_seed, struct diag *diag)
 {
 	char *end;
 
@@ -120,34 +127,31 @@ static int parse_seed(const char *text, uint64_t *ret_seed)
 			       getrandom(ret_seed, sizeof(*ret_seed), 0)) ==
 		    (ssize_t)sizeof(*ret_seed))
 			return 0;
-		tool_msg("no random seed from the kernel: %m");
-		return EXIT_FAILED;
+		return diag_set(diag, -EIO, "option.seed", "no random seed from the kernel: %m");
 	}
 	errno = 0;
 	*ret_seed = strtoull(text, &end, 0);
-	if (text[0] < '0' || text[0] > '9' || *end || errno) {
-		tool_msg("--seed: got '%s', wanted a whole number below 2^64", text);
-		return EXIT_USAGE;
-	}
+	if (text[0] < '0' || text[0] > '9' || *end || errno)
+		return diag_set(diag, -EINVAL, "option.seed",
+				"--seed: got '%.200s', wanted a whole number below 2^64", text);
 	return 0;
 }
 
-static int parse_id(const char *text, int *ret_id)
+static int parse_id(const char *text, int *ret_id, struct diag *diag)
 {
 	char *end;
 	unsigned long id;
 
 	*ret_id = -1;
 	if (!text)
-		return EXIT_OK;
+		return 0;
 	errno = 0;
 	id = strtoul(text, &end, 10);
-	if (text[0] < '0' || text[0] > '9' || *end || errno || id > ID_MAX) {
-		tool_msg("--id: got '%s', wanted 0 to %d", text, ID_MAX);
-		return EXIT_USAGE;
-	}
+	if (text[0] < '0' || text[0] > '9' || *end || errno || id > ID_MAX)
+		return diag_set(diag, -EINVAL, "option.id", "--id: got '%.200s', wanted 0 to %d",
+				text, ID_MAX);
 	*ret_id = (int)id;
-	return EXIT_OK;
+	return 0;
 }
 
 static void log_device(void *ctx, enum ublk_log_level level, const char *message)
@@ -157,39 +161,47 @@ static void log_device(void *ctx, enum ublk_log_level level, const char *message
 		tool_msg("%s", message);
 }
 
-/* What the option table cannot say by itself: 0, or EXIT_USAGE with a message. */
-static int check_options(const struct run_opts *opts, bool has_command)
+/* What the option table cannot say by itself. The ids of all these errors: "option.NAME". */
+static int check_options(const struct run_opts *opts, bool has_command, struct diag *diag)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
 
 	if (opts->queues > (uint64_t)cpus)
-		tool_msg("--queues: got %llu, wanted at most one for each of the %ld CPUs",
-			 (unsigned long long)opts->queues, cpus);
-	else if (opts->block_size & (opts->block_size - 1))
-		tool_msg("--block-size: got %llu bytes, wanted a power of two",
-			 (unsigned long long)opts->block_size);
-	else if (opts->physical_block_size & (opts->physical_block_size - 1))
-		tool_msg("--physical-block-size: got %llu bytes, wanted a power of two",
-			 (unsigned long long)opts->physical_block_size);
-	else if (opts->size % opts->block_size)
-		tool_msg("--size: got %llu bytes, wanted a multiple of the block size, %llu",
-			 (unsigned long long)opts->size, (unsigned long long)opts->block_size);
-	else if (opts->max_io % opts->block_size)
-		tool_msg("--max-io: got %llu bytes, wanted a multiple of the block size, %llu",
-			 (unsigned long long)opts->max_io, (unsigned long long)opts->block_size);
-	else if (opts->cache && opts->no_cache)
-		tool_msg("--cache and --no-cache exclude each other");
-	else if (opts->daemon && has_command)
-		tool_msg("--daemon and a COMMAND exclude each other");
-	else
-		return 0;
-	return EXIT_USAGE;
+		return diag_set(diag, -EINVAL, "option.queues",
+				"--queues: got %llu, wanted at most one for each of the %ld CPUs",
+				(unsigned long long)opts->queues, cpus);
+	if (opts->block_size & (opts->block_size - 1))
+		return diag_set(diag, -EINVAL, "option.block-size",
+				"--block-size: got %llu bytes, wanted a power of two",
+				(unsigned long long)opts->block_size);
+	if (opts->physical_block_size & (opts->physical_block_size - 1))
+		return diag_set(diag, -EINVAL, "option.physical-block-size",
+				"--physical-block-size: got %llu bytes, wanted a power of two",
+				(unsigned long long)opts->physical_block_size);
+	if (opts->size % opts->block_size)
+		return diag_set(diag, -EINVAL, "option.size",
+				"--size: got %llu bytes, wanted a multiple of the block size, %llu",
+				(unsigned long long)opts->size,
+				(unsigned long long)opts->block_size);
+	if (opts->max_io % opts->block_size)
+		return diag_set(
+			diag, -EINVAL, "option.max-io",
+			"--max-io: got %llu bytes, wanted a multiple of the block size, %llu",
+			(unsigned long long)opts->max_io, (unsigned long long)opts->block_size);
+	if (opts->cache && opts->no_cache)
+		return diag_set(diag, -EINVAL, "option.cache",
+				"--cache and --no-cache exclude each other");
+	if (opts->daemon && has_command)
+		return diag_set(diag, -EINVAL, "option.daemon",
+				"--daemon and a COMMAND exclude each other");
+	return 0;
 }
 
-static int fill_disk_options(struct run *run)
+static int fill_disk_options(struct run *run, struct diag *diag)
 {
 	const struct run_opts *opts = &run->opts;
 	struct ublk_options *ublk = &run->disk_options.ublk;
+	int err;
 
 	ublk_options_init(ublk);
 	ublk->size_bytes = opts->size;
@@ -210,9 +222,10 @@ static int fill_disk_options(struct run *run)
 	ublk->log = log_device;
 	run->disk_options.name = opts->name;
 	run->disk_options.cache = opts->cache;
-	if (check_options(opts, run->command))
-		return EXIT_USAGE;
-	return parse_id(opts->id, &ublk->id) ?: parse_seed(opts->seed, &run->disk_options.seed);
+	err = check_options(opts, run->command, diag);
+	if (!err)
+		err = parse_id(opts->id, &ublk->id, diag);
+	return err ? err : parse_seed(opts->seed, &run->disk_options.seed, diag);
 }
 
 static void print_warning(void *ctx, const struct rule *rule, const char *sentence)
@@ -222,10 +235,11 @@ static void print_warning(void *ctx, const struct rule *rule, const char *senten
 	tool_msg("warning: %s", sentence);
 }
 
-static int load_rules(struct run *run)
+static struct rule_geometry geometry_of(const struct run *run)
 {
 	const struct ublk_options *ublk = &run->disk_options.ublk;
-	const struct rule_geometry geometry = {
+
+	return (struct rule_geometry){
 		.size_bytes = run->opts.size,
 		.block_bytes = ublk->logical_block,
 		.nr_queues = (uint16_t)run->opts.queues,
@@ -234,6 +248,11 @@ static int load_rules(struct run *run)
 		.no_fua = !ublk->fua,
 		.has_cache = run->opts.cache,
 	};
+}
+
+static int load_rules(struct run *run)
+{
+	const struct rule_geometry geometry = geometry_of(run);
 	int code = EXIT_OK;
 
 	if (run->opts.rules_file)
@@ -516,9 +535,10 @@ static int prepare(struct run *run, int argc, char **argv)
 
 	if (run->opts.name && runtime_check_name(run->opts.name, &diag))
 		return fail(run, -EINVAL, &diag);
-	code = fill_disk_options(run);
-	if (!code)
-		code = load_rules(run);
+	err = fill_disk_options(run, &diag);
+	if (err)
+		return fail(run, err, &diag);
+	code = load_rules(run);
 	if (!code)
 		code = check_machine(argc, argv);
 	if (!code && run->opts.daemon) {
@@ -558,6 +578,126 @@ static int run_parsed(struct run *run, int argc, char **argv)
 	return code;
 }
 
+/* ------------------------------------------------------------------------------ scenarios */
+
+/* Options that are the scenario's to give, or that make no sense for one disk of several. */
+static const char *const not_of_a_disk[] = {
+	"name", "rule",     "rules", "socket", "daemon", "pid-file",
+	"json", "scenario", "check", "speed",  NULL,
+};
+
+static bool is_among(const char *name, size_t len, const char *const *names)
+{
+	for (; *names; names++)
+		if (strlen(*names) == len && memcmp(*names, name, len) == 0)
+			return true;
+	return false;
+}
+
+/* The index of the option that the id of an error names; @nr when it is not among those given. */
+static unsigned int find_culprit(const struct scenario_option *options, unsigned int nr,
+				 const struct diag *diag)
+{
+	unsigned int i = 0;
+
+	while (i < nr && strcmp(diag->id + strlen("option."), options[i].name) != 0)
+		i++;
+	return i;
+}
+
+static int set_option(struct run *run, const struct scenario_option *option, struct diag *diag)
+{
+	if (!is_among(option->name, strlen(option->name), not_of_a_disk))
+		return opt_set(run_table, &run->opts, option->name, option->value, diag);
+	diag_set(diag, -EINVAL, "option.not-of-a-disk", "'%s' is not an option of a disk line",
+		 option->name);
+	if (strncmp(option->name, "rule", 4) == 0)
+		diag_hint(diag, "write a line for each rule: rule DISK NAME ... do=...");
+	return -EINVAL;
+}
+
+int run_check_options(const struct scenario_option *options, unsigned int nr,
+		      struct rule_geometry *ret_geometry, struct diag *diag, unsigned int *ret_bad)
+{
+	struct diag words = { 0 };
+	struct run run = { .listen_fd = -1 };
+	int err = opt_defaults(run_table, &run.opts);
+
+	for (*ret_bad = 0; *ret_bad < nr && !err; (*ret_bad)++)
+		err = set_option(&run, &options[*ret_bad], &words);
+	if (err) {
+		(*ret_bad)--;
+	} else {
+		err = fill_disk_options(&run, &words);
+		*ret_bad = find_culprit(options, nr, &words);
+	}
+	if (!err)
+		*ret_geometry = geometry_of(&run);
+	else if (diag)
+		*diag = words;
+	opt_free(run_table, &run.opts);
+	return err ? -EINVAL : 0;
+}
+
+/* With a scenario the options of the disks stand there. */
+static int check_scenario_words(const struct run_opts *opts, int argc, char **argv)
+{
+	static const char *const with[] = { "scenario", "check", "speed", "seed", "json", NULL };
+
+	if (!opts->scenario && (opts->check || opts->speed != 1)) {
+		tool_msg("--%s needs --scenario FILE", opts->check ? "check" : "speed");
+		return EXIT_USAGE;
+	}
+	for (int i = 1; opts->scenario && i < argc && strcmp(argv[i], "--") != 0; i++) {
+		size_t len = strcspn(argv[i], "=");
+
+		if (strncmp(argv[i], "--", 2) != 0 || is_among(argv[i] + 2, len - 2, with))
+			continue;
+		tool_msg("%.*s does not go with --scenario: options of a disk stand in its line of "
+			 "the file",
+			 (int)len, argv[i]);
+		return EXIT_USAGE;
+	}
+	return EXIT_OK;
+}
+
+static int print_plan(const struct scenario *scenario)
+{
+	_cleanup_free_ char *text = scenario_print(scenario);
+
+	if (!text) {
+		tool_msg("no memory to print the scenario");
+		return EXIT_FAILED;
+	}
+	fputs(text, stdout);
+	return EXIT_OK;
+}
+
+static int run_scenario(struct run *run, int argc, char **argv)
+{
+	bool has_seed = strcmp(run->opts.seed, SEED_DEFAULT) != 0;
+	struct scenario *scenario = NULL;
+	struct diag diag = { 0 };
+	int code;
+
+	if (parse_seed(run->opts.seed, &run->disk_options.seed, &diag))
+		return fail(run, -EINVAL, &diag);
+	code = scenario_load(run->opts.scenario, &scenario);
+	if (!code && run->opts.check)
+		code = print_plan(scenario);
+	else if (!code)
+		code = check_machine(argc, argv);
+	if (!code && !run->opts.check)
+		code = scenario_run(
+			&(struct scenario_run_options){ .scenario = scenario,
+							.command = run->command,
+							.seed = has_seed ? run->opts.seed : NULL,
+							.speed = (unsigned int)run->opts.speed,
+							.json = run->opts.json });
+	scenario_free(scenario);
+	return code;
+}
+
 int cmd_run(int argc, char **argv)
 {
 	struct run run = { .listen_fd = -1 };
@@ -569,7 +709,10 @@ int cmd_run(int argc, char **argv)
 	if (result != OPT_OK)
 		return opt_exit(result);
 	run.command = words.command;
-	code = run_parsed(&run, argc, argv);
+	code = check_scenario_words(&run.opts, argc, argv);
+	if (!code)
+		code = run.opts.scenario ? run_scenario(&run, argc, argv)
+					 : run_parsed(&run, argc, argv);
 	rule_set_free(run.rules);
 	opt_free(run_table, &run.opts);
 	return code;

@@ -54,21 +54,20 @@ static const struct number {
 	[OPT_T_TIME] = { units_parse_time, units_format_time, "a time like 100us, 20ms or 1s" },
 };
 
-static int list_add(struct opt_list *list, const char *item)
+static int list_add(struct opt_list *list, const char *item, struct diag *diag)
 {
 	const char **items = fail_alloc("tools/opt/list",
 					realloc(list->items, (list->count + 1) * sizeof(*items)));
 
-	if (!items) {
-		tool_msg("no memory for '%s'", item);
-		return -ENOMEM;
-	}
+	if (!items)
+		return diag_set(diag, -ENOMEM, "option.memory", "no memory for '%.200s'", item);
 	items[list->count++] = item;
 	list->items = items;
 	return 0;
 }
 
-static int store_number(const struct opt *opt, const char *value, uint64_t *ret_field)
+static int store_number(const struct opt *opt, const char *value, uint64_t *ret_field,
+			struct diag *diag)
 {
 	const struct number *number = &numbers[opt->type];
 	char min[UNITS_MAX], max[UNITS_MAX];
@@ -83,16 +82,18 @@ static int store_number(const struct opt *opt, const char *value, uint64_t *ret_
 	}
 	number->format(opt->min, min);
 	if (err == -EINVAL)
-		tool_msg("--%s: got '%s', wanted %s", opt->name, value, number->what);
+		diag_set(diag, err, "option.value", "--%s: got '%.200s', wanted %s", opt->name,
+			 value, number->what);
 	else if (opt->max == UINT64_MAX)
-		tool_msg("--%s: got '%s', wanted at least %s", opt->name, value, min);
+		diag_set(diag, err, "option.value", "--%s: got '%.200s', wanted at least %s",
+			 opt->name, value, min);
 	else
-		tool_msg("--%s: got '%s', wanted %s to %s", opt->name, value, min,
-			 number->format(opt->max, max));
+		diag_set(diag, err, "option.value", "--%s: got '%.200s', wanted %s to %s",
+			 opt->name, value, min, number->format(opt->max, max));
 	return err;
 }
 
-static int store_value(const struct opt *opt, const char *value, void *values)
+static int store_value(const struct opt *opt, const char *value, void *values, struct diag *diag)
 {
 	void *field = (char *)values + opt->offset;
 
@@ -103,12 +104,12 @@ static int store_value(const struct opt *opt, const char *value, void *values)
 	case OPT_T_COUNT:
 	case OPT_T_SIZE:
 	case OPT_T_TIME:
-		return store_number(opt, value, field);
+		return store_number(opt, value, field, diag);
 	case OPT_T_TEXT:
 		*(const char **)field = value;
 		return 0;
 	case OPT_T_LIST:
-		return list_add(field, value);
+		return list_add(field, value, diag);
 	}
 	return -EINVAL;
 }
@@ -133,7 +134,7 @@ static int store_default(const struct opt *opt, void *values)
 		*(struct opt_list *)field = (struct opt_list){ 0 };
 		return 0;
 	}
-	return opt->fallback ? store_value(opt, opt->fallback, values) : 0;
+	return opt->fallback ? store_value(opt, opt->fallback, values, NULL) : 0;
 }
 
 static const struct opt *find_opt(const struct opt *table, const char *name, size_t len)
@@ -192,6 +193,8 @@ static int parse_option(int argc, char **argv, int *i, const struct opt *table, 
 {
 	const char *arg = argv[*i], *name = arg + 2, *value = strchr(arg, '=');
 	const struct opt *opt = NULL;
+	struct diag diag = { 0 };
+	int err;
 
 	if (arg[1] == '-')
 		opt = find_opt(table, name, value ? (size_t)(value - name) : strlen(name));
@@ -212,7 +215,10 @@ static int parse_option(int argc, char **argv, int *i, const struct opt *table, 
 		}
 		value = argv[++*i];
 	}
-	return store_value(opt, value, values);
+	err = store_value(opt, value, values, &diag);
+	if (err)
+		tool_diag(&diag);
+	return err;
 }
 
 static enum opt_result check_words(const struct opt_help *help, const char *command,
@@ -271,6 +277,40 @@ enum opt_result opt_parse(int argc, char **argv, const struct opt *table,
 	else if (ret_words)
 		*ret_words = words;
 	return result;
+}
+
+int opt_defaults(const struct opt *table, void *values)
+{
+	int err = 0;
+
+	for (const struct opt *opt = table; opt->name && !err; opt++)
+		err = store_default(opt, values);
+	return err;
+}
+
+int opt_set(const struct opt *table, void *values, const char *name, const char *value,
+	    struct diag *diag)
+{
+	const struct opt *opt = find_opt(table, name, strlen(name));
+	const char *names[OPTIONS_MAX + 1] = { NULL };
+	const char *near;
+	size_t nr = 0;
+
+	if (opt && opt->type == OPT_T_FLAG && value)
+		return diag_set(diag, -EINVAL, "option.value", "%s takes no value, got '%.200s'",
+				name, value);
+	if (opt && opt->type != OPT_T_FLAG && !value)
+		return diag_set(diag, -EINVAL, "option.value", "%s needs a value: %s=%s", name,
+				name, opt->arg);
+	if (opt)
+		return store_value(opt, value, values, diag);
+	for (opt = table; opt->name && nr < OPTIONS_MAX; opt++)
+		names[nr++] = opt->name;
+	diag_set(diag, -EINVAL, "option.unknown", "there is no option '%.200s'", name);
+	near = near_word(name, strlen(name), names);
+	if (near)
+		diag_hint(diag, "did you mean %s?", near);
+	return -EINVAL;
 }
 
 int opt_exit(enum opt_result result)

@@ -17,6 +17,8 @@
 #ifndef TOOLS_OPT_H
 #define TOOLS_OPT_H
 
+#include "base/diag.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -102,6 +104,13 @@ enum opt_result { OPT_OK, OPT_HELP_SHOWN, OPT_BAD };
  */
 enum opt_result opt_parse(int argc, char **argv, const struct opt *table,
 			  const struct opt_help *help, void *values, struct opt_words *ret_words);
+/*
+ * The same without argv: all defaults, and one option by its name. @value NULL: none was given.
+ * -EINVAL, -ERANGE or -ENOMEM, words in @diag. Strings stay the caller's.
+ */
+int opt_defaults(const struct opt *table, void *values);
+int opt_set(const struct opt *table, void *values, const char *name, const char *value,
+	    struct diag *diag);
 /* The exit code of a command whose parse did not say OPT_OK. */
 int opt_exit(enum opt_result result);
 /* Release what the parse allocated (lists). */

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Once all lines are read: does every name mean something, and can every `when` come true? A rule
+ * can exist if a rule line makes it, or a put of a step that can happen; a step that waits can
+ * happen if the rule that it waits for can exist. That is a fixed point, found by going round until
+ * nothing is added.
+ */
+#include "scenario.h"
+
+#include "base/cleanup.h"
+#include "base/near.h"
+#include "faults/rule_ast.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+struct check {
+	const struct scenario *scenario;
+	bool *can_happen; /* by step */
+	struct diag *diag;
+};
+
+static bool makes(const struct scenario_step *step, unsigned int disk, const char *name)
+{
+	return step->action == SCENARIO_PUT && step->disk == disk &&
+	       strcmp(rule_name(step->rule), name) == 0;
+}
+
+/* Is there a maker of this rule among the rule lines, or the steps (only those that can happen)? */
+static bool can_exist(const struct check *c, unsigned int disk, const char *name, bool any_step)
+{
+	const struct scenario *s = c->scenario;
+
+	if (rule_set_find(s->disks[disk].rules, name))
+		return true;
+	for (unsigned int i = 0; i < s->nr_steps; i++)
+		if ((any_step || c->can_happen[i]) && makes(&s->steps[i], disk, name))
+			return true;
+	return false;
+}
+
+static void find_what_can_happen(struct check *c)
+{
+	const struct scenario *s = c->scenario;
+	bool changed = true;
+
+	while (changed) {
+		changed = false;
+		for (unsigned int i = 0; i < s->nr_steps; i++) {
+			const struct scenario_step *step = &s->steps[i];
+
+			if (c->can_happen[i] ||
+			    (step->trigger == SCENARIO_WHEN &&
+			     !can_exist(c, step->when_disk, step->when_rule, false)))
+				continue;
+			c->can_happen[i] = changed = true;
+		}
+	}
+}
+
+/* The rule of @disk whose name is nearest, as a hint. */
+static void suggest_rule(const struct check *c, unsigned int disk, const char *name)
+{
+	const struct scenario *s = c->scenario;
+	const struct rule_set *set = s->disks[disk].rules;
+	size_t nr = 0, room = rule_set_count(set) + s->nr_steps + 1;
+	_cleanup_free_ const char **names = calloc(room, sizeof(*names));
+	const char *near;
+
+	if (!names)
+		return;
+	for (size_t i = 0; i < rule_set_count(set); i++)
+		names[nr++] = rule_name(rule_set_at(set, i));
+	for (unsigned int i = 0; i < s->nr_steps; i++)
+		if (s->steps[i].action == SCENARIO_PUT && s->steps[i].disk == disk)
+			names[nr++] = rule_name(s->steps[i].rule);
+	near = near_word(name, strlen(name), names);
+	if (near)
+		diag_hint(c->diag, "did you mean '%s'?", near);
+	else
+		diag_hint(c->diag, "add a line: rule %s %s ... do=..., or a step that puts it",
+			  s->disks[disk].name, name);
+}
+
+/* Whatever waits for a rule, removes or switches it: some line must make one of that name. */
+static int check_name(const struct check *c, const struct scenario_step *step, unsigned int disk,
+		      const char *name, unsigned int column)
+{
+	if (can_exist(c, disk, name, true))
+		return 0;
+	diag_set(c->diag, -EINVAL, "scenario.unknown-rule",
+		 "no line of the scenario makes a rule '%s' of disk '%s'", name,
+		 c->scenario->disks[disk].name);
+	suggest_rule(c, disk, name);
+	diag_at(c->diag, step->line, column);
+	return -EINVAL;
+}
+
+static uint64_t most_hits(const struct check *c, unsigned int disk, const char *name)
+{
+	const struct scenario *s = c->scenario;
+	const struct rule *rule = rule_set_find(s->disks[disk].rules, name);
+	uint64_t most = rule ? rule->times : 0;
+
+	for (unsigned int i = 0; i < s->nr_steps; i++)
+		if (makes(&s->steps[i], disk, name) && s->steps[i].rule->times > most)
+			most = s->steps[i].rule->times;
+	return most;
+}
+
+static int check_when(const struct check *c, const struct scenario_step *step, bool can_happen)
+{
+	uint64_t most = most_hits(c, step->when_disk, step->when_rule);
+	const char *disk = c->scenario->disks[step->when_disk].name;
+
+	if (!can_happen) {
+		diag_set(
+			c->diag, -EINVAL, "scenario.never",
+			"rule '%s' of disk '%s' can never exist: only steps that wait for it, or for "
+			"each other, put it",
+			step->when_rule, disk);
+		diag_hint(c->diag, "put it with a rule line, or with at TIME");
+	} else if (step->hits > most) {
+		diag_set(c->diag, -EINVAL, "scenario.never",
+			 "rule '%s' of disk '%s' hits at most %" PRIu64 " times, so %" PRIu64
+			 " is never reached",
+			 step->when_rule, disk, most, step->hits);
+		diag_hint(c->diag, "raise times= of the rule, or wait for fewer hits");
+	} else {
+		return 0;
+	}
+	diag_at(c->diag, step->line, step->when_column);
+	return -EINVAL;
+}
+
+/* Each rule that is waited for takes one of the few connections of the disk's control socket. */
+static int check_waited(const struct check *c, unsigned int index)
+{
+	const struct scenario *s = c->scenario;
+	const struct scenario_step *step = &s->steps[index];
+	unsigned int nr = 1;
+
+	for (unsigned int i = 0; i < index; i++) {
+		const struct scenario_step *other = &s->steps[i];
+		bool first = true;
+
+		if (other->trigger != SCENARIO_WHEN || other->when_disk != step->when_disk)
+			continue;
+		if (strcmp(other->when_rule, step->when_rule) == 0)
+			return 0;
+		for (unsigned int j = 0; j < i; j++)
+			if (s->steps[j].trigger == SCENARIO_WHEN &&
+			    s->steps[j].when_disk == other->when_disk &&
+			    strcmp(s->steps[j].when_rule, other->when_rule) == 0)
+				first = false;
+		nr += first;
+	}
+	if (nr <= SCENARIO_WAITED_MAX)
+		return 0;
+	diag_set(c->diag, -EINVAL, "scenario.too-many",
+		 "steps wait for at most %d different rules of one disk", SCENARIO_WAITED_MAX);
+	diag_at(c->diag, step->line, step->when_column);
+	return -EINVAL;
+}
+
+static int check_step(const struct check *c, unsigned int index)
+{
+	const struct scenario_step *step = &c->scenario->steps[index];
+	int err = 0;
+
+	if (step->trigger == SCENARIO_WHEN) {
+		err = check_name(c, step, step->when_disk, step->when_rule, step->when_column);
+		if (!err)
+			err = check_when(c, step, c->can_happen[index]);
+		if (!err)
+			err = check_waited(c, index);
+	}
+	if (!err && step->rule_name[0])
+		err = check_name(c, step, step->disk, step->rule_name, step->column);
+	return err;
+}
+
+int scenario_check(const struct scenario *scenario, struct diag *diag)
+{
+	_cleanup_free_ bool *can_happen = calloc(scenario->nr_steps + 1, sizeof(*can_happen));
+	struct check check = { scenario, can_happen, diag };
+	int err = 0;
+
+	if (!can_happen)
+		return diag_set(diag, -ENOMEM, "scenario.memory", "no memory for a scenario");
+	find_what_can_happen(&check);
+	for (unsigned int i = 0; i < scenario->nr_steps && !err; i++)
+		err = check_step(&check, i);
+	return err;
+}
