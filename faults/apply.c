@@ -100,17 +100,17 @@ static int move(const struct medium *medium, struct io *io, uint32_t offset_byte
 	return err;
 }
 
-/* What is a hole stays one: it does not change. */
 static void tell_before_punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
 {
 	while (len_bytes) {
 		bool marked;
 		uint32_t step = (uint32_t)store_span(medium->store, at, len_bytes, &marked);
 
-		if (marked) {
+		/* With nobody to tell of a hole, all of it is passed over at once. */
+		if (marked || medium->nr_watchers) {
 			step = first_step(medium->store, at, step);
 			store_lock(medium->store, at);
-			medium_before(medium, at, step);
+			(marked ? medium_before : medium_before_hole)(medium, at, step);
 			store_unlock(medium->store, at);
 		}
 		at += step;
@@ -192,6 +192,30 @@ void apply_data(const struct medium *medium, uint64_t at, const void *data, size
 		at += step;
 		len -= step;
 	}
+}
+
+int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool durable,
+		 apply_change_fn change, void *ctx)
+{
+	struct store *store = medium->store;
+	int err = 0;
+
+	assert(at <= store_size(store) && len <= store_size(store) - at);
+	while (len && !err) {
+		uint32_t step = first_step(store, at, len < UINT32_MAX ? len : UINT32_MAX);
+
+		store_lock(store, at);
+		medium_before(medium, at, step);
+		store_mark(store, at, step);
+		err = change(ctx, store_data(store) + at, at, step);
+		if (medium->cache && durable)
+			cache_settle(medium->cache, at, step);
+		medium_after(medium, at, step);
+		store_unlock(store, at);
+		at += step;
+		len -= step;
+	}
+	return err;
 }
 
 static void peek_unit(const struct store *store, uint64_t at, unsigned char *to, uint64_t len)

@@ -22,6 +22,14 @@ int apply_at(const struct medium *medium, struct io *io, uint32_t offset_bytes, 
 	     uint32_t len_bytes);
 /* Write @len bytes of @data at byte @at, whatever the request; seen by cache and rules. */
 void apply_data(const struct medium *medium, uint64_t at, const void *data, size_t len);
+/*
+ * Let @change edit bytes [at, at+len) where the store keeps them: it gets each piece that lies in
+ * one unit, @at being its place on the disk, with the unit's lock held. Cache and rules see it;
+ * @durable: no power cut takes it back. Ends with the first error of @change, else 0.
+ */
+typedef int (*apply_change_fn)(void *ctx, unsigned char *bytes, uint64_t at, uint32_t len_bytes);
+int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool durable,
+		 apply_change_fn change, void *ctx);
 /* Copy out what the disk holds at byte @at; a hole stays one. */
 void apply_peek(const struct medium *medium, uint64_t at, void *data, size_t len);
 

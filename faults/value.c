@@ -686,5 +686,7 @@ bool value_equal(const struct param *param, const struct value *a, const struct 
 
 const char *param_placeholder(const struct param *param)
 {
-	return param->type == VALUE_CHOICE ? param->bare : types[param->type].placeholder;
+	if (param->form != PARAM_EITHER && param->bare)
+		return param->bare;
+	return types[param->type].placeholder;
 }

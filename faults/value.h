@@ -62,7 +62,9 @@ struct param {
 	const char *name;
 	enum value_type type;
 	enum param_form form;
-	const char *bare;  /* PARAM_EITHER: the value that the bare name stands for; VALUE_CHOICE */
+	/* PARAM_EITHER: the value that the bare name stands for; else what help says for the value,
+	 * which for a VALUE_CHOICE are its words; NULL: as for all of the type. */
+	const char *bare;
 	uint64_t min, max; /* inclusive bounds of a size, time, span, count; max 0: none */
 	const char *doc;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tests/unit/check.h"
+#include "tests/unit/data.h"
 
 #include <errno.h>
 
@@ -188,12 +188,138 @@ static void discard_and_zeroes_are_torn_too_and_reads_never(void **state)
 	free_disk(&disk);
 }
 
+static void a_map_says_unit_by_unit_and_past_its_end_nothing_is_kept(void **state)
+{
+	char map[17];
+
+	(void)state;
+	assert_int_equal(tear("t do=torn:map=1011", 512, 2, 8, map), 8 * SEC);
+	assert_string_equal(map, "sswswwssssssssss");
+	tear("t do=torn:map=01111111111", 512, 2, 8, map);
+	assert_string_equal(map, "ssswwwwwwwssssss");
+	tear("t do=torn:map=0", 512, 2, 8, map);
+	assert_string_equal(map, "ssssssssssssssss");
+	/* Unit 0 is what the request has of the first one. */
+	tear("t do=torn:map=101,unit=2k", 512, 3, 8, map);
+	assert_string_equal(map, "ssswsssswwwsssss");
+	assert_int_equal(tear("t do=torn:map=01,unit=2k,fail", 512, 3, 8, map), -EIO);
+	assert_string_equal(map, "sssswwwwssssssss");
+}
+
+static void the_missing_part_can_hold_zeroes(void **state)
+{
+	char map[17];
+
+	(void)state;
+	assert_int_equal(tear("t do=torn:keep=3s,fill=zeroes", 512, 2, 8, map), 8 * SEC);
+	assert_string_equal(map, "sswww.....ssssss");
+	assert_int_equal(tear("t do=torn:map=0110,fill=zeroes,fail", 512, 2, 6, map), -EIO);
+	assert_string_equal(map, "ss.ww...ssssssss");
+	tear("t do=torn:keep-last=3s,fill=old", 512, 2, 8, map);
+	assert_string_equal(map, "sssssssw"
+				 "wwssssss");
+}
+
+static void the_missing_part_can_hold_garbage_that_repeats_with_the_seed(void **state)
+{
+	unsigned char first[16 * SEC];
+	char map[17];
+
+	(void)state;
+	tear("t do=torn:keep=3s,fill=garbage", 512, 2, 8, map);
+	assert_string_equal(map, "sswww?????ssssss");
+	for (uint16_t queues = 1; queues < 3; queues++) {
+		struct disk disk = make_disk(DISK, 512, queues, 1);
+
+		memset(w_data, 'w', sizeof(w_data));
+		use_rules(&disk, "t do=torn:keep=3s,fill=garbage");
+		run_io(&disk, IO_WRITE, 2, 14 * SEC, w_data);
+		if (queues == 1)
+			memcpy(first, store_data(disk.store), sizeof(first));
+		assert_memory_equal(first, store_data(disk.store), sizeof(first));
+		run_io(&disk, IO_WRITE, 2, 14 * SEC, w_data);
+		assert_memory_not_equal(first + 5 * SEC, store_data(disk.store) + 5 * SEC, SEC);
+		free_disk(&disk);
+	}
+}
+
+static void a_torn_fua_write_is_durable_with_all_that_it_left(void **state)
+{
+	static const char *const fills[] = { "old", "zeroes", "garbage" };
+	static const char *const maps[] = { "wwssssss", "ww....ss", "ww????ss" };
+
+	(void)state;
+	memset(w_data, 'w', sizeof(w_data));
+	for (size_t i = 0; i < array_size(fills); i++) {
+		struct disk disk = make_cached_disk(DISK, 512, 1, 1);
+		char rule[64];
+
+		fill_disk(&disk, 's');
+		snprintf(rule, sizeof(rule), "t do=torn:keep=2s,fill=%s", fills[i]);
+		use_rules(&disk, rule);
+		run_flagged(&disk, IO_WRITE, IO_FUA, 0, 6 * SEC, w_data);
+		assert_int_equal(pipeline_nr_volatile(disk.pipeline), 0);
+		run_io(&disk, IO_WRITE, 16, 6 * SEC, w_data);
+		assert_int_equal(pipeline_nr_volatile(disk.pipeline), i ? 6 : 2);
+		cut_power(&disk, KEEP_NONE);
+		assert_string_equal(MAP(&disk, 0, 8), maps[i]);
+		assert_string_equal(MAP(&disk, 16, 8), "ssssssss");
+		free_disk(&disk);
+	}
+}
+
+static void a_torn_discard_can_leave_zeroes_or_garbage(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 1);
+
+	(void)state;
+	fill_disk(&disk, 's');
+	use_rules(&disk, "t do=torn:map=01,fill=garbage");
+	run_io(&disk, IO_DISCARD, 0, 4 * SEC, NULL);
+	use_rules(&disk, "t do=torn:map=01,fill=zeroes");
+	run_io(&disk, IO_DISCARD, 4, 2 * SEC, NULL);
+	run_flagged(&disk, IO_ZEROES, IO_NOUNMAP, 6, 2 * SEC, NULL);
+	assert_string_equal(MAP(&disk, 0, 10), "?.?"
+					       "?....ss");
+	free_disk(&disk);
+}
+
+/* 1 GiB in sectors: without larger groups that would be two million draws and half as many holes.
+ */
+static void a_random_tear_of_a_large_discard_is_made_of_at_most_4096_groups(void **state)
+{
+	const uint64_t size = 1ull << 30, group = size / 4096;
+	struct disk disk = make_disk(size, 512, 1, 1);
+	unsigned int kept = 0;
+
+	(void)state;
+	for (uint64_t at = 0; at < size; at += group / 2) {
+		store_mark(disk.store, at, SEC);
+		memset(store_data(disk.store) + at, 's', SEC);
+	}
+	use_rules(&disk, "t do=torn:random");
+	assert_int_equal(run_io(&disk, IO_DISCARD, 0, size, NULL), 0);
+	for (uint64_t at = 0; at < size; at += group) {
+		unsigned char first = store_data(disk.store)[at];
+
+		assert_int_equal(first, store_data(disk.store)[at + group / 2]);
+		kept += first == 0;
+	}
+	assert_in_range(kept, 1800, 2300);
+	free_disk(&disk);
+}
+
 static void tears_that_make_no_sense_are_refused(void **state)
 {
 	(void)state;
 	check_error("t do=torn", "rule.missing-parameter", 6, "one of keep=SIZE", NULL);
 	check_error("t do=torn:keep=1s,random", "rule.conflict", 6, "only one of", NULL);
 	check_error("t do=torn:keep=1s,p=1", "rule.conflict", 6, "together with random", NULL);
+	check_error("t do=torn:map=01,random", "rule.conflict", 6, "only one of", NULL);
+	check_error("t do=torn:map=01,p=1", "rule.conflict", 6, "together with random", NULL);
+	check_error("t do=torn:map=012", "rule.bad-map", 15, "a digit for each unit", NULL);
+	check_error("t do=torn:map=", "rule.bad-map", 15, "a digit for each unit", NULL);
+	check_error("t do=torn:map=1,fill=ones", "rule.bad-word", 22, "zeroes", NULL);
 	check_error("t do=torn:random,unit=700", "rule.bad-size", 6, "multiple of 512", NULL);
 	check_error("t do=torn:random,unit=0", "rule.bad-size", 23, "size of 1s to", NULL);
 	check_error("t do=torn:random,random", "rule.duplicate-parameter", 18, "twice", NULL);
@@ -248,6 +374,12 @@ int main(void)
 		cmocka_unit_test(random_never_tears_a_unit),
 		cmocka_unit_test(random_with_a_share_keeps_about_that_share),
 		cmocka_unit_test(discard_and_zeroes_are_torn_too_and_reads_never),
+		cmocka_unit_test(a_map_says_unit_by_unit_and_past_its_end_nothing_is_kept),
+		cmocka_unit_test(the_missing_part_can_hold_zeroes),
+		cmocka_unit_test(the_missing_part_can_hold_garbage_that_repeats_with_the_seed),
+		cmocka_unit_test(a_torn_fua_write_is_durable_with_all_that_it_left),
+		cmocka_unit_test(a_torn_discard_can_leave_zeroes_or_garbage),
+		cmocka_unit_test(a_random_tear_of_a_large_discard_is_made_of_at_most_4096_groups),
 		cmocka_unit_test(tears_that_make_no_sense_are_refused),
 		cmocka_unit_test(a_tear_must_fit_the_disk_s_blocks),
 	};
