@@ -242,8 +242,9 @@ static inline struct rule_set *play_every_kind(size_t from, const char *words)
 		char text[512];
 
 		assert_non_null(what);
-		snprintf(text, sizeof(text), "%s-%zu %s %.*s", kind->name, from, words,
-			 (int)strcspn(what, " \n"), what);
+		/* A kind that takes commands begins with what its range says. */
+		snprintf(text, sizeof(text), "%s-%zu %s%s %.*s", kind->name, from, words,
+			 kind->ops->tell ? " range=0.." : "", (int)strcspn(what, " \n"), what);
 		if (rule_parse(text, strlen(text), NULL, &rule) == 0 &&
 		    rule_check(rule, &geometry, NULL) == 0)
 			assert_int_equal(rule_set_put(set, rule, NULL, NULL), 0);
