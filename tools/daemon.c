@@ -78,11 +78,11 @@ int daemon_detach(void)
 
 void daemon_ready(void)
 {
-	int null_fd =
-		fail_errno("tools/daemon/null", EMFILE, open("/dev/null", O_RDWR | O_CLOEXEC));
+	int null_fd;
 
 	if (ready_fd < 0)
 		return;
+	null_fd = fail_errno("tools/daemon/null", EMFILE, open("/dev/null", O_RDWR | O_CLOEXEC));
 	tool_use_syslog();
 	for (int fd = 0; fd <= 2 && null_fd >= 0; fd++)
 		dup2(null_fd, fd);
