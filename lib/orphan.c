@@ -89,14 +89,18 @@ static int compare_ids(const void *a, const void *b)
 static int read_ids(int **ret_ids)
 {
 	DIR *dir = fail_null("lib/orphan/class", EMFILE, opendir(CHAR_CLASS));
+	/* No such directory: no driver, and no devices. */
+	int n = dir || errno == ENOENT ? 0 : -errno;
 	int *ids = fail_alloc("lib/orphan/ids", calloc(GC_MAX, sizeof(*ids)));
 	struct dirent *entry;
-	int n = 0;
 
-	if (!ids) {
+	if (!ids)
+		n = -ENOMEM;
+	if (n < 0) {
+		free(ids);
 		if (dir)
 			closedir(dir);
-		return -ENOMEM;
+		return n;
 	}
 	while (dir && n < GC_MAX && (entry = readdir(dir)))
 		if (sscanf(entry->d_name, "ublkc%d", &ids[n]) == 1)

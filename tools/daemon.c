@@ -40,6 +40,13 @@ static int wait_ready(int fd, pid_t child)
 	return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILED;
 }
 
+/* The caller of daemon_detach() is another process by then: the words have to come from here. */
+static _Noreturn void die_in_the_middle(void)
+{
+	tool_msg("cannot go to the background: %m");
+	_exit(EXIT_FAILED);
+}
+
 int daemon_detach(void)
 {
 	int first[2], second[2];
@@ -57,10 +64,10 @@ int daemon_detach(void)
 	close(first[0]);
 	if (setsid() < 0 ||
 	    fail_errno("tools/daemon/second-pipe", EMFILE, pipe2(second, O_CLOEXEC)) < 0)
-		_exit(EXIT_FAILED);
+		die_in_the_middle();
 	pid = fail_errno("tools/daemon/second-fork", EAGAIN, fork());
 	if (pid < 0)
-		_exit(EXIT_FAILED);
+		die_in_the_middle();
 	if (pid > 0) {
 		int code;
 
@@ -78,11 +85,11 @@ int daemon_detach(void)
 
 void daemon_ready(void)
 {
-	int null_fd =
-		fail_errno("tools/daemon/null", EMFILE, open("/dev/null", O_RDWR | O_CLOEXEC));
+	int null_fd;
 
 	if (ready_fd < 0)
 		return;
+	null_fd = fail_errno("tools/daemon/null", EMFILE, open("/dev/null", O_RDWR | O_CLOEXEC));
 	tool_use_syslog();
 	for (int fd = 0; fd <= 2 && null_fd >= 0; fd++)
 		dup2(null_fd, fd);
