@@ -119,19 +119,14 @@ static const char *skip_remarks(const char *text, size_t *len)
 	return at;
 }
 
-static int load(const struct source *source, json_t **ret_json)
+static int load(const struct source *source, const char *text, size_t len, json_t **ret_json)
 {
-	_cleanup_free_ char *text = NULL;
+	const char *at = skip_remarks(text, &len);
 	json_error_t error;
 	char words[200];
-	size_t len = 0;
-	const char *at;
-	int err = read_text(source, &text, &len);
 
-	if (err < 0)
-		return err;
-	at = skip_remarks(text, &len);
-	*ret_json = json_loadb(at, len, JSON_REJECT_DUPLICATES, &error);
+	/* Names may stand twice: fio repeats options that it was given twice. */
+	*ret_json = json_loadb(at, len, 0, &error);
 	if (*ret_json)
 		return 0;
 	snprintf(words, sizeof(words), "line %d of the JSON: %.*s", error.line, 150,
@@ -396,25 +391,43 @@ static void make_printable(char *message)
 	}
 }
 
-int fio_read(const char *path, const char *job, uint64_t limit_ns, struct diag *diag,
-	     struct fio_times *ret_times)
+static int parse(const struct source *source, const char *text, size_t len, const char *job,
+		 struct fio_times *ret_times)
 {
 	_cleanup_(cleanup_json) json_t *json = NULL;
 	struct fio_times times = { .of = { { .nr = 0 } } };
-	struct source source = { path, limit_ns, diag };
 	json_t *found = NULL;
-	int err = load(&source, &json);
+	int err = load(source, text, len, &json);
 
 	if (!err)
-		err = find_job(&source, json_object_get(json, "jobs"), job, &found);
+		err = find_job(source, json_object_get(json, "jobs"), job, &found);
 	if (!err)
-		err = read_job(&source, found, &times);
+		err = read_job(source, found, &times);
 	if (err) {
-		if (err == -EINVAL && diag)
-			make_printable(diag->message);
+		if (err == -EINVAL && source->diag)
+			make_printable(source->diag->message);
 		fio_clear(&times);
 		return err;
 	}
 	*ret_times = times;
 	return 0;
+}
+
+int fio_parse(const char *text, size_t len, const char *job, uint64_t limit_ns, struct diag *diag,
+	      struct fio_times *ret_times)
+{
+	const struct source source = { "(text)", limit_ns, diag };
+
+	return parse(&source, text, len, job, ret_times);
+}
+
+int fio_read(const char *path, const char *job, uint64_t limit_ns, struct diag *diag,
+	     struct fio_times *ret_times)
+{
+	const struct source source = { path, limit_ns, diag };
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	int err = read_text(&source, &text, &len);
+
+	return err ? err : parse(&source, text, len, job, ret_times);
 }

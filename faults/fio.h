@@ -26,6 +26,9 @@ const char *fio_section_name(enum fio_section section);
  */
 int fio_read(const char *path, const char *job, uint64_t limit_ns, struct diag *diag,
 	     struct fio_times *ret_times);
+/* The same, of what such a file holds. */
+int fio_parse(const char *text, size_t len, const char *job, uint64_t limit_ns, struct diag *diag,
+	      struct fio_times *ret_times);
 void fio_clear(struct fio_times *times);
 
 #endif
