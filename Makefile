@@ -18,13 +18,16 @@ CSTD	:= -std=gnu11 -D_GNU_SOURCE
 CFLAGS	?= -O2 -g
 WARN	:= -Wall -Wextra -Werror
 SAN	?=
+FIU	?=
 
-# One source tree, one build directory for each way of building it: make SAN=asan, make SAN=tsan.
-B	:= build$(if $(SAN),/$(SAN))$(if $(filter clang,$(notdir $(CC))),/clang)
+# One source tree, one build directory for each way of building it: make SAN=asan, make SAN=tsan,
+# make FIU=1 (with the failure points of lib/base/failpoint.h), and their combinations.
+B	:= build$(if $(FIU),/fiu)$(if $(SAN),/$(SAN))$(if $(filter clang,$(notdir $(CC))),/clang)
 SANFLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SANFLAGS_tsan := -fsanitize=thread
 SANFLAGS_fuzz := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
-ALLFLAGS = $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib -MMD -MP -fvisibility=hidden
+ALLFLAGS = $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib -MMD -MP -fvisibility=hidden \
+	$(if $(FIU),-DFIU_ENABLE)
 
 BASE_SRC  := $(wildcard lib/base/*.c)
 LIB_SRC   := $(wildcard lib/*.c) $(BASE_SRC)
@@ -40,14 +43,17 @@ obj	= $(patsubst %.c,$B/obj/%.o,$(1))
 UNIT	:= $(patsubst tests/unit/%.c,$B/unit/%,$(UNIT_SRC))
 SIM	:= $(patsubst tests/sim/%.c,$B/sim/%,$(SIM_SRC))
 FUZZ	:= $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(FUZZ_SRC))
+FAIL	:= $(patsubst tests/fail/%.c,$B/fail/%,$(wildcard tests/fail/*.c))
 HELPERS	:= $(patsubst tests/device/%.c,$B/device/%,$(wildcard tests/device/*.c))
 MAN	:= $(patsubst tools/man/%.scd,$B/man/%,$(wildcard tools/man/*.scd))
 
-TOOL_LIBS := -ljansson -lfiu -luring -lpthread -lm
+# The library alone asks libfiu only where it has failure points.
+CORE_LIBS := -luring $(if $(FIU),-lfiu) -lpthread
+TOOL_LIBS := -ljansson -luring -lfiu -lpthread -lm
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
-.PHONY: all deps demo test unit sim fuzz-replay fuzz device soak bench install clean help format \
-	build-unit build-tsan build-sim build-fuzz build-device
+.PHONY: all deps demo test unit sim fuzz-replay fail fuzz device soak bench install clean help format \
+	build-unit build-tsan build-sim build-fuzz build-device build-fail
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 # Make would delete the objects of the test programs as intermediate files.
@@ -58,7 +64,7 @@ all: $B/faultblk $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES) $(MAN)
 help:
 	@sed -n 's/^# make/make/p' Makefile
 	@echo 'make deps	install the packages that are missing (Debian, as root), saying which'
-	@echo 'make unit | sim | fuzz-replay | device	parts of make test'
+	@echo 'make unit | sim | fuzz-replay | fail | device	parts of make test'
 	@echo 'make fuzz | soak | bench	longer runs: fuzzing, repeated tests, benchmarks'
 	@echo 'make install	to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
 
@@ -69,7 +75,7 @@ help:
 PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libfiu-dev pkg-config scdoc
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
-	     util-linux
+	     util-linux fiu-utils
 PKG_DEMO  := fio e2fsprogs util-linux
 PKG_BENCH := fio nbdkit nbd-client gnuplot-nox dmsetup python3
 define need
@@ -101,7 +107,7 @@ $B/libublkcore.a: $(call obj,$(LIB_SRC))
 
 $B/libublkcore.so.$(SOVER): $(call obj,$(LIB_SRC)) lib/libublkcore.map
 	$(CC) -shared $(SANFLAGS_$(SAN)) -Wl,-soname,libublkcore.so.$(SOVER) \
-		-Wl,--version-script,lib/libublkcore.map $(call obj,$(LIB_SRC)) -luring -lpthread -o $@
+		-Wl,--version-script,lib/libublkcore.map $(call obj,$(LIB_SRC)) $(CORE_LIBS) -o $@
 	@ln -sf libublkcore.so.$(SOVER) $B/libublkcore.so
 
 $B/libfaults.a: $(call obj,$(FAULT_SRC))
@@ -123,7 +129,7 @@ $B/faultblk: $(TOOL_OBJ) $B/libfaults.a $B/libcore.a
 # Examples are built as a user would: the public header and the library, nothing else.
 $B/examples/%: lib/examples/%.c $B/libublkcore.a lib/ublkcore.h
 	@mkdir -p $(@D)
-	$(CC) $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -Ilib $< $B/libublkcore.a -luring -lpthread -o $@
+	$(CC) $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -Ilib $< $B/libublkcore.a $(CORE_LIBS) -o $@
 
 $B/man/faultblk-rules.5: tools/man/faultblk-rules.5.scd $B/faultblk
 	@mkdir -p $(@D)
@@ -163,17 +169,23 @@ $B/device/%: tests/device/%.c $(wildcard tests/device/*.h) $B/libublkcore.a
 	$(CC) $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib $< $B/libublkcore.a \
 		$(TOOL_LIBS) -o $@
 
+# What makes failure points fail: only with FIU=1.
+$B/fail/%: $B/obj/tests/fail/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
+
 build-unit: $(UNIT)
 build-tsan: $(patsubst tests/unit/%.c,$B/unit/%,$(TSAN_SRC))
 build-sim: $(SIM)
 build-fuzz: $(FUZZ)
 build-device: all $(HELPERS)
+build-fail: $B/faultblk $(FAIL)
 
 test:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	@sh tests/run all
 
-unit sim fuzz-replay device:
+unit sim fuzz-replay fail device:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	@sh tests/run $@
 

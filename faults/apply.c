@@ -100,16 +100,31 @@ static int move(const struct medium *medium, struct io *io, uint32_t offset_byte
 	return err;
 }
 
-static void tell_units(const struct medium *medium, uint64_t at, uint32_t len_bytes, bool before)
+/* What is a hole stays one: it does not change. */
+static void tell_before_punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
 {
 	while (len_bytes) {
+		bool marked;
+		uint32_t step = (uint32_t)store_span(medium->store, at, len_bytes, &marked);
+
+		if (marked) {
+			step = first_step(medium->store, at, step);
+			store_lock(medium->store, at);
+			medium_before(medium, at, step);
+			store_unlock(medium->store, at);
+		}
+		at += step;
+		len_bytes -= step;
+	}
+}
+
+static void tell_after_punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
+{
+	while (len_bytes && medium->nr_watchers) {
 		uint32_t step = first_step(medium->store, at, len_bytes);
 
 		store_lock(medium->store, at);
-		if (before)
-			medium_before(medium, at, step);
-		else
-			medium_after(medium, at, step);
+		medium_after(medium, at, step);
 		store_unlock(medium->store, at);
 		at += step;
 		len_bytes -= step;
@@ -122,9 +137,9 @@ static int punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
 
 	if (medium_is_plain(medium))
 		return store_punch(medium->store, at, len_bytes);
-	tell_units(medium, at, len_bytes, true);
+	tell_before_punch(medium, at, len_bytes);
 	err = store_punch(medium->store, at, len_bytes);
-	tell_units(medium, at, len_bytes, false);
+	tell_after_punch(medium, at, len_bytes);
 	return err;
 }
 

@@ -7,7 +7,7 @@
 #include "faults/cache.h"
 
 #include "base/cleanup.h"
-#include "base/rng.h"
+#include "base/failpoint.h"
 #include "faults/shadow.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ struct cache {
 
 int cache_create(struct store *store, uint32_t block_bytes, struct cache **ret_cache)
 {
-	struct cache *cache = calloc(1, sizeof(*cache));
+	struct cache *cache = fail_alloc("faults/cache/alloc", calloc(1, sizeof(*cache)));
 
 	if (!cache)
 		return -ENOMEM;
@@ -56,7 +56,8 @@ void cache_before_change(struct cache *cache, uint64_t at, uint64_t len)
 
 void cache_flush(struct cache *cache)
 {
-	if (!cache_nr_volatile(cache))
+	/* Blocks that were settled one by one have left their copies behind: those go too. */
+	if (shadow_is_empty(cache->medium))
 		return;
 	store_lock_all(cache->store);
 	shadow_clear(cache->medium);
@@ -87,10 +88,8 @@ static void cut_block(void *ctx, uint64_t at, const unsigned char *block)
 {
 	struct cut *cut = ctx;
 	struct cache *cache = cut->cache;
-	uint64_t number = at / cache->block_bytes;
 
-	if (cut->keep == KEEP_ALL ||
-	    (cut->keep == KEEP_RANDOM && rng_mix(cut->bits, 0, number) < cut->threshold))
+	if (condition_keeps(cut->keep, cut->bits, cut->threshold, at / cache->block_bytes))
 		return;
 	store_mark(cache->store, at, cache->block_bytes);
 	memcpy(store_data(cache->store) + at, block, cache->block_bytes);

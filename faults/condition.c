@@ -2,10 +2,60 @@
 #include "faults/condition.h"
 
 #include "base/cleanup.h"
+#include "base/rng.h"
 #include "faults/apply.h"
 #include "faults/medium.h"
 
 #include <errno.h>
+
+/* True for one caller until the disk is revived: it may write the fields that go with @bit. */
+static bool claim(struct condition *condition, enum condition_bit bit)
+{
+	return !(atomic_fetch_or_explicit(&condition->claimed, bit, memory_order_acq_rel) & bit);
+}
+
+bool condition_cut(struct condition *condition, enum keep keep, uint64_t bits, uint64_t threshold)
+{
+	if (!claim(condition, CONDITION_OFF))
+		return false;
+	atomic_store_explicit(&condition->keep, keep, memory_order_relaxed);
+	atomic_store_explicit(&condition->keep_bits, bits, memory_order_relaxed);
+	atomic_store_explicit(&condition->keep_threshold, threshold, memory_order_relaxed);
+	return condition_set(condition, CONDITION_OFF);
+}
+
+bool condition_remove(struct condition *condition, uint64_t gone_ns)
+{
+	if (!claim(condition, CONDITION_GONE))
+		return false;
+	atomic_store_explicit(&condition->gone_ns, gone_ns, memory_order_relaxed);
+	return condition_set(condition, CONDITION_GONE);
+}
+
+void condition_shrink(struct condition *condition, uint64_t end_bytes)
+{
+	uint64_t end = atomic_load_explicit(&condition->end_bytes, memory_order_relaxed);
+
+	while ((!end || end_bytes < end) &&
+	       !atomic_compare_exchange_weak_explicit(&condition->end_bytes, &end, end_bytes,
+						      memory_order_relaxed, memory_order_relaxed))
+		;
+	condition_set(condition, CONDITION_SHRUNK);
+}
+
+bool condition_keeps(enum keep keep, uint64_t bits, uint64_t threshold, uint64_t block)
+{
+	return keep == KEEP_ALL || (keep == KEEP_RANDOM && rng_mix(bits, 0, block) < threshold);
+}
+
+_cold_ void condition_reset(struct condition *condition, uint32_t bits)
+{
+	if (bits & CONDITION_SHRUNK)
+		atomic_store(&condition->end_bytes, 0);
+	atomic_fetch_and_explicit(&condition->bits, ~bits, memory_order_release);
+	/* Last: who claims the next one is then sure to find the bit clear. */
+	atomic_fetch_and_explicit(&condition->claimed, ~bits, memory_order_release);
+}
 
 /* Does the request need a page that has never been written? */
 static bool needs_space(const struct medium *medium, const struct io *io)
@@ -20,10 +70,9 @@ static bool needs_space(const struct medium *medium, const struct io *io)
 	return !marked;
 }
 
-int condition_verdict(const struct condition *condition, const struct medium *medium,
+int condition_verdict(uint32_t bits, const struct condition *condition, const struct medium *medium,
 		      const struct io *io)
 {
-	uint32_t bits = condition_bits(condition);
 	uint64_t end = atomic_load_explicit(&condition->end_bytes, memory_order_relaxed);
 	bool changes = io->op == IO_WRITE || io->op == IO_DISCARD || io->op == IO_ZEROES;
 
@@ -31,7 +80,9 @@ int condition_verdict(const struct condition *condition, const struct medium *me
 		return -ENODEV;
 	if (bits & CONDITION_OFF)
 		return -EIO;
-	if (bits & CONDITION_SHRUNK && io->op != IO_FLUSH && io_start(io) + io->len_bytes > end)
+	/* No end: a revival has just taken it back. */
+	if (bits & CONDITION_SHRUNK && end && io->op != IO_FLUSH &&
+	    io_start(io) + io->len_bytes > end)
 		return -EIO;
 	if (bits & CONDITION_READ_ONLY && changes)
 		return -EIO;

@@ -25,9 +25,10 @@ enum condition_bit {
 enum keep { KEEP_NONE, KEEP_ALL, KEEP_RANDOM };
 
 struct condition {
-	_Atomic uint32_t bits; /* enum condition_bit */
-	_Atomic uint64_t end_bytes;
-	_Atomic uint64_t gone_ns; /* comes back by itself after so long; 0: on command */
+	_Atomic uint32_t bits;      /* enum condition_bit */
+	_Atomic uint32_t claimed;   /* those whose fields somebody has written, or is about to */
+	_Atomic uint64_t end_bytes; /* 0: not shrunk */
+	_Atomic uint64_t gone_ns;   /* comes back by itself after so long; 0: on command */
 	/* Of the first power cut; kept for the revival. */
 	_Atomic uint32_t keep; /* enum keep */
 	_Atomic uint64_t keep_bits;
@@ -36,8 +37,9 @@ struct condition {
 
 struct medium;
 
-/* 0 if the request may go on, else the -errno it ends with. Queue thread. */
-int condition_verdict(const struct condition *condition, const struct medium *medium,
+/* On a disk with @bits set: 0 if the request may go on, else the -errno it ends with. Queue thread.
+ */
+int condition_verdict(uint32_t bits, const struct condition *condition, const struct medium *medium,
 		      const struct io *io);
 
 static inline uint32_t condition_bits(const struct condition *condition)
@@ -50,6 +52,22 @@ static inline bool condition_set(struct condition *condition, enum condition_bit
 {
 	return !(atomic_fetch_or_explicit(&condition->bits, bit, memory_order_acq_rel) & bit);
 }
+
+/*
+ * What kinds do to the disk; any queue thread. Of several power cuts, and of several removals, only
+ * the first counts until the disk is revived: true for it. A disk can shrink again and again, but
+ * never grows.
+ */
+bool condition_cut(struct condition *condition, enum keep keep, uint64_t bits, uint64_t threshold);
+bool condition_remove(struct condition *condition, uint64_t gone_ns);
+void condition_shrink(struct condition *condition, uint64_t end_bytes);
+/* Does block number @block survive a power cut? The same answer whoever asks, and when. */
+bool condition_keeps(enum keep keep, uint64_t bits, uint64_t threshold, uint64_t block);
+/*
+ * The disk is well again, as far as it was in @bits; what has befallen it since stays. Control
+ * thread, and no request that saw it well before @bits were set is still under way.
+ */
+void condition_reset(struct condition *condition, uint32_t bits);
 
 /* "off", "gone", "read-only", ...: the worst bit of @bits, for people; "well" for none. */
 const char *condition_name(uint32_t bits);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * A slot is written in full and then its ring's head moves on. A reader copies a slot and looks at
- * the head again afterwards: had the writer come round to it in between, the copy counts as lost.
- * Words are copied as relaxed atomics, since writer and reader may meet in a slot.
+ * The writer claims a slot, writes its words, and then moves the ring's head on. A reader copies
+ * the words of a slot and looks afterwards how far was claimed: had the writer come round to the
+ * slot in between, the copy counts as lost. Words are written with release and read with acquire,
+ * so that whoever sees one of a new event also sees its claim.
  *
  * Numbers are drawn before slots are written, so a reader can find number 8 in one ring while 7 is
  * on its way to another. It then waits for 7, unless as many events were lost as would explain it.
@@ -10,6 +11,7 @@
 #include "faults/event.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -22,6 +24,7 @@ _Static_assert(sizeof(struct event) % sizeof(uint64_t) == 0, "copied by words");
 
 struct ring {
 	_Alignas(64) _Atomic uint64_t head; /* events ever written */
+	_Atomic uint64_t claimed;           /* the same, and the one that is being written */
 	_Atomic uint64_t slots[EVENT_RING][EVENT_WORDS];
 };
 
@@ -40,8 +43,9 @@ struct event_reader {
 
 int event_log_create(uint16_t nr_queues, struct event_log **ret_log)
 {
-	struct event_log *log = aligned_alloc(64, sizeof(*log));
-	struct ring *rings = aligned_alloc(64, nr_queues * sizeof(*rings));
+	struct event_log *log = fail_alloc("faults/event/log", aligned_alloc(64, sizeof(*log)));
+	struct ring *rings =
+		fail_alloc("faults/event/rings", aligned_alloc(64, nr_queues * sizeof(*rings)));
 
 	if (!log || !rings) {
 		free(log);
@@ -50,7 +54,7 @@ int event_log_create(uint16_t nr_queues, struct event_log **ret_log)
 	}
 	memset(log, 0, sizeof(*log));
 	for (uint16_t i = 0; i < nr_queues; i++)
-		atomic_init(&rings[i].head, 0);
+		memset(&rings[i], 0, offsetof(struct ring, slots));
 	log->nr_queues = nr_queues;
 	log->rings = rings;
 	*ret_log = log;
@@ -74,10 +78,9 @@ uint64_t event_log_add(struct event_log *log, struct event *event)
 
 	event->seq = atomic_fetch_add_explicit(&log->newest, 1, memory_order_relaxed) + 1;
 	memcpy(words, event, sizeof(words));
-	/* Whoever sees a word of the new event also sees that the head stands at least here. */
-	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(&ring->claimed, head + 1, memory_order_relaxed);
 	for (size_t i = 0; i < EVENT_WORDS; i++)
-		atomic_store_explicit(&slot[i], words[i], memory_order_relaxed);
+		atomic_store_explicit(&slot[i], words[i], memory_order_release);
 	atomic_store_explicit(&ring->head, head + 1, memory_order_release);
 	return event->seq;
 }
@@ -109,41 +112,41 @@ struct event_reader *event_reader_free(struct event_reader *reader)
 	return NULL;
 }
 
-/* One slot is being written while the head has not moved yet: it is not safe either. */
-static uint64_t oldest_kept(uint64_t head)
+/* Anything older has been, or is being, overwritten. */
+static uint64_t oldest_kept(const struct ring *ring)
 {
-	return head >= EVENT_RING ? head - EVENT_RING + 1 : 0;
+	uint64_t claimed = atomic_load_explicit(&ring->claimed, memory_order_relaxed);
+
+	return claimed > EVENT_RING ? claimed - EVENT_RING : 0;
 }
 
 /* The oldest event of one ring that has not been read, if there is one. */
 static bool peek(struct event_reader *reader, uint16_t index, struct event *ret_event)
 {
 	struct ring *ring = &reader->log->rings[index];
-	uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+	uint64_t *at = &reader->at[index];
 	uint64_t words[EVENT_WORDS];
 
 	for (;;) {
-		uint64_t oldest = oldest_kept(head);
+		uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+		uint64_t oldest = oldest_kept(ring);
 
-		if (reader->at[index] < oldest) {
-			reader->debt += oldest - reader->at[index];
-			reader->at[index] = oldest;
+		if (*at < oldest) {
+			reader->debt += oldest - *at;
+			*at = oldest;
 		}
-		if (reader->at[index] == head)
+		if (*at >= head)
 			return false;
 		for (size_t i = 0; i < EVENT_WORDS; i++)
-			words[i] = atomic_load_explicit(
-				&ring->slots[reader->at[index] % EVENT_RING][i],
-				memory_order_relaxed);
-		atomic_thread_fence(memory_order_acquire);
-		head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-		if (reader->at[index] < oldest_kept(head))
+			words[i] = atomic_load_explicit(&ring->slots[*at % EVENT_RING][i],
+							memory_order_acquire);
+		if (*at < oldest_kept(ring))
 			continue;
 		memcpy(ret_event, words, sizeof(*ret_event));
 		if (ret_event->seq > reader->after)
 			return true;
 		/* From before the reader's time. */
-		reader->at[index]++;
+		++*at;
 	}
 }
 

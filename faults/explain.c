@@ -6,6 +6,7 @@
 #include "faults/explain.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/rule_ast.h"
@@ -174,7 +175,7 @@ char *explain_io(const struct explain *explain, const struct io *io, uint64_t no
 	uint64_t delay_ns = 0;
 	char *text = NULL;
 	size_t len;
-	FILE *out = open_memstream(&text, &len);
+	FILE *out = fail_alloc("faults/explain/print", open_memstream(&text, &len));
 
 	if (!out)
 		return NULL;

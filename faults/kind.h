@@ -23,7 +23,7 @@
 
 #include <stdio.h>
 
-#define KIND_PARAMS_MAX   16
+#define KIND_PARAMS_MAX   24
 #define KIND_ALL_OPS      ((1u << IO_NR_OPS) - 1)
 #define KIND_DELAY_MAX_NS 3600000000000ull     /* longest delay of one rule: one hour */
 #define RULE_LEN_MAX      (UINT32_MAX & ~511u) /* longest request, in bytes */

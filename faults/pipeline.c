@@ -18,6 +18,7 @@
 #include "faults/pipeline.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/explain.h"
@@ -123,6 +124,13 @@ static bool options_fit(const struct pipeline_options *options, const struct sto
 	       geometry->size_bytes == store_size(store);
 }
 
+/* The unit of a power cut lies whole in the store, and in one of its units. */
+static bool cache_fits(const struct rule_geometry *geometry)
+{
+	return (geometry->block_bytes & (geometry->block_bytes - 1)) == 0 &&
+	       geometry->size_bytes % geometry->block_bytes == 0;
+}
+
 _cold_ int pipeline_create(struct store *store, const struct pipeline_options *options,
 			   struct pipeline **ret_pipeline)
 {
@@ -132,9 +140,9 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 	struct pipeline *pipeline;
 	struct plan *plan;
 
-	if (!options_fit(options, store))
+	if (!options_fit(options, store) || (options->cache && !cache_fits(&options->geometry)))
 		return -EINVAL;
-	pipeline = aligned_alloc(CACHE_LINE, size);
+	pipeline = fail_alloc("faults/pipeline/alloc", aligned_alloc(CACHE_LINE, size));
 	if (!pipeline)
 		return -ENOMEM;
 	memset(pipeline, 0, size);
@@ -200,11 +208,13 @@ static bool selects(const struct plan_rule *rule, const struct io *io, const str
 	       (!rule->align || io_start(io) % rule->align == 0);
 }
 
-/* Somebody wants to hear of it: once, until the control thread asks again. */
-static void wake(struct pipeline *pipeline)
+/*
+ * Somebody wants to hear of it: once, until the control thread asks again. It asks first and looks
+ * then; a plain load here could come before what it is to see, and both would miss each other.
+ */
+static void wake_listener(struct pipeline *pipeline)
 {
-	if (atomic_load_explicit(&pipeline->listening, memory_order_relaxed) &&
-	    atomic_exchange(&pipeline->listening, false))
+	if (atomic_exchange(&pipeline->listening, false))
 		pipeline->wake(pipeline->ctx);
 }
 
@@ -226,7 +236,7 @@ static uint64_t note_hit(struct pipeline *pipeline, const struct rule *rule, con
 
 	memcpy(event.rule, rule->name, sizeof(event.rule));
 	seq = event_log_add(pipeline->events, &event);
-	wake(pipeline);
+	wake_listener(pipeline);
 	return seq;
 }
 
@@ -327,14 +337,15 @@ static void carry_out(struct pipeline *pipeline, struct io *io)
 	rule->kind->ops->act(&rule->args, &hit, io);
 }
 
-static void finish(struct pipeline *pipeline, struct io *io)
+/* @before: the disk's condition, loaded once for all that is asked about it. */
+static void finish(struct pipeline *pipeline, struct io *io, uint32_t before)
 {
-	uint32_t before = condition_bits(&pipeline->condition), after;
+	uint32_t after;
 	int err = 0;
 
 	if (before)
-		err = condition_verdict(&pipeline->condition, &pipeline->queues[io->queue].medium,
-					io);
+		err = condition_verdict(before, &pipeline->condition,
+					&pipeline->queues[io->queue].medium, io);
 	if (err) {
 		io->result = err;
 		return;
@@ -346,7 +357,8 @@ static void finish(struct pipeline *pipeline, struct io *io)
 	/* What was under way when the power went is not acknowledged any more. */
 	if (after & CONDITION_DEAD && io->result >= 0)
 		io->result = after & CONDITION_GONE ? -ENODEV : -EIO;
-	wake(pipeline);
+	if (pipeline->wake)
+		pipeline->wake(pipeline->ctx);
 }
 
 /* ------------------------------------------------------------------------------ holding */
@@ -391,6 +403,27 @@ static void unpark_released(struct pipeline *pipeline, struct queue *queue)
 	pthread_mutex_unlock(&queue->held_lock);
 }
 
+/* Put it in its place among the @nr oldest, of which there is room for @max. */
+_cold_ static void insert_held(const struct io *io, struct held *held, size_t nr, size_t max)
+{
+	size_t at = nr < max ? nr : max;
+
+	while (at && held[at - 1].id > io->id)
+		at--;
+	if (at == max)
+		return;
+	memmove(&held[at + 1], &held[at], ((nr < max ? nr + 1 : max) - at - 1) * sizeof(*held));
+	held[at] = (struct held){
+		.id = io->id,
+		.since_ns = io->held_ns,
+		.sector = io->sector,
+		.len_bytes = io->len_bytes,
+		.queue = io->queue,
+		.op = io->op,
+	};
+	memcpy(held[at].rule, io->holder->name, sizeof(held[at].rule));
+}
+
 _cold_ size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t max)
 {
 	size_t nr = 0;
@@ -399,19 +432,9 @@ _cold_ size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t
 		struct queue *queue = &pipeline->queues[i];
 
 		pthread_mutex_lock(&queue->held_lock);
-		for (const struct io *io = queue->held_first; io; io = io->held_next) {
-			if (io->released || nr++ >= max)
-				continue;
-			held[nr - 1] = (struct held){
-				.id = io->id,
-				.since_ns = io->held_ns,
-				.sector = io->sector,
-				.len_bytes = io->len_bytes,
-				.queue = io->queue,
-				.op = io->op,
-			};
-			memcpy(held[nr - 1].rule, io->holder->name, sizeof(held[0].rule));
-		}
+		for (const struct io *io = queue->held_first; io; io = io->held_next)
+			if (!io->released)
+				insert_held(io, held, nr++, max);
 		pthread_mutex_unlock(&queue->held_lock);
 	}
 	return nr;
@@ -487,7 +510,7 @@ static enum io_verdict submit_ruled(struct pipeline *pipeline, const struct queu
 
 	walk_rules(pipeline, queue, io, &walk);
 	if (!walk.delay_ns && !walk.held) {
-		finish(pipeline, io);
+		finish(pipeline, io, condition_bits(&pipeline->condition));
 		return IO_DONE;
 	}
 	park(pipeline, queue->plan, io, &walk);
@@ -497,6 +520,7 @@ static enum io_verdict submit_ruled(struct pipeline *pipeline, const struct queu
 enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 {
 	const struct queue *queue = &pipeline->queues[io->queue];
+	uint32_t condition = condition_bits(&pipeline->condition);
 
 	assert(io->queue < pipeline->geometry.nr_queues);
 	assert(io->op < IO_NR_OPS);
@@ -507,15 +531,17 @@ enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64
 	io->rule = NULL;
 	io->holder = NULL;
 	/* A disk without power or body asks no rules. */
-	if (queue->op_bits >> io->op & 1 &&
-	    !(condition_bits(&pipeline->condition) & CONDITION_DEAD))
+	if (queue->op_bits >> io->op & 1 && !(condition & CONDITION_DEAD))
 		return submit_ruled(pipeline, queue, io, now_ns);
-	finish(pipeline, io);
+	finish(pipeline, io, condition);
 	return IO_DONE;
 }
 
 void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 {
+	/* First the condition, then the life: whoever finds the disk revived finds the new life. */
+	uint32_t condition = condition_bits(&pipeline->condition);
+	bool died = io->life != atomic_load_explicit(&pipeline->life, memory_order_relaxed);
 	struct plan *plan = io->plan;
 	int err = 0;
 
@@ -523,12 +549,14 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 	assert(plan);
 	if (io->holder)
 		err = let_go(pipeline, io);
-	if (io->life != atomic_load_explicit(&pipeline->life, memory_order_relaxed))
+	if (died || condition & CONDITION_OFF)
 		err = -EIO;
+	else if (condition & CONDITION_GONE)
+		err = -ENODEV;
 	if (err)
 		io->result = err;
 	else
-		finish(pipeline, io);
+		finish(pipeline, io, condition);
 	/* From the release on the control thread may free the plan, and the rule with it. */
 	io->plan = NULL;
 	io->rule = NULL;
@@ -588,7 +616,8 @@ _cold_ static int arm_rules(struct pipeline *pipeline, const struct rule_set *se
 			    struct diag *diag)
 {
 	size_t count = rule_set_count(set), at = 0;
-	_cleanup_free_ bool *first = calloc(count + 1, sizeof(*first));
+	_cleanup_free_ bool *first =
+		fail_alloc("faults/pipeline/arm", calloc(count + 1, sizeof(*first)));
 	int err = first ? 0 : -ENOMEM;
 
 	for (; !err && at < count; at++)
@@ -630,6 +659,11 @@ _cold_ bool pipeline_adopted(struct pipeline *pipeline, uint64_t epoch)
 {
 	reap(pipeline);
 	return oldest_adopted(pipeline) >= epoch;
+}
+
+const struct rule_geometry *pipeline_geometry(const struct pipeline *pipeline)
+{
+	return &pipeline->geometry;
 }
 
 _cold_ const struct rule_set *pipeline_rules(const struct pipeline *pipeline)
@@ -709,8 +743,7 @@ _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 		atomic_fetch_add_explicit(&pipeline->life, 1, memory_order_relaxed);
 	if (bits & CONDITION_OFF && pipeline->cache)
 		lost = cache_cut(pipeline->cache, condition);
-	atomic_store(&condition->gone_ns, 0);
-	atomic_store_explicit(&condition->bits, 0, memory_order_release);
+	condition_reset(condition, bits);
 	if (ret_lost)
 		*ret_lost = lost;
 	return bits;

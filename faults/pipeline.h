@@ -33,8 +33,8 @@ struct pipeline_options {
 	uint64_t seed;
 	bool cache; /* a volatile write cache of logical blocks; without, all is durable at once */
 	/*
-	 * Queue thread: something happened that the control thread asked to hear of
-	 * (pipeline_listen): a hit, or a change of the disk's condition. NULL: nobody hears.
+	 * Queue thread: the disk's condition has changed, or a hit that the control thread asked
+	 * to hear of (pipeline_listen). NULL: nobody hears.
 	 */
 	void (*wake)(void *ctx);
 	/* Queue thread, in pipeline_adopt(): call pipeline_resume() for @io soon, but not from
@@ -45,7 +45,8 @@ struct pipeline_options {
 
 /*
  * The store is borrowed and must outlive the pipeline. Starts with no rules. -EINVAL: no queues, a
- * logical block that is no multiple of 512, or a size that is not the store's.
+ * logical block that is no multiple of 512, or a size that is not the store's; with a cache also a
+ * block that is no power of two or does not divide the size.
  */
 int pipeline_create(struct store *store, const struct pipeline_options *options,
 		    struct pipeline **ret_pipeline);
@@ -80,6 +81,8 @@ int pipeline_publish(struct pipeline *pipeline, const struct rule_set *set, uint
 		     struct diag *diag, uint64_t *ret_epoch);
 /* Have all queues adopted @epoch? Also frees old plans that nobody uses any more. */
 bool pipeline_adopted(struct pipeline *pipeline, uint64_t epoch);
+/* What its rules are checked against. Borrowed. */
+const struct rule_geometry *pipeline_geometry(const struct pipeline *pipeline);
 /* The set in force (borrowed until the next publish). */
 const struct rule_set *pipeline_rules(const struct pipeline *pipeline);
 
@@ -87,7 +90,7 @@ const struct rule_set *pipeline_rules(const struct pipeline *pipeline);
 
 /* The log of hits; lives as long as the pipeline. */
 struct event_log *pipeline_events(struct pipeline *pipeline);
-/* Ask for one call of options.wake at the next occasion; false: for none. Control thread. */
+/* Ask for one call of options.wake at the next hit; false: for none. Control thread. */
 void pipeline_listen(struct pipeline *pipeline, bool listen);
 /*
  * The name of the state that the rules' state machine is in, valid until the next publish; "" for
@@ -120,9 +123,10 @@ struct condition *pipeline_condition(struct pipeline *pipeline);
 uint64_t pipeline_nr_volatile(const struct pipeline *pipeline);
 /*
  * Bring the disk back from whatever condition it is in: a power cut takes its toll of the cache
- * now. Requests that arrived before it fail when they are due. Every queue must have passed a batch
- * since the condition was set (pipeline_adopted() of a later publish). Returns the bits that were
- * set; *ret_lost (may be NULL): blocks that went back to what was durable. Control thread.
+ * now. Requests that arrived before it fail with EIO when they are due. Every queue must have
+ * passed a batch since the condition was set (pipeline_adopted() of a later publish). Returns the
+ * bits that were set, and are not any more; what befell the disk meanwhile stays. *ret_lost (may be
+ * NULL): blocks that went back to what was durable. Control thread.
  */
 uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost);
 

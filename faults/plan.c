@@ -12,6 +12,7 @@
 #include "faults/plan.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "faults/rule_ast.h"
 
 #include <stdlib.h>
@@ -86,8 +87,8 @@ static int compile_op(struct plan *plan, unsigned int op)
 	if (!to->nr_ranged && !to->nr_plain)
 		return 0;
 	plan->op_bits |= 1u << op;
-	to->plain = calloc(to->nr_plain + 1, sizeof(*to->plain));
-	to->nodes = calloc(to->nr_ranged + 1, sizeof(*to->nodes));
+	to->plain = fail_alloc("faults/plan/plain", calloc(to->nr_plain + 1, sizeof(*to->plain)));
+	to->nodes = fail_alloc("faults/plan/nodes", calloc(to->nr_ranged + 1, sizeof(*to->nodes)));
 	return to->plain && to->nodes ? 0 : -1;
 }
 
@@ -131,14 +132,16 @@ static void compile_rules(struct plan *plan)
 
 struct plan *plan_new(const struct rule_set *set)
 {
-	struct plan *plan = aligned_alloc(_Alignof(struct plan), sizeof(*plan));
+	struct plan *plan = fail_alloc("faults/plan/alloc",
+				       aligned_alloc(_Alignof(struct plan), sizeof(*plan)));
 	size_t count = rule_set_count(set);
 
 	if (!plan)
 		return NULL;
 	memset(plan, 0, sizeof(*plan));
-	plan->rules = calloc(count + 1, sizeof(*plan->rules));
-	plan->watchers = calloc(count + 1, sizeof(struct rule *));
+	plan->rules = fail_alloc("faults/plan/rules", calloc(count + 1, sizeof(*plan->rules)));
+	plan->watchers =
+		fail_alloc("faults/plan/watchers", calloc(count + 1, sizeof(struct rule *)));
 	plan->set = rule_set_copy(set);
 	if (!plan->rules || !plan->watchers || !plan->set)
 		return plan_free(plan);

@@ -7,6 +7,7 @@
 #include "faults/rule.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/rule_ast.h"
 
@@ -35,7 +36,8 @@ const struct param *rule_word_param(enum rule_word word)
 
 struct rule *rule_new(void)
 {
-	struct rule *rule = aligned_alloc(RULE_CACHE_LINE, sizeof(*rule));
+	struct rule *rule =
+		fail_alloc("faults/rule/alloc", aligned_alloc(RULE_CACHE_LINE, sizeof(*rule)));
 
 	if (!rule)
 		return NULL;
@@ -360,7 +362,7 @@ char *rule_print(const struct rule *rule)
 {
 	char *text = NULL;
 	size_t len;
-	FILE *out = open_memstream(&text, &len);
+	FILE *out = fail_alloc("faults/rule/print", open_memstream(&text, &len));
 
 	if (!out)
 		return NULL;
@@ -412,12 +414,11 @@ static int check_range(const struct rule *rule, const struct rule_geometry *geom
 	return -EINVAL;
 }
 
-/* Put the rule's name before what a kind said, which knows nothing of rules. */
-static int blame_rule(const struct rule *rule, int err, struct diag *diag)
+int rule_blame(const struct rule *rule, int err, struct diag *diag)
 {
 	struct diag kind;
 
-	if (!diag || err == 0)
+	if (!diag || err == 0 || !diag->message[0])
 		return err;
 	kind = *diag;
 	diag_set(diag, err, kind.id, "rule '%s': %.*s", rule->name, 400, kind.message);
@@ -437,5 +438,5 @@ int rule_check(const struct rule *rule, const struct rule_geometry *geometry, st
 				rule->name, rule->word[WORD_queue].lo, geometry->nr_queues);
 	if (!rule->kind->ops->check)
 		return 0;
-	return blame_rule(rule, rule->kind->ops->check(&rule->args, geometry, diag), diag);
+	return rule_blame(rule, rule->kind->ops->check(&rule->args, geometry, diag), diag);
 }

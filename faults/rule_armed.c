@@ -39,7 +39,11 @@ static int arm_kind(struct rule *rule, const struct rule_geometry *geometry, uin
 		.now_ns = now_ns,
 	};
 
-	return rule->kind->ops->arm ? rule->kind->ops->arm(&arm, diag, &rule->state) : 0;
+	if (!rule->kind->ops->arm)
+		return 0;
+	if (diag)
+		*diag = (struct diag){ .line = 0 };
+	return rule_blame(rule, rule->kind->ops->arm(&arm, diag, &rule->state), diag);
 }
 
 _cold_ int rule_arm(struct rule *rule, const struct rule_geometry *geometry, uint64_t now_ns,

@@ -100,6 +100,8 @@ bool rule_equal(const struct rule *a, const struct rule *b);
 int rule_arm(struct rule *rule, const struct rule_geometry *geometry, uint64_t now_ns,
 	     struct diag *diag, bool *ret_first);
 void rule_disarm(struct rule *rule);
+/* Put the rule's name before what its kind said, which knows nothing of rules; returns @err. */
+int rule_blame(const struct rule *rule, int err, struct diag *diag);
 /* What content=, fiu= and the kind have to say; only asked of picky rules, after all else. */
 bool rule_fits(const struct rule *rule, const struct medium *medium, struct io *io);
 

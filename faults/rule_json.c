@@ -3,6 +3,7 @@
 #include "faults/rule_json.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "faults/rule_ast.h"
 
 #include <errno.h>
@@ -97,7 +98,7 @@ static json_t *printed(void (*print)(FILE *out, const struct rule *rule, unsigne
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	FILE *out = open_memstream(&text, &len);
+	FILE *out = fail_alloc("faults/rule_json/print", open_memstream(&text, &len));
 
 	if (!out)
 		return NULL;

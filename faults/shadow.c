@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * Two private mappings without reserve: the blocks, at their places, and a bit for each that is
- * saved. Untouched parts cost nothing; both are emptied by one madvise(), whose price is the pages
- * in use. A flush of a cache with a few blocks would pay that price and the page faults after it
- * again and again, so the places of the first NR_RECENT saved blocks are kept, and as long as there
- * are no more, clearing only clears their bits.
+ * Private mappings without reserve: the blocks, at their places, a bit for each that is saved, and
+ * one for each whose place was ever written, so that a saved hole costs nothing. Untouched parts
+ * cost nothing; all are emptied by madvise(), whose price is the pages in use. A flush of a cache
+ * with a few blocks would pay that price and the page faults after it again and again, so the
+ * places of the first NR_RECENT saved blocks are kept, and as long as there are no more, clearing
+ * only clears their bits.
  */
 #include "faults/shadow.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -20,7 +22,8 @@
 
 struct shadow {
 	unsigned char *data;
-	_Atomic uint64_t *saved; /* a bit for each block */
+	_Atomic uint64_t *saved;  /* a bit for each block */
+	_Atomic uint64_t *filled; /* the same: its place in data may be other than zero */
 	uint64_t from, to;
 	unsigned int shift;
 	_Atomic uint64_t nr_recent; /* may exceed NR_RECENT: then the list is not complete */
@@ -50,7 +53,7 @@ static void *map(uint64_t size_bytes)
 
 int shadow_create(uint64_t from, uint64_t to, uint32_t block_bytes, struct shadow **ret_shadow)
 {
-	struct shadow *shadow = calloc(1, sizeof(*shadow));
+	struct shadow *shadow = fail_alloc("faults/shadow/alloc", calloc(1, sizeof(*shadow)));
 
 	if (!shadow)
 		return -ENOMEM;
@@ -59,7 +62,8 @@ int shadow_create(uint64_t from, uint64_t to, uint32_t block_bytes, struct shado
 	shadow->shift = (unsigned int)__builtin_ctz(block_bytes);
 	shadow->data = map(to - from);
 	shadow->saved = map(bits_bytes(shadow));
-	if (!shadow->data || !shadow->saved) {
+	shadow->filled = map(bits_bytes(shadow));
+	if (!shadow->data || !shadow->saved || !shadow->filled) {
 		shadow_free(shadow);
 		return -ENOMEM;
 	}
@@ -75,23 +79,35 @@ struct shadow *shadow_free(struct shadow *shadow)
 		munmap(shadow->data, shadow->to - shadow->from);
 	if (shadow->saved)
 		munmap((void *)shadow->saved, bits_bytes(shadow));
+	if (shadow->filled)
+		munmap((void *)shadow->filled, bits_bytes(shadow));
 	free(shadow);
 	return NULL;
 }
 
-static bool is_saved(const struct shadow *shadow, uint64_t block)
+static bool has_bit(const _Atomic uint64_t *bits, uint64_t block)
 {
-	return atomic_load_explicit(&shadow->saved[block / WORD_BITS], memory_order_relaxed) >>
+	return atomic_load_explicit(&bits[block / WORD_BITS], memory_order_relaxed) >>
 		       block % WORD_BITS &
 	       1;
+}
+
+static void set_bit(_Atomic uint64_t *bits, uint64_t block)
+{
+	atomic_fetch_or_explicit(&bits[block / WORD_BITS], 1ull << block % WORD_BITS,
+				 memory_order_relaxed);
+}
+
+static bool is_saved(const struct shadow *shadow, uint64_t block)
+{
+	return has_bit(shadow->saved, block);
 }
 
 static void remember(struct shadow *shadow, uint64_t block)
 {
 	uint64_t at = atomic_fetch_add_explicit(&shadow->nr_recent, 1, memory_order_relaxed);
 
-	atomic_fetch_or_explicit(&shadow->saved[block / WORD_BITS], 1ull << block % WORD_BITS,
-				 memory_order_relaxed);
+	set_bit(shadow->saved, block);
 	if (at < NR_RECENT)
 		atomic_store_explicit(&shadow->recent[at], block, memory_order_relaxed);
 }
@@ -117,14 +133,17 @@ static void copy_block(struct shadow *shadow, const struct store *store, uint64_
 	uint64_t len = 1ull << shadow->shift, done = 0;
 	unsigned char *to = shadow->data + (block << shadow->shift);
 	uint64_t at = shadow->from + (block << shadow->shift);
+	bool filled = has_bit(shadow->filled, block);
 
 	while (done < len) {
 		bool marked;
 		uint64_t span = store_span(store, at + done, len - done, &marked);
 
+		if (marked && !filled)
+			set_bit(shadow->filled, block);
 		if (marked)
 			memcpy(to + done, store_bytes(store) + at + done, span);
-		else
+		else if (filled)
 			memset(to + done, 0, span);
 		done += span;
 	}
@@ -194,6 +213,11 @@ void shadow_each(const struct shadow *shadow,
 	}
 }
 
+bool shadow_is_empty(const struct shadow *shadow)
+{
+	return !atomic_load_explicit(&shadow->nr_recent, memory_order_relaxed);
+}
+
 void shadow_clear(struct shadow *shadow)
 {
 	uint64_t nr = atomic_load_explicit(&shadow->nr_recent, memory_order_relaxed);
@@ -201,6 +225,7 @@ void shadow_clear(struct shadow *shadow)
 	if (nr > NR_RECENT) {
 		madvise(shadow->data, shadow->to - shadow->from, MADV_DONTNEED);
 		madvise((void *)shadow->saved, bits_bytes(shadow), MADV_DONTNEED);
+		madvise((void *)shadow->filled, bits_bytes(shadow), MADV_DONTNEED);
 	}
 	for (uint64_t i = 0; i < nr && nr <= NR_RECENT; i++) {
 		uint64_t block = atomic_load_explicit(&shadow->recent[i], memory_order_relaxed);

@@ -32,6 +32,8 @@ uint64_t shadow_forget(struct shadow *shadow, uint64_t at, uint64_t len);
  */
 void shadow_each(const struct shadow *shadow,
 		 void (*each)(void *ctx, uint64_t at, const unsigned char *block), void *ctx);
+/* Has nothing been saved since it was cleared? Forgotten blocks still take memory, and count. */
+bool shadow_is_empty(const struct shadow *shadow);
 /* Forget everything and give the memory back. The caller keeps all others away. */
 void shadow_clear(struct shadow *shadow);
 

@@ -14,6 +14,7 @@
 #include "faults/store.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 
 #include <errno.h>
@@ -63,13 +64,16 @@ static int fail(struct diag *diag, const char *what, uint64_t size_bytes)
 /* Sealed against resizing, so that no holder of the descriptor can make the mapping fault. */
 static int open_memory(uint64_t size_bytes, struct diag *diag)
 {
-	_cleanup_close_ int fd = memfd_create("faultblk-store", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	_cleanup_close_ int fd =
+		fail_errno("faults/store/memfd", EMFILE,
+			   memfd_create("faultblk-store", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 
 	if (fd < 0)
 		return fail(diag, "create a memfd", size_bytes);
-	if (ftruncate(fd, (off_t)size_bytes) < 0)
+	if (fail_errno("faults/store/size", EFBIG, ftruncate(fd, (off_t)size_bytes)) < 0)
 		return fail(diag, "set the memfd's size", size_bytes);
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+	if (fail_errno("faults/store/seal", EBUSY,
+		       fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) < 0)
 		return fail(diag, "seal the memfd", size_bytes);
 	return take_fd(&fd);
 }
@@ -91,17 +95,20 @@ int store_create(uint64_t size_bytes, struct diag *diag, struct store **ret_stor
 		return diag_set(diag, -EINVAL, "store.bad-size",
 				"a disk of %llu bytes is not possible, wanted a multiple of %u",
 				(unsigned long long)size_bytes, SECTOR_SIZE);
-	store = calloc(1, sizeof(*store));
+	store = fail_alloc("faults/store/alloc", calloc(1, sizeof(*store)));
 	if (!store)
 		return diag_set(diag, -ENOMEM, "store.memory", "no memory for a disk");
 	fd = open_memory(size_bytes, diag);
 	if (fd < 0)
 		return fd;
-	data = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	data = fail_value(
+		"faults/store/map", (errno = ENOMEM, MAP_FAILED),
+		mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0));
 	if (data == MAP_FAILED)
 		return fail(diag, "map the memory", size_bytes);
-	marks = mmap(NULL, marks_bytes(size_bytes), PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	marks = fail_value("faults/store/map-marks", (errno = ENOMEM, MAP_FAILED),
+			   mmap(NULL, marks_bytes(size_bytes), PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 	if (marks == MAP_FAILED) {
 		int err = fail(diag, "map the page marks", size_bytes);
 
@@ -109,7 +116,7 @@ int store_create(uint64_t size_bytes, struct diag *diag, struct store **ret_stor
 		return err;
 	}
 	/* A core dump of the server must not contain the disk. Only advice: failure is harmless. */
-	madvise(data, size_bytes, MADV_DONTDUMP);
+	fail_errno("faults/store/advise", EINVAL, madvise(data, size_bytes, MADV_DONTDUMP));
 	*store = (struct store){
 		.data = data, .marks = marks, .size_bytes = size_bytes, .fd = take_fd(&fd)
 	};
@@ -270,7 +277,8 @@ int store_punch(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 
 int store_share(struct store *store, uint32_t unit_bytes)
 {
-	store->locks = aligned_alloc(64, NR_LOCKS * sizeof(*store->locks));
+	store->locks = fail_alloc("faults/store/locks",
+				  aligned_alloc(64, NR_LOCKS * sizeof(*store->locks)));
 	if (!store->locks)
 		return -ENOMEM;
 	for (int i = 0; i < NR_LOCKS; i++)

@@ -2,6 +2,7 @@
 #include "control.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "ring.h"
 
 #include <assert.h>
@@ -16,19 +17,20 @@ struct command_row {
 	enum abi_ctrl nr;
 	const char *name;
 	bool reads_only; /* _IOR in the ioctl encoding, else _IOWR */
+	const char *point;
 };
 
 static const struct command_row commands[] = {
-	{ ABI_GET_QUEUE_AFFINITY, "GET_QUEUE_AFFINITY", true },
-	{ ABI_GET_DEV_INFO, "GET_DEV_INFO", true },
-	{ ABI_ADD_DEV, "ADD_DEV", false },
-	{ ABI_DEL_DEV, "DEL_DEV", false },
-	{ ABI_START_DEV, "START_DEV", false },
-	{ ABI_STOP_DEV, "STOP_DEV", false },
-	{ ABI_SET_PARAMS, "SET_PARAMS", false },
-	{ ABI_GET_PARAMS, "GET_PARAMS", true },
-	{ ABI_GET_FEATURES, "GET_FEATURES", true },
-	{ ABI_TRY_STOP_DEV, "TRY_STOP_DEV", false },
+	{ ABI_GET_QUEUE_AFFINITY, "GET_QUEUE_AFFINITY", true, "lib/control/get-queue-affinity" },
+	{ ABI_GET_DEV_INFO, "GET_DEV_INFO", true, "lib/control/get-dev-info" },
+	{ ABI_ADD_DEV, "ADD_DEV", false, "lib/control/add-dev" },
+	{ ABI_DEL_DEV, "DEL_DEV", false, "lib/control/del-dev" },
+	{ ABI_START_DEV, "START_DEV", false, "lib/control/start-dev" },
+	{ ABI_STOP_DEV, "STOP_DEV", false, "lib/control/stop-dev" },
+	{ ABI_SET_PARAMS, "SET_PARAMS", false, "lib/control/set-params" },
+	{ ABI_GET_PARAMS, "GET_PARAMS", true, "lib/control/get-params" },
+	{ ABI_GET_FEATURES, "GET_FEATURES", true, "lib/control/get-features" },
+	{ ABI_TRY_STOP_DEV, "TRY_STOP_DEV", false, "lib/control/try-stop-dev" },
 };
 
 static const struct command_row *command_row(enum abi_ctrl nr)
@@ -113,6 +115,8 @@ int control_cmd(struct control *control, enum abi_ctrl nr, const struct control_
 		if (err == -ETIMEDOUT)
 			return err;
 	}
+	if (failpoint(command_row(nr)->point))
+		return -EIO;
 	control_prep(control, nr, args);
 	err = io_uring_submit(&control->ring);
 	if (err < 0)
@@ -189,7 +193,8 @@ int control_open(struct control *control, bool force_legacy, const struct logger
 	err = ring_init_control(&control->ring);
 	if (err)
 		return control_say_ring(log, err);
-	control->fd = open(CONTROL_PATH, O_RDWR | O_CLOEXEC);
+	control->fd =
+		fail_errno("lib/control/open", EMFILE, open(CONTROL_PATH, O_RDWR | O_CLOEXEC));
 	if (control->fd < 0) {
 		err = -errno;
 		goto fail;

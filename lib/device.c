@@ -13,6 +13,7 @@
 #include "abi.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "control.h"
 #include "log.h"
 #include "options.h"
@@ -134,7 +135,7 @@ static int open_cdev(struct ublk_dev *dev)
 	int fd;
 
 	snprintf(path, sizeof(path), "/dev/ublkc%d", dev->options.id);
-	while ((fd = open(path, O_RDWR | O_CLOEXEC)) < 0) {
+	while ((fd = fail_errno("lib/device/cdev", EMFILE, open(path, O_RDWR | O_CLOEXEC))) < 0) {
 		if ((errno != ENOENT && errno != EACCES && errno != EBUSY) ||
 		    clock_now_ns() > deadline_ns)
 			return log_error(&dev->log, -errno, "opening %s: %s; is /dev a devtmpfs?",
@@ -209,7 +210,8 @@ static int start_queues(struct ublk_dev *dev)
 	s->data_path = dev->options.data_path;
 	s->op_fetch = control_io_op(&dev->control, ABI_FETCH);
 	s->op_commit = control_io_op(&dev->control, ABI_COMMIT_AND_FETCH);
-	dev->queues = aligned_alloc(64, sizeof(*dev->queues) * dev->options.nr_queues);
+	dev->queues = fail_alloc("lib/device/queues",
+				 aligned_alloc(64, sizeof(*dev->queues) * dev->options.nr_queues));
 	if (!dev->queues)
 		return -ENOMEM;
 	memset(dev->queues, 0, sizeof(*dev->queues) * dev->options.nr_queues);
@@ -235,7 +237,7 @@ static int wait_for_node(struct ublk_dev *dev)
 	uint64_t deadline_ns = clock_now_ns() + NODE_TIMEOUT_MS * NSEC_PER_MSEC;
 	struct stat st;
 
-	while (stat(dev->path, &st) < 0 || !S_ISBLK(st.st_mode)) {
+	while (stat(dev->path, &st) < 0 || !S_ISBLK(st.st_mode) || failpoint("lib/device/node")) {
 		if (clock_now_ns() > deadline_ns)
 			return log_error(&dev->log, -ETIMEDOUT,
 					 "%s did not appear within %d s; is /dev a devtmpfs?",
@@ -256,7 +258,7 @@ static void read_partitions(struct ublk_dev *dev)
 
 	if (!(dev->info.flags & ABI_F_NO_AUTO_PART_SCAN))
 		return;
-	fd = open(dev->path, O_RDONLY | O_CLOEXEC);
+	fd = fail_errno("lib/device/partitions", EMFILE, open(dev->path, O_RDONLY | O_CLOEXEC));
 	if (fd < 0 || ioctl(fd, BLKRRPART) < 0)
 		log_at(&dev->log, UBLK_LOG_DEBUG, "reading the partition table of %s: %s",
 		       dev->path, strerror(errno));
@@ -291,7 +293,7 @@ int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ub
 		  struct ublk_dev **ret_dev)
 {
 	const struct logger log = { .fn = options->log, .ctx = options->log_ctx };
-	struct ublk_dev *dev = calloc(1, sizeof(*dev));
+	struct ublk_dev *dev = fail_alloc("lib/device/device", calloc(1, sizeof(*dev)));
 	int err;
 
 	if (!dev)
@@ -303,7 +305,8 @@ int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ub
 	};
 	err = options_settle(&dev->options, backend, &log);
 	if (!err) {
-		dev->shared.gone_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		dev->shared.gone_fd = fail_errno("lib/device/eventfd", EMFILE,
+						 eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 		err = dev->shared.gone_fd < 0
 			      ? log_error(&log, -errno, "eventfd: %s", strerror(errno))
 			      : bring_up(dev);
@@ -425,6 +428,9 @@ static int take_down(struct ublk_dev *dev, bool force)
 	}
 	if (dev->stage == STAGE_STOPPED) {
 		err = delete_device(dev);
+		/* Past its deadline it goes by itself; else it is still there to be tried again. */
+		if (err && err != -ETIMEDOUT)
+			return err;
 		dev->stage = STAGE_GONE;
 	}
 	if (dev->has_control) {
@@ -443,7 +449,12 @@ struct ublk_dev *ublk_dev_free(struct ublk_dev *dev)
 {
 	if (!dev)
 		return NULL;
-	take_down(dev, true);
+	/* Whatever went wrong the first time has been said; once more, rather than leave a device.
+	 */
+	if (take_down(dev, true))
+		take_down(dev, true);
+	if (dev->has_control)
+		control_close(&dev->control);
 	if (dev->shared.gone_fd >= 0)
 		close(dev->shared.gone_fd);
 	free(dev->queues);
@@ -504,7 +515,7 @@ int ublk_dev_op_stats(const struct ublk_dev *dev, int queue, enum ublk_op op,
 	unsigned int first = queue < 0 ? 0 : (unsigned int)queue;
 	unsigned int end = queue < 0 ? dev->options.nr_queues : first + 1;
 	struct ublk_op_stats st = { 0 };
-	_cleanup_free_ struct hist *h = calloc(1, sizeof(*h));
+	_cleanup_free_ struct hist *h = fail_alloc("lib/device/stats", calloc(1, sizeof(*h)));
 
 	if (!h)
 		return -ENOMEM;

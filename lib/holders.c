@@ -4,6 +4,7 @@
  * stacked on top (dm, md, loop). Only what /proc and /sys tell, so only what this process may see.
  */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "ublkcore.h"
 
 #include <dirent.h>
@@ -82,7 +83,7 @@ static void find_devs(struct search *s)
 	snprintf(path, sizeof(path), "/sys/block/%s/dev", s->disk);
 	add_dev(s, path);
 	snprintf(path, sizeof(path), "/sys/block/%s", s->disk);
-	dir = opendir(path);
+	dir = fail_null("lib/holders/disk", EMFILE, opendir(path));
 	while (dir && (entry = readdir(dir)))
 		if (is_part(s, entry->d_name)) {
 			snprintf(path, sizeof(path), "/sys/block/%s/%s/dev", s->disk,
@@ -136,7 +137,7 @@ static void find_mounts(struct search *s, int pid, const char *comm)
 	_cleanup_fclose_ FILE *f = NULL;
 
 	snprintf(path, sizeof(path), "/proc/%d/mountinfo", pid);
-	f = fopen(path, "re");
+	f = fail_null("lib/holders/mounts", EMFILE, fopen(path, "re"));
 	while (f && fgets(line, sizeof(line), f)) {
 		unsigned int major, minor;
 		char where[256], source[256];
@@ -175,7 +176,7 @@ static bool seen_before(struct seen *seen, int pid)
 
 static void find_processes(struct search *s)
 {
-	_cleanup_dir_ DIR *dir = opendir("/proc");
+	_cleanup_dir_ DIR *dir = fail_null("lib/holders/proc", EMFILE, opendir("/proc"));
 	struct seen seen = { .nr = 0 };
 	struct dirent *entry;
 
@@ -197,7 +198,8 @@ static void find_processes(struct search *s)
 static void find_swap(struct search *s)
 {
 	char line[4096], path[256];
-	_cleanup_fclose_ FILE *f = fopen("/proc/swaps", "re");
+	_cleanup_fclose_ FILE *f =
+		fail_null("lib/holders/swaps", EMFILE, fopen("/proc/swaps", "re"));
 
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, "%255s", path) == 1 && is_node(s, path))

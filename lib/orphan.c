@@ -2,6 +2,7 @@
 #include "orphan.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "control.h"
 #include "ublkcore.h"
 
@@ -31,7 +32,7 @@ static int start_time(int pid, uint64_t *ret_ticks)
 	const char *p;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
+	f = fail_null("lib/orphan/stat", EMFILE, fopen(path, "re"));
 	if (!f)
 		return -errno;
 	if (!fgets(line, sizeof(line), f))
@@ -87,8 +88,8 @@ static int compare_ids(const void *a, const void *b)
 /* The ids under /sys/class/ublk-char, sorted. The number found, or -errno; caller frees. */
 static int read_ids(int **ret_ids)
 {
-	DIR *dir = opendir(CHAR_CLASS);
-	int *ids = calloc(GC_MAX, sizeof(*ids));
+	DIR *dir = fail_null("lib/orphan/class", EMFILE, opendir(CHAR_CLASS));
+	int *ids = fail_alloc("lib/orphan/ids", calloc(GC_MAX, sizeof(*ids)));
 	struct dirent *entry;
 	int n = 0;
 
@@ -114,7 +115,7 @@ static uint64_t size_of(int id)
 	uint64_t sectors = 0;
 
 	snprintf(path, sizeof(path), "/sys/block/ublkb%d/size", id);
-	f = fopen(path, "re");
+	f = fail_null("lib/orphan/size", EMFILE, fopen(path, "re"));
 	if (f && fscanf(f, "%" SCNu64, &sectors) != 1)
 		return 0;
 	return sectors << 9;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "control.h"
 #include "ring.h"
 
@@ -10,7 +11,9 @@
 
 static unsigned int read_ublks_max(void)
 {
-	_cleanup_fclose_ FILE *f = fopen("/sys/module/ublk_drv/parameters/ublks_max", "re");
+	_cleanup_fclose_ FILE *f =
+		fail_null("lib/probe/parameter", EMFILE,
+			  fopen("/sys/module/ublk_drv/parameters/ublks_max", "re"));
 	unsigned int max = 0;
 
 	if (f && fscanf(f, "%u", &max) != 1)
@@ -39,7 +42,8 @@ static int probe_command(struct ublk_probe *probe)
 
 int ublk_probe(struct ublk_probe *probe)
 {
-	_cleanup_close_ int fd = open("/dev/ublk-control", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		fail_errno("lib/probe/open", EMFILE, open("/dev/ublk-control", O_RDWR | O_CLOEXEC));
 
 	*probe = (struct ublk_probe){ .control = fd < 0 ? -errno : 0 };
 	probe->io_uring = ring_probe();

@@ -24,6 +24,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "ring.h"
 
 #include <assert.h>
@@ -37,9 +38,9 @@
 #include <unistd.h>
 
 #define WAKE_TAG       UINT64_MAX /* user_data of the poll on the eventfd */
-#define CDEV_SLOT      0	  /* in the ring's file table */
+#define CDEV_SLOT      0          /* in the ring's file table */
 #define WAKE_SLOT      1
-#define NOT_DONE_BELOW (-4095)	  /* the kernel's MAX_ERRNO: smaller is no errno */
+#define NOT_DONE_BELOW (-4095) /* the kernel's MAX_ERRNO: smaller is no errno */
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
@@ -48,16 +49,18 @@
 static __thread struct queue *current_queue;
 
 static const char *const op_names[UBLK_NR_OPS] = {
-	[UBLK_OP_READ] = "read",	 [UBLK_OP_WRITE] = "write",
-	[UBLK_OP_FLUSH] = "flush",	 [UBLK_OP_DISCARD] = "discard",
+	[UBLK_OP_READ] = "read",
+	[UBLK_OP_WRITE] = "write",
+	[UBLK_OP_FLUSH] = "flush",
+	[UBLK_OP_DISCARD] = "discard",
 	[UBLK_OP_WRITE_ZEROES] = "write_zeroes",
 };
 
 /* The kernel's op to ours; what is not here is refused. */
 static const int8_t op_of_kernel[ABI_NR_OPS] = {
-	[ABI_OP_READ] = UBLK_OP_READ,	    [ABI_OP_WRITE] = UBLK_OP_WRITE,
-	[ABI_OP_FLUSH] = UBLK_OP_FLUSH,	    [ABI_OP_DISCARD] = UBLK_OP_DISCARD,
-	[4] = -1 /* WRITE_SAME */,	    [ABI_OP_WRITE_ZEROES] = UBLK_OP_WRITE_ZEROES,
+	[ABI_OP_READ] = UBLK_OP_READ,   [ABI_OP_WRITE] = UBLK_OP_WRITE,
+	[ABI_OP_FLUSH] = UBLK_OP_FLUSH, [ABI_OP_DISCARD] = UBLK_OP_DISCARD,
+	[4] = -1 /* WRITE_SAME */,      [ABI_OP_WRITE_ZEROES] = UBLK_OP_WRITE_ZEROES,
 };
 
 static struct req *req_of(struct ublk_req *pub)
@@ -238,9 +241,8 @@ static void finish_remote(struct queue *q, struct req *req, int result)
 	head = atomic_load_explicit(&q->remote, memory_order_relaxed);
 	do {
 		req->remote_next = head;
-	} while (!atomic_compare_exchange_weak_explicit(&q->remote, &head, req,
-							memory_order_release,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&q->remote, &head, req, memory_order_release, memory_order_relaxed));
 	if (!head)
 		queue_kick(q);
 }
@@ -331,8 +333,10 @@ static void dispatch_sync(struct queue *q, struct req *req)
 {
 	const struct ublk_backend *be = q->shared->backend;
 	int (*const handlers[UBLK_NR_OPS])(void *, struct ublk_req *) = {
-		[UBLK_OP_READ] = be->read,	 [UBLK_OP_WRITE] = be->write,
-		[UBLK_OP_FLUSH] = be->flush,	 [UBLK_OP_DISCARD] = be->discard,
+		[UBLK_OP_READ] = be->read,
+		[UBLK_OP_WRITE] = be->write,
+		[UBLK_OP_FLUSH] = be->flush,
+		[UBLK_OP_DISCARD] = be->discard,
 		[UBLK_OP_WRITE_ZEROES] = be->write_zeroes,
 	};
 
@@ -388,8 +392,8 @@ static void on_abort(struct queue *q, uint32_t tag, int res)
 	q->nr_live--;
 	if (res != ABI_RES_ABORT && !atomic_load(&q->shared->quit))
 		log_at(&q->shared->log, UBLK_LOG_WARNING,
-		       "device %d queue %u tag %u: the kernel ended it: %s", q->shared->id, q->index,
-		       tag, strerror(-res));
+		       "device %d queue %u tag %u: the kernel ended it: %s", q->shared->id,
+		       q->index, tag, strerror(-res));
 }
 
 static void reap(struct queue *q)
@@ -398,7 +402,7 @@ static void reap(struct queue *q)
 	unsigned int head, nr = 0;
 	uint64_t nr_requests = 0;
 
-	io_uring_for_each_cqe(&q->ring, head, cqe) {
+	io_uring_for_each_cqe (&q->ring, head, cqe) {
 		nr++;
 		if (cqe->user_data == WAKE_TAG) {
 			on_wake(q, cqe);
@@ -476,16 +480,18 @@ static _cold_ int map_memory(struct queue *q)
 	/* The offset of queue n is n times the space of a queue of the largest depth, in pages. */
 	stride = (stride + page - 1) / page * page;
 	q->descs_bytes = (s->depth * sizeof(struct abi_io_desc) + page - 1) / page * page;
-	p = mmap(NULL, q->descs_bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, s->cdev_fd,
-		 (off_t)(ABI_DESC_OFFSET + q->index * stride));
+	p = fail_value("lib/queue/map-descs", (errno = ENOMEM, MAP_FAILED),
+		       mmap(NULL, q->descs_bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, s->cdev_fd,
+			    (off_t)(ABI_DESC_OFFSET + q->index * stride)));
 	if (p == MAP_FAILED)
 		return -errno;
 	q->descs = p;
 	if (s->data_path != UBLK_DATA_COPY)
 		return 0;
 	q->bufs_bytes = (size_t)s->depth * s->max_io_bytes;
-	p = mmap(NULL, q->bufs_bytes, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	p = fail_value("lib/queue/map-bufs", (errno = ENOMEM, MAP_FAILED),
+		       mmap(NULL, q->bufs_bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 	if (p == MAP_FAILED)
 		return -errno;
 	q->bufs = p;
@@ -495,14 +501,15 @@ static _cold_ int map_memory(struct queue *q)
 static _cold_ int alloc_requests(struct queue *q)
 {
 	const struct queue_shared *s = q->shared;
-	/* Keep every pdu aligned for whatever the backend puts there, and off its neighbour's line. */
+	/* Keep every pdu aligned for whatever the backend puts there, and off its neighbour's line.
+	 */
 	size_t pdu = (s->backend->pdu_bytes + 63) / 64 * 64;
 
 	if (timer_init(&q->timers, s->depth))
 		return -ENOMEM;
-	q->done = calloc(s->depth, sizeof(*q->done));
-	q->reqs = calloc(s->depth, sizeof(*q->reqs));
-	q->pdus = pdu ? aligned_alloc(64, pdu * s->depth) : NULL;
+	q->done = fail_alloc("lib/queue/done", calloc(s->depth, sizeof(*q->done)));
+	q->reqs = fail_alloc("lib/queue/reqs", calloc(s->depth, sizeof(*q->reqs)));
+	q->pdus = pdu ? fail_alloc("lib/queue/pdus", aligned_alloc(64, pdu * s->depth)) : NULL;
 	if (!q->done || !q->reqs || (pdu && !q->pdus))
 		return -ENOMEM;
 	if (pdu)
@@ -526,7 +533,8 @@ static _cold_ int init_ring(struct queue *q)
 
 	if (err)
 		return err;
-	err = io_uring_register_files(&q->ring, files, 2);
+	err = fail_value("lib/queue/register-files", -ENOMEM,
+			 io_uring_register_files(&q->ring, files, 2));
 	if (err)
 		io_uring_queue_exit(&q->ring);
 	return err;
@@ -549,7 +557,8 @@ static _cold_ void free_memory(struct queue *q)
 	q->descs = NULL;
 }
 
-/* Everything that the loop needs, on its own thread: the ring belongs to it, and so do the pages. */
+/* Everything that the loop needs, on its own thread: the ring belongs to it, and so do the pages.
+ */
 static _cold_ int set_up(struct queue *q)
 {
 	const struct ublk_backend *be = q->shared->backend;
@@ -569,7 +578,7 @@ static _cold_ int set_up(struct queue *q)
 	for (uint32_t tag = 0; tag < q->shared->depth; tag++)
 		queue_io_cmd(q, &q->reqs[tag], q->shared->op_fetch, 0);
 	q->nr_live = q->shared->depth;
-	err = io_uring_submit(&q->ring);
+	err = fail_value("lib/queue/fetch", -EAGAIN, io_uring_submit(&q->ring));
 	if (err >= 0)
 		return 0;
 	if (be->queue_stop)
@@ -597,7 +606,7 @@ static _cold_ void *queue_main(void *arg)
 	current_queue = q;
 	name_thread(q);
 	/* Both are improvements, not needs: a container may forbid either. */
-	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	fail_errno("lib/queue/flusher", EPERM, prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0));
 	if (CPU_COUNT(&q->cpus))
 		pthread_setaffinity_np(pthread_self(), sizeof(q->cpus), &q->cpus);
 	q->error = set_up(q);
@@ -622,7 +631,8 @@ static _cold_ int create_thread(struct queue *q)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = -pthread_create(&q->thread, NULL, queue_main, q);
+	err = -fail_value("lib/queue/thread", EAGAIN,
+			  pthread_create(&q->thread, NULL, queue_main, q));
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return err;
 }
@@ -631,7 +641,8 @@ _cold_ int queue_start(struct queue *q)
 {
 	int err;
 
-	q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	q->wake_fd =
+		fail_errno("lib/queue/eventfd", EMFILE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (q->wake_fd < 0)
 		return -errno;
 	sem_init(&q->ready, 0, 0);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "timer.h"
 
+#include "base/failpoint.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -50,8 +52,8 @@ static void sift_down(struct timer_heap *heap, uint32_t i, struct timer_entry en
 int timer_init(struct timer_heap *heap, uint32_t nr_tags)
 {
 	*heap = (struct timer_heap){
-		.entries = calloc(nr_tags, sizeof(*heap->entries)),
-		.place = calloc(nr_tags, sizeof(*heap->place)),
+		.entries = fail_alloc("lib/timer/entries", calloc(nr_tags, sizeof(*heap->entries))),
+		.place = fail_alloc("lib/timer/place", calloc(nr_tags, sizeof(*heap->place))),
 		.capacity = nr_tags,
 	};
 	if (heap->entries && heap->place)

@@ -230,7 +230,8 @@ int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ub
  * Take the disk away: wait up to close_timeout_ms for whoever holds it, release what is parked,
  * drain, stop, delete. Safe in any state, and again after success (0). -EBUSY: still held; the
  * message says by whom, the device serves on and close may be called again. -ETIMEDOUT: stopped,
- * but the kernel still waits for someone who holds it and deletes it after that.
+ * but the kernel still waits for someone who holds it and deletes it after that. Other errors: the
+ * kernel refused to delete it; close may be called again, and ublk_dev_free() tries again, too.
  */
 int ublk_dev_close(struct ublk_dev *dev);
 

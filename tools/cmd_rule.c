@@ -45,9 +45,21 @@ static const struct opt put_table[] = {
 	"  0  done; every queue of the disk works by the new rules\n  1  that failed\n"            \
 	"  2  wrong options, or a wrong rule; nothing was changed\n  4  no such disk"
 
+/* What the rules in force may not be meant to say. */
+static void print_warnings(json_t *answer)
+{
+	json_t *warning;
+	size_t i;
+
+	json_array_foreach (json_object_get(answer, "warnings"), i, warning)
+		tool_msg("warning: %s", json_string_value(warning));
+}
+
 /* Print the answer as JSON where that was asked for. Steals @answer. */
 static int finish(const struct rule_opts *opts, json_t *answer)
 {
+	if (!opts->json)
+		print_warnings(answer);
 	if (opts->json)
 		return tool_print_json(answer);
 	json_decref(answer);
@@ -144,7 +156,9 @@ static int rule_dump(const struct rule_opts *opts, const struct opt_words *words
 
 /* ------------------------------------------------------------------------------ rm, clear, load */
 
-static int rule_rm(const struct rule_opts *opts, const struct opt_words *words)
+/* The same method for every name. */
+static int for_each_name(const char *method, const struct rule_opts *opts,
+			 const struct opt_words *words)
 {
 	json_t *answer = NULL;
 	int code = EXIT_OK;
@@ -152,13 +166,28 @@ static int rule_rm(const struct rule_opts *opts, const struct opt_words *words)
 	for (int i = 0; i < words->count && !code; i++) {
 		json_decref(answer);
 		answer = NULL;
-		code = rpc_client_once(&opts->disk, "rules.remove",
+		code = rpc_client_once(&opts->disk, method,
 				       json_pack("{s:s}", "name", words->words[i]), &answer);
 	}
 	if (!code)
 		return finish(opts, answer);
 	json_decref(answer);
 	return code;
+}
+
+static int rule_rm(const struct rule_opts *opts, const struct opt_words *words)
+{
+	return for_each_name("rules.remove", opts, words);
+}
+
+static int rule_enable_all(const struct rule_opts *opts, const struct opt_words *words)
+{
+	return for_each_name("rules.enable", opts, words);
+}
+
+static int rule_disable_all(const struct rule_opts *opts, const struct opt_words *words)
+{
+	return for_each_name("rules.disable", opts, words);
 }
 
 static int rule_clear(const struct rule_opts *opts, const struct opt_words *words)
@@ -259,6 +288,18 @@ static const struct sub_command {
 	    .examples = "  faultblk rule rm hole", .exits = RULE_EXITS, .min_words = 1,
 	    .max_words = -1 },
 	  "remove rules" },
+	{ "enable", "rule enable", rule_enable_all, rule_table,
+	  { .usage = "faultblk rule enable [options] NAME...",
+	    .what = "Ask these rules again.\n" DISK_CHOICE_HELP,
+	    .examples = "  faultblk rule enable hole", .exits = RULE_EXITS, .min_words = 1,
+	    .max_words = -1 },
+	  "ask rules again" },
+	{ "disable", "rule disable", rule_disable_all, rule_table,
+	  { .usage = "faultblk rule disable [options] NAME...",
+	    .what = "Keep these rules, with their counters, but do not ask them.\n" DISK_CHOICE_HELP,
+	    .examples = "  faultblk rule disable hole", .exits = RULE_EXITS, .min_words = 1,
+	    .max_words = -1 },
+	  "keep rules without asking them" },
 	{ "clear", "rule clear", rule_clear, rule_table,
 	  { .usage = "faultblk rule clear [options]",
 	    .what = "Remove all rules at once.\n" DISK_CHOICE_HELP,

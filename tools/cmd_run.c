@@ -5,7 +5,9 @@
  * and serve.c takes over.
  */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "daemon.h"
+#include "fiu_rc.h"
 #include "opt.h"
 #include "rpc_client.h"
 #include "rule_file.h"
@@ -22,9 +24,9 @@
 
 struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
-	bool read_only, rotational, no_cache, no_fua, user_copy, json, daemon;
+	bool read_only, rotational, no_cache, no_fua, cache, user_copy, json, daemon;
 	struct opt_list rules;
-	const char *rules_file, *seed, *socket, *name, *pid_file, *id;
+	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc;
 };
 
 #define O struct run_opts
@@ -40,6 +42,7 @@ static const struct opt run_table[] = {
 	OPT_FLAG(O, rotational, "rotational", "say that it is a spinning disk"),
 	OPT_FLAG(O, no_cache, "no-cache", "no volatile cache: the disk sees no flushes"),
 	OPT_FLAG(O, no_fua, "no-fua", "no FUA writes: they become a write and a flush"),
+	OPT_FLAG(O, cache, "cache", "a power cut loses what was written and not flushed"),
 	OPT_FLAG(O, user_copy, "user-copy", "let this program copy the data, not the driver"),
 	OPT_LIST(O, rules, "rule", "'TEXT'", "a rule, see faultblk-rules(5)"),
 	OPT_TEXT(O, rules_file, "rules", NULL, "FILE", "a file of rules, before those of --rule"),
@@ -49,6 +52,8 @@ static const struct opt run_table[] = {
 	OPT_TEXT(O, id, "id", NULL, "N", "N of /dev/ublkbN; default: the lowest free one"),
 	OPT_FLAG(O, daemon, "daemon", "go to the background once the disk is usable"),
 	OPT_TEXT(O, pid_file, "pid-file", NULL, "PATH", "write the server's process id there"),
+	OPT_TEXT(O, fiu_rc, "fiu-rc", NULL, "PREFIX",
+		 "let fiu-ctrl -f PREFIX PID drive libfiu in it"),
 	OPT_FLAG(O, json, "json", "print device, socket and seed as one JSON object"),
 	OPT_END,
 };
@@ -105,7 +110,9 @@ static int parse_seed(const char *text, uint64_t *ret_seed)
 	char *end;
 
 	if (strcmp(text, SEED_DEFAULT) == 0) {
-		if (getrandom(ret_seed, sizeof(*ret_seed), 0) == (ssize_t)sizeof(*ret_seed))
+		if (fail_errno("tools/cmd_run/seed", ENOSYS,
+			       getrandom(ret_seed, sizeof(*ret_seed), 0)) ==
+		    (ssize_t)sizeof(*ret_seed))
 			return 0;
 		tool_msg("no random seed from the kernel: %m");
 		return EXIT_FAILED;
@@ -164,6 +171,8 @@ static int check_options(const struct run_opts *opts, bool has_command)
 	else if (opts->max_io % opts->block_size)
 		tool_msg("--max-io: got %llu bytes, wanted a multiple of the block size, %llu",
 			 (unsigned long long)opts->max_io, (unsigned long long)opts->block_size);
+	else if (opts->cache && opts->no_cache)
+		tool_msg("--cache and --no-cache exclude each other");
 	else if (opts->daemon && has_command)
 		tool_msg("--daemon and a COMMAND exclude each other");
 	else
@@ -194,17 +203,30 @@ static int fill_disk_options(struct run *run)
 	ublk->data_path = opts->user_copy ? UBLK_DATA_USER_COPY : UBLK_DATA_COPY;
 	ublk->log = log_device;
 	run->disk_options.name = opts->name;
+	run->disk_options.cache = opts->cache;
 	if (check_options(opts, run->command))
 		return EXIT_USAGE;
 	return parse_id(opts->id, &ublk->id) ?: parse_seed(opts->seed, &run->disk_options.seed);
 }
 
+static void print_warning(void *ctx, const struct rule *rule, const char *sentence)
+{
+	(void)ctx;
+	(void)rule;
+	tool_msg("warning: %s", sentence);
+}
+
 static int load_rules(struct run *run)
 {
+	const struct ublk_options *ublk = &run->disk_options.ublk;
 	const struct rule_geometry geometry = {
 		.size_bytes = run->opts.size,
-		.block_bytes = run->disk_options.ublk.logical_block,
+		.block_bytes = ublk->logical_block,
 		.nr_queues = (uint16_t)run->opts.queues,
+		.max_io_bytes = ublk->max_io_bytes,
+		.no_flush = !ublk->volatile_cache,
+		.no_fua = !ublk->fua,
+		.has_cache = run->opts.cache,
 	};
 	int code = EXIT_OK;
 
@@ -212,11 +234,19 @@ static int load_rules(struct run *run)
 		code = rule_file_load(run->opts.rules_file, &run->rules);
 	else
 		run->rules = rule_set_new();
-	if (code || !run->rules)
-		return code ? code : failure(run);
+	if (!code && !run->rules) {
+		tool_msg("no memory for rules");
+		code = failure(run);
+	}
+	if (code)
+		return code;
 	for (size_t i = 0; i < run->opts.rules.count && !code; i++)
 		code = rule_text_add(run->rules, run->opts.rules.items[i]);
-	return code ? code : rule_set_check(run->rules, &geometry);
+	if (!code)
+		code = rule_set_check(run->rules, &geometry);
+	if (!code)
+		rule_set_lint(run->rules, &geometry, print_warning, NULL);
+	return code;
 }
 
 /* ------------------------------------------------------------------------------ the machine */
@@ -296,7 +326,7 @@ static int write_pid_file(const struct run *run)
 
 	if (!run->opts.pid_file)
 		return EXIT_OK;
-	file = fopen(run->opts.pid_file, "we");
+	file = fail_null("tools/cmd_run/pid-file", EMFILE, fopen(run->opts.pid_file, "we"));
 	if (file && fprintf(file, "%d\n", (int)getpid()) > 0 && fflush(file) == 0)
 		return EXIT_OK;
 	tool_msg("--pid-file: cannot write %s: %m", run->opts.pid_file);
@@ -361,24 +391,43 @@ static void announce(const struct run *run)
 	else
 		printf("device %s\nsocket %s\nseed   %llu\n", ublk_dev_path(disk_dev(run->disk)),
 		       run->socket, seed);
+	if (!run->opts.json && run->opts.fiu_rc)
+		printf("fiu    fiu-ctrl -f %s %d\n", run->opts.fiu_rc, (int)getpid());
 	fflush(stdout);
+}
+
+static int open_fiu_rc(const struct run *run)
+{
+	struct diag diag = { 0 };
+	int err = run->opts.fiu_rc ? fiu_rc_open(run->opts.fiu_rc, &diag) : 0;
+
+	return err ? fail(run, err, &diag) : EXIT_OK;
+}
+
+static void on_ready(void *ctx)
+{
+	announce(ctx);
+	daemon_ready();
+	notify_manager("READY=1");
 }
 
 static int run_disk(struct run *run)
 {
-	int code = open_disk(run);
+	int code = open_fiu_rc(run);
 
+	if (!code)
+		code = open_disk(run);
 	if (!code)
 		code = write_pid_file(run);
 	if (code)
 		return code;
-	announce(run);
-	daemon_ready();
-	notify_manager("READY=1");
-	code = serve(&(struct serve_options){ .disk = take_ptr(run->disk),
+	code = serve(&(struct serve_options){ .disk = run->disk,
 					      .listen_fd = take_fd(&run->listen_fd),
 					      .socket = run->socket,
+					      .ready = on_ready,
+					      .ctx = run,
 					      .command = run->command });
+	run->disk = NULL;
 	if (run->opts.pid_file)
 		unlink(run->opts.pid_file);
 	return code;
@@ -408,11 +457,13 @@ static int prepare(struct run *run, int argc, char **argv)
 
 static int run_parsed(struct run *run, int argc, char **argv)
 {
-	char socket[PATH_MAX], pid_file[PATH_MAX];
+	char socket[PATH_MAX], pid_file[PATH_MAX], fiu_rc[PATH_MAX];
 	int code = make_absolute(&run->opts.socket, socket);
 
 	if (!code)
 		code = make_absolute(&run->opts.pid_file, pid_file);
+	if (!code)
+		code = make_absolute(&run->opts.fiu_rc, fiu_rc);
 	if (!code)
 		code = prepare(run, argc, argv);
 	if (code)

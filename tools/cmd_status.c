@@ -52,6 +52,10 @@ static const struct row {
 	{ "data_path", "data path", ROW_TEXT },
 	{ "features", "kernel features", ROW_TEXT },
 	{ "rules", "rules", ROW_NUMBER },
+	{ "condition", "condition", ROW_TEXT },
+	{ "state", "state of rules", ROW_TEXT },
+	{ "held", "held requests", ROW_NUMBER },
+	{ "volatile_bytes", "volatile data", ROW_SIZE },
 	{ NULL, NULL, ROW_TEXT },
 };
 

@@ -10,6 +10,7 @@
 #include "daemon.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -44,9 +45,9 @@ int daemon_detach(void)
 	int first[2], second[2];
 	pid_t pid;
 
-	if (pipe2(first, O_CLOEXEC) < 0)
+	if (fail_errno("tools/daemon/pipe", EMFILE, pipe2(first, O_CLOEXEC)) < 0)
 		return -errno;
-	pid = fork();
+	pid = fail_errno("tools/daemon/fork", EAGAIN, fork());
 	if (pid < 0)
 		return -errno;
 	if (pid > 0) {
@@ -54,9 +55,10 @@ int daemon_detach(void)
 		_exit(wait_ready(first[0], pid));
 	}
 	close(first[0]);
-	if (setsid() < 0 || pipe2(second, O_CLOEXEC) < 0)
+	if (setsid() < 0 ||
+	    fail_errno("tools/daemon/second-pipe", EMFILE, pipe2(second, O_CLOEXEC)) < 0)
 		_exit(EXIT_FAILED);
-	pid = fork();
+	pid = fail_errno("tools/daemon/second-fork", EAGAIN, fork());
 	if (pid < 0)
 		_exit(EXIT_FAILED);
 	if (pid > 0) {
@@ -76,7 +78,8 @@ int daemon_detach(void)
 
 void daemon_ready(void)
 {
-	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null_fd =
+		fail_errno("tools/daemon/null", EMFILE, open("/dev/null", O_RDWR | O_CLOEXEC));
 
 	if (ready_fd < 0)
 		return;
@@ -103,7 +106,8 @@ void notify_manager(const char *state)
 	memcpy(address.sun_path, path, len);
 	if (path[0] == '@')
 		address.sun_path[0] = '\0'; /* abstract */
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = fail_errno("tools/daemon/notify", EMFILE,
+			socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 	if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
 			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
 		tool_msg("cannot notify the service manager: %m");

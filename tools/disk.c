@@ -8,12 +8,14 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #define ADOPT_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define ADOPT_NAP_NS     (50 * NSEC_PER_USEC)
@@ -48,8 +50,10 @@ struct queue_clock {
 struct disk {
 	struct pipeline *pipeline;
 	struct queue_clock *clocks; /* by queue */
-	struct ublk_dev *dev;
+	struct ublk_dev *dev;       /* NULL while the disk has gone */
+	struct ublk_options options;
 	struct store *store;
+	int event_fd;
 	bool closed;
 	uint64_t seed;
 	uint64_t opened_ns;
@@ -118,6 +122,19 @@ static void disk_batch(void *ctx, unsigned int queue, uint64_t now_ns)
 	pipeline_adopt(disk->pipeline, (uint16_t)queue);
 }
 
+static void disk_wake(void *ctx)
+{
+	struct disk *disk = ctx;
+
+	eventfd_write(disk->event_fd, 1);
+}
+
+static void disk_unpark(void *ctx, struct io *io)
+{
+	(void)ctx;
+	ublk_req_unpark(((struct disk_io *)io)->req);
+}
+
 static const struct ublk_backend disk_backend = {
 	.name = "faultblk",
 	.submit_ops = (1u << UBLK_NR_OPS) - 1,
@@ -165,14 +182,12 @@ static int device_error(int err, const char *what, struct diag *diag)
 	return err;
 }
 
-static int open_device(struct disk *disk, const struct disk_options *options, struct diag *diag)
+static int open_device(struct disk *disk, const struct ublk_options *options, struct diag *diag)
 {
-	struct ublk_options ublk = options->ublk;
+	struct ublk_options ublk = *options;
 	struct diag words = { 0 };
 	int err;
 
-	disk->log = ublk.log;
-	disk->log_ctx = ublk.log_ctx;
 	ublk.log = disk_log;
 	ublk.log_ctx = disk;
 	set_capture(disk, &words);
@@ -181,6 +196,8 @@ static int open_device(struct disk *disk, const struct disk_options *options, st
 	device_error(err, "the disk could not be made", &words);
 	if (err && diag)
 		*diag = words;
+	if (!err)
+		disk->options = *ublk_dev_options(disk->dev);
 	return err;
 }
 
@@ -191,11 +208,22 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 			.size_bytes = options->ublk.size_bytes,
 			.block_bytes = options->ublk.logical_block,
 			.nr_queues = (uint16_t)options->ublk.nr_queues,
+			.max_io_bytes = options->ublk.max_io_bytes,
+			.no_flush = !options->ublk.volatile_cache,
+			.no_fua = !options->ublk.fua,
 		},
 		.seed = options->seed,
+		.cache = options->cache,
+		.wake = disk_wake,
+		.unpark = disk_unpark,
+		.ctx = disk,
 	};
 	int err;
 
+	disk->event_fd =
+		fail_errno("tools/disk/eventfd", EMFILE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	if (disk->event_fd < 0)
+		return diag_set(diag, -errno, "disk.system", "no eventfd: %s", strerror(errno));
 	err = store_create(options->ublk.size_bytes, diag, &disk->store);
 	if (err)
 		return err;
@@ -203,7 +231,9 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 	if (err)
 		return diag_set(diag, err, "disk.memory", "the fault engine did not start: %s",
 				strerror(-err));
-	disk->clocks = aligned_alloc(CACHE_LINE, options->ublk.nr_queues * sizeof(*disk->clocks));
+	disk->clocks = fail_alloc(
+		"tools/disk/clocks",
+		aligned_alloc(CACHE_LINE, options->ublk.nr_queues * sizeof(*disk->clocks)));
 	if (!disk->clocks)
 		return diag_set(diag, -ENOMEM, "disk.memory", "no memory for %u queues",
 				options->ublk.nr_queues);
@@ -218,19 +248,23 @@ static void cleanup_disk(struct disk **disk)
 
 int disk_open(const struct disk_options *options, struct diag *diag, struct disk **ret_disk)
 {
-	_cleanup_(cleanup_disk) struct disk *disk = calloc(1, sizeof(*disk));
+	_cleanup_(cleanup_disk) struct disk *disk =
+		fail_alloc("tools/disk/alloc", calloc(1, sizeof(*disk)));
 	int err;
 
 	if (!disk)
 		return diag_set(diag, -ENOMEM, "disk.memory", "no memory");
 	pthread_mutex_init(&disk->log_lock, NULL);
+	disk->event_fd = -1;
+	disk->log = options->ublk.log;
+	disk->log_ctx = options->ublk.log_ctx;
 	disk->seed = options->seed;
 	if (options->ublk.nr_queues == 0 || options->ublk.nr_queues > UINT16_MAX)
 		return diag_set(diag, -EINVAL, "disk.queues", "queues: got %u, wanted 1 to %u",
 				options->ublk.nr_queues, UINT16_MAX);
 	err = create_engine(disk, options, diag);
 	if (!err)
-		err = open_device(disk, options, diag);
+		err = open_device(disk, &options->ublk, diag);
 	if (err)
 		return err;
 	/* A queue that the kernel does not serve would never adopt a plan. */
@@ -252,6 +286,10 @@ int disk_close(struct disk *disk, struct diag *diag)
 	struct diag words = { 0 };
 	int err;
 
+	if (!disk->dev) {
+		disk->closed = true;
+		return 0;
+	}
 	set_capture(disk, &words);
 	err = ublk_dev_close(disk->dev);
 	set_capture(disk, NULL);
@@ -271,6 +309,8 @@ struct disk *disk_free(struct disk *disk)
 	pipeline_free(disk->pipeline);
 	store_free(disk->store);
 	free(disk->clocks);
+	if (disk->event_fd >= 0)
+		close(disk->event_fd);
 	pthread_mutex_destroy(&disk->log_lock);
 	free(disk);
 	return NULL;
@@ -296,6 +336,11 @@ struct ublk_dev *disk_dev(struct disk *disk)
 	return disk->dev;
 }
 
+const struct ublk_options *disk_ublk_options(const struct disk *disk)
+{
+	return &disk->options;
+}
+
 struct pipeline *disk_pipeline(struct disk *disk)
 {
 	return disk->pipeline;
@@ -306,12 +351,32 @@ struct store *disk_store(struct disk *disk)
 	return disk->store;
 }
 
+int disk_event_fd(const struct disk *disk)
+{
+	return disk->event_fd;
+}
+
+void disk_event_seen(struct disk *disk)
+{
+	eventfd_t ignored;
+
+	eventfd_read(disk->event_fd, &ignored);
+}
+
 /* Closed by us, or deleted by somebody else: no queue is left that could adopt anything. */
 static bool disk_is_gone(const struct disk *disk)
 {
-	struct pollfd gone = { .fd = ublk_dev_gone_fd(disk->dev), .events = POLLIN };
+	struct pollfd gone = { .fd = disk->dev ? ublk_dev_gone_fd(disk->dev) : -1,
+			       .events = POLLIN };
 
 	return disk->closed || poll(&gone, 1, 0) > 0;
+}
+
+/* Without a device there are no queue threads: this thread stands in for all of them. */
+static void adopt_for_all(struct disk *disk)
+{
+	for (uint16_t i = 0; i < disk->options.nr_queues; i++)
+		pipeline_adopt(disk->pipeline, i);
 }
 
 /*
@@ -333,11 +398,19 @@ static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
 					"the rules are published, but a queue has not taken them "
 					"up within 10s");
 		if (now_ns - kicked_ns > ADOPT_KICK_NS) {
-			ublk_dev_kick(disk->dev);
+			disk_kick(disk);
 			kicked_ns = now_ns;
 		}
 	}
 	return 0;
+}
+
+void disk_kick(struct disk *disk)
+{
+	if (disk->dev)
+		ublk_dev_kick(disk->dev);
+	else
+		adopt_for_all(disk);
 }
 
 int disk_set_rules(struct disk *disk, const struct rule_set *set, struct diag *diag)
@@ -350,6 +423,57 @@ int disk_set_rules(struct disk *disk, const struct rule_set *set, struct diag *d
 	err = pipeline_publish(disk->pipeline, set, clock_now_ns(), diag, &epoch);
 	if (err)
 		return err;
-	ublk_dev_kick(disk->dev);
+	disk_kick(disk);
 	return wait_adopted(disk, epoch, diag);
+}
+
+/* ------------------------------------------------------------------------------ gone and back */
+
+void disk_vanish(struct disk *disk)
+{
+	if (disk->dev)
+		disk->dev = ublk_dev_free(disk->dev);
+}
+
+/* The old number may be taken still, by whoever holds the device that has gone, or by another. */
+static int open_again(struct disk *disk, struct diag *diag)
+{
+	struct ublk_options options = disk->options;
+	int err = open_device(disk, &options, diag);
+
+	if (err != -EEXIST && err != -EBUSY)
+		return err;
+	options.id = -1;
+	return open_device(disk, &options, diag);
+}
+
+/* Every queue has passed a batch since the condition was set; what is parked is of the old life. */
+static int settle(struct disk *disk, struct diag *diag)
+{
+	struct rule_set *set = rule_set_copy(pipeline_rules(disk->pipeline));
+	int err = set ? disk_set_rules(disk, set, diag)
+		      : diag_set(diag, -ENOMEM, "disk.memory", "no memory");
+
+	rule_set_free(set);
+	return err;
+}
+
+int disk_revive(struct disk *disk, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost)
+{
+	uint32_t was = condition_bits(pipeline_condition(disk->pipeline));
+	int err = settle(disk, diag);
+
+	if (err)
+		return err;
+	pipeline_release(disk->pipeline, NULL, 0, was & CONDITION_OFF ? SIZE_MAX : 0);
+	*ret_was = pipeline_revive(disk->pipeline, ret_lost);
+	disk_kick(disk);
+	if (disk->dev)
+		return 0;
+	/* The kernel reads the partition table of a disk that is there again, so it is well by now.
+	 */
+	err = open_again(disk, diag);
+	if (err)
+		condition_set(pipeline_condition(disk->pipeline), CONDITION_GONE);
+	return err;
 }

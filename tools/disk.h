@@ -16,6 +16,7 @@ struct disk;
 struct disk_options {
 	struct ublk_options ublk; /* size_bytes and the rest; log callback included */
 	uint64_t seed;
+	bool cache;       /* a volatile write cache, lost by a power cut */
 	const char *name; /* NULL: "ublkbN" */
 };
 
@@ -29,7 +30,9 @@ struct disk *disk_free(struct disk *disk);
 const char *disk_name(const struct disk *disk);
 uint64_t disk_seed(const struct disk *disk);
 uint64_t disk_uptime_ns(const struct disk *disk);
-struct ublk_dev *disk_dev(struct disk *disk);      /* borrowed */
+struct ublk_dev *disk_dev(struct disk *disk); /* borrowed; NULL while it has gone */
+/* The options in force, of the device that is there or was there last. */
+const struct ublk_options *disk_ublk_options(const struct disk *disk);
 struct pipeline *disk_pipeline(struct disk *disk); /* borrowed */
 struct store *disk_store(struct disk *disk);       /* borrowed */
 
@@ -38,5 +41,24 @@ struct store *disk_store(struct disk *disk);       /* borrowed */
  * batches, so this takes microseconds under load and is bounded by 10 s (-ETIMEDOUT).
  */
 int disk_set_rules(struct disk *disk, const struct rule_set *set, struct diag *diag);
+
+/* Readable when something happened: a hit that was listened for, or the disk's condition. */
+int disk_event_fd(const struct disk *disk);
+/* Take note of that, before looking at what it was. */
+void disk_event_seen(struct disk *disk);
+/* Make the queues look for new rules and released requests. */
+void disk_kick(struct disk *disk);
+
+/*
+ * Remove the device from the machine, held or not: requests in flight and those to come get errors.
+ * The data, the rules and their counters stay.
+ */
+void disk_vanish(struct disk *disk);
+/*
+ * Bring the disk back: clear its condition, let a power cut take its toll, and if the device has
+ * gone make it again, under its old number unless somebody still holds that. *ret_was: enum
+ * condition_bit; *ret_lost: blocks that were lost. -errno as disk_open(), and then it is as before.
+ */
+int disk_revive(struct disk *disk, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost);
 
 #endif

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* The program: a table of commands. Each command is a file, cmd_*.c. */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/near.h"
+#include "rpc_line.h"
 #include "tool.h"
 
 #include <stdio.h>
@@ -14,6 +16,12 @@ static const struct command commands[] = {
 	{ "status", cmd_status, "what a disk is and how it is doing" },
 	{ "stats", cmd_stats, "counts, errors and latencies of a disk, once or live" },
 	{ "list", cmd_list, "the disks that are being served" },
+	{ "events", cmd_events, "what the rules did, as a list or as it happens" },
+	{ "wait", cmd_wait, "return when a rule has hit" },
+	{ "held", cmd_held, "the requests that are held" },
+	{ "release", cmd_release, "let held requests go" },
+	{ "badblock", cmd_badblock, "add, remove, count and list the bad blocks of a rule" },
+	{ "revive", cmd_revive, "bring back a disk that lost power, went away or wore out" },
 	{ "stop", cmd_stop, "take a disk away" },
 	{ "gc", cmd_gc, "delete disks whose server was killed" },
 	{ "doctor", cmd_doctor, "check this machine, with the command that fixes each finding" },
@@ -89,8 +97,12 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	int code = dispatch(argc, argv);
+	int code;
 
+	rpc_json_watch();
+	if (failpoint_init())
+		return EXIT_USAGE;
+	code = dispatch(argc, argv);
 	if ((fflush(stdout) || ferror(stdout)) && code == EXIT_OK) {
 		tool_msg("cannot write to standard output: %m");
 		code = EXIT_FAILED;

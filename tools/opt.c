@@ -6,6 +6,7 @@
 #include "opt.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/near.h"
 #include "base/units.h"
 #include "tool.h"
@@ -55,7 +56,8 @@ static const struct number {
 
 static int list_add(struct opt_list *list, const char *item)
 {
-	const char **items = realloc(list->items, (list->count + 1) * sizeof(*items));
+	const char **items = fail_alloc("tools/opt/list",
+					realloc(list->items, (list->count + 1) * sizeof(*items)));
 
 	if (!items) {
 		tool_msg("no memory for '%s'", item);

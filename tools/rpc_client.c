@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "rpc_line.h"
 #include "runtime.h"
 #include "tool.h"
@@ -22,6 +23,7 @@ struct rpc_client {
 	struct rpc_inbox inbox;
 	json_t *hello;
 	int next_id;
+	uint64_t patience_ns; /* of one call; UINT64_MAX: no end */
 };
 
 static int lost(struct rpc_client *client, int err, struct diag *diag)
@@ -43,7 +45,8 @@ static int wait_for(struct rpc_client *client, short events, uint64_t end_ns)
 
 		if (now_ns >= end_ns)
 			return -ETIMEDOUT;
-		nr = poll(&fd, 1, (int)((end_ns - now_ns) / NSEC_PER_MSEC) + 1);
+		nr = poll(&fd, 1,
+			  end_ns == UINT64_MAX ? -1 : (int)((end_ns - now_ns) / NSEC_PER_MSEC) + 1);
 		if (nr > 0)
 			return 0;
 		if (nr < 0 && errno != EINTR)
@@ -166,14 +169,16 @@ static void cleanup_client(struct rpc_client **client)
 
 int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client **ret_client)
 {
-	_cleanup_(cleanup_client) struct rpc_client *client = calloc(1, sizeof(*client));
+	_cleanup_(cleanup_client) struct rpc_client *client =
+		fail_alloc("tools/rpc_client/alloc", calloc(1, sizeof(*client)));
 	int err;
 
 	if (!client)
 		return diag_set(diag, -ENOMEM, "client.memory", "no memory");
 	client->fd = -1;
+	client->patience_ns = CALL_TIMEOUT_MS * NSEC_PER_MSEC;
 	client->inbox.line_max = ANSWER_MAX;
-	client->path = strdup(path);
+	client->path = fail_alloc("tools/rpc_client/path", strdup(path));
 	err = client->path ? runtime_connect(path, diag, &client->fd) : -ENOMEM;
 	if (!err)
 		err = read_hello(client, diag);
@@ -284,10 +289,42 @@ static int receive_answer(struct rpc_client *client, int id, uint64_t end_ns, st
 	}
 }
 
+static uint64_t deadline(uint64_t patience_ns)
+{
+	uint64_t end_ns;
+
+	return __builtin_add_overflow(clock_now_ns(), patience_ns, &end_ns) ? UINT64_MAX : end_ns;
+}
+
+void rpc_client_patience(struct rpc_client *client, int timeout_ms)
+{
+	client->patience_ns = timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * NSEC_PER_MSEC;
+}
+
+int rpc_client_next(struct rpc_client *client, int timeout_ms, struct diag *diag,
+		    json_t **ret_message)
+{
+	uint64_t end_ns =
+		deadline(timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * NSEC_PER_MSEC);
+
+	for (;;) {
+		json_t *message;
+		int err = receive(client, end_ns, diag, &message);
+
+		if (err)
+			return err;
+		if (json_object_get(message, "method")) {
+			*ret_message = message;
+			return 0;
+		}
+		json_decref(message);
+	}
+}
+
 int rpc_client_call(struct rpc_client *client, const char *method, json_t *params,
 		    struct diag *diag, int *ret_code, json_t **ret_result)
 {
-	uint64_t end_ns = clock_now_ns() + CALL_TIMEOUT_MS * NSEC_PER_MSEC;
+	uint64_t end_ns = deadline(client->patience_ns);
 	_cleanup_free_ char *text = NULL;
 	json_t *answer, *error;
 	int err, id = ++client->next_id;

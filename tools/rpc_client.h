@@ -43,6 +43,15 @@ const char *rpc_client_path(const struct rpc_client *client);
 int rpc_client_call(struct rpc_client *client, const char *method, json_t *params,
 		    struct diag *diag, int *ret_code, json_t **ret_result);
 
+/* How long a call may take from here on; -1: for ever. Default: 30 s. */
+void rpc_client_patience(struct rpc_client *client, int timeout_ms);
+/*
+ * The next notification, waiting at most @timeout_ms (-1: for ever); answers are passed over. 0:
+ * *ret_message is a new reference. -ETIMEDOUT without words; else as rpc_client_call().
+ */
+int rpc_client_next(struct rpc_client *client, int timeout_ms, struct diag *diag,
+		    json_t **ret_message);
+
 /*
  * What most commands do: choose the disk, call, print what went wrong. Returns an enum tool_exit;
  * @ret_result only with EXIT_OK.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "rpc_line.h"
 
+#include "base/failpoint.h"
 #include "base/near.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ char *rpc_inbox_space(struct rpc_inbox *inbox, size_t *ret_room)
 			size = limit;
 		if (size <= inbox->size)
 			return NULL; /* rpc_inbox_next() has said -EMSGSIZE */
-		bytes = realloc(inbox->bytes, size);
+		bytes = fail_alloc("tools/rpc_line/inbox", realloc(inbox->bytes, size));
 		if (!bytes)
 			return NULL;
 		inbox->bytes = bytes;
@@ -195,6 +196,36 @@ void rpc_request_free(struct rpc_request *request)
 	*request = (struct rpc_request){ 0 };
 }
 
+/* ------------------------------------------------------------------------------ memory */
+
+static bool json_short;
+
+static void *json_malloc(size_t size)
+{
+	void *memory = fail_alloc("tools/rpc_line/json", malloc(size));
+
+	json_short |= !memory;
+	return memory;
+}
+
+void rpc_json_watch(void)
+{
+	json_set_alloc_funcs(json_malloc, free);
+}
+
+void rpc_json_set_short(void)
+{
+	json_short = true;
+}
+
+bool rpc_json_short(void)
+{
+	bool was = json_short;
+
+	json_short = false;
+	return was;
+}
+
 /* ------------------------------------------------------------------------------ answers */
 
 char *rpc_line_text(json_t *message, size_t *ret_len)
@@ -205,7 +236,7 @@ char *rpc_line_text(json_t *message, size_t *ret_len)
 	if (!message)
 		return NULL;
 	len = json_dumpb(message, NULL, 0, JSON_COMPACT);
-	text = len ? malloc(len + 1) : NULL;
+	text = len ? fail_alloc("tools/rpc_line/text", malloc(len + 1)) : NULL;
 	if (text) {
 		json_dumpb(message, text, len, JSON_COMPACT);
 		text[len] = '\n';

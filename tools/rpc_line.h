@@ -74,6 +74,15 @@ bool rpc_line_too_deep(const char *line, size_t len);
 
 /* ------------------------------------------------------------------------------ answers */
 
+/*
+ * From now on note when jansson finds no memory: it leaves a member out rather than say so. To be
+ * called before jansson is used; the answer of rpc_json_short() is about the control thread.
+ */
+void rpc_json_watch(void);
+/* Something else of an answer found no memory. */
+void rpc_json_set_short(void);
+/* Has either happened since the last call? */
+bool rpc_json_short(void);
 /* Compact text of @message with a newline; caller frees. Steals @message. NULL without memory. */
 char *rpc_line_text(json_t *message, size_t *ret_len);
 /* @id (borrowed, NULL: null); steals @result. NULL without memory. */

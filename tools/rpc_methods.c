@@ -3,7 +3,7 @@
  * A table of methods. Each names its parameters, so that an unknown one is refused in one place
  * before the method runs; a method reads its parameters, calls the engine and packs the result.
  */
-#include "rpc_methods.h"
+#include "rpc_call.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -21,17 +21,6 @@
 #define ERRNO_MAX         4095
 #define HOLDERS_MAX       16
 #define EXPLAIN_LEN_BYTES 4096 /* of a request to explain that does not say */
-
-struct call {
-	const struct rpc_target *target;
-	json_t *params; /* borrowed; NULL or an object */
-	struct rpc_ticket ticket;
-	struct diag diag;
-	json_t *result; /* of a method that returned 0 */
-};
-
-/* Returns 0, an enum rpc_code with words in call->diag, or -EINPROGRESS. */
-typedef int (*method_fn)(struct call *call);
 
 static void cleanup_rule(struct rule **rule)
 {
@@ -64,21 +53,20 @@ int rpc_code_of(int err)
 	return RPC_FAILED;
 }
 
-/* An error of the engine, which mostly brought its own words. */
-static int engine_error(struct call *call, int err)
+int rpc_engine_error(struct rpc_call *call, int err)
 {
 	if (!call->diag.message[0])
 		diag_set(&call->diag, err, "failed", "%s", strerror(-err));
 	return rpc_code_of(err);
 }
 
-static int bad_param(struct call *call, const char *name, const char *wanted)
+int rpc_bad_param(struct rpc_call *call, const char *name, const char *wanted)
 {
 	diag_set(&call->diag, 0, "protocol.param", "%s: wanted %s", name, wanted);
 	return RPC_INVALID_PARAMS;
 }
 
-static int missing_param(struct call *call, const char *name, const char *wanted)
+int rpc_missing_param(struct rpc_call *call, const char *name, const char *wanted)
 {
 	diag_set(&call->diag, 0, "protocol.missing-param", "%s is missing: wanted %s", name,
 		 wanted);
@@ -87,37 +75,36 @@ static int missing_param(struct call *call, const char *name, const char *wanted
 
 /* ------------------------------------------------------------------------------ parameters */
 
-static json_t *param(const struct call *call, const char *name)
+json_t *rpc_param(const struct rpc_call *call, const char *name)
 {
 	return json_object_get(call->params, name);
 }
 
-static int param_string(struct call *call, const char *name, bool required, const char **ret)
+int rpc_param_string(struct rpc_call *call, const char *name, bool required, const char **ret)
 {
-	json_t *value = param(call, name);
+	json_t *value = rpc_param(call, name);
 
 	if (!value && required)
-		return missing_param(call, name, "a string");
+		return rpc_missing_param(call, name, "a string");
 	if (value && !json_is_string(value))
-		return bad_param(call, name, "a string");
+		return rpc_bad_param(call, name, "a string");
 	*ret = json_string_value(value);
 	return 0;
 }
 
-static int param_bool(struct call *call, const char *name, bool *ret)
+int rpc_param_bool(struct rpc_call *call, const char *name, bool *ret)
 {
-	json_t *value = param(call, name);
+	json_t *value = rpc_param(call, name);
 
 	if (value && !json_is_boolean(value))
-		return bad_param(call, name, "true or false");
+		return rpc_bad_param(call, name, "true or false");
 	*ret = json_is_true(value);
 	return 0;
 }
 
-/* An integer, or text with units; leaves *ret alone where the parameter is not given. */
-static int param_size(struct call *call, const char *name, uint64_t max, uint64_t *ret)
+int rpc_param_size(struct rpc_call *call, const char *name, uint64_t max, uint64_t *ret)
 {
-	json_t *value = param(call, name);
+	json_t *value = rpc_param(call, name);
 	const char *text = json_string_value(value);
 	uint64_t size;
 	char wanted[96], max_text[UNITS_MAX];
@@ -129,17 +116,36 @@ static int param_size(struct call *call, const char *name, uint64_t max, uint64_
 	if (json_is_integer(value) && json_integer_value(value) >= 0)
 		size = (uint64_t)json_integer_value(value);
 	else if (!text || units_parse_size(text, json_string_length(value), &size))
-		return bad_param(call, name, wanted);
+		return rpc_bad_param(call, name, wanted);
 	if (size > max)
-		return bad_param(call, name, wanted);
+		return rpc_bad_param(call, name, wanted);
 	*ret = size;
 	return 0;
+}
+
+int rpc_param_count(struct rpc_call *call, const char *name, uint64_t min, uint64_t max,
+		    uint64_t *ret)
+{
+	json_t *value = rpc_param(call, name);
+	char wanted[80];
+
+	if (!value)
+		return 0;
+	if (json_is_integer(value) && json_integer_value(value) >= 0 &&
+	    (uint64_t)json_integer_value(value) >= min &&
+	    (uint64_t)json_integer_value(value) <= max) {
+		*ret = (uint64_t)json_integer_value(value);
+		return 0;
+	}
+	snprintf(wanted, sizeof(wanted), "a whole number from %llu to %llu",
+		 (unsigned long long)min, (unsigned long long)max);
+	return rpc_bad_param(call, name, wanted);
 }
 
 /* ------------------------------------------------------------------------------ rules */
 
 /* Without a device there are no queue threads: this thread is all of them. */
-static int set_rules(struct call *call, const struct rule_set *set)
+int rpc_set_rules(struct rpc_call *call, const struct rule_set *set)
 {
 	const struct rpc_target *target = call->target;
 	uint64_t epoch;
@@ -154,7 +160,7 @@ static int set_rules(struct call *call, const struct rule_set *set)
 		if (!err && !pipeline_adopted(target->pipeline, epoch))
 			err = -ETIMEDOUT;
 	}
-	return err ? engine_error(call, err) : 0;
+	return err ? rpc_engine_error(call, err) : 0;
 }
 
 static json_t *rule_report(const struct rule *rule, bool with_text)
@@ -164,10 +170,13 @@ static json_t *rule_report(const struct rule *rule, bool with_text)
 	json_t *report;
 
 	rule_counts(rule, &counts);
-	report = json_pack("{s:s, s:I, s:I}", "name", rule_name(rule), "matches",
-			   (json_int_t)counts.matches, "hits", (json_int_t)counts.hits);
+	report = json_pack("{s:s, s:I, s:I, s:b}", "name", rule_name(rule), "matches",
+			   (json_int_t)counts.matches, "hits", (json_int_t)counts.hits, "enabled",
+			   rule_enabled(rule));
 	if (text)
 		json_object_set_new(report, "text", json_string(text));
+	else if (with_text)
+		rpc_json_set_short();
 	return report;
 }
 
@@ -181,13 +190,13 @@ static json_t *rule_reports(const struct rpc_target *target, bool with_text)
 	return reports;
 }
 
-static int rules_list(struct call *call)
+static int rules_list(struct rpc_call *call)
 {
 	call->result = json_pack("{s:o}", "rules", rule_reports(call->target, true));
 	return 0;
 }
 
-static int answer_count(struct call *call)
+static int answer_count(struct rpc_call *call)
 {
 	const struct rule_set *set = pipeline_rules(call->target->pipeline);
 
@@ -195,70 +204,134 @@ static int answer_count(struct call *call)
 	return 0;
 }
 
-static int rules_put(struct call *call)
+static void append_warning(void *ctx, const struct rule *rule, const char *sentence)
+{
+	(void)rule;
+	json_array_append_new(ctx, json_string(sentence));
+}
+
+/* The same, with what is odd about the rules now in force. */
+static int answer_warnings(struct rpc_call *call)
+{
+	const struct rpc_target *target = call->target;
+	json_t *warnings = json_array();
+
+	rule_set_lint(pipeline_rules(target->pipeline), &target->geometry, append_warning,
+		      warnings);
+	answer_count(call);
+	json_object_set_new(call->result, "warnings", warnings);
+	return 0;
+}
+
+int rpc_param_rule(struct rpc_call *call, struct rule **ret_rule)
+{
+	const struct rule_set *set = pipeline_rules(call->target->pipeline);
+	_cleanup_set_ struct rule_set *copy = NULL;
+	const char *name;
+	int err = rpc_param_string(call, "name", true, &name);
+
+	if (err)
+		return err;
+	*ret_rule = rule_set_find(set, name);
+	if (*ret_rule)
+		return 0;
+	/* The words for a name that is not there are those of removing it. */
+	copy = rule_set_copy(set);
+	return rpc_engine_error(call, copy ? rule_set_remove(copy, name, &call->diag) : -ENOMEM);
+}
+
+static int enable(struct rpc_call *call, bool enabled)
+{
+	_cleanup_set_ struct rule_set *set = NULL;
+	struct rule *rule = NULL;
+	int err = rpc_param_rule(call, &rule);
+
+	if (err)
+		return err;
+	set = rule_set_copy(pipeline_rules(call->target->pipeline));
+	if (!set)
+		return rpc_engine_error(call, -ENOMEM);
+	rule_enable(rule, enabled);
+	err = rpc_set_rules(call, set);
+	if (err)
+		rule_enable(rule, !enabled);
+	return err ? err : answer_count(call);
+}
+
+static int rules_enable(struct rpc_call *call)
+{
+	return enable(call, true);
+}
+
+static int rules_disable(struct rpc_call *call)
+{
+	return enable(call, false);
+}
+
+static int rules_put(struct rpc_call *call)
 {
 	_cleanup_set_ struct rule_set *set = NULL;
 	_cleanup_rule_ struct rule *rule = NULL;
-	json_t *value = param(call, "rule");
+	json_t *value = rpc_param(call, "rule");
 	const char *before;
 	int err;
 
 	if (!value)
-		return missing_param(call, "rule", "a rule as text or object");
+		return rpc_missing_param(call, "rule", "a rule as text or object");
 	if (!json_is_string(value) && !json_is_object(value))
-		return bad_param(call, "rule", "a rule as text or object");
-	err = param_string(call, "before", false, &before);
+		return rpc_bad_param(call, "rule", "a rule as text or object");
+	err = rpc_param_string(call, "before", false, &before);
 	if (err)
 		return err;
 	err = rule_from_json(value, &call->diag, &rule);
 	if (err)
-		return engine_error(call, err);
+		return rpc_engine_error(call, err);
 	set = rule_set_copy(pipeline_rules(call->target->pipeline));
 	err = set ? rule_set_put(set, rule, before, &call->diag) : -ENOMEM;
 	if (err)
-		return engine_error(call, err);
-	err = set_rules(call, set);
-	return err ? err : answer_count(call);
+		return rpc_engine_error(call, err);
+	err = rpc_set_rules(call, set);
+	return err ? err : answer_warnings(call);
 }
 
-static int rules_remove(struct call *call)
+static int rules_remove(struct rpc_call *call)
 {
 	_cleanup_set_ struct rule_set *set = NULL;
 	const char *name;
 	int err;
 
-	err = param_string(call, "name", true, &name);
+	err = rpc_param_string(call, "name", true, &name);
 	if (err)
 		return err;
 	set = rule_set_copy(pipeline_rules(call->target->pipeline));
 	err = set ? rule_set_remove(set, name, &call->diag) : -ENOMEM;
 	if (err)
-		return engine_error(call, err);
-	err = set_rules(call, set);
+		return rpc_engine_error(call, err);
+	err = rpc_set_rules(call, set);
 	return err ? err : answer_count(call);
 }
 
-static int rules_clear(struct call *call)
+static int rules_clear(struct rpc_call *call)
 {
 	_cleanup_set_ struct rule_set *set = rule_set_new();
-	int err = set ? set_rules(call, set) : engine_error(call, -ENOMEM);
+	int err = set ? rpc_set_rules(call, set) : rpc_engine_error(call, -ENOMEM);
 
 	return err ? err : answer_count(call);
 }
 
 /* Say which of many: "rules[3]: ..." */
-static int replace_error(struct call *call, size_t index, int err)
+static int replace_error(struct rpc_call *call, size_t index, int err)
 {
 	char message[sizeof(call->diag.message)];
 
-	engine_error(call, err);
+	rpc_engine_error(call, err);
 	snprintf(message, sizeof(message), "%s", call->diag.message);
 	snprintf(call->diag.message, sizeof(call->diag.message), "rules[%zu]: %.480s", index,
 		 message);
 	return rpc_code_of(err);
 }
 
-static int add_rule(struct call *call, struct rule_set *set, json_t *value)
+static int add_rule(struct rpc_call *call, struct rule_set *set, json_t *value)
 {
 	_cleanup_rule_ struct rule *rule = NULL;
 	int err = rule_from_json(value, &call->diag, &rule);
@@ -271,40 +344,40 @@ static int add_rule(struct call *call, struct rule_set *set, json_t *value)
 	return rule_set_put(set, rule, NULL, &call->diag);
 }
 
-static int rules_replace(struct call *call)
+static int rules_replace(struct rpc_call *call)
 {
 	_cleanup_set_ struct rule_set *set = rule_set_new();
-	json_t *rules = param(call, "rules"), *value;
+	json_t *rules = rpc_param(call, "rules"), *value;
 	size_t index;
 	int err;
 
 	if (!set)
-		return engine_error(call, -ENOMEM);
+		return rpc_engine_error(call, -ENOMEM);
 	if (!rules)
-		return missing_param(call, "rules", "an array of rules");
+		return rpc_missing_param(call, "rules", "an array of rules");
 	if (!json_is_array(rules))
-		return bad_param(call, "rules", "an array of rules");
+		return rpc_bad_param(call, "rules", "an array of rules");
 	json_array_foreach (rules, index, value) {
 		if (!json_is_string(value) && !json_is_object(value))
-			return bad_param(call, "rules", "an array of rules as text or objects");
+			return rpc_bad_param(call, "rules", "an array of rules as text or objects");
 		err = add_rule(call, set, value);
 		if (err)
 			return replace_error(call, index, err);
 	}
-	err = set_rules(call, set);
-	return err ? err : answer_count(call);
+	err = rpc_set_rules(call, set);
+	return err ? err : answer_warnings(call);
 }
 
 /* ------------------------------------------------------------------------------ explain */
 
 /* The same words as in a rule (op=, flags=), read by the same parser. */
-static int param_word(struct call *call, const char *name, enum value_type type, uint64_t *ret)
+static int param_word(struct rpc_call *call, const char *name, enum value_type type, uint64_t *ret)
 {
 	const struct param word = { .name = name, .type = type };
 	const struct place place = { .diag = &call->diag };
 	const char *text;
 	struct value value;
-	int err = param_string(call, name, type == VALUE_OPS, &text);
+	int err = rpc_param_string(call, name, type == VALUE_OPS, &text);
 
 	if (err || !text)
 		return err;
@@ -314,7 +387,7 @@ static int param_word(struct call *call, const char *name, enum value_type type,
 	return 0;
 }
 
-static int explain_io(struct call *call, struct io *io)
+static int explain_io(struct rpc_call *call, struct io *io)
 {
 	const struct rule_geometry *geometry = &call->target->geometry;
 	uint64_t ops = 0, flags = 0, queue = 0, offset = 0, len = EXPLAIN_LEN_BYTES;
@@ -324,26 +397,26 @@ static int explain_io(struct call *call, struct io *io)
 	if (!err)
 		err = param_word(call, "flags", VALUE_FLAGS, &flags);
 	if (!err)
-		err = param_size(call, "off", geometry->size_bytes, &offset);
+		err = rpc_param_size(call, "off", geometry->size_bytes, &offset);
 	if (!err)
-		err = param_size(call, "offset_bytes", geometry->size_bytes, &offset);
+		err = rpc_param_size(call, "offset_bytes", geometry->size_bytes, &offset);
 	if (!err)
-		err = param_size(call, "len", RULE_LEN_MAX, &len);
+		err = rpc_param_size(call, "len", RULE_LEN_MAX, &len);
 	if (!err)
-		err = param_size(call, "queue", geometry->nr_queues - 1u, &queue);
+		err = rpc_param_size(call, "queue", geometry->nr_queues - 1u, &queue);
 	if (err)
 		return err;
 	if (ops == 0 || ops & (ops - 1))
-		return bad_param(call, "op", "one operation");
+		return rpc_bad_param(call, "op", "one operation");
 	io->op = (uint8_t)__builtin_ctzll(ops);
 	if (io->op == IO_FLUSH)
 		offset = len = 0;
 	else if (len == 0)
-		return bad_param(call, "len", "at least one sector");
+		return rpc_bad_param(call, "len", "at least one sector");
 	if (offset % SECTOR_SIZE || len % SECTOR_SIZE)
-		return bad_param(call, "off and len", "multiples of 512 bytes");
+		return rpc_bad_param(call, "off and len", "multiples of 512 bytes");
 	if (offset > geometry->size_bytes || len > geometry->size_bytes - offset)
-		return bad_param(call, "off and len", "a request inside the disk");
+		return rpc_bad_param(call, "off and len", "a request inside the disk");
 	io->sector = offset >> SECTOR_SHIFT;
 	io->len_bytes = (uint32_t)len;
 	io->flags = (uint32_t)flags;
@@ -351,7 +424,7 @@ static int explain_io(struct call *call, struct io *io)
 	return 0;
 }
 
-static int rules_explain(struct call *call)
+static int rules_explain(struct rpc_call *call)
 {
 	_cleanup_free_ char *text = NULL;
 	json_t *lines = NULL;
@@ -363,7 +436,7 @@ static int rules_explain(struct call *call)
 		return err;
 	text = pipeline_explain(call->target->pipeline, &io, clock_now_ns());
 	if (!text)
-		return engine_error(call, -ENOMEM);
+		return rpc_engine_error(call, -ENOMEM);
 	lines = json_array();
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 		json_array_append_new(lines, json_string(line));
@@ -408,7 +481,7 @@ json_t *rpc_kinds(void)
 	return kinds;
 }
 
-static int faults_list(struct call *call)
+static int faults_list(struct rpc_call *call)
 {
 	call->result = json_pack("{s:o}", "kinds", rpc_kinds());
 	return 0;
@@ -453,27 +526,47 @@ static json_t *status_options(const struct ublk_options *options)
 			 "data_path", options->data_path == UBLK_DATA_COPY ? "copy" : "user-copy");
 }
 
-static int status(struct call *call)
+/* Of a disk that has gone only its name and its rules are left. */
+static void status_device(json_t *result, struct disk *disk)
+{
+	struct ublk_dev *dev = disk_dev(disk);
+	char features[24];
+
+	if (!dev)
+		return;
+	snprintf(features, sizeof(features), "0x%llx", (unsigned long long)ublk_dev_features(dev));
+	json_object_set_new(result, "device", json_string(ublk_dev_path(dev)));
+	json_object_set_new(result, "id", json_integer(ublk_dev_id(dev)));
+	json_object_set_new(result, "features", json_string(features));
+	json_object_set_new(result, "holders", holder_list(ublk_dev_id(dev)));
+}
+
+static int status(struct rpc_call *call)
 {
 	const struct rpc_target *target = call->target;
+	struct pipeline *pipeline = target->pipeline;
 	struct disk *disk = target->disk;
-	struct ublk_dev *dev = disk_dev(disk);
-	char seed[24], features[24];
 	json_t *result;
+	char seed[24];
 
 	/* 64-bit values that are not counts travel as text: JSON readers lose their last bits. */
 	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)disk_seed(disk));
-	snprintf(features, sizeof(features), "0x%llx", (unsigned long long)ublk_dev_features(dev));
-	result = json_pack("{s:s, s:s, s:i, s:s*, s:i, s:s, s:s, s:s}", "name", target->name,
-			   "device", ublk_dev_path(dev), "id", ublk_dev_id(dev), "socket",
+	result = json_pack("{s:s, s:s, s:i, s:s, s:s}", "name", target->name, "socket",
 			   target->socket, "pid", (int)getpid(), "version", FAULTBLK_VERSION,
-			   "seed", seed, "features", features);
-	json_object_update_new(result, status_options(ublk_dev_options(dev)));
+			   "seed", seed);
+	status_device(result, disk);
+	json_object_update_new(result, status_options(disk_ublk_options(disk)));
 	json_object_set_new(result, "uptime_ns", counter(disk_uptime_ns(disk)));
 	json_object_set_new(result, "allocated_bytes", counter(store_allocated(disk_store(disk))));
-	json_object_set_new(result, "rules",
-			    counter(rule_set_count(pipeline_rules(target->pipeline))));
-	json_object_set_new(result, "holders", holder_list(ublk_dev_id(dev)));
+	json_object_set_new(result, "rules", counter(rule_set_count(pipeline_rules(pipeline))));
+	json_object_set_new(
+		result, "condition",
+		json_string(condition_name(condition_bits(pipeline_condition(pipeline)))));
+	json_object_set_new(result, "state", json_string(pipeline_state(pipeline)));
+	json_object_set_new(result, "held", counter(pipeline_held(pipeline, NULL, 0)));
+	json_object_set_new(result, "volatile_bytes",
+			    counter(pipeline_nr_volatile(pipeline) * target->geometry.block_bytes));
+	json_object_set_new(result, "events", counter(event_log_newest(pipeline_events(pipeline))));
 	call->result = result;
 	return 0;
 }
@@ -485,7 +578,8 @@ static json_t *op_reports(const struct ublk_dev *dev)
 	for (int op = 0; op < UBLK_NR_OPS; op++) {
 		struct ublk_op_stats s = { 0 };
 
-		ublk_dev_op_stats(dev, -1, (enum ublk_op)op, &s);
+		if (ublk_dev_op_stats(dev, -1, (enum ublk_op)op, &s))
+			rpc_json_set_short();
 		json_object_set_new(
 			ops, value_op_names()[op],
 			json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ops",
@@ -528,11 +622,17 @@ static json_t *queue_reports(const struct ublk_dev *dev)
 	return queues;
 }
 
-static int stats(struct call *call)
+static int stats(struct rpc_call *call)
 {
 	struct disk *disk = call->target->disk;
 	const struct ublk_dev *dev = disk_dev(disk);
 
+	if (!dev) {
+		diag_set(&call->diag, -ENODEV, "disk.gone",
+			 "the disk has gone, and its counters with it");
+		diag_hint(&call->diag, "bring it back with: faultblk revive");
+		return RPC_FAILED;
+	}
 	call->result = json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "name", call->target->name,
 				 "uptime_ns", (json_int_t)disk_uptime_ns(disk), "ops",
 				 op_reports(dev), "errors", errno_reports(dev), "rules",
@@ -540,11 +640,11 @@ static int stats(struct call *call)
 	return 0;
 }
 
-static int stop(struct call *call)
+static int stop(struct rpc_call *call)
 {
 	const struct rpc_target *target = call->target;
 	bool force;
-	int err = param_bool(call, "force", &force);
+	int err = rpc_param_bool(call, "force", &force);
 
 	if (err)
 		return err;
@@ -552,7 +652,7 @@ static int stop(struct call *call)
 	if (err == -EINPROGRESS)
 		return err;
 	if (err)
-		return engine_error(call, err);
+		return rpc_engine_error(call, err);
 	call->result = json_pack("{s:b}", "stopped", 1);
 	return 0;
 }
@@ -561,7 +661,7 @@ static int stop(struct call *call)
 
 static const struct method {
 	const char *name;
-	method_fn run;
+	rpc_method_fn run;
 	bool needs_disk;
 	const char *params[METHOD_PARAMS_MAX]; /* NULL-terminated */
 } methods[] = {
@@ -571,12 +671,22 @@ static const struct method {
 	{ "rules.put", rules_put, false, { "rule", "before", NULL } },
 	{ "rules.remove", rules_remove, false, { "name", NULL } },
 	{ "rules.clear", rules_clear, false, { NULL } },
+	{ "rules.enable", rules_enable, false, { "name", NULL } },
+	{ "rules.disable", rules_disable, false, { "name", NULL } },
+	{ "rules.wait", rpc_rules_wait, false, { "name", "hits", "timeout_ms", NULL } },
+	{ "rules.tell", rpc_rules_tell, false, { "name", "verb", "range", NULL } },
 	{ "rules.replace", rules_replace, false, { "rules", NULL } },
 	{ "rules.explain",
 	  rules_explain,
 	  false,
 	  { "op", "off", "offset_bytes", "len", "flags", "queue", NULL } },
 	{ "faults.list", faults_list, false, { NULL } },
+	{ "held.list", rpc_held_list, false, { NULL } },
+	{ "held.release", rpc_held_release, false, { "rule", "id", "count", NULL } },
+	{ "events.list", rpc_events_list, false, { "after", "max", NULL } },
+	{ "events.subscribe", rpc_events_subscribe, false, { "rule", NULL } },
+	{ "events.unsubscribe", rpc_events_unsubscribe, false, { NULL } },
+	{ "disk.revive", rpc_disk_revive, true, { NULL } },
 	{ "stop", stop, true, { "force", NULL } },
 };
 
@@ -599,7 +709,7 @@ static int find_method(const char *name, struct diag *diag, const struct method 
 	return RPC_METHOD_NOT_FOUND;
 }
 
-static int check_params(const struct method *method, struct call *call)
+static int check_params(const struct method *method, struct rpc_call *call)
 {
 	const char *key, *near;
 	json_t *value;
@@ -621,7 +731,7 @@ static int check_params(const struct method *method, struct call *call)
 	return 0;
 }
 
-static int dispatch(struct call *call, const char *name)
+static int dispatch(struct rpc_call *call, const char *name)
 {
 	const struct method *method;
 	int code = find_method(name, &call->diag, &method);
@@ -635,20 +745,25 @@ static int dispatch(struct call *call, const char *name)
 		return RPC_FAILED;
 	}
 	code = method->run(call);
-	if (!code && !call->result)
-		code = engine_error(call, -ENOMEM);
+	if (!code && (rpc_json_short() || !call->result)) {
+		diag_set(&call->diag, 0, "memory", "carried out, but no memory for the answer");
+		code = RPC_FAILED;
+	}
 	return code;
 }
 
 char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const char *line, size_t len,
 		     size_t *ret_len)
 {
-	struct call call = { .target = target };
+	struct rpc_call call = { .target = target };
 	struct rpc_request request;
 	json_t *answer = NULL;
+	bool due = false;
+	char *text;
 	int code;
 
 	*ret_len = 0;
+	rpc_json_short();
 	code = rpc_request_parse(line, len, &call.diag, &request);
 	call.params = request.params;
 	call.ticket = (struct rpc_ticket){ .client = client, .id = json_incref(request.id) };
@@ -657,7 +772,8 @@ char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const cha
 	if (code == -EINPROGRESS)
 		goto out; /* the ticket went with it */
 	/* Only a request that could be understood can be a notification. */
-	if (code && (request.id || !request.method))
+	due = request.id || (code && !request.method);
+	if (code && due)
 		answer = rpc_error(request.id, code, &call.diag);
 	else if (!code && request.id)
 		answer = rpc_answer(request.id, json_incref(call.result));
@@ -665,7 +781,10 @@ char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const cha
 	json_decref(call.ticket.id);
 out:
 	rpc_request_free(&request);
-	return rpc_line_text(answer, ret_len);
+	text = rpc_line_text(answer, ret_len);
+	if (!text && due)
+		*ret_len = 1;
+	return text;
 }
 
 json_t *rpc_greeting(const struct rpc_target *target)
@@ -675,6 +794,8 @@ json_t *rpc_greeting(const struct rpc_target *target)
 
 	return json_pack("{s:i, s:s, s:s, s:s*, s:s*, s:o}", "protocol", RPC_PROTOCOL, "program",
 			 "faultblk", "version", FAULTBLK_VERSION, "name", target->name, "device",
-			 target->disk ? ublk_dev_path(disk_dev(target->disk)) : NULL, "limits",
-			 limits);
+			 target->disk && disk_dev(target->disk)
+				 ? ublk_dev_path(disk_dev(target->disk))
+				 : NULL,
+			 "limits", limits);
 }

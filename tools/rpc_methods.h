@@ -15,23 +15,29 @@ struct rpc_ticket {
 	json_t *id;      /* owned reference; NULL for a notification, which gets no answer */
 };
 
+struct watch;
+
 struct rpc_target {
 	struct pipeline *pipeline;
 	struct rule_geometry geometry;
 	const char *name;
-	const char *socket; /* path, for status; may be NULL */
-	struct disk *disk;  /* NULL: status, stats and stop are not there */
+	const char *socket;  /* path, for status; may be NULL */
+	struct disk *disk;   /* NULL: status, stats, stop, disk.* and held.release are not there */
+	struct watch *watch; /* NULL: rules.wait and events.subscribe are not there */
 	/*
 	 * Begin to take the disk away. 0: it is gone; -EINPROGRESS: @ticket was taken over (client
 	 * and id) and is answered later; other -errno: refused, words in @diag.
 	 */
 	int (*stop)(void *ctx, bool force, struct rpc_ticket *ticket, struct diag *diag);
+	/* Bring the disk back; *ret_was: the condition bits that it was in. 0 or -errno. */
+	int (*revive)(void *ctx, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost);
 	void *ctx;
 };
 
 /*
  * Serve one line. Returns the answer's text with its newline (caller frees), or NULL when there is
- * nothing to say (a notification, or an answer that comes later), and then *ret_len is 0.
+ * nothing to say (a notification, or an answer that comes later), and then *ret_len is 0. NULL with
+ * another *ret_len: an answer is due, but there is no memory for it.
  * @client stands in the ticket of an answer that comes later.
  */
 char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const char *line, size_t len,

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -116,7 +117,7 @@ static void client_say(struct client *client, const char *text, size_t len)
 		client->moved_ns = clock_now_ns();
 	wanted = client->pending_len + len;
 	if (wanted > client->pending_size) {
-		pending = realloc(client->pending, wanted);
+		pending = fail_alloc("tools/rpc_server/pending", realloc(client->pending, wanted));
 		if (!pending) {
 			client_close(client);
 			return;
@@ -171,8 +172,8 @@ static void client_serve(struct rpc_server *server, struct client *client)
 			return;
 		}
 		answer = rpc_serve_line(server->target, serial, line, len, &answer_len);
-		if (!answer)
-			continue;
+		if (!answer && !answer_len)
+			continue; /* a notification */
 		client_say(client, answer, answer_len);
 		if (client->fd >= 0)
 			client_write(client);
@@ -251,7 +252,9 @@ static void seat_client(struct rpc_server *server, int fd)
 static void accept_clients(struct rpc_server *server)
 {
 	while (count_clients(server) <= RPC_CLIENT_MAX) {
-		int fd = accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = fail_errno(
+			"tools/rpc_server/accept", EMFILE,
+			accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 
 		if (fd < 0) {
 			/* Out of fds the socket would stay readable and the loop would spin. */
@@ -374,6 +377,36 @@ void rpc_server_reply(struct rpc_server *server, struct rpc_ticket *ticket, int 
 	*ticket = (struct rpc_ticket){ 0 };
 }
 
+static struct client *find_client(const struct rpc_server *server, uint64_t serial)
+{
+	for (size_t i = 0; i < array_size(server->clients); i++) {
+		const struct client *client = &server->clients[i];
+
+		if (client->fd >= 0 && !client->closing && client->serial == serial)
+			return (struct client *)client;
+	}
+	return NULL;
+}
+
+bool rpc_server_has(const struct rpc_server *server, uint64_t serial)
+{
+	return find_client(server, serial) != NULL;
+}
+
+int rpc_server_notify(struct rpc_server *server, uint64_t serial, json_t *notification)
+{
+	struct client *client = find_client(server, serial);
+
+	if (!client || is_congested(client)) {
+		json_decref(notification);
+		return client ? -ENOBUFS : -ENOTCONN;
+	}
+	client_say_json(client, notification);
+	if (client->fd >= 0)
+		client_write(client);
+	return 0;
+}
+
 void rpc_server_flush(struct rpc_server *server, int timeout_ms)
 {
 	uint64_t end_ns = clock_now_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
@@ -402,7 +435,8 @@ void rpc_server_flush(struct rpc_server *server, int timeout_ms)
 int rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server)
 {
 	_cleanup_close_ int listen_fd = options->listen_fd;
-	struct rpc_server *server = calloc(1, sizeof(*server));
+	struct rpc_server *server =
+		fail_alloc("tools/rpc_server/alloc", calloc(1, sizeof(*server)));
 
 	if (!server)
 		return -ENOMEM;

@@ -42,6 +42,13 @@ int rpc_server_turn(struct rpc_server *server, struct pollfd *extra, size_t nr_e
  */
 void rpc_server_reply(struct rpc_server *server, struct rpc_ticket *ticket, int code,
 		      const struct diag *diag, json_t *result);
+/* Is this client (as in tickets) still connected? */
+bool rpc_server_has(const struct rpc_server *server, uint64_t client);
+/*
+ * Send a notification, which is freed. -ENOBUFS: the client has not read enough for it to fit;
+ * -ENOTCONN: it is gone.
+ */
+int rpc_server_notify(struct rpc_server *server, uint64_t client, json_t *notification);
 /* Give every client up to @timeout_ms to take what is still to be sent. */
 void rpc_server_flush(struct rpc_server *server, int timeout_ms);
 

@@ -7,6 +7,7 @@
 #include "runtime.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -54,7 +55,7 @@ int runtime_dir_make(char path[PATH_MAX], struct diag *diag)
 	err = runtime_dir(path, diag);
 	if (err)
 		return err;
-	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+	if (fail_errno("tools/runtime/mkdir", ENOSPC, mkdir(path, 0700)) < 0 && errno != EEXIST) {
 		err = -errno;
 		return diag_set(diag, err, "runtime.directory", "cannot make %.200s: %s", path,
 				strerror(-err));
@@ -130,7 +131,8 @@ int runtime_connect(const char *path, struct diag *diag, int *ret_fd)
 	err = fill_address(path, &address, diag);
 	if (err)
 		return err;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = fail_errno("tools/runtime/client-socket", EMFILE,
+			socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		err = -errno;
 		diag_set(diag, err, "client.connect", "no disk is served at %.200s: %s", path,
@@ -161,7 +163,8 @@ static int lock_directory_of(const char *path, struct diag *diag, int *ret_fd)
 
 	if (slash)
 		snprintf(dir, sizeof(dir), "%.*s", slash == path ? 1 : (int)(slash - path), path);
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = fail_errno("tools/runtime/lock", EMFILE,
+			open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (fd >= 0 && flock(fd, LOCK_EX) == 0) {
 		*ret_fd = fd;
 		return 0;
@@ -211,12 +214,15 @@ int runtime_listen(const char *path, struct diag *diag, int *ret_fd)
 		err = clear_path(path, diag);
 	if (err)
 		return err;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = fail_errno("tools/runtime/socket", EMFILE,
+			socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 	/* The mode set before bind is the one that the file is born with (less the umask). */
 	if (fd < 0 || fchmod(fd, 0600) < 0 ||
-	    bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+	    fail_errno("tools/runtime/bind", ENOSPC,
+		       bind(fd, (struct sockaddr *)&address, sizeof(address))) < 0)
 		return socket_error(-errno, path, diag);
-	if (chmod(path, 0600) < 0 || listen(fd, LISTEN_QUEUE) < 0) {
+	if (chmod(path, 0600) < 0 ||
+	    fail_errno("tools/runtime/listen", EADDRINUSE, listen(fd, LISTEN_QUEUE)) < 0) {
 		err = -errno;
 		unlink(path);
 		return socket_error(err, path, diag);
@@ -243,7 +249,8 @@ int runtime_each(runtime_each_fn each, void *ctx, struct diag *diag)
 	err = runtime_dir(dir, diag);
 	if (err)
 		return err;
-	nr = scandir(dir, &entries, is_socket_name, alphasort);
+	nr = fail_errno("tools/runtime/scan", ENOMEM,
+			scandir(dir, &entries, is_socket_name, alphasort));
 	if (nr < 0 && errno == ENOENT)
 		return 0;
 	if (nr < 0) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * The control thread. Everything that happens is an event in one loop: a client, a signal (by
- * signalfd), the end of COMMAND (SIGCHLD), the disk going away, or the next try to close it.
+ * signalfd), the end of COMMAND (SIGCHLD), the disk going away, a hit that somebody waits for, a
+ * change of the disk's condition, or the next try to close it. A disk whose condition says that it
+ * has gone is taken out of the machine; it stays in SERVING, without a device, until it is revived.
  *
  *	SERVING --stop, signal, end of COMMAND--> CLOSING --nobody holds it, or by force--> GONE
  *	   ^                                         |
@@ -14,8 +16,10 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "rpc_server.h"
 #include "tool.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -35,6 +39,9 @@ struct serve {
 	struct disk *disk;
 	struct rpc_target target;
 	struct rpc_server *server;
+	struct watch *watch;
+	bool more;          /* the watch has more to deliver */
+	uint64_t return_ns; /* a disk that has gone comes back by itself then; 0: it does not */
 	int signal_fd;
 	const char *socket;
 	enum phase phase;
@@ -95,6 +102,7 @@ static void enter_gone(struct serve *s)
 {
 	s->phase = GONE;
 	answer_stops(s, 0, NULL);
+	watch_end_waits(s->watch, s->server, -ENODEV, "the disk was taken away");
 	rpc_server_flush(s->server, FLUSH_MS);
 	unlink(s->socket);
 	s->server = rpc_server_free(s->server);
@@ -130,7 +138,7 @@ static bool is_held(const struct serve *s, struct diag *diag)
 {
 	const struct ublk_dev *dev = disk_dev(s->disk);
 	struct ublk_holder holders[HOLDERS_MAX];
-	int nr = ublk_holders(ublk_dev_id(dev), holders, HOLDERS_MAX);
+	int nr = dev ? ublk_holders(ublk_dev_id(dev), holders, HOLDERS_MAX) : 0;
 	char words[384];
 
 	if (nr <= 0)
@@ -173,6 +181,61 @@ static int on_stop(void *ctx, bool force, struct rpc_ticket *ticket, struct diag
 	return -EINPROGRESS;
 }
 
+/* ------------------------------------------------------------------------------ condition */
+
+static int revive(struct serve *s, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost)
+{
+	bool had_gone = !disk_dev(s->disk);
+	int err = disk_revive(s->disk, diag, ret_was, ret_lost);
+
+	s->return_ns = 0;
+	if (!err && had_gone)
+		tool_msg("the disk is back: %s", ublk_dev_path(disk_dev(s->disk)));
+	return err;
+}
+
+static int on_revive(void *ctx, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost)
+{
+	return revive(ctx, diag, ret_was, ret_lost);
+}
+
+static void come_back(struct serve *s)
+{
+	struct diag diag = { 0 };
+	uint64_t lost;
+	uint32_t was;
+
+	if (revive(s, &diag, &was, &lost))
+		tool_msg("the disk cannot come back: %s", diag.message);
+}
+
+/* A kind of fault has made it so: what that means for the device and for those who wait. */
+static void look_at_condition(struct serve *s)
+{
+	struct condition *condition = pipeline_condition(disk_pipeline(s->disk));
+	uint32_t bits = condition_bits(condition);
+	uint64_t back_ns;
+
+	/* Without power nothing is released any more by anybody who waits for it to be carried out.
+	 */
+	if (bits & (CONDITION_OFF | CONDITION_GONE) &&
+	    pipeline_release(disk_pipeline(s->disk), NULL, 0, SIZE_MAX))
+		disk_kick(s->disk);
+	if (!(bits & CONDITION_GONE) || !disk_dev(s->disk) || s->phase != SERVING)
+		return;
+	back_ns = atomic_load(&condition->gone_ns);
+	tool_msg("%s has gone; %s", ublk_dev_path(disk_dev(s->disk)),
+		 back_ns ? "it will be back" : "faultblk revive brings it back");
+	s->return_ns = back_ns ? clock_now_ns() + back_ns : 0;
+	disk_vanish(s->disk);
+}
+
+static void handle_events(struct serve *s)
+{
+	disk_event_seen(s->disk);
+	look_at_condition(s);
+}
+
 /* ------------------------------------------------------------------------------ COMMAND */
 
 static int set_environment(const struct serve *s)
@@ -190,13 +253,13 @@ static int set_environment(const struct serve *s)
  */
 static int start_command(struct serve *s, char **command)
 {
-	int err = set_environment(s);
+	int err = fail_value("tools/serve/environment", -ENOMEM, set_environment(s));
 	sigset_t none;
 	pid_t pid;
 
 	if (err)
 		return err;
-	pid = fork();
+	pid = fail_errno("tools/serve/fork", EAGAIN, fork());
 	if (pid < 0)
 		return -errno;
 	if (pid > 0) {
@@ -264,37 +327,77 @@ static void handle_signals(struct serve *s)
 	}
 }
 
-static int turn(struct serve *s, bool has_command)
+static int sooner(int a_ms, int b_ms)
 {
-	struct pollfd extra[2] = { { .fd = s->signal_fd, .events = POLLIN }, { .fd = -1 } };
-	int err = 0;
+	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
 
-	if (s->phase == GONE) {
-		if (poll(extra, 1, -1) < 0 && errno != EINTR)
-			err = -errno;
-	} else {
-		extra[1] = (struct pollfd){ .fd = ublk_dev_gone_fd(disk_dev(s->disk)),
-					    .events = POLLIN };
-		err = rpc_server_turn(s->server, extra, 2,
-				      s->phase == CLOSING ? CLOSE_RETRY_MS : -1);
-	}
+/* How long a turn may wait; -1: for ever. */
+static int turn_timeout_ms(const struct serve *s)
+{
+	uint64_t now_ns = clock_now_ns();
+	int timeout_ms = s->phase == CLOSING ? CLOSE_RETRY_MS : -1;
+
+	if (s->more)
+		return 0;
+	timeout_ms = sooner(timeout_ms, watch_timeout_ms(s->watch));
+	if (!s->return_ns)
+		return timeout_ms;
+	return sooner(timeout_ms, s->return_ns <= now_ns
+					  ? 0
+					  : (int)((s->return_ns - now_ns) / NSEC_PER_MSEC) + 1);
+}
+
+/* With a disk: its clients, its events, its end. */
+static int turn_with_disk(struct serve *s)
+{
+	struct ublk_dev *dev = disk_dev(s->disk);
+	struct pollfd extra[] = {
+		{ .fd = s->signal_fd, .events = POLLIN },
+		{ .fd = dev ? ublk_dev_gone_fd(dev) : -1, .events = POLLIN },
+		{ .fd = disk_event_fd(s->disk), .events = POLLIN },
+	};
+	int err = rpc_server_turn(s->server, extra, array_size(extra), turn_timeout_ms(s));
+
 	if (err)
 		return err;
 	if (extra[0].revents)
 		handle_signals(s);
-	if (s->phase != GONE && extra[1].revents) {
+	/* A client may have had it brought back within this very turn. */
+	if (extra[1].revents && dev == disk_dev(s->disk)) {
 		if (s->phase == SERVING)
 			tool_msg("the disk was taken away from outside");
 		enter_gone(s);
+		return 0;
 	}
-	if (s->phase == CLOSING)
-		try_close(s, has_command && !s->child);
+	if (extra[2].revents)
+		handle_events(s);
+	if (s->return_ns && clock_now_ns() >= s->return_ns && s->phase == SERVING)
+		come_back(s);
+	s->more = watch_turn(s->watch, s->server);
 	return 0;
+}
+
+static int turn(struct serve *s, bool has_command)
+{
+	struct pollfd signals = { .fd = s->signal_fd, .events = POLLIN };
+	int err = 0;
+
+	if (s->phase != GONE) {
+		err = turn_with_disk(s);
+	} else if (poll(&signals, 1, -1) >= 0) {
+		handle_signals(s);
+	} else if (errno != EINTR) {
+		err = -errno;
+	}
+	if (!err && s->phase == CLOSING)
+		try_close(s, has_command && !s->child);
+	return err;
 }
 
 static int prepare(struct serve *s, const struct serve_options *options)
 {
-	const struct ublk_options *ublk = ublk_dev_options(disk_dev(s->disk));
+	const struct ublk_options *ublk = disk_ublk_options(s->disk);
 	const struct rpc_server_options server = { .target = &s->target,
 						   .listen_fd = options->listen_fd };
 	sigset_t set;
@@ -302,22 +405,31 @@ static int prepare(struct serve *s, const struct serve_options *options)
 
 	s->target = (struct rpc_target){
 		.pipeline = disk_pipeline(s->disk),
-		.geometry = { .size_bytes = ublk->size_bytes,
-			      .block_bytes = ublk->logical_block,
-			      .nr_queues = (uint16_t)ublk->nr_queues },
+		.geometry = *pipeline_geometry(disk_pipeline(s->disk)),
 		.name = disk_name(s->disk),
 		.socket = options->socket,
 		.disk = s->disk,
 		.stop = on_stop,
+		.revive = on_revive,
 		.ctx = s,
 	};
+	/* What the kernel made of the options may be less than was asked for. */
+	s->target.geometry.max_io_bytes = ublk->max_io_bytes;
+	s->target.geometry.no_flush = !ublk->volatile_cache;
+	s->target.geometry.no_fua = !ublk->fua;
 	err = rpc_server_new(&server, &s->server);
+	if (!err)
+		err = watch_create(disk_pipeline(s->disk), &s->watch);
 	if (err)
 		return err;
+	s->target.watch = s->watch;
 	handled_set(&set);
-	s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	s->signal_fd = fail_errno("tools/serve/signalfd", EMFILE,
+				  signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 	if (s->signal_fd < 0)
 		return -errno;
+	if (options->ready)
+		options->ready(options->ctx);
 	return options->command ? start_command(s, options->command) : 0;
 }
 
@@ -338,6 +450,7 @@ int serve(const struct serve_options *options)
 		rpc_server_free(s.server);
 		disk_free(s.disk);
 	}
+	watch_free(s.watch);
 	if (s.signal_fd >= 0)
 		close(s.signal_fd);
 	return s.held_at_the_end && s.code == EXIT_OK ? EXIT_OURS : s.code;

@@ -6,10 +6,12 @@
 #include "disk.h"
 
 struct serve_options {
-	struct disk *disk;  /* owned from here on */
-	int listen_fd;      /* owned from here on */
-	const char *socket; /* its path; removed at the end */
-	char **command;     /* NULL: none */
+	struct disk *disk;        /* owned from here on */
+	int listen_fd;            /* owned from here on */
+	const char *socket;       /* its path; removed at the end */
+	void (*ready)(void *ctx); /* called once nothing but COMMAND can fail to begin; or NULL */
+	void *ctx;
+	char **command; /* NULL: none */
 };
 
 /* Block the signals that serve() handles; before any thread exists, so that all inherit it. */

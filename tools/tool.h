@@ -14,6 +14,7 @@ enum tool_exit {
 	EXIT_NO_UBLK = 3, /* this machine cannot make ublk devices */
 	EXIT_NO_DISK = 4, /* no such disk is being served */
 	EXIT_BUSY = 5,    /* the disk is held by somebody */
+	EXIT_TIMEOUT = 6, /* wait: it did not happen in time */
 	EXIT_OURS = 125,  /* run, vm: our own failure, not COMMAND's */
 	EXIT_NOT_EXECUTABLE = 126,
 	EXIT_NOT_FOUND = 127,
@@ -35,6 +36,12 @@ int cmd_stop(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_vm(int argc, char **argv);
+int cmd_events(int argc, char **argv);
+int cmd_wait(int argc, char **argv);
+int cmd_held(int argc, char **argv);
+int cmd_release(int argc, char **argv);
+int cmd_badblock(int argc, char **argv);
+int cmd_revive(int argc, char **argv);
 
 /* "faultblk: message" and a newline on standard error. */
 void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,23 +1,274 @@
 // SPDX-License-Identifier: MIT
 /*
- * delay:TIME or delay:MIN..MAX
+ * delay:SHAPE [,max=TIME] [,grow=TIME] [,grow-match=TIME]
  *
- * The request is carried out so much later; whatever else the rules decided happens then. MIN..MAX
- * is uniform, both ends included. A delay of 0 is legal and changes nothing.
+ * The request is carried out so much later; whatever else the rules decided happens then. A delay
+ * of 0 is legal and changes nothing. The shapes, from 64 random bits of the hit, of which u is the
+ * share of 2^64:
+ *
+ *	TIME			that
+ *	MIN..MAX		uniform, both ends included
+ *	normal=MEAN,dev=SIGMA	MEAN + SIGMA sqrt(-2 ln u) cos(2 pi v), cut at 0; v from more bits
+ *	exp=MEAN		-MEAN ln u
+ *	pareto=MIN,shape=A	MIN / u^(1/A)
+ *	p50=TIME,p99=TIME,...	the curve through these percentiles, at u; straight in between,
+ *level below the first and above the last file=PATH		the curve that fio measured, at u
+ *
+ * To that comes what has grown, by the time since the rule was armed and by its match number; then
+ * max cuts, and KIND_DELAY_MAX_NS.
  */
+#include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/rng.h"
 #include "base/units.h"
+#include "faults/fio.h"
+#include "faults/fixed.h"
 #include "faults/kind.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define LIMIT       KIND_DELAY_MAX_NS
+#define SHAPE_MIN   0.1
+#define SHAPE_SHIFT 20 /* shape= in steps of 2^-20 */
+
+/* The percentiles, from the lowest, in parts per ten thousand. */
+static const struct percentile {
+	unsigned int param;
+	uint64_t share;
+} percentiles[] = {
+	{ delay_p0, 0 },     { delay_p50, 5000 },  { delay_p90, 9000 },   { delay_p95, 9500 },
+	{ delay_p99, 9900 }, { delay_p999, 9990 }, { delay_p9999, 9999 }, { delay_p100, 10000 },
+};
+
+/* The state of a rule whose shape is a curve: which one for an operation. */
+struct curves {
+	struct fio_times times;
+	const struct curve *of[IO_NR_OPS];
+};
+
+/* ------------------------------------------------------------------------------ checking */
+
+static unsigned int count_percentiles(const struct kind_args *args)
+{
+	unsigned int nr = 0;
+
+	for (size_t i = 0; i < array_size(percentiles); i++)
+		nr += kind_has(args, percentiles[i].param);
+	return nr;
+}
+
+static const char *name_of(const struct percentile *percentile)
+{
+	return kind_find((struct text){ "delay", 5 })->params[percentile->param].name;
+}
+
+static int check_curve(const struct kind_args *args, struct diag *diag)
+{
+	const struct percentile *last = NULL;
+
+	if (count_percentiles(args) == 1)
+		return diag_set(diag, -EINVAL, "rule.missing-parameter",
+				"delay wants two percentiles or more for a curve, got one");
+	for (size_t i = 0; i < array_size(percentiles); i++) {
+		const struct percentile *at = &percentiles[i];
+		char a[UNITS_MAX], b[UNITS_MAX];
+
+		if (!kind_has(args, at->param))
+			continue;
+		if (last && args->value[last->param].lo > args->value[at->param].lo)
+			return diag_set(
+				diag, -EINVAL, "rule.conflict",
+				"delay wants percentiles that rise, but %s=%s is more than %s=%s",
+				name_of(last), units_format_time(args->value[last->param].lo, a),
+				name_of(at), units_format_time(args->value[at->param].lo, b));
+		last = at;
+	}
+	return 0;
+}
+
+static int one_shape(const struct kind_args *args, struct diag *diag)
+{
+	int shapes = kind_has(args, delay_time) + kind_has(args, delay_normal) +
+		     kind_has(args, delay_exp) + kind_has(args, delay_pareto) +
+		     kind_has(args, delay_file) + (count_percentiles(args) > 0);
+
+	if (shapes == 1)
+		return 0;
+	diag_set(diag, -EINVAL, shapes ? "rule.conflict" : "rule.missing-parameter",
+		 "delay wants %s of TIME, MIN..MAX, normal=, exp=, pareto=, percentiles and file=",
+		 shapes ? "only one" : "one");
+	diag_hint(diag, "for example do=delay:10ms, do=delay:exp=2ms or do=delay:p50=80us,p99=2ms");
+	return -EINVAL;
+}
+
+/* Parameters that make sense only beside another one, and those that need one. */
+static const struct {
+	unsigned int param, beside;
+	bool needed;
+	const char *says;
+} pairs[] = {
+	{ delay_dev, delay_normal, true, "normal=MEAN and dev=SIGMA together" },
+	{ delay_shape, delay_pareto, true, "pareto=MIN and shape=A together" },
+	{ delay_job, delay_file, false, "job=NAME only beside file=" },
+	{ delay_rw, delay_file, false, "rw= only beside file=" },
+};
+
+static int validate(const struct kind_args *args, struct diag *diag)
+{
+	for (size_t i = 0; i < array_size(pairs); i++) {
+		bool has = kind_has(args, pairs[i].param), beside = kind_has(args, pairs[i].beside);
+
+		if (has != beside && (has || pairs[i].needed))
+			return diag_set(diag, -EINVAL,
+					has ? "rule.conflict" : "rule.missing-parameter",
+					"delay knows %s", pairs[i].says);
+	}
+	if (one_shape(args, diag) < 0 || check_curve(args, diag) < 0)
+		return -EINVAL;
+	if (kind_has(args, delay_shape) && args->value[delay_shape].share < SHAPE_MIN)
+		return diag_set(diag, -EINVAL, "rule.bad-number",
+				"shape wants a number from %g to 100", SHAPE_MIN);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ curves */
+
+static void disarm(void *state)
+{
+	struct curves *curves = state;
+
+	if (curves)
+		fio_clear(&curves->times);
+	free(curves);
+}
+
+static int arm_percentiles(const struct kind_args *args, struct curves *curves)
+{
+	struct curve *curve = &curves->times.of[0];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < array_size(percentiles); i++)
+		if (kind_has(args, percentiles[i].param))
+			err = curve_add(curve, curve_share(percentiles[i].share, 10000),
+					args->value[percentiles[i].param].lo);
+	for (size_t op = 0; op < IO_NR_OPS; op++)
+		curves->of[op] = curve;
+	return err;
+}
+
+/* What fio measured of the same operation, else of reads, else of writes, else of anything. */
+static const struct curve *choose(const struct fio_times *times, enum fio_section section)
+{
+	const struct curve *curve = &times->of[section];
+
+	for (size_t i = 0; !curve->nr && i < FIO_NR_SECTIONS; i++)
+		curve = &times->of[i];
+	return curve;
+}
+
+static int arm_file(const struct kind_args *args, struct curves *curves, struct diag *diag)
+{
+	static const enum fio_section sections[IO_NR_OPS] = {
+		[IO_READ] = FIO_READ,    [IO_WRITE] = FIO_WRITE,  [IO_FLUSH] = FIO_SYNC,
+		[IO_DISCARD] = FIO_TRIM, [IO_ZEROES] = FIO_WRITE,
+	};
+	const char *path = args->value[delay_file].text, *job = args->value[delay_job].text;
+	enum fio_section rw = (enum fio_section)args->value[delay_rw].lo;
+	int err = fio_read(path, job, LIMIT, diag, &curves->times);
+
+	if (err < 0)
+		return err;
+	if (kind_has(args, delay_rw) && !curves->times.of[rw].nr)
+		return diag_set(diag, -EINVAL, "rule.bad-file", "file=%s has no latencies of %s",
+				path, fio_section_name(rw));
+	for (size_t op = 0; op < IO_NR_OPS; op++)
+		curves->of[op] =
+			choose(&curves->times, kind_has(args, delay_rw) ? rw : sections[op]);
+	return 0;
+}
+
+static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
+{
+	bool file = kind_has(arm->args, delay_file);
+	struct curves *curves;
+	int err;
+
+	if (!file && !count_percentiles(arm->args))
+		return 0;
+	curves = calloc(1, sizeof(*curves));
+	if (!curves)
+		return -ENOMEM;
+	err = file ? arm_file(arm->args, curves, diag) : arm_percentiles(arm->args, curves);
+	if (err) {
+		disarm(curves);
+		return err;
+	}
+	*ret_state = curves;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ sampling */
+
+static uint64_t at_most(unsigned __int128 ns, uint64_t limit)
+{
+	return ns < limit ? (uint64_t)ns : limit;
+}
+
+static uint64_t normal_ns(uint64_t mean, uint64_t dev, uint64_t bits)
+{
+	/* 2 * ln has at most 47 bits: so shifted the root is in steps of 2^-28, and below 10. */
+	uint64_t root = fixed_sqrt(2 * fixed_ln(bits | 1) << 16);
+	uint64_t reach = (uint64_t)((unsigned __int128)dev * root >> 28);
+	int64_t turn = fixed_cos(rng_mix(bits, 0, 0));
+	uint64_t size = turn < 0 ? -(uint64_t)turn : (uint64_t)turn;
+	uint64_t off = (uint64_t)((unsigned __int128)reach * size >> FIXED_COS_SHIFT);
+
+	if (turn < 0)
+		return off < mean ? mean - off : 0;
+	return mean + off;
+}
+
+static uint64_t pareto_ns(uint64_t min, double shape, uint64_t bits)
+{
+	uint64_t steps = (uint64_t)(shape * (1u << SHAPE_SHIFT));
+	unsigned __int128 power = (unsigned __int128)fixed_log2(bits | 1) << SHAPE_SHIFT;
+
+	return fixed_exp2(min, (uint64_t)(power / steps), LIMIT);
+}
+
+static uint64_t shape_ns(const struct kind_args *args, const struct kind_hit *hit, uint8_t op)
+{
+	const struct value *value = args->value;
+	const struct value *span = &value[delay_time];
+
+	/* No overflow: both ends are at most LIMIT. */
+	if (kind_has(args, delay_time))
+		return span->lo + rng_below(hit->bits, span->hi - span->lo + 1);
+	if (kind_has(args, delay_normal))
+		return normal_ns(value[delay_normal].lo, value[delay_dev].lo, hit->bits);
+	if (kind_has(args, delay_exp))
+		return (uint64_t)((unsigned __int128)value[delay_exp].lo *
+					  fixed_ln(hit->bits | 1) >>
+				  FIXED_SHIFT);
+	if (kind_has(args, delay_pareto))
+		return pareto_ns(value[delay_pareto].lo, value[delay_shape].share, hit->bits);
+	assert(hit->state);
+	return curve_at(((const struct curves *)hit->state)->of[op], hit->bits);
+}
 
 static uint64_t delay_ns(const struct kind_args *args, const struct kind_hit *hit,
 			 const struct io *io, bool pure)
 {
-	const struct value *span = &args->value[delay_time];
+	const struct value *value = args->value;
+	uint64_t limit = kind_has(args, delay_max) ? value[delay_max].lo : LIMIT;
+	unsigned __int128 ns = shape_ns(args, hit, io->op);
 
-	(void)io;
 	(void)pure;
-	/* No overflow: both ends are at most KIND_DELAY_MAX_NS. */
-	return span->lo + rng_below(hit->bits, span->hi - span->lo + 1);
+	/* The factors are below 2^64 and 2^42. */
+	ns += (unsigned __int128)hit->age_ns * value[delay_grow].lo / NSEC_PER_SEC;
+	ns += (unsigned __int128)hit->match * value[delay_grow_match].lo;
+	return at_most(ns, limit);
 }
 
 static void describe(FILE *out, const struct kind_args *args, const struct kind_hit *hit,
@@ -29,6 +280,9 @@ static void describe(FILE *out, const struct kind_args *args, const struct kind_
 }
 
 const struct kind_ops kind_delay_ops = {
+	.validate = validate,
+	.arm = arm,
+	.disarm = disarm,
 	.delay_ns = delay_ns,
 	.describe = describe,
 };

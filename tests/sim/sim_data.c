@@ -229,6 +229,7 @@ static bool revive(struct sim *sim)
 		if (sim->is_volatile[i] && !kept) {
 			memcpy(sim->disk + i * sim->block, sim->medium + i * sim->block,
 			       sim->block);
+			sim->written[i * sim->block / PAGE] = true;
 			lost++;
 		}
 		sim->is_volatile[i] = false;

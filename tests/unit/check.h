@@ -87,7 +87,9 @@ static inline struct disk make_disk(uint64_t size_bytes, uint32_t block_bytes, u
 				    uint64_t seed)
 {
 	struct pipeline_options options = {
-		.geometry = { size_bytes, block_bytes, nr_queues },
+		.geometry = { .size_bytes = size_bytes,
+			      .block_bytes = block_bytes,
+			      .nr_queues = nr_queues },
 		.seed = seed,
 	};
 	struct disk disk;

@@ -145,10 +145,12 @@ static inline void random_name(struct draw *draw, char *name)
 static inline void random_args(struct draw *draw, struct rule *rule)
 {
 	const struct kind *kind = rule->kind;
+	/* Few at a time as well: of a kind with many parameters most exclude each other. */
+	uint64_t rarity = 2ull << draw_below(draw, 4);
 
 	memset(&rule->args, 0, sizeof(rule->args));
 	for (unsigned int i = 0; i < kind->nr_params; i++) {
-		if (kind->params[i].form != PARAM_FIRST && draw_below(draw, 2))
+		if (kind->params[i].form != PARAM_FIRST && draw_below(draw, rarity))
 			continue;
 		rule->args.given |= 1u << i;
 		rule->args.value[i] = random_value(draw, &kind->params[i]);

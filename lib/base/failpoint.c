@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#include "base/failpoint.h"
+
+#ifdef FIU_ENABLE
+
+#include <fiu-control.h>
+#include <fiu.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define NTH_ENV "FAULTBLK_FAIL_NTH"
+
+static _Atomic uintptr_t counting; /* the N that is being counted to */
+static atomic_uint asked;         /* points since then */
+
+bool failpoint(const char *name)
+{
+	int before = errno;
+	unsigned int number;
+	uintptr_t nth;
+
+	if (!fiu_fail(name)) {
+		errno = before;
+		return false;
+	}
+	nth = (uintptr_t)fiu_failinfo();
+	errno = before;
+	if (!nth)
+		return true;
+	if (atomic_exchange(&counting, nth) != nth)
+		atomic_store(&asked, 0);
+	number = atomic_fetch_add(&asked, 1) + 1;
+	if (number != nth)
+		return false;
+	/* Not stdio: the point may lie inside of it, and standard error may be the log of a test.
+	 */
+	dprintf(STDERR_FILENO, "failpoint %u %s\n", number, name);
+	errno = before;
+	return true;
+}
+
+unsigned int failpoint_asked(void)
+{
+	return atomic_load(&asked);
+}
+
+int failpoint_init(void)
+{
+	const char *text = getenv(NTH_ENV);
+	unsigned long nth;
+	char *end;
+
+	fiu_init(0);
+	if (!text)
+		return 0;
+	nth = strtoul(text, &end, 10);
+	if (text[0] < '1' || text[0] > '9' || *end) {
+		fprintf(stderr, NTH_ENV ": got '%s', wanted a number from 1\n", text);
+		return -EINVAL;
+	}
+	unsetenv(NTH_ENV);
+	return fiu_enable("*", 1, (void *)nth, 0) ? -EINVAL : 0;
+}
+
+#endif

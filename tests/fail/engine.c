@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What needs no kernel, with its first failure point failing, then its second, until none is left:
+ * an error with words, nothing leaked, and the same call works afterwards. For a build with FIU=1
+ * and SAN=asan.
+ */
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+#include "faults/pipeline.h"
+#include "faults/rule_json.h"
+#include "tests/device/harness.h"
+#include "tools/rpc_methods.h"
+#include "tools/rpc_server.h"
+#include "tools/runtime.h"
+
+#include <dirent.h>
+#include <fiu-control.h>
+#include <sanitizer/lsan_interface.h>
+#include <unistd.h>
+
+#define DISK_BYTES (1u << 20)
+#define POINTS_MAX 2000
+
+static const char two_rules[] = RULE_FILE_MAGIC "\na op=read range=1s..1k do=error:EIO\n"
+						"b op=write times=3 do=delay:1ms\n";
+static char dir[] = "/tmp/faultblk-fail.XXXXXX";
+
+/* One way through the code: 0, or the error of what failed, with words in @diag. */
+typedef int (*way_fn)(struct diag *diag);
+
+static unsigned int count_fds(void)
+{
+	DIR *fds = opendir("/proc/self/fd");
+	unsigned int nr = 0;
+
+	while (fds && readdir(fds))
+		nr++;
+	closedir(fds);
+	return nr;
+}
+
+static bool run_with(way_fn way, uintptr_t nth, unsigned int *ret_failed)
+{
+	struct diag diag = { 0 };
+	bool fired;
+	int err;
+
+	/* A first N of another value makes the count begin anew. */
+	fiu_enable("*", 1, (void *)(uintptr_t)POINTS_MAX, 0);
+	failpoint("tests/fail/reset");
+	fiu_disable("*");
+	fiu_enable("*", 1, (void *)nth, 0);
+	err = way(&diag);
+	fired = failpoint_asked() >= nth;
+	fiu_disable("*");
+	if (err > 0)
+		FAIL("point %u: got %d, wanted 0 or -errno", (unsigned int)nth, err);
+	if (err && !fired)
+		FAIL("nothing failed, but the result is %d: %s", err, diag.message);
+	if (err && !diag.message[0])
+		FAIL("point %u: error %d comes without words", (unsigned int)nth, err);
+	*ret_failed += err != 0;
+	return fired;
+}
+
+static void sweep(way_fn way)
+{
+	unsigned int fds, failed = 0, nr = 0;
+	struct diag diag = { 0 };
+
+	EXPECT_EQ(way(&diag), 0);
+	fds = count_fds();
+	while (nr < POINTS_MAX && !test_failed && run_with(way, nr + 1, &failed))
+		nr++;
+	EXPECT_EQ(way(&diag), 0);
+	EXPECT_EQ(count_fds(), fds);
+	EXPECT(nr > 0 && nr < POINTS_MAX);
+	EXPECT(failed > 0);
+	EXPECT_EQ(__lsan_do_recoverable_leak_check(), 0);
+	printf("    %u points, %u of them are errors\n", nr, failed);
+}
+
+static int words_for(int err, struct diag *diag, const char *what)
+{
+	return err && !diag->message[0] ? diag_set(diag, err, "test", "%s", what) : err;
+}
+
+/* ---------------------------------------------------------------------------- the ways */
+
+static int way_store(struct diag *diag)
+{
+	struct store *store = NULL;
+	int err = store_create(DISK_BYTES, diag, &store);
+
+	store_free(store);
+	return err;
+}
+
+static int make_engine(uint16_t nr_queues, struct diag *diag, struct store **store,
+		       struct pipeline **pipeline)
+{
+	const struct pipeline_options options = { .geometry = { DISK_BYTES, 512, nr_queues },
+						  .seed = 1 };
+	int err = store_create(DISK_BYTES, diag, store);
+
+	/* pipeline_create() brings no words: its caller has them. */
+	return err ? err : words_for(pipeline_create(*store, &options, pipeline), diag, "pipeline");
+}
+
+static int way_pipeline(struct diag *diag)
+{
+	struct pipeline *pipeline = NULL;
+	struct store *store = NULL;
+	int err = make_engine(2, diag, &store, &pipeline);
+
+	pipeline_free(pipeline);
+	store_free(store);
+	return err;
+}
+
+/* A publication that fails leaves the rules as they were. */
+static int publish_twice(struct pipeline *pipeline, struct diag *diag)
+{
+	struct rule_set *set = NULL;
+	int err = rule_set_parse(two_rules, strlen(two_rules), diag, &set);
+
+	if (!err)
+		err = pipeline_publish(pipeline, set, 0, diag, NULL);
+	EXPECT_EQ(rule_set_count(pipeline_rules(pipeline)), err ? 0 : 2);
+	pipeline_adopt(pipeline, 0);
+	rule_set_free(set);
+	return err;
+}
+
+static int way_publish(struct diag *diag)
+{
+	struct pipeline *pipeline = NULL;
+	struct store *store = NULL;
+	int err = make_engine(1, diag, &store, &pipeline);
+
+	if (!err)
+		err = publish_twice(pipeline, diag);
+	pipeline_free(pipeline);
+	store_free(store);
+	return err;
+}
+
+static int way_rules(struct diag *diag)
+{
+	struct rule_set *set = NULL, *copy = NULL;
+	_cleanup_free_ char *text = NULL;
+	int err = rule_set_parse(two_rules, strlen(two_rules), diag, &set);
+
+	if (!err) {
+		copy = rule_set_copy(set);
+		text = copy ? rule_set_print(copy) : NULL;
+		err = text ? rule_set_remove(copy, "a", diag) : words_for(-ENOMEM, diag, "memory");
+		EXPECT(!text || !strcmp(text, two_rules));
+	}
+	rule_set_free(copy);
+	rule_set_free(set);
+	return err;
+}
+
+static int way_json(struct diag *diag)
+{
+	json_t *text = json_loads("{\"name\":\"a\",\"op\":\"read\",\"do\":\"error:EIO\"}", 0, NULL);
+	struct rule *rule = NULL;
+	int err = rule_from_json(text, diag, &rule);
+
+	rule_unref(rule);
+	json_decref(text);
+	return err;
+}
+
+static int way_listen(struct diag *diag)
+{
+	char path[128];
+	int fd = -1, err;
+
+	snprintf(path, sizeof(path), "%s/listen.sock", dir);
+	err = runtime_listen(path, diag, &fd);
+	EXPECT_EQ(access(path, F_OK) == 0, err == 0);
+	if (fd >= 0)
+		close(fd);
+	unlink(path);
+	return err;
+}
+
+static int way_server(struct diag *diag)
+{
+	static const struct rpc_target target = { .name = "test" };
+	struct rpc_server_options options = { .target = &target };
+	struct rpc_server *server = NULL;
+	char path[128];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/server.sock", dir);
+	err = runtime_listen(path, diag, &options.listen_fd);
+	if (!err)
+		err = words_for(rpc_server_new(&options, &server), diag, "server");
+	rpc_server_free(server);
+	unlink(path);
+	return err;
+}
+
+static int each(void *ctx, const char *name, const char *path, bool live)
+{
+	(void)ctx, (void)name, (void)path, (void)live;
+	return 0;
+}
+
+static int way_directory(struct diag *diag)
+{
+	char path[PATH_MAX], socket_path[128];
+	int fd = -1, err = runtime_dir_make(path, diag);
+
+	snprintf(socket_path, sizeof(socket_path), "%s/other.sock", dir);
+	if (!err)
+		err = runtime_listen(socket_path, diag, &fd);
+	if (!err)
+		err = runtime_each(each, NULL, diag);
+	if (fd >= 0)
+		close(fd);
+	unlink(socket_path);
+	return err;
+}
+
+/* ---------------------------------------------------------------------------- the tests */
+
+static void a_store_is_made_or_says_why(void)
+{
+	sweep(way_store);
+}
+
+static void a_pipeline_is_made_or_says_why(void)
+{
+	sweep(way_pipeline);
+}
+
+static void rules_are_published_whole_or_not_at_all(void)
+{
+	sweep(way_publish);
+}
+
+static void rules_are_parsed_copied_and_printed_or_say_why(void)
+{
+	sweep(way_rules);
+}
+
+static void a_rule_in_json_is_read_or_says_why(void)
+{
+	sweep(way_json);
+}
+
+static void a_socket_is_made_or_leaves_no_file(void)
+{
+	sweep(way_listen);
+}
+
+static void a_server_is_made_or_gives_everything_back(void)
+{
+	sweep(way_server);
+}
+
+static void the_directory_of_sockets_is_read_or_says_why(void)
+{
+	sweep(way_directory);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct device_test tests[] = {
+		DEVICE_TEST(a_store_is_made_or_says_why),
+		DEVICE_TEST(a_pipeline_is_made_or_says_why),
+		DEVICE_TEST(rules_are_published_whole_or_not_at_all),
+		DEVICE_TEST(rules_are_parsed_copied_and_printed_or_say_why),
+		DEVICE_TEST(a_rule_in_json_is_read_or_says_why),
+		DEVICE_TEST(a_socket_is_made_or_leaves_no_file),
+		DEVICE_TEST(a_server_is_made_or_gives_everything_back),
+		DEVICE_TEST(the_directory_of_sockets_is_read_or_says_why),
+	};
+	int failed;
+
+	if (failpoint_init() || !mkdtemp(dir) || setenv("FAULTBLK_RUNTIME_DIR", dir, 1))
+		return 1;
+	failed = run_tests(tests, array_size(tests), argc > 1 ? argv[1] : NULL);
+	rmdir(dir);
+	return failed != 0;
+}

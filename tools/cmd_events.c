@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+/* faultblk events, faultblk wait: what the rules did. */
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/units.h"
+#include "opt.h"
+#include "rpc_client.h"
+#include "rpc_line.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct events_opts {
+	struct disk_choice disk;
+	bool follow, json;
+	const char *rule;
+	uint64_t after;
+};
+
+static const struct opt events_table[] = {
+	OPT_DISK_CHOICE(struct events_opts, disk),
+	OPT_FLAG(struct events_opts, follow, "follow", "go on with what happens from now on"),
+	OPT_TEXT(struct events_opts, rule, "rule", NULL, "NAME", "only hits of this rule"),
+	OPT_COUNT(struct events_opts, after, "after", "0", 0, INT64_MAX,
+		  "only events whose number is above this"),
+	OPT_FLAG(struct events_opts, json, "json", "print one JSON object a line"),
+	OPT_END,
+};
+
+static const struct opt_help events_help = {
+	.usage = "faultblk events [options]",
+	.what = "Every hit of a rule: its number, the time, the rule, the request, what was done.\n"
+		"The disk keeps the newest 4096 of each queue; `lost` says how many are gone.\n"
+		"A reader that is too slow loses events; it never slows the disk down.\n" //
+	DISK_CHOICE_HELP,
+	.examples = "  faultblk events\n  faultblk events --follow --rule hole",
+	.exits = "  0  printed (--follow: the disk was taken away, or nobody reads on)\n"
+		 "  1  the server did not answer\n  2  wrong options\n  4  no such disk",
+};
+
+static void cleanup_client(struct rpc_client **client)
+{
+	rpc_client_free(*client);
+}
+
+static void cleanup_json(json_t **value)
+{
+	json_decref(*value);
+}
+
+#define _cleanup_client_ _cleanup_(cleanup_client)
+#define _cleanup_json_   _cleanup_(cleanup_json)
+
+static const char *text_of(json_t *event, const char *key)
+{
+	return json_string_value(json_object_get(event, key)) ?: "";
+}
+
+static long long number_of(json_t *event, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(event, key));
+}
+
+static void print_event(json_t *event)
+{
+	json_t *delay = json_object_get(event, "delay_ns");
+	char len[UNITS_MAX], took[UNITS_MAX];
+
+	printf("%lld %.6f %s %s %s", number_of(event, "seq"),
+	       (double)number_of(event, "time_ns") / 1e9, text_of(event, "rule"),
+	       text_of(event, "kind"), text_of(event, "op"));
+	if (number_of(event, "len_bytes"))
+		printf(" %llds+%s", number_of(event, "sector"),
+		       units_format_size((uint64_t)number_of(event, "len_bytes"), len));
+	printf(" queue %lld match %lld", number_of(event, "queue"), number_of(event, "match"));
+	if (json_is_string(delay))
+		printf(" held");
+	else if (json_integer_value(delay))
+		printf(" %s", units_human_time((uint64_t)json_integer_value(delay), took));
+	putchar('\n');
+}
+
+static void show(const struct events_opts *opts, json_t *event)
+{
+	if (opts->rule && strcmp(text_of(event, "rule"), opts->rule) != 0)
+		return;
+	if (opts->json)
+		tool_print_json(json_incref(event));
+	else
+		print_event(event);
+}
+
+static void show_lost(const struct events_opts *opts, long long count)
+{
+	if (count && opts->json)
+		tool_print_json(json_pack("{s:I}", "lost", (json_int_t)count));
+	else if (count)
+		printf("(%lld lost)\n", count);
+}
+
+/* Page through what the disk has kept; *after becomes the number of the last one seen. */
+static int list(struct rpc_client *client, const struct events_opts *opts, uint64_t *after)
+{
+	struct diag diag = { 0 };
+	size_t nr, i;
+
+	do {
+		_cleanup_json_ json_t *answer = NULL;
+		json_t *event, *events;
+		int code = 0;
+		int err = rpc_client_call(client, "events.list",
+					  json_pack("{s:I}", "after", (json_int_t)*after), &diag,
+					  &code, &answer);
+
+		if (err)
+			return rpc_client_fail(err, code, &diag);
+		show_lost(opts, number_of(answer, "lost"));
+		events = json_object_get(answer, "events");
+		json_array_foreach (events, i, event)
+			show(opts, event);
+		nr = json_array_size(events);
+		*after = (uint64_t)number_of(answer, "next");
+	} while (nr);
+	return EXIT_OK;
+}
+
+/* @after: numbers up to this have been shown already. */
+static int follow(struct rpc_client *client, const struct events_opts *opts, uint64_t after)
+{
+	struct diag diag = { 0 };
+
+	while (fflush(stdout) == 0) {
+		_cleanup_json_ json_t *message = NULL;
+		json_t *params;
+		int err = rpc_client_next(client, -1, &diag, &message);
+
+		if (err == -ECONNRESET)
+			return EXIT_OK;
+		if (err)
+			return rpc_client_fail(err, 0, &diag);
+		params = json_object_get(message, "params");
+		if (strcmp(text_of(message, "method"), "events.lost") == 0)
+			show_lost(opts, number_of(params, "count"));
+		else if (strcmp(text_of(message, "method"), "event") == 0 &&
+			 (uint64_t)number_of(params, "seq") > after)
+			show(opts, params);
+	}
+	return EXIT_OK;
+}
+
+int cmd_events(int argc, char **argv)
+{
+	_cleanup_client_ struct rpc_client *client = NULL;
+	struct events_opts opts;
+	struct diag diag = { 0 };
+	enum opt_result result = opt_parse(argc, argv, events_table, &events_help, &opts, NULL);
+	int err, code = 0;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	err = rpc_client_open(&opts.disk, &diag, &client);
+	/* Subscribed before the past is read, so that nothing falls in between. */
+	if (!err && opts.follow)
+		err = rpc_client_call(client, "events.subscribe",
+				      json_pack("{s:s*}", "rule", opts.rule), &diag, &code, NULL);
+	if (err)
+		return rpc_client_fail(err, code, &diag);
+	if (opts.follow)
+		return follow(client, &opts, opts.after);
+	return list(client, &opts, &opts.after);
+}
+
+/* ------------------------------------------------------------------------------ wait */
+
+struct wait_opts {
+	struct disk_choice disk;
+	const char *rule, *timeout;
+	uint64_t hits;
+	bool json;
+};
+
+static const struct opt wait_table[] = {
+	OPT_DISK_CHOICE(struct wait_opts, disk),
+	OPT_TEXT(struct wait_opts, rule, "rule", NULL, "NAME", "the rule (required)"),
+	OPT_COUNT(struct wait_opts, hits, "hits", "1", 1, INT64_MAX, "how many hits it must have"),
+	OPT_TEXT(struct wait_opts, timeout, "timeout", NULL, "TIME", "give up after so long"),
+	OPT_FLAG(struct wait_opts, json, "json", "print JSON"),
+	OPT_END,
+};
+
+static const struct opt_help wait_help = {
+	.usage = "faultblk wait --rule NAME [options]",
+	.what = "Return once the rule has hit so often since it was put, at once if it has already.\n" DISK_CHOICE_HELP,
+	.examples = "  faultblk rule put 'stuck op=write times=1 do=hang'\n"
+		    "  cp file /mnt/ & faultblk wait --rule stuck && faultblk held\n"
+		    "  faultblk release --rule stuck",
+	.exits = "  0  it has\n  1  the server did not answer, or the rule was removed\n"
+		 "  2  wrong options\n  4  no such disk, or it was taken away\n"
+		 "  6  it has not happened in time",
+};
+
+/* --timeout as milliseconds, -1: none. */
+static int parse_timeout(const char *text, int64_t *ret_ms)
+{
+	uint64_t ns;
+
+	*ret_ms = -1;
+	if (!text)
+		return EXIT_OK;
+	if (units_parse_time(text, strlen(text), &ns) || ns / NSEC_PER_MSEC > 24 * 3600 * 1000) {
+		tool_msg("--timeout: got '%s', wanted a time of at most 24h, such as 500ms or 10s",
+			 text);
+		return EXIT_USAGE;
+	}
+	*ret_ms = (int64_t)(ns / NSEC_PER_MSEC);
+	return EXIT_OK;
+}
+
+int cmd_wait(int argc, char **argv)
+{
+	_cleanup_client_ struct rpc_client *client = NULL;
+	_cleanup_json_ json_t *answer = NULL;
+	struct wait_opts opts;
+	struct diag diag = { 0 };
+	enum opt_result result = opt_parse(argc, argv, wait_table, &wait_help, &opts, NULL);
+	int64_t timeout_ms;
+	json_t *params;
+	int err, code = 0;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	if (!opts.rule) {
+		tool_msg("wait: --rule NAME is missing: which rule is to hit?");
+		return EXIT_USAGE;
+	}
+	if (parse_timeout(opts.timeout, &timeout_ms))
+		return EXIT_USAGE;
+	err = rpc_client_open(&opts.disk, &diag, &client);
+	if (err)
+		return rpc_client_fail(err, 0, &diag);
+	params = json_pack("{s:s, s:I}", "name", opts.rule, "hits", (json_int_t)opts.hits);
+	if (timeout_ms >= 0)
+		json_object_set_new(params, "timeout_ms", json_integer(timeout_ms));
+	rpc_client_patience(client, -1);
+	err = rpc_client_call(client, "rules.wait", params, &diag, &code, &answer);
+	if (err) {
+		err = rpc_client_fail(err, code, &diag);
+		return code == RPC_TIMEOUT ? EXIT_TIMEOUT : err;
+	}
+	return opts.json ? tool_print_json(take_ptr(answer)) : EXIT_OK;
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+/* faultblk held, faultblk release, faultblk revive: what waits for us. */
+#include "base/units.h"
+#include "opt.h"
+#include "rpc_client.h"
+#include "tool.h"
+
+#include <stdio.h>
+
+struct held_opts {
+	struct disk_choice disk;
+	bool json;
+};
+
+static const struct opt held_table[] = {
+	OPT_DISK_CHOICE(struct held_opts, disk),
+	OPT_FLAG(struct held_opts, json, "json", "print JSON"),
+	OPT_END,
+};
+
+#define HELD_EXITS                                                                                 \
+	"  0  done\n  1  the server did not answer\n  2  wrong options\n  4  no such disk"
+
+static const struct opt_help held_help = {
+	.usage = "faultblk held [options]",
+	.what = "The requests that do=hang holds, oldest first.\n" DISK_CHOICE_HELP,
+	.examples = "  faultblk held",
+	.exits = HELD_EXITS,
+};
+
+static long long number_of(json_t *object, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(object, key));
+}
+
+int cmd_held(int argc, char **argv)
+{
+	struct held_opts opts;
+	json_t *answer = NULL, *held;
+	enum opt_result result = opt_parse(argc, argv, held_table, &held_help, &opts, NULL);
+	char len[UNITS_MAX], age[UNITS_MAX];
+	size_t i;
+	int code;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	code = rpc_client_once(&opts.disk, "held.list", NULL, &answer);
+	if (code || opts.json)
+		return code ? code : tool_print_json(answer);
+	printf("%8s %-16s %-8s %14s %8s %6s %s\n", "id", "rule", "op", "sector", "length", "queue",
+	       "held for");
+	json_array_foreach (json_object_get(answer, "held"), i, held)
+		printf("%8lld %-16s %-8s %14lld %8s %6lld %s\n", number_of(held, "id"),
+		       json_string_value(json_object_get(held, "rule")),
+		       json_string_value(json_object_get(held, "op")), number_of(held, "sector"),
+		       units_format_size((uint64_t)number_of(held, "len_bytes"), len),
+		       number_of(held, "queue"),
+		       units_human_time((uint64_t)number_of(held, "held_ns"), age));
+	json_decref(answer);
+	return EXIT_OK;
+}
+
+/* ------------------------------------------------------------------------------ release */
+
+struct release_opts {
+	struct disk_choice disk;
+	const char *rule;
+	uint64_t id, count;
+	bool json;
+};
+
+static const struct opt release_table[] = {
+	OPT_TEXT(struct release_opts, rule, "rule", NULL, "NAME",
+		 "only those that this rule holds"),
+	OPT_COUNT(struct release_opts, id, "id", "0", 0, INT64_MAX,
+		  "only the one with this number; 0: any"),
+	OPT_COUNT(struct release_opts, count, "count", "0", 0, INT64_MAX,
+		  "at most so many, the oldest first; 0: all"),
+	OPT_DISK_CHOICE(struct release_opts, disk),
+	OPT_FLAG(struct release_opts, json, "json", "print JSON"),
+	OPT_END,
+};
+
+static const struct opt_help release_help = {
+	.usage = "faultblk release [options]",
+	.what = "Let held requests go, all of them or some: each is carried out, or does what a\n"
+		"later rule decided for it. Prints how many.\n" DISK_CHOICE_HELP,
+	.examples = "  faultblk release\n  faultblk release --rule stuck --count 1",
+	.exits = HELD_EXITS,
+};
+
+int cmd_release(int argc, char **argv)
+{
+	struct release_opts opts;
+	json_t *answer = NULL, *params;
+	enum opt_result result = opt_parse(argc, argv, release_table, &release_help, &opts, NULL);
+	int code;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	params = json_pack("{s:s*}", "rule", opts.rule);
+	if (opts.id)
+		json_object_set_new(params, "id", json_integer((json_int_t)opts.id));
+	if (opts.count)
+		json_object_set_new(params, "count", json_integer((json_int_t)opts.count));
+	code = rpc_client_once(&opts.disk, "held.release", params, &answer);
+	if (code || opts.json)
+		return code ? code : tool_print_json(answer);
+	printf("%lld released\n", number_of(answer, "released"));
+	json_decref(answer);
+	return EXIT_OK;
+}
+
+/* ------------------------------------------------------------------------------ revive */
+
+static const struct opt_help revive_help = {
+	.usage = "faultblk revive [options]",
+	.what = "Bring back a disk that lost power, went away, or became read-only, full or smaller.\n"
+		"After a power cut what was volatile is lost as its rule said. A disk that has gone\n"
+		"returns under its old device name, unless somebody still holds that.\n" //
+	DISK_CHOICE_HELP,
+	.examples = "  faultblk revive",
+	.exits = "  0  it is well (it may have been so before)\n  1  it cannot come back\n"
+		 "  2  wrong options\n  4  no such disk",
+};
+
+int cmd_revive(int argc, char **argv)
+{
+	struct held_opts opts;
+	json_t *answer = NULL;
+	enum opt_result result = opt_parse(argc, argv, held_table, &revive_help, &opts, NULL);
+	int code;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	code = rpc_client_once(&opts.disk, "disk.revive", NULL, &answer);
+	if (code || opts.json)
+		return code ? code : tool_print_json(answer);
+	printf("%s: it was %s", json_string_value(json_object_get(answer, "device")),
+	       json_string_value(json_object_get(answer, "was")));
+	if (number_of(answer, "lost_blocks"))
+		printf("; %lld blocks went back to what was durable",
+		       number_of(answer, "lost_blocks"));
+	putchar('\n');
+	json_decref(answer);
+	return EXIT_OK;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* What the methods of the protocol share: one call, its parameters, its errors. */
+#ifndef TOOLS_RPC_CALL_H
+#define TOOLS_RPC_CALL_H
+
+#include "rpc_methods.h"
+
+struct rpc_call {
+	const struct rpc_target *target;
+	json_t *params; /* borrowed; NULL or an object */
+	struct rpc_ticket ticket;
+	struct diag diag;
+	json_t *result; /* of a method that returned 0 */
+};
+
+/* Returns 0, an enum rpc_code with words in call->diag, or -EINPROGRESS. */
+typedef int (*rpc_method_fn)(struct rpc_call *call);
+
+/* The code for an error of the engine, which mostly brought its own words. */
+int rpc_engine_error(struct rpc_call *call, int err);
+/* Say what the parameter's value should have been; returns the code. */
+int rpc_bad_param(struct rpc_call *call, const char *name, const char *wanted);
+int rpc_missing_param(struct rpc_call *call, const char *name, const char *wanted);
+
+/* Borrowed, or NULL. */
+json_t *rpc_param(const struct rpc_call *call, const char *name);
+/* *ret: borrowed, or NULL where it is not given. 0 or an enum rpc_code. */
+int rpc_param_string(struct rpc_call *call, const char *name, bool required, const char **ret);
+int rpc_param_bool(struct rpc_call *call, const char *name, bool *ret);
+/* An integer of @min to @max; leaves *ret alone where it is not given. */
+int rpc_param_count(struct rpc_call *call, const char *name, uint64_t min, uint64_t max,
+		    uint64_t *ret);
+/* An integer, or text with units, of at most @max; leaves *ret alone where it is not given. */
+int rpc_param_size(struct rpc_call *call, const char *name, uint64_t max, uint64_t *ret);
+
+/* The rule that the parameter "name" names (required), borrowed. */
+int rpc_param_rule(struct rpc_call *call, struct rule **ret_rule);
+/* Put @set in force; words in call->diag. 0 or an enum rpc_code. */
+int rpc_set_rules(struct rpc_call *call, const struct rule_set *set);
+
+/* rpc_events.c */
+int rpc_rules_wait(struct rpc_call *call);
+int rpc_rules_tell(struct rpc_call *call);
+int rpc_held_list(struct rpc_call *call);
+int rpc_held_release(struct rpc_call *call);
+int rpc_events_list(struct rpc_call *call);
+int rpc_events_subscribe(struct rpc_call *call);
+int rpc_events_unsubscribe(struct rpc_call *call);
+int rpc_disk_revive(struct rpc_call *call);
+
+#endif

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+/* Methods about what happens: hits, held requests, commands to one rule, the disk's condition. */
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/units.h"
+#include "faults/rule_ast.h"
+#include "rpc_call.h"
+#include "watch.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define TIMEOUT_MAX_MS (24ull * 3600 * 1000)
+#define HELD_MAX       1024    /* requests in one answer */
+#define RANGES_MAX     1000000 /* ranges in one answer */
+
+static int needs_watch(struct rpc_call *call)
+{
+	if (call->target->watch)
+		return 0;
+	diag_set(&call->diag, 0, "disk.none", "there is no disk to listen to");
+	return RPC_FAILED;
+}
+
+int rpc_rules_wait(struct rpc_call *call)
+{
+	uint64_t hits = 1, timeout_ms = UINT64_MAX;
+	struct rule *rule = NULL;
+	int err = needs_watch(call);
+
+	if (!err)
+		err = rpc_param_rule(call, &rule);
+	if (!err)
+		err = rpc_param_count(call, "hits", 1, RULE_MATCHES_MAX, &hits);
+	if (!err)
+		err = rpc_param_count(call, "timeout_ms", 0, TIMEOUT_MAX_MS, &timeout_ms);
+	if (err)
+		return err;
+	err = watch_wait(call->target->watch, rule_name(rule), hits,
+			 timeout_ms == UINT64_MAX ? UINT64_MAX : timeout_ms * NSEC_PER_MSEC,
+			 &call->ticket, &call->diag);
+	if (err == -EINPROGRESS)
+		return err;
+	if (err)
+		return rpc_engine_error(call, err);
+	call->result = watch_answer(rule);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ commands to a rule
+ */
+
+static void append_range(void *ctx, uint64_t from, uint64_t to)
+{
+	char text[2 * UNITS_MAX + 2], a[UNITS_MAX], b[UNITS_MAX];
+	json_t *ranges = ctx;
+
+	if (json_array_size(ranges) >= RANGES_MAX)
+		return;
+	snprintf(text, sizeof(text), "%s..%s", units_format_size(from, a),
+		 units_format_size(to, b));
+	json_array_append_new(ranges, json_string(text));
+}
+
+/* "range" as in a rule, cut to the disk. */
+static int tell_range(struct rpc_call *call, struct kind_tell *tell)
+{
+	const struct param word = { .name = "range", .type = VALUE_RANGE };
+	const struct place place = { .diag = &call->diag };
+	const char *text;
+	struct value value;
+	int err = rpc_param_string(call, "range", false, &text);
+
+	tell->to = call->target->geometry.size_bytes;
+	if (err || !text)
+		return err;
+	if (value_parse(&place, &word, (struct text){ text, strlen(text) }, &value))
+		return RPC_INVALID_PARAMS;
+	tell->has_range = true;
+	tell->from = value.lo;
+	if (value.hi != UINT64_MAX)
+		tell->to = value.hi;
+	if (tell->from < tell->to && tell->to <= call->target->geometry.size_bytes)
+		return 0;
+	return rpc_bad_param(call, "range", "a range inside the disk");
+}
+
+int rpc_rules_tell(struct rpc_call *call)
+{
+	struct kind_tell tell = { .each = append_range };
+	struct rule *rule = NULL;
+	json_t *ranges;
+	int err = rpc_param_rule(call, &rule);
+
+	if (!err)
+		err = rpc_param_string(call, "verb", true, &tell.verb);
+	if (!err)
+		err = tell_range(call, &tell);
+	if (err)
+		return err;
+	if (!rule->kind->ops->tell || !rule->armed) {
+		diag_set(&call->diag, 0, "rule.no-commands",
+			 "rule '%s' takes no commands: %s has none", rule_name(rule),
+			 rule->kind->name);
+		return RPC_FAILED;
+	}
+	ranges = json_array();
+	tell.ctx = ranges;
+	err = rule->kind->ops->tell(rule->state, &tell, &call->diag);
+	if (err) {
+		json_decref(ranges);
+		return rpc_engine_error(call, err);
+	}
+	call->result = json_pack("{s:I}", "count", (json_int_t)tell.ret_count);
+	if (json_array_size(ranges) || strcmp(tell.verb, "list") == 0)
+		json_object_set(call->result, "ranges", ranges);
+	json_decref(ranges);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ held requests */
+
+int rpc_held_list(struct rpc_call *call)
+{
+	_cleanup_free_ struct held *held = calloc(HELD_MAX, sizeof(*held));
+	uint64_t now_ns = clock_now_ns();
+	json_t *list;
+	size_t nr;
+
+	if (!held)
+		return rpc_engine_error(call, -ENOMEM);
+	nr = pipeline_held(call->target->pipeline, held, HELD_MAX);
+	list = json_array();
+	for (size_t i = 0; i < nr && i < HELD_MAX; i++) {
+		uint64_t held_ns = now_ns > held[i].since_ns ? now_ns - held[i].since_ns : 0;
+
+		json_array_append_new(list, json_pack("{s:I, s:s, s:s, s:I, s:I, s:i, s:I}", "id",
+						      (json_int_t)held[i].id, "rule", held[i].rule,
+						      "op", value_op_names()[held[i].op], "sector",
+						      (json_int_t)held[i].sector, "len_bytes",
+						      (json_int_t)held[i].len_bytes, "queue",
+						      (int)held[i].queue, "held_ns",
+						      (json_int_t)held_ns));
+	}
+	call->result = json_pack("{s:o, s:I}", "held", list, "count", (json_int_t)nr);
+	return 0;
+}
+
+int rpc_held_release(struct rpc_call *call)
+{
+	uint64_t id = 0, count = SIZE_MAX;
+	const char *rule;
+	size_t nr;
+	int err = rpc_param_string(call, "rule", false, &rule);
+
+	if (!err)
+		err = rpc_param_count(call, "id", 1, INT64_MAX, &id);
+	if (!err)
+		err = rpc_param_count(call, "count", 1, INT64_MAX, &count);
+	if (err)
+		return err;
+	nr = pipeline_release(call->target->pipeline, rule, id, count);
+	if (call->target->disk)
+		disk_kick(call->target->disk);
+	call->result = json_pack("{s:I}", "released", (json_int_t)nr);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ events */
+
+int rpc_events_list(struct rpc_call *call)
+{
+	struct event_log *log = pipeline_events(call->target->pipeline);
+	uint64_t after = 0, max = WATCH_LIST_MAX, lost = 0;
+	struct event_reader *reader = NULL;
+	json_t *events;
+	struct event event;
+	int err = rpc_param_count(call, "after", 0, INT64_MAX, &after);
+
+	if (!err)
+		err = rpc_param_count(call, "max", 1, WATCH_LIST_MAX, &max);
+	if (err)
+		return err;
+	if (event_reader_create(log, after, &reader))
+		return rpc_engine_error(call, -ENOMEM);
+	events = json_array();
+	while (json_array_size(events) < max && event_reader_next(reader, &event, &lost)) {
+		json_array_append_new(events, watch_event_json(&event));
+		after = event.seq;
+	}
+	event_reader_free(reader);
+	call->result = json_pack("{s:o, s:I, s:I}", "events", events, "lost", (json_int_t)lost,
+				 "next", (json_int_t)after);
+	return 0;
+}
+
+int rpc_events_subscribe(struct rpc_call *call)
+{
+	const char *rule = NULL;
+	int err = needs_watch(call);
+
+	if (!err)
+		err = rpc_param_string(call, "rule", false, &rule);
+	if (err)
+		return err;
+	if (rule && strlen(rule) > RULE_NAME_MAX)
+		return rpc_bad_param(call, "rule", "a rule's name, at most 63 bytes");
+	err = watch_subscribe(call->target->watch, call->ticket.client, rule, &call->diag);
+	if (err)
+		return rpc_engine_error(call, err);
+	call->result =
+		json_pack("{s:I}", "after",
+			  (json_int_t)event_log_newest(pipeline_events(call->target->pipeline)));
+	return 0;
+}
+
+int rpc_events_unsubscribe(struct rpc_call *call)
+{
+	int err = needs_watch(call);
+
+	if (err)
+		return err;
+	watch_unsubscribe(call->target->watch, call->ticket.client);
+	call->result = json_object();
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ the disk */
+
+int rpc_disk_revive(struct rpc_call *call)
+{
+	const struct rpc_target *target = call->target;
+	uint64_t lost = 0;
+	uint32_t was = 0;
+	int err = target->revive(target->ctx, &call->diag, &was, &lost);
+
+	if (err)
+		return rpc_engine_error(call, err);
+	call->result = json_pack("{s:s, s:I, s:s}", "was", condition_name(was), "lost_blocks",
+				 (json_int_t)lost, "device", ublk_dev_path(disk_dev(target->disk)));
+	return 0;
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Before it looks, a turn asks the pipeline to wake it at the next hit, so that none falls between
+ * looking and sleeping; with nobody waiting and nobody subscribed it does not ask, and hits cost
+ * the queues no wake-up.
+ */
+#include "watch.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "faults/kind.h"
+#include "rpc_server.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct wait {
+	struct rpc_ticket ticket; /* client 0: the slot is free */
+	char rule[RULE_NAME_MAX + 1];
+	uint64_t hits;
+	uint64_t end_ns;
+};
+
+struct subscriber {
+	uint64_t client; /* 0: the slot is free */
+	char rule[RULE_NAME_MAX + 1];
+	uint64_t lost; /* not told yet */
+};
+
+struct watch {
+	struct pipeline *pipeline;
+	struct event_reader *reader; /* NULL: nobody is subscribed */
+	struct wait waits[WATCH_WAIT_MAX];
+	struct subscriber subscribers[RPC_CLIENT_MAX];
+};
+
+int watch_create(struct pipeline *pipeline, struct watch **ret_watch)
+{
+	struct watch *watch = fail_alloc("tools/watch/alloc", calloc(1, sizeof(*watch)));
+
+	if (!watch)
+		return -ENOMEM;
+	watch->pipeline = pipeline;
+	*ret_watch = watch;
+	return 0;
+}
+
+struct watch *watch_free(struct watch *watch)
+{
+	if (!watch)
+		return NULL;
+	for (size_t i = 0; i < array_size(watch->waits); i++)
+		json_decref(watch->waits[i].ticket.id);
+	event_reader_free(watch->reader);
+	free(watch);
+	return NULL;
+}
+
+/* ------------------------------------------------------------------------------ waits */
+
+json_t *watch_answer(const struct rule *rule)
+{
+	struct rule_counts counts;
+
+	rule_counts(rule, &counts);
+	return json_pack("{s:s, s:I, s:I}", "name", rule_name(rule), "matches",
+			 (json_int_t)counts.matches, "hits", (json_int_t)counts.hits);
+}
+
+static bool is_over(const struct rule *rule, uint64_t hits)
+{
+	struct rule_counts counts;
+
+	rule_counts(rule, &counts);
+	return counts.hits >= hits;
+}
+
+static struct wait *free_wait(struct watch *watch)
+{
+	for (size_t i = 0; i < array_size(watch->waits); i++)
+		if (!watch->waits[i].ticket.client)
+			return &watch->waits[i];
+	return NULL;
+}
+
+int watch_wait(struct watch *watch, const char *name, uint64_t hits, uint64_t timeout_ns,
+	       struct rpc_ticket *ticket, struct diag *diag)
+{
+	const struct rule_set *set = pipeline_rules(watch->pipeline);
+	const struct rule *rule = rule_set_find(set, name);
+	uint64_t now_ns = clock_now_ns();
+	struct wait *wait = free_wait(watch);
+
+	if (!rule)
+		return diag_set(diag, -ENOENT, "rule.not-found", "there is no rule '%.63s'", name);
+	if (is_over(rule, hits))
+		return 0;
+	if (!wait)
+		return diag_set(diag, -ENOSPC, "wait.too-many",
+				"%d clients wait already; try again later", WATCH_WAIT_MAX);
+	*wait = (struct wait){ .ticket = *ticket, .hits = hits };
+	if (__builtin_add_overflow(now_ns, timeout_ns, &wait->end_ns))
+		wait->end_ns = UINT64_MAX;
+	snprintf(wait->rule, sizeof(wait->rule), "%s", name);
+	pipeline_listen(watch->pipeline, true);
+	return -EINPROGRESS;
+}
+
+static void end_wait(struct rpc_server *server, struct wait *wait, int err, const char *why)
+{
+	struct diag diag = { 0 };
+
+	diag_set(&diag, err, err == -ETIMEDOUT ? "wait.timeout" : "wait.over",
+		 "rule '%s' did not get %llu hits: %s", wait->rule, (unsigned long long)wait->hits,
+		 why);
+	rpc_server_reply(server, &wait->ticket, rpc_code_of(err), &diag, NULL);
+}
+
+void watch_end_waits(struct watch *watch, struct rpc_server *server, int err, const char *why)
+{
+	for (size_t i = 0; i < array_size(watch->waits); i++)
+		if (watch->waits[i].ticket.client)
+			end_wait(server, &watch->waits[i], err, why);
+}
+
+static void look_at_waits(struct watch *watch, struct rpc_server *server)
+{
+	const struct rule_set *set = pipeline_rules(watch->pipeline);
+	uint64_t now_ns = clock_now_ns();
+
+	for (size_t i = 0; i < array_size(watch->waits); i++) {
+		struct wait *wait = &watch->waits[i];
+		const struct rule *rule;
+
+		if (!wait->ticket.client)
+			continue;
+		rule = rule_set_find(set, wait->rule);
+		if (!rule)
+			end_wait(server, wait, -ENOENT, "the rule was removed");
+		else if (is_over(rule, wait->hits))
+			rpc_server_reply(server, &wait->ticket, 0, NULL, watch_answer(rule));
+		else if (now_ns >= wait->end_ns)
+			end_wait(server, wait, -ETIMEDOUT, "the time is over");
+		else if (!rpc_server_has(server, wait->ticket.client)) {
+			json_decref(wait->ticket.id);
+			wait->ticket = (struct rpc_ticket){ 0 };
+		}
+	}
+}
+
+int watch_timeout_ms(const struct watch *watch)
+{
+	uint64_t now_ns = clock_now_ns(), end_ns = UINT64_MAX;
+
+	for (size_t i = 0; i < array_size(watch->waits); i++)
+		if (watch->waits[i].ticket.client && watch->waits[i].end_ns < end_ns)
+			end_ns = watch->waits[i].end_ns;
+	if (end_ns == UINT64_MAX)
+		return -1;
+	if (end_ns <= now_ns)
+		return 0;
+	end_ns = (end_ns - now_ns) / NSEC_PER_MSEC + 1;
+	return end_ns < INT32_MAX ? (int)end_ns : INT32_MAX;
+}
+
+/* ------------------------------------------------------------------------------ events */
+
+json_t *watch_event_json(const struct event *event)
+{
+	json_t *json = json_pack(
+		"{s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I}", "seq", (json_int_t)event->seq,
+		"time_ns", (json_int_t)event->time_ns, "rule", event->rule, "kind",
+		kind_at(event->kind)->name, "op", value_op_names()[event->op], "sector",
+		(json_int_t)event->sector, "len_bytes", (json_int_t)event->len_bytes, "flags",
+		(int)event->flags, "queue", (int)event->queue, "match", (json_int_t)event->match);
+
+	json_object_set_new(json, "delay_ns",
+			    event->delay_ns == UINT64_MAX
+				    ? json_string("held")
+				    : json_integer((json_int_t)event->delay_ns));
+	return json;
+}
+
+static struct subscriber *find_subscriber(struct watch *watch, uint64_t client)
+{
+	for (size_t i = 0; i < array_size(watch->subscribers); i++)
+		if (watch->subscribers[i].client == client)
+			return &watch->subscribers[i];
+	return NULL;
+}
+
+int watch_subscribe(struct watch *watch, uint64_t client, const char *rule, struct diag *diag)
+{
+	struct subscriber *subscriber = find_subscriber(watch, client);
+
+	if (!watch->reader &&
+	    event_reader_create(pipeline_events(watch->pipeline),
+				event_log_newest(pipeline_events(watch->pipeline)), &watch->reader))
+		return diag_set(diag, -ENOMEM, "events.memory", "no memory for a subscription");
+	if (!subscriber)
+		subscriber = find_subscriber(watch, 0);
+	if (!subscriber)
+		return diag_set(diag, -ENOSPC, "events.too-many", "%d clients listen already",
+				RPC_CLIENT_MAX);
+	*subscriber = (struct subscriber){ .client = client };
+	if (rule)
+		snprintf(subscriber->rule, sizeof(subscriber->rule), "%s", rule);
+	pipeline_listen(watch->pipeline, true);
+	return 0;
+}
+
+void watch_unsubscribe(struct watch *watch, uint64_t client)
+{
+	struct subscriber *subscriber = find_subscriber(watch, client);
+
+	if (subscriber)
+		*subscriber = (struct subscriber){ 0 };
+}
+
+static void tell_lost(struct subscriber *subscriber, struct rpc_server *server)
+{
+	json_t *lost = rpc_notification("events.lost",
+					json_pack("{s:I}", "count", (json_int_t)subscriber->lost));
+
+	if (rpc_server_notify(server, subscriber->client, lost) == 0)
+		subscriber->lost = 0;
+}
+
+static void deliver(struct watch *watch, struct rpc_server *server, const struct event *event,
+		    uint64_t lost)
+{
+	for (size_t i = 0; i < array_size(watch->subscribers); i++) {
+		struct subscriber *subscriber = &watch->subscribers[i];
+		int err;
+
+		if (!subscriber->client)
+			continue;
+		subscriber->lost += lost;
+		if (subscriber->lost)
+			tell_lost(subscriber, server);
+		if (subscriber->rule[0] && strcmp(subscriber->rule, event->rule) != 0)
+			continue;
+		err = subscriber->lost
+			      ? -ENOBUFS
+			      : rpc_server_notify(
+					server, subscriber->client,
+					rpc_notification("event", watch_event_json(event)));
+		if (err == -ENOBUFS)
+			subscriber->lost++;
+		else if (err)
+			*subscriber = (struct subscriber){ 0 };
+	}
+}
+
+static bool has_subscribers(const struct watch *watch)
+{
+	for (size_t i = 0; i < array_size(watch->subscribers); i++)
+		if (watch->subscribers[i].client)
+			return true;
+	return false;
+}
+
+static bool has_waits(const struct watch *watch)
+{
+	for (size_t i = 0; i < array_size(watch->waits); i++)
+		if (watch->waits[i].ticket.client)
+			return true;
+	return false;
+}
+
+bool watch_turn(struct watch *watch, struct rpc_server *server)
+{
+	struct event event;
+	uint64_t lost = 0;
+
+	if (watch->reader && !has_subscribers(watch))
+		watch->reader = event_reader_free(watch->reader);
+	pipeline_listen(watch->pipeline, watch->reader || has_waits(watch));
+	look_at_waits(watch, server);
+	/* As many as a ring holds: the other clients have a turn too. */
+	for (int i = 0; watch->reader && i < EVENT_RING; i++) {
+		if (!event_reader_next(watch->reader, &event, &lost))
+			return false;
+		deliver(watch, server, &event, lost);
+		lost = 0;
+	}
+	return watch->reader != NULL;
+}

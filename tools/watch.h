@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who waits for hits, and who listens to events: the part of the control thread that hears from the
+ * queues. It never makes them wait: a client that does not keep up loses events, and is told how
+ * many.
+ */
+#ifndef TOOLS_WATCH_H
+#define TOOLS_WATCH_H
+
+#include "faults/pipeline.h"
+#include "rpc_methods.h"
+
+#define WATCH_WAIT_MAX 64   /* waits at once, of all clients */
+#define WATCH_LIST_MAX 1000 /* events in one answer */
+
+struct rpc_server;
+struct watch;
+
+/* @pipeline is borrowed. -ENOMEM. */
+int watch_create(struct pipeline *pipeline, struct watch **ret_watch);
+/* No wait may be left: watch_end_waits(). NULL allowed; returns NULL. */
+struct watch *watch_free(struct watch *watch);
+
+/*
+ * Answer @ticket once rule @rule has at least @hits hits, or with -ETIMEDOUT after @timeout_ns
+ * (UINT64_MAX: never). -EINPROGRESS: the ticket was taken over. 0: it has them already. -ENOENT: no
+ * such rule; -ENOSPC: too many waits.
+ */
+int watch_wait(struct watch *watch, const char *rule, uint64_t hits, uint64_t timeout_ns,
+	       struct rpc_ticket *ticket, struct diag *diag);
+/* The answer to a wait that is over: name, matches, hits. New reference. */
+json_t *watch_answer(const struct rule *rule);
+/* Every wait ends with an error that says why. */
+void watch_end_waits(struct watch *watch, struct rpc_server *server, int err, const char *why);
+
+/* From now on @client (as in tickets) gets every event, of rule @rule only if that is not NULL. */
+int watch_subscribe(struct watch *watch, uint64_t client, const char *rule, struct diag *diag);
+void watch_unsubscribe(struct watch *watch, uint64_t client);
+
+/* One event as JSON. New reference. */
+json_t *watch_event_json(const struct event *event);
+
+/*
+ * Deliver what has happened. Call it when woken, and at least when watch_timeout_ms() is over.
+ * True: there is more, call it again soon.
+ */
+bool watch_turn(struct watch *watch, struct rpc_server *server);
+/* How long until a wait runs out, in ms; -1: none does. */
+int watch_timeout_ms(const struct watch *watch);
+
+#endif
