@@ -204,8 +204,8 @@ demo:
 
 bench:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_BENCH))
-	@$(MAKE) --no-print-directory -s -j$$(nproc) $B/faultblk
-	@sh bench/run $B/faultblk
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $B/faultblk $(EXAMPLES)
+	@$(if $(EFFECTS),python3 bench/effects,sh bench/run) $B/faultblk
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')

@@ -96,6 +96,63 @@ visit_faultblk_delay() {
 	rules "$tmp/delay.rules"
 }
 
+# serve NAME OPTIONS...: one more disk of ours, of at least 4 GiB and sparse; sets $dev_served.
+serve() {
+	served=$1
+	shift
+	dev_served=$("$faultblk" run --daemon --size 4G --seed 1 --name "$served$$" \
+		--socket "$tmp/$served.sock" --json "$@" | sed -n 's/.*"device": *"\([^"]*\)".*/\1/p')
+	[ -n "$dev_served" ] || {
+		why_not='faultblk run failed'
+		return 1
+	}
+	on_exit "\"$faultblk\" stop --socket $tmp/$served.sock >/dev/null"
+	node "$dev_served"
+}
+
+# 1,048,576 bad blocks where no job reads, and no range= that would keep the rule out of its way.
+up_badblocks() {
+	serve badblocks --rule 'dust do=badblock' || return 1
+	dev_badblocks=$dev_served
+	[ "$("$faultblk" badblock --socket "$tmp/badblocks.sock" add dust 1G..1536M)" = 1048576 ] || {
+		why_not='the bad blocks were not taken'
+		return 1
+	}
+}
+
+# The volatile cache that a power cut would lose.
+up_cached() {
+	serve cached --cache && dev_cached=$dev_served
+}
+
+# Every request and decision recorded to a file in memory.
+up_recorded() {
+	serve recorded --record "$tmp/recorded.fbr" && dev_recorded=$dev_served
+}
+
+# The same library and the same memory, without any engine of faults: lib/examples/mem.c.
+up_bare() {
+	bare=$(dirname "$faultblk")/examples/mem
+	[ -x "$bare" ] || {
+		why_not='make all builds it'
+		return 1
+	}
+	mkfifo "$tmp/bare.in"
+	"$bare" <"$tmp/bare.in" >"$tmp/bare.out" 2>&1 &
+	exec 8>"$tmp/bare.in"
+	on_exit 'exec 8>&-; sleep 1'
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		dev_bare=$(sed -n 's/ is there.*//p' "$tmp/bare.out")
+		[ -z "$dev_bare" ] || break
+		sleep 0.2
+	done
+	[ -n "$dev_bare" ] || {
+		why_not=$(tail -n 1 "$tmp/bare.out")
+		return 1
+	}
+	node "$dev_bare"
+}
+
 # ------------------------------------------------------------------------------ the kernel's
 
 # null_blk ATTRIBUTE=VALUE...: sets $dev_null to a new one.
@@ -217,7 +274,7 @@ prepare() {
 	echo none >"$queue/scheduler"
 	echo 2 >"$queue/nomerges"
 	fio --name=fill --filename="$dev" --rw=write --bs=1M --direct=1 --ioengine=psync \
-		--randseed=1 >/dev/null
+		--size="${size_mib}M" --randseed=1 >/dev/null
 } 2>/dev/null
 
 target_up() {

@@ -100,17 +100,17 @@ static int move(const struct medium *medium, struct io *io, uint32_t offset_byte
 	return err;
 }
 
-/* What is a hole stays one: it does not change. */
 static void tell_before_punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
 {
 	while (len_bytes) {
 		bool marked;
 		uint32_t step = (uint32_t)store_span(medium->store, at, len_bytes, &marked);
 
-		if (marked) {
+		/* With nobody to tell of a hole, all of it is passed over at once. */
+		if (marked || medium->nr_watchers) {
 			step = first_step(medium->store, at, step);
 			store_lock(medium->store, at);
-			medium_before(medium, at, step);
+			(marked ? medium_before : medium_before_hole)(medium, at, step);
 			store_unlock(medium->store, at);
 		}
 		at += step;

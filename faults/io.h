@@ -61,6 +61,7 @@ struct io {
 	struct rule *rule; /* the terminal rule that hit, or NULL */
 	uint64_t match;    /* that rule's match number, for seeded decisions */
 	uint32_t life;     /* which life of the disk it arrived in: a power cut ends one */
+	uint64_t step;     /* number of its arrival in the recording; 0: not recorded */
 	/* Of a request that is held until it is released; in its queue's list of those. */
 	bool released;
 	struct rule *holder; /* NULL: not held */

@@ -7,6 +7,11 @@ void medium_before(const struct medium *medium, uint64_t at, uint64_t len)
 {
 	if (medium->cache)
 		cache_before_change(medium->cache, at, len);
+	medium_before_hole(medium, at, len);
+}
+
+void medium_before_hole(const struct medium *medium, uint64_t at, uint64_t len)
+{
 	for (uint32_t i = 0; i < medium->nr_watchers; i++) {
 		const struct rule *rule = medium->watchers[i];
 

@@ -20,6 +20,8 @@ struct medium {
 
 /* Before and after bytes [at, at+len) of the store change; see kind_ops. */
 void medium_before(const struct medium *medium, uint64_t at, uint64_t len);
+/* The same for bytes that read as zero and will go on doing so: nothing that a power cut loses. */
+void medium_before_hole(const struct medium *medium, uint64_t at, uint64_t len);
 void medium_after(const struct medium *medium, uint64_t at, uint64_t len);
 
 static inline bool medium_is_plain(const struct medium *medium)

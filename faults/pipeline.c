@@ -23,6 +23,7 @@
 #include "faults/apply.h"
 #include "faults/explain.h"
 #include "faults/plan.h"
+#include "faults/recorder.h"
 #include "faults/rule_ast.h"
 
 #include <assert.h>
@@ -51,6 +52,7 @@ struct pipeline {
 	struct store *store;
 	struct cache *cache; /* NULL: none */
 	struct event_log *events;
+	struct recorder *recorder; /* NULL: nothing is recorded */
 	void (*wake)(void *ctx);
 	void (*unpark)(void *ctx, struct io *io);
 	void *ctx;
@@ -150,6 +152,7 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 	pipeline->geometry = options->geometry;
 	pipeline->geometry.has_cache = options->cache;
 	pipeline->seed = options->seed;
+	pipeline->recorder = options->recorder;
 	pipeline->wake = options->wake;
 	pipeline->unpark = options->unpark;
 	pipeline->ctx = options->ctx;
@@ -218,6 +221,17 @@ static void wake_listener(struct pipeline *pipeline)
 		pipeline->wake(pipeline->ctx);
 }
 
+_cold_ static void record_hit(struct pipeline *pipeline, const struct rule *rule,
+			      const struct io *io, uint64_t match, uint64_t delay_ns)
+{
+	recorder_hit(pipeline->recorder, io,
+		     &(struct record_hit){ .rule = rule->number,
+					   .held = delay_ns & KIND_HOLD,
+					   .match = match,
+					   .delay_ns = delay_ns & ~KIND_HOLD });
+}
+
+/* @delay_ns: with KIND_HOLD, as a kind answers. */
 static uint64_t note_hit(struct pipeline *pipeline, const struct rule *rule, const struct io *io,
 			 uint64_t now_ns, uint64_t match, uint64_t delay_ns)
 {
@@ -225,7 +239,7 @@ static uint64_t note_hit(struct pipeline *pipeline, const struct rule *rule, con
 		.time_ns = now_ns,
 		.sector = io->sector,
 		.match = match,
-		.delay_ns = delay_ns,
+		.delay_ns = delay_ns == KIND_HOLD ? UINT64_MAX : delay_ns & ~KIND_HOLD,
 		.len_bytes = io->len_bytes,
 		.flags = io->flags,
 		.queue = io->queue,
@@ -236,6 +250,8 @@ static uint64_t note_hit(struct pipeline *pipeline, const struct rule *rule, con
 
 	memcpy(event.rule, rule->name, sizeof(event.rule));
 	seq = event_log_add(pipeline->events, &event);
+	if (pipeline->recorder)
+		record_hit(pipeline, rule, io, match, delay_ns);
 	wake_listener(pipeline);
 	return seq;
 }
@@ -252,25 +268,14 @@ static struct kind_hit make_hit(const struct pipeline *pipeline, const struct ru
 	};
 }
 
-/* A hit of a modifier. */
-static void modify(struct pipeline *pipeline, struct rule *rule, struct io *io, struct walk *walk,
-		   uint64_t match)
+/* A modifier delays the request by @delay_ns; with KIND_HOLD it holds it. */
+static void delay(struct pipeline *pipeline, struct rule *rule, struct io *io, struct walk *walk,
+		  uint64_t match, uint64_t delay_ns)
 {
-	struct kind_hit hit = make_hit(pipeline, rule, match);
-	uint64_t delay_ns, id;
-	bool hold;
+	uint64_t id = note_hit(pipeline, rule, io, walk->now_ns, match, delay_ns);
+	bool hold = delay_ns & KIND_HOLD;
 
-	if (!rule->kind->ops->delay_ns) {
-		note_hit(pipeline, rule, io, walk->now_ns, match, 0);
-		return;
-	}
-	hit.now_ns = walk->now_ns;
-	hit.age_ns = rule_age_ns(rule, walk->now_ns);
-	delay_ns = rule->kind->ops->delay_ns(&rule->args, &hit, io, false);
-	hold = delay_ns & KIND_HOLD;
 	delay_ns &= ~KIND_HOLD;
-	id = note_hit(pipeline, rule, io, walk->now_ns, match,
-		      hold && !delay_ns ? UINT64_MAX : delay_ns);
 	if (hold && !io->holder) {
 		io->holder = rule;
 		io->id = id;
@@ -279,6 +284,22 @@ static void modify(struct pipeline *pipeline, struct rule *rule, struct io *io, 
 	walk->timeless |= hold && !delay_ns;
 	/* At most RULE_SET_MAX hours: this cannot overflow. */
 	walk->delay_ns += delay_ns;
+}
+
+/* A hit of a modifier. */
+static void modify(struct pipeline *pipeline, struct rule *rule, struct io *io, struct walk *walk,
+		   uint64_t match)
+{
+	struct kind_hit hit = make_hit(pipeline, rule, match);
+
+	if (!rule->kind->ops->delay_ns) {
+		note_hit(pipeline, rule, io, walk->now_ns, match, 0);
+		return;
+	}
+	hit.now_ns = walk->now_ns;
+	hit.age_ns = rule_age_ns(rule, walk->now_ns);
+	delay(pipeline, rule, io, walk, match,
+	      rule->kind->ops->delay_ns(&rule->args, &hit, io, false));
 }
 
 _Static_assert(RULE_SET_MAX <= UINT64_MAX / KIND_DELAY_MAX_NS, "the sum of delays fits");
@@ -499,6 +520,18 @@ static void park(struct pipeline *pipeline, const struct plan *plan, struct io *
 		hold(pipeline, io, walk->now_ns);
 }
 
+/* The walk is over. */
+static enum io_verdict go_on(struct pipeline *pipeline, const struct queue *queue, struct io *io,
+			     const struct walk *walk)
+{
+	if (!walk->delay_ns && !walk->held) {
+		finish(pipeline, io, condition_bits(&pipeline->condition));
+		return IO_DONE;
+	}
+	park(pipeline, queue->plan, io, walk);
+	return IO_PARKED;
+}
+
 static enum io_verdict submit_ruled(struct pipeline *pipeline, const struct queue *queue,
 				    struct io *io, uint64_t now_ns)
 {
@@ -509,19 +542,11 @@ static enum io_verdict submit_ruled(struct pipeline *pipeline, const struct queu
 	};
 
 	walk_rules(pipeline, queue, io, &walk);
-	if (!walk.delay_ns && !walk.held) {
-		finish(pipeline, io, condition_bits(&pipeline->condition));
-		return IO_DONE;
-	}
-	park(pipeline, queue->plan, io, &walk);
-	return IO_PARKED;
+	return go_on(pipeline, queue, io, &walk);
 }
 
-enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
+static void check_io(const struct pipeline *pipeline, struct io *io)
 {
-	const struct queue *queue = &pipeline->queues[io->queue];
-	uint32_t condition = condition_bits(&pipeline->condition);
-
 	assert(io->queue < pipeline->geometry.nr_queues);
 	assert(io->op < IO_NR_OPS);
 	assert(io->len_bytes || io->op == IO_FLUSH);
@@ -530,11 +555,82 @@ enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64
 	assert(io->sector <= (pipeline->geometry.size_bytes - io->len_bytes) >> SECTOR_SHIFT);
 	io->rule = NULL;
 	io->holder = NULL;
+}
+
+static inline enum io_verdict submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
+{
+	const struct queue *queue = &pipeline->queues[io->queue];
+	uint32_t condition = condition_bits(&pipeline->condition);
+
+	check_io(pipeline, io);
 	/* A disk without power or body asks no rules. */
 	if (queue->op_bits >> io->op & 1 && !(condition & CONDITION_DEAD))
 		return submit_ruled(pipeline, queue, io, now_ns);
 	finish(pipeline, io, condition);
 	return IO_DONE;
+}
+
+enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
+{
+	enum io_verdict verdict;
+
+	if (__builtin_expect(!pipeline->recorder, true))
+		return submit(pipeline, io, now_ns);
+	recorder_arrive(pipeline->recorder, io);
+	verdict = submit(pipeline, io, now_ns);
+	recorder_walked(pipeline->recorder, io, now_ns, verdict == IO_PARKED);
+	return verdict;
+}
+
+/* Can a rule act so on a request like this? What its kind relies on, no more. */
+static bool decision_fits(const struct decision *decision, const struct io *io, bool last)
+{
+	const struct rule *rule = decision->rule;
+	const struct value *range = &rule->word[WORD_range];
+	uint64_t from = io_start(io);
+
+	if (!rule->armed || !(rule->op_bits >> io->op & 1))
+		return false;
+	if (rule_has(rule, WORD_range) && (from >= range->hi || from + io->len_bytes <= range->lo))
+		return false;
+	if (rule->kind->role == KIND_TERMINAL)
+		return last && !decision->delay_ns;
+	return rule->kind->ops->delay_ns || !decision->delay_ns;
+}
+
+static void act_decided(struct pipeline *pipeline, const struct decision *decision, struct io *io,
+			struct walk *walk)
+{
+	struct rule *rule = decision->rule;
+
+	rule_count_decided(rule, decision->match);
+	if (rule->goto_hash)
+		walk->goto_hash = rule->goto_hash;
+	if (rule->kind->role == KIND_TERMINAL) {
+		note_hit(pipeline, rule, io, walk->now_ns, decision->match, 0);
+		io->rule = rule;
+		io->match = decision->match;
+		return;
+	}
+	delay(pipeline, rule, io, walk, decision->match, decision->delay_ns);
+}
+
+_cold_ int pipeline_submit_decided(struct pipeline *pipeline, struct io *io, uint64_t now_ns,
+				   const struct decision *decisions, size_t nr,
+				   enum io_verdict *ret_verdict)
+{
+	struct walk walk = { .now_ns = now_ns };
+
+	check_io(pipeline, io);
+	for (size_t i = 0; i < nr; i++)
+		if (!decision_fits(&decisions[i], io, i + 1 == nr))
+			return -EINVAL;
+	for (size_t i = 0; i < nr; i++)
+		act_decided(pipeline, &decisions[i], io, &walk);
+	if (walk.goto_hash)
+		atomic_store_explicit(&pipeline->state_hash, walk.goto_hash, memory_order_relaxed);
+	*ret_verdict = go_on(pipeline, &pipeline->queues[io->queue], io, &walk);
+	return 0;
 }
 
 void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
@@ -543,11 +639,11 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 	uint32_t condition = condition_bits(&pipeline->condition);
 	bool died = io->life != atomic_load_explicit(&pipeline->life, memory_order_relaxed);
 	struct plan *plan = io->plan;
+	bool held = io->holder;
 	int err = 0;
 
-	(void)now_ns;
 	assert(plan);
-	if (io->holder)
+	if (held)
 		err = let_go(pipeline, io);
 	if (died || condition & CONDITION_OFF)
 		err = -EIO;
@@ -557,6 +653,8 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 		io->result = err;
 	else
 		finish(pipeline, io, condition);
+	if (pipeline->recorder)
+		recorder_end(pipeline->recorder, io, now_ns, held && io->released);
 	/* From the release on the control thread may free the plan, and the rule with it. */
 	io->plan = NULL;
 	io->rule = NULL;
@@ -571,8 +669,11 @@ void pipeline_adopt(struct pipeline *pipeline, uint16_t index)
 	if (atomic_load_explicit(&queue->release, memory_order_relaxed) &&
 	    atomic_exchange(&queue->release, false))
 		unpark_released(pipeline, queue);
-	if (plan != queue->plan)
-		adopt(pipeline, queue, plan);
+	if (plan == queue->plan)
+		return;
+	if (pipeline->recorder)
+		recorder_adopt(pipeline->recorder, index, plan->epoch);
+	adopt(pipeline, queue, plan);
 }
 
 /* ------------------------------------------------------------------------------ plans */
@@ -648,6 +749,8 @@ _cold_ int pipeline_publish(struct pipeline *pipeline, const struct rule_set *se
 				 rule_set_count(set));
 		return err;
 	}
+	if (pipeline->recorder)
+		recorder_rules(pipeline->recorder, set, pipeline->plans->epoch + 1, now_ns);
 	publish_plan(pipeline, plan);
 	reap(pipeline);
 	if (ret_epoch)
@@ -694,6 +797,11 @@ _cold_ char *pipeline_explain(struct pipeline *pipeline, const struct io *io, ui
 
 /* ------------------------------------------------------------------------------ what happens */
 
+struct recorder *pipeline_recorder(const struct pipeline *pipeline)
+{
+	return pipeline->recorder;
+}
+
 struct event_log *pipeline_events(struct pipeline *pipeline)
 {
 	return pipeline->events;
@@ -738,6 +846,8 @@ _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 	uint32_t bits = condition_bits(condition);
 	uint64_t lost = 0;
 
+	if (pipeline->recorder)
+		recorder_revive(pipeline->recorder);
 	/* Whatever is parked belongs to the life that ends; nothing is under way any more. */
 	if (bits & CONDITION_DEAD)
 		atomic_fetch_add_explicit(&pipeline->life, 1, memory_order_relaxed);

@@ -20,6 +20,7 @@
 #include "faults/store.h"
 
 struct pipeline;
+struct recorder;
 
 enum io_verdict {
 	IO_DONE, /* finished: io->result holds */
@@ -41,6 +42,8 @@ struct pipeline_options {
 	 * here. May be NULL where nothing is ever released. */
 	void (*unpark)(void *ctx, struct io *io);
 	void *ctx;
+	/* Borrowed, for this pipeline alone, and closed after it is freed. NULL: no recording. */
+	struct recorder *recorder;
 };
 
 /*
@@ -58,6 +61,20 @@ struct pipeline *pipeline_free(struct pipeline *pipeline);
  * hit, or NULL, valid until this queue adopts the next plan; after IO_PARKED, until it is resumed.
  */
 enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns);
+/* One rule that is to act, and what it decided once. */
+struct decision {
+	struct rule *rule; /* armed by a publish, and kept alive by the caller */
+	uint64_t match;
+	uint64_t delay_ns; /* with KIND_HOLD: held, at most for the rest of it */
+};
+/*
+ * pipeline_submit() of a request whose decisions are given: no rule is asked, these act on it, and
+ * counters and events go on as if the rules had decided so. -EINVAL, and nothing has happened: a
+ * rule that cannot act on such a request, or a terminal one that is not the last.
+ */
+int pipeline_submit_decided(struct pipeline *pipeline, struct io *io, uint64_t now_ns,
+			    const struct decision *decisions, size_t nr,
+			    enum io_verdict *ret_verdict);
 /*
  * For a parked request: act now. Always finishes it: io->result holds afterwards, io->plan and
  * io->rule are NULL, because the plan may go away at once.
@@ -88,6 +105,8 @@ const struct rule_set *pipeline_rules(const struct pipeline *pipeline);
 
 /* ------------------------------------------------------------------------------ what happens */
 
+/* What it was given, or NULL. */
+struct recorder *pipeline_recorder(const struct pipeline *pipeline);
 /* The log of hits; lives as long as the pipeline. */
 struct event_log *pipeline_events(struct pipeline *pipeline);
 /* Ask for one call of options.wake at the next hit; false: for none. Control thread. */

@@ -163,6 +163,20 @@ bool rule_count_match(struct rule *rule, uint64_t seed, uint64_t now_ns, uint64_
 	return true;
 }
 
+void rule_count_decided(struct rule *rule, uint64_t match)
+{
+	uint64_t old = atomic_load(&rule->matches), hits = 0, n, new;
+	bool limited = rule->times != UINT64_MAX;
+
+	do {
+		n = limited ? old & RULE_MATCHES_MAX : old;
+		hits = limited ? (old >> RULE_HITS_SHIFT) + 1 : 0;
+		new = (n > match + 1 ? n : match + 1) | hits << RULE_HITS_SHIFT;
+	} while (!atomic_compare_exchange_weak(&rule->matches, &old, new));
+	if (!limited)
+		atomic_fetch_add(&rule->hits, 1);
+}
+
 void rule_counts(const struct rule *rule, struct rule_counts *ret_counts)
 {
 	uint64_t matches = atomic_load_explicit(&rule->matches, memory_order_relaxed);

@@ -59,7 +59,8 @@ struct rule {
 	/* Written by publishing, before any queue can see the rule. */
 	bool armed;
 	uint64_t armed_ns;
-	void *state; /* the kind's own */
+	void *state;     /* the kind's own */
+	uint32_t number; /* in the recording; 0: none yet */
 	_Atomic bool disabled;
 	_Atomic uint32_t refs;
 	/* Written by every queue. */
@@ -155,5 +156,7 @@ static inline uint64_t rule_kind_bits(const struct rule *rule, uint64_t seed, ui
 
 /* Count one more match: is it a hit? *ret_match is its number. Any queue, lock-free. */
 bool rule_count_match(struct rule *rule, uint64_t seed, uint64_t now_ns, uint64_t *ret_match);
+/* Match number @match was a hit, whatever the rule would say: counters go on from there. */
+void rule_count_decided(struct rule *rule, uint64_t match);
 
 #endif

@@ -62,6 +62,7 @@ static void print_cell(const char *text)
 		printf(*text == '|' ? "\\|" : "%c", *text);
 }
 
+/* What each parameter means stands in the manual page: a cell has no room for it. */
 static void print_markdown(const struct kind *kind)
 {
 	char ops[OP_LIST_MAX], form[64];
@@ -70,10 +71,9 @@ static void print_markdown(const struct kind *kind)
 	print_cell(kind->doc);
 	printf(" | %s | ", value_op_list(kind->op_bits, ops));
 	for (unsigned int i = 0; i < kind->nr_params; i++) {
-		printf("%s`", i ? "<br>" : "");
+		printf("%s`", i ? " " : "");
 		print_cell(param_form(&kind->params[i], form));
-		printf("` ");
-		print_cell(kind->params[i].doc);
+		putchar('`');
 	}
 	printf(" | `");
 	print_cell(kind->example);

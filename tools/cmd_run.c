@@ -5,8 +5,10 @@
  * and serve.c takes over.
  */
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "daemon.h"
+#include "faults/recorder.h"
 #include "fiu_rc.h"
 #include "opt.h"
 #include "rpc_client.h"
@@ -26,7 +28,7 @@ struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
 	bool read_only, rotational, no_cache, no_fua, cache, user_copy, json, daemon;
 	struct opt_list rules;
-	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc;
+	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc, *record;
 };
 
 #define O struct run_opts
@@ -50,6 +52,8 @@ static const struct opt run_table[] = {
 	OPT_TEXT(O, name, "name", NULL, "NAME", "name of the disk; default: ublkbN"),
 	OPT_TEXT(O, socket, "socket", NULL, "PATH", "control socket; default: NAME.sock"),
 	OPT_TEXT(O, id, "id", NULL, "N", "N of /dev/ublkbN; default: the lowest free one"),
+	OPT_TEXT(O, record, "record", NULL, "FILE",
+		 "write down every request and decision, for `faultblk replay`; must not exist"),
 	OPT_FLAG(O, daemon, "daemon", "go to the background once the disk is usable"),
 	OPT_TEXT(O, pid_file, "pid-file", NULL, "PATH", "write the server's process id there"),
 	OPT_TEXT(O, fiu_rc, "fiu-rc", NULL, "PREFIX",
@@ -88,6 +92,8 @@ struct run {
 	struct disk_options disk_options;
 	struct rule_set *rules;
 	struct disk *disk;
+	struct recorder *recorder;
+	bool served; /* the disk was usable */
 	int listen_fd;
 	char socket[PATH_MAX];
 };
@@ -333,6 +339,72 @@ static int write_pid_file(const struct run *run)
 	return failure(run);
 }
 
+/* ------------------------------------------------------------------------------ recording */
+
+static void recording_failed(void *ctx, const char *message)
+{
+	(void)ctx;
+	tool_msg("%s", message);
+}
+
+static struct record_header record_header_of(const struct disk_options *options)
+{
+	const struct ublk_options *ublk = &options->ublk;
+
+	return (struct record_header){
+		.size_bytes = ublk->size_bytes,
+		.seed = options->seed,
+		.start_ns = clock_now_ns(),
+		.block_bytes = ublk->logical_block,
+		.physical_bytes = ublk->physical_block,
+		.max_io_bytes = ublk->max_io_bytes,
+		.depth = ublk->queue_depth,
+		.flags = (options->cache ? RECORD_CACHE : 0) |
+			 (ublk->read_only ? RECORD_READ_ONLY : 0) |
+			 (ublk->volatile_cache ? 0 : RECORD_NO_FLUSH) |
+			 (ublk->fua ? 0 : RECORD_NO_FUA) |
+			 (ublk->rotational ? RECORD_ROTATIONAL : 0) |
+			 (ublk->data_path == UBLK_DATA_USER_COPY ? RECORD_USER_COPY : 0),
+		.nr_queues = (uint16_t)ublk->nr_queues,
+	};
+}
+
+static int start_recording(struct run *run)
+{
+	const struct recorder_options options = { .path = run->opts.record,
+						  .header = record_header_of(&run->disk_options),
+						  .failed = recording_failed };
+	struct diag diag = { 0 };
+	int err;
+
+	if (!run->opts.record)
+		return EXIT_OK;
+	err = recorder_create(&options, &diag, &run->recorder);
+	if (err == -EEXIST) {
+		tool_diag(&diag);
+		return EXIT_USAGE;
+	}
+	run->disk_options.recorder = run->recorder;
+	return err ? fail(run, err, &diag) : EXIT_OK;
+}
+
+/* No queue runs any more. A recording of a disk that never was is taken away again. */
+static void end_recording(struct run *run)
+{
+	struct recorder_status status;
+
+	if (!run->recorder)
+		return;
+	run->recorder = recorder_close(run->recorder, &status);
+	if (!run->served)
+		unlink(run->opts.record);
+	else if (!status.error)
+		tool_msg("recorded %llu requests in %s, %llu bytes; waited for the file %llu times",
+			 (unsigned long long)status.nr_requests, run->opts.record,
+			 (unsigned long long)status.file_bytes,
+			 (unsigned long long)status.nr_waits);
+}
+
 /* ------------------------------------------------------------------------------ running */
 
 static int open_disk(struct run *run)
@@ -352,6 +424,9 @@ static int open_disk(struct run *run)
 		if (code)
 			return code;
 	}
+	code = start_recording(run);
+	if (code)
+		return code;
 	err = disk_open(&run->disk_options, &diag, &run->disk);
 	if (err)
 		return fail(run, err, &diag);
@@ -421,6 +496,7 @@ static int run_disk(struct run *run)
 		code = write_pid_file(run);
 	if (code)
 		return code;
+	run->served = true;
 	code = serve(&(struct serve_options){ .disk = run->disk,
 					      .listen_fd = take_fd(&run->listen_fd),
 					      .socket = run->socket,
@@ -457,13 +533,15 @@ static int prepare(struct run *run, int argc, char **argv)
 
 static int run_parsed(struct run *run, int argc, char **argv)
 {
-	char socket[PATH_MAX], pid_file[PATH_MAX], fiu_rc[PATH_MAX];
+	char socket[PATH_MAX], pid_file[PATH_MAX], fiu_rc[PATH_MAX], record[PATH_MAX];
 	int code = make_absolute(&run->opts.socket, socket);
 
 	if (!code)
 		code = make_absolute(&run->opts.pid_file, pid_file);
 	if (!code)
 		code = make_absolute(&run->opts.fiu_rc, fiu_rc);
+	if (!code)
+		code = make_absolute(&run->opts.record, record);
 	if (!code)
 		code = prepare(run, argc, argv);
 	if (code)
@@ -474,7 +552,9 @@ static int run_parsed(struct run *run, int argc, char **argv)
 		close(run->listen_fd);
 		unlink(run->socket);
 	}
+	/* A disk that was handed to serve() is freed there. */
 	run->disk = disk_free(run->disk);
+	end_recording(run);
 	return code;
 }
 

@@ -53,6 +53,8 @@ struct disk {
 	struct ublk_dev *dev;       /* NULL while the disk has gone */
 	struct ublk_options options;
 	struct store *store;
+	disk_decide_fn decide;
+	void *decide_ctx;
 	int event_fd;
 	bool closed;
 	uint64_t seed;
@@ -85,6 +87,26 @@ static inline void complete(struct ublk_req *req, const struct io *io)
 	ublk_req_complete(req, io->result < 0 ? io->result : 0);
 }
 
+_cold_ static enum io_verdict submit_decided(struct disk *disk, struct io *io, uint64_t now_ns)
+{
+	const struct decision *decisions = NULL;
+	enum io_verdict verdict = IO_DONE;
+	size_t nr = 0;
+
+	if (!disk->decide(disk->decide_ctx, io, &decisions, &nr))
+		nr = 0;
+	if (pipeline_submit_decided(disk->pipeline, io, now_ns, decisions, nr, &verdict))
+		io->result = -EINVAL;
+	return verdict;
+}
+
+static enum io_verdict submit(struct disk *disk, struct io *io, uint64_t now_ns)
+{
+	if (__builtin_expect(!disk->decide, true))
+		return pipeline_submit(disk->pipeline, io, now_ns);
+	return submit_decided(disk, io, now_ns);
+}
+
 static void disk_submit(void *ctx, struct ublk_req *req)
 {
 	struct disk *disk = ctx;
@@ -99,7 +121,7 @@ static void disk_submit(void *ctx, struct ublk_req *req)
 	io->flags = req->flags;
 	io->data = req->op <= UBLK_OP_WRITE ? ublk_req_data(req) : NULL;
 	io->data_ops = &data_ops;
-	if (pipeline_submit(disk->pipeline, io, disk->clocks[req->queue].now_ns) == IO_DONE)
+	if (submit(disk, io, disk->clocks[req->queue].now_ns) == IO_DONE)
 		complete(req, io);
 	else
 		ublk_req_park(req, io->due_ns);
@@ -214,6 +236,7 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 		},
 		.seed = options->seed,
 		.cache = options->cache,
+		.recorder = options->recorder,
 		.wake = disk_wake,
 		.unpark = disk_unpark,
 		.ctx = disk,
@@ -259,6 +282,8 @@ int disk_open(const struct disk_options *options, struct diag *diag, struct disk
 	disk->log = options->ublk.log;
 	disk->log_ctx = options->ublk.log_ctx;
 	disk->seed = options->seed;
+	disk->decide = options->decide;
+	disk->decide_ctx = options->decide_ctx;
 	if (options->ublk.nr_queues == 0 || options->ublk.nr_queues > UINT16_MAX)
 		return diag_set(diag, -EINVAL, "disk.queues", "queues: got %u, wanted 1 to %u",
 				options->ublk.nr_queues, UINT16_MAX);

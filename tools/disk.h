@@ -13,11 +13,19 @@
 
 struct disk;
 
+/* Queue thread: what is to happen to a request, if its rules are not to decide; see below. */
+typedef bool (*disk_decide_fn)(void *ctx, const struct io *io,
+			       const struct decision **ret_decisions, size_t *ret_nr);
+
 struct disk_options {
 	struct ublk_options ublk; /* size_bytes and the rest; log callback included */
 	uint64_t seed;
-	bool cache;       /* a volatile write cache, lost by a power cut */
-	const char *name; /* NULL: "ublkbN" */
+	bool cache;                /* a volatile write cache, lost by a power cut */
+	struct recorder *recorder; /* borrowed until the disk is freed; NULL: none */
+	const char *name;          /* NULL: "ublkbN" */
+	/* Asked for every request; false: no rule acts on it. NULL: the rules decide. */
+	disk_decide_fn decide;
+	void *decide_ctx;
 };
 
 /* Live when this returns 0, and without rules. -errno as ublk_dev_open(), words in @diag. */

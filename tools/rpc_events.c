@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/units.h"
 #include "faults/rule_ast.h"
+#include "faults/recorder.h"
 #include "rpc_call.h"
 #include "watch.h"
 
@@ -106,6 +107,8 @@ int rpc_rules_tell(struct rpc_call *call)
 	}
 	ranges = json_array();
 	tell.ctx = ranges;
+	if (pipeline_recorder(call->target->pipeline))
+		recorder_tell(pipeline_recorder(call->target->pipeline), rule, &tell);
 	err = rule->kind->ops->tell(rule->state, &tell, &call->diag);
 	if (err) {
 		json_decref(ranges);

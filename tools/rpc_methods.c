@@ -10,6 +10,7 @@
 #include "base/near.h"
 #include "base/units.h"
 #include "faults/kind.h"
+#include "faults/recorder.h"
 #include "faults/rule_json.h"
 #include "tool.h"
 
@@ -526,6 +527,20 @@ static json_t *status_options(const struct ublk_options *options)
 			 "data_path", options->data_path == UBLK_DATA_COPY ? "copy" : "user-copy");
 }
 
+/* How the recording goes; NULL where there is none. */
+static json_t *status_recording(struct pipeline *pipeline)
+{
+	struct recorder_status status;
+
+	if (!pipeline_recorder(pipeline))
+		return NULL;
+	recorder_status(pipeline_recorder(pipeline), &status);
+	return json_pack("{s:I, s:I, s:I, s:s*}", "requests", (json_int_t)status.nr_requests,
+			 "bytes", (json_int_t)status.file_bytes, "waits",
+			 (json_int_t)status.nr_waits, "error",
+			 status.error ? strerrorname_np(-status.error) : NULL);
+}
+
 /* Of a disk that has gone only its name and its rules are left. */
 static void status_device(json_t *result, struct disk *disk)
 {
@@ -567,6 +582,7 @@ static int status(struct rpc_call *call)
 	json_object_set_new(result, "volatile_bytes",
 			    counter(pipeline_nr_volatile(pipeline) * target->geometry.block_bytes));
 	json_object_set_new(result, "events", counter(event_log_newest(pipeline_events(pipeline))));
+	json_object_set_new(result, "recording", status_recording(pipeline));
 	call->result = result;
 	return 0;
 }

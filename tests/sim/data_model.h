@@ -85,7 +85,7 @@ struct sim {
 	struct request requests[WAITING];
 	unsigned char disk[MAX_BYTES], medium[MAX_BYTES];
 	bool is_volatile[MAX_BLOCKS];
-	bool written[MAX_BYTES / PAGE]; /* to punch a hole into a page never written is no change */
+	bool written[MAX_BYTES / PAGE]; /* false: the page is a hole */
 	struct store *store;
 	struct pipeline *pipeline;
 	struct rule_set *set;
@@ -398,6 +398,22 @@ static void punched(struct sim *sim, uint64_t from, uint64_t to)
 			sim->written[page] = false;
 }
 
+/* Stale rules keep the block at @at, which is about to change. */
+static void keep_old(struct sim *sim, uint64_t at)
+{
+	uint64_t number = at / sim->block;
+
+	for (int i = 0; i < SLOTS; i++) {
+		struct model_rule *rule = &sim->rules[i];
+
+		if (!rule->used || rule->kind != STALE || (rule->first && rule->saved[number]) ||
+		    (rule->has_range && (at < rule->from || at >= rule->to)))
+			continue;
+		rule->saved[number] = true;
+		memcpy(rule->old + at, sim->disk + at, sim->block);
+	}
+}
+
 /* The block at @at becomes @to; NULL: zero. */
 static void change_block(struct sim *sim, uint64_t at, const unsigned char *to, bool durable)
 {
@@ -408,15 +424,7 @@ static void change_block(struct sim *sim, uint64_t at, const unsigned char *to, 
 		sim->is_volatile[number] = true;
 		memcpy(sim->medium + at, sim->disk + at, sim->block);
 	}
-	for (int i = 0; i < SLOTS; i++) {
-		struct model_rule *rule = &sim->rules[i];
-
-		if (!rule->used || rule->kind != STALE || (rule->first && rule->saved[number]) ||
-		    (rule->has_range && (at < rule->from || at >= rule->to)))
-			continue;
-		rule->saved[number] = true;
-		memcpy(rule->old + at, sim->disk + at, sim->block);
-	}
+	keep_old(sim, at);
 	if (to)
 		memcpy(sim->disk + at, to, sim->block);
 	else
@@ -425,11 +433,13 @@ static void change_block(struct sim *sim, uint64_t at, const unsigned char *to, 
 		sim->is_volatile[number] = false;
 }
 
-/* The block at @at becomes a hole. */
+/* The block at @at becomes a hole; if it is one, there is nothing that a power cut could lose. */
 static void punch_block(struct sim *sim, uint64_t at)
 {
 	if (sim->written[at / PAGE])
 		change_block(sim, at, NULL, false);
+	else
+		keep_old(sim, at);
 }
 
 /* The request takes place at disk byte @at; what reaches past the end goes on at the start. */

@@ -417,6 +417,8 @@ static void queues_heal_and_look_while_blocks_are_added(void **state)
 	(void)state;
 	use_rules(&disk, "b do=badblock:remap=2");
 	pipeline_adopt(disk.pipeline, 1);
+	/* Whenever they get to run, there is something to fail at. */
+	tell(&disk, "add", 0, 64);
 	for (uint16_t q = 0; q < 2; q++) {
 		workers[q] = (struct worker){ .disk = &disk, .queue = q };
 		assert_int_equal(pthread_create(&workers[q].thread, NULL, run_worker, &workers[q]),

@@ -1,0 +1,584 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The record file, read. Opening goes over all blocks once: checksums, and a list of the good ones
+ * for each stream. Reading keeps a cursor in each stream, whose next record's step is known, and
+ * takes the record that bears the next step. No byte of the file is trusted: whatever does not
+ * decode, or describes what no disk of this header can have seen, ends the reading there.
+ */
+#include "faults/record.h"
+
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "faults/kind.h"
+#include "faults/record_code.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_BLOCK SIZE_MAX
+#define NO_STEP  UINT64_MAX
+
+struct block {
+	uint64_t offset; /* of the payload */
+	uint32_t len;
+	size_t next; /* of the same stream, or NO_BLOCK */
+};
+
+struct cursor {
+	struct record_stream stream;
+	const unsigned char *at, *end; /* what is left of the block */
+	size_t next;                   /* block, or NO_BLOCK */
+	size_t last;
+	uint64_t step; /* of the record at @at; NO_STEP: none left */
+};
+
+struct record_reader {
+	const unsigned char *bytes;
+	uint64_t size;
+	struct record_header header;
+	uint64_t good;     /* bytes of the file that are whole blocks, from its beginning */
+	const char *fault; /* of the block there; NULL: the file just ends */
+	struct block *blocks;
+	size_t nr_blocks, max_blocks;
+	uint64_t steps; /* handed out */
+	bool closed;
+	/* A record that made no sense. */
+	const char *nonsense;
+	uint64_t nonsense_at;
+	struct record_hit *hits;
+	struct record_rule *rules;
+	size_t max_hits, max_rules;
+	uint16_t recent; /* the stream of the last record */
+	struct cursor cursors[];
+};
+
+/* ------------------------------------------------------------------------------ the header */
+
+static void parse_header(const unsigned char *at, struct record_header *header)
+{
+	*header = (struct record_header){
+		.nr_queues = (uint16_t)get_le(at + 10, 2),
+		.flags = (uint32_t)get_le(at + 12, 4),
+		.size_bytes = get_le(at + 16, 8),
+		.seed = get_le(at + 24, 8),
+		.start_ns = get_le(at + 32, 8),
+		.block_bytes = (uint32_t)get_le(at + 40, 4),
+		.physical_bytes = (uint32_t)get_le(at + 44, 4),
+		.max_io_bytes = (uint32_t)get_le(at + 48, 4),
+		.depth = (uint32_t)get_le(at + 52, 4),
+	};
+}
+
+static bool is_power(uint32_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+static bool header_fits(const struct record_header *header)
+{
+	return header->nr_queues && header->nr_queues <= RECORD_QUEUES_MAX &&
+	       !(header->flags & ~(uint32_t)RECORD_ALL_FLAGS) && is_power(header->block_bytes) &&
+	       header->block_bytes >= SECTOR_SIZE && header->block_bytes <= 1u << 20 &&
+	       is_power(header->physical_bytes) && header->physical_bytes >= header->block_bytes &&
+	       header->physical_bytes <= 1u << 20 && header->size_bytes &&
+	       header->size_bytes <= INT64_MAX && header->size_bytes % header->block_bytes == 0 &&
+	       header->max_io_bytes && header->max_io_bytes <= RECORD_IO_MAX &&
+	       header->max_io_bytes % SECTOR_SIZE == 0 && header->depth && header->depth <= 4096;
+}
+
+static int check_header(const unsigned char *at, size_t size, struct diag *diag,
+			struct record_header *ret_header)
+{
+	if (size < RECORD_HEADER_BYTES || memcmp(at, RECORD_MAGIC, 8) != 0)
+		return diag_set(diag, -EINVAL, "record.magic",
+				"this is no record file: it does not begin with '%s' and a header "
+				"of %d bytes",
+				RECORD_MAGIC, RECORD_HEADER_BYTES);
+	if (get_le(at + 8, 2) != RECORD_VERSION)
+		return diag_set(diag, -EINVAL, "record.version",
+				"the record file has version %u; this program reads version %d",
+				(unsigned int)get_le(at + 8, 2), RECORD_VERSION);
+	if (get_le(at + 60, 4) != record_crc(0, at, 60))
+		return diag_set(diag, -EINVAL, "record.header",
+				"the header of the record file is damaged: its checksum is wrong");
+	parse_header(at, ret_header);
+	if (!header_fits(ret_header) || get_le(at + 56, 4))
+		return diag_set(diag, -EINVAL, "record.header",
+				"the header of the record file describes no disk that can be");
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ blocks */
+
+static int add_block(struct record_reader *reader, uint16_t stream, uint64_t offset, uint32_t len)
+{
+	struct cursor *cursor = &reader->cursors[stream];
+	size_t index = reader->nr_blocks;
+
+	if (index == reader->max_blocks) {
+		size_t max = index ? 2 * index : 64;
+		struct block *blocks = reallocarray(reader->blocks, max, sizeof(*blocks));
+
+		if (!blocks)
+			return -ENOMEM;
+		reader->blocks = blocks;
+		reader->max_blocks = max;
+	}
+	reader->blocks[index] = (struct block){ .offset = offset, .len = len, .next = NO_BLOCK };
+	reader->nr_blocks++;
+	if (cursor->last == NO_BLOCK)
+		cursor->next = index;
+	else
+		reader->blocks[cursor->last].next = index;
+	cursor->last = index;
+	return 0;
+}
+
+/* What is wrong with the block at @at; NULL: nothing. */
+static const char *block_fault(const struct record_reader *reader, uint64_t at)
+{
+	const unsigned char *head = reader->bytes + at;
+	uint64_t left = reader->size - at, len;
+	uint32_t crc;
+
+	if (left < RECORD_BLOCK_BYTES)
+		return "a block's header is cut off";
+	if (get_le(head, 4) != RECORD_BLOCK_MAGIC || get_le(head + 6, 2))
+		return "there is no block";
+	len = get_le(head + 8, 4);
+	if (!len || len > RECORD_BLOCK_MAX || get_le(head + 4, 2) > reader->header.nr_queues)
+		return "a block's header makes no sense";
+	if (left - RECORD_BLOCK_BYTES < len)
+		return "a block is cut off";
+	crc = record_crc(0, head, 12);
+	crc = record_crc(crc, head + RECORD_BLOCK_BYTES, len);
+	return crc == get_le(head + 12, 4) ? NULL : "a block's checksum is wrong";
+}
+
+static int index_blocks(struct record_reader *reader)
+{
+	uint64_t at = RECORD_HEADER_BYTES;
+	int err = 0;
+
+	while (!err && at < reader->size) {
+		uint32_t len;
+
+		reader->fault = block_fault(reader, at);
+		if (reader->fault)
+			break;
+		len = (uint32_t)get_le(reader->bytes + at + 8, 4);
+		err = add_block(reader, (uint16_t)get_le(reader->bytes + at + 4, 2),
+				at + RECORD_BLOCK_BYTES, len);
+		at += RECORD_BLOCK_BYTES + len;
+	}
+	reader->good = at;
+	return err;
+}
+
+/* ------------------------------------------------------------------------------ decoding */
+
+/* All return false at the end of the block and for numbers past 64 bits. */
+static bool get_byte(struct cursor *cursor, unsigned char *ret_byte)
+{
+	if (cursor->at == cursor->end)
+		return false;
+	*ret_byte = *cursor->at++;
+	return true;
+}
+
+static bool get_number(struct cursor *cursor, uint64_t *ret_n)
+{
+	uint64_t n = 0;
+	unsigned char byte;
+
+	for (unsigned int shift = 0; shift < 64; shift += 7) {
+		if (!get_byte(cursor, &byte) || (shift == 63 && byte > 1))
+			return false;
+		n |= (uint64_t)(byte & 0x7f) << shift;
+		if (byte < 0x80) {
+			*ret_n = n;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool get_distance(struct cursor *cursor, uint64_t from, uint64_t *ret_n)
+{
+	uint64_t n;
+
+	if (!get_number(cursor, &n))
+		return false;
+	*ret_n = from + (n >> 1 ^ (n & 1 ? UINT64_MAX : 0));
+	return true;
+}
+
+static bool get_result(struct cursor *cursor, int *ret_result)
+{
+	uint64_t n;
+	int64_t result;
+
+	if (!get_distance(cursor, 0, &n))
+		return false;
+	result = (int64_t)n;
+	if (result < -4095 || result > (int64_t)RECORD_IO_MAX)
+		return false;
+	*ret_result = (int)result;
+	return true;
+}
+
+static bool get_small(struct cursor *cursor, uint64_t max, uint32_t *ret_n)
+{
+	uint64_t n;
+
+	if (!get_number(cursor, &n) || n > max || n > UINT32_MAX)
+		return false;
+	*ret_n = (uint32_t)n;
+	return true;
+}
+
+/* Room for @nr entries of @size; they are few enough that the size cannot overflow. */
+static bool grow(void **array, size_t *max, size_t nr, size_t size)
+{
+	void *grown;
+
+	if (nr <= *max)
+		return true;
+	grown = reallocarray(*array, nr, size);
+	if (!grown)
+		return false;
+	*array = grown;
+	*max = nr;
+	return true;
+}
+
+static bool get_hit(struct cursor *cursor, struct record_hit *hit)
+{
+	uint64_t delay;
+
+	if (!get_small(cursor, UINT32_MAX, &hit->rule) || !hit->rule ||
+	    !get_number(cursor, &hit->match) || !get_number(cursor, &delay))
+		return false;
+	hit->held = delay & 1;
+	hit->delay_ns = delay >> 1;
+	return hit->match < RULE_MATCHES_MAX && hit->delay_ns <= KIND_DELAY_MAX_NS;
+}
+
+static int get_hits(struct record_reader *reader, struct cursor *cursor, struct record *record)
+{
+	if (!get_small(cursor, RULE_SET_MAX, &record->nr_hits) || !record->nr_hits)
+		return -EBADMSG;
+	if (!grow((void **)&reader->hits, &reader->max_hits, record->nr_hits,
+		  sizeof(*reader->hits)))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < record->nr_hits; i++)
+		if (!get_hit(cursor, &reader->hits[i]))
+			return -EBADMSG;
+	record->hits = reader->hits;
+	return 0;
+}
+
+/* Could the disk have been asked this? */
+static bool request_fits(const struct record_header *header, const struct record *record)
+{
+	uint64_t size = header->size_bytes, len = record->len_bytes;
+
+	if (record->op == IO_FLUSH)
+		return true;
+	if (!len || (record->op <= IO_WRITE && len > header->max_io_bytes))
+		return false;
+	return len <= size && record->sector <= (size - len) >> SECTOR_SHIFT;
+}
+
+static bool get_place(struct cursor *cursor, unsigned char code, struct record *record)
+{
+	struct record_stream *stream = &cursor->stream;
+	uint32_t nr_sectors;
+
+	if (record->op == IO_FLUSH)
+		return !(code & CODE_SAME_LEN);
+	if (!get_distance(cursor, stream->next_sector, &record->sector))
+		return false;
+	record->len_bytes = stream->len_bytes;
+	if (!(code & CODE_SAME_LEN)) {
+		if (!get_small(cursor, UINT32_MAX >> SECTOR_SHIFT, &nr_sectors))
+			return false;
+		record->len_bytes = nr_sectors << SECTOR_SHIFT;
+	}
+	stream->next_sector = record->sector + (record->len_bytes >> SECTOR_SHIFT);
+	stream->len_bytes = record->len_bytes;
+	return true;
+}
+
+static int get_request(struct record_reader *reader, struct cursor *cursor, unsigned char code,
+		       struct record *record)
+{
+	record->type = RECORD_REQUEST;
+	record->op = code & CODE_OP_MASK;
+	record->parked = code & CODE_PARKED;
+	if (!get_distance(cursor, cursor->stream.time_ns, &record->time_ns) ||
+	    !get_place(cursor, code, record) || !request_fits(&reader->header, record))
+		return -EBADMSG;
+	cursor->stream.time_ns = record->time_ns;
+	if (code & CODE_FLAGS && !get_small(cursor, IO_READAHEAD - 1, &record->flags))
+		return -EBADMSG;
+	record->result = record_plain_result(record->op, record->len_bytes);
+	if (code & CODE_RESULT && (record->parked || !get_result(cursor, &record->result)))
+		return -EBADMSG;
+	return code & CODE_HITS ? get_hits(reader, cursor, record) : 0;
+}
+
+static int get_end(struct cursor *cursor, unsigned char code, struct record *record)
+{
+	uint64_t distance;
+
+	record->type = RECORD_END;
+	record->released = code & CODE_RELEASED;
+	record->result = RECORD_PLAIN;
+	if (code & ~(CODE_OP_MASK | CODE_RELEASED | CODE_RESULT) ||
+	    !get_distance(cursor, cursor->stream.time_ns, &record->time_ns) ||
+	    !get_number(cursor, &distance) || !distance || distance >= record->step)
+		return -EBADMSG;
+	cursor->stream.time_ns = record->time_ns;
+	record->arrival = record->step - distance;
+	return code & CODE_RESULT && !get_result(cursor, &record->result) ? -EBADMSG : 0;
+}
+
+static int get_rules(struct record_reader *reader, struct cursor *cursor, struct record *record)
+{
+	if (!get_number(cursor, &record->epoch) ||
+	    !get_small(cursor, RULE_SET_MAX, &record->nr_rules))
+		return -EBADMSG;
+	if (!grow((void **)&reader->rules, &reader->max_rules, record->nr_rules,
+		  sizeof(*reader->rules)))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < record->nr_rules; i++) {
+		struct record_rule *rule = &reader->rules[i];
+		unsigned char code;
+		uint32_t len;
+
+		*rule = (struct record_rule){ 0 };
+		if (!get_small(cursor, UINT32_MAX, &rule->rule) || !rule->rule ||
+		    !get_byte(cursor, &code) || code & ~(CODE_FRESH | CODE_ENABLED))
+			return -EBADMSG;
+		rule->fresh = code & CODE_FRESH;
+		rule->enabled = code & CODE_ENABLED;
+		if (!rule->fresh)
+			continue;
+		if (!get_small(cursor, RULE_TEXT_MAX, &len) ||
+		    len > (size_t)(cursor->end - cursor->at))
+			return -EBADMSG;
+		rule->text = (const char *)cursor->at;
+		rule->len = len;
+		cursor->at += len;
+	}
+	record->rules = reader->rules;
+	return 0;
+}
+
+static int get_tell(const struct record_reader *reader, struct cursor *cursor,
+		    struct record *record)
+{
+	unsigned char len, range;
+
+	if (!get_small(cursor, UINT32_MAX, &record->rule) || !record->rule ||
+	    !get_byte(cursor, &len) || !len || len > RECORD_VERB_MAX ||
+	    len > cursor->end - cursor->at)
+		return -EBADMSG;
+	memcpy(record->verb, cursor->at, len);
+	cursor->at += len;
+	if (memchr(record->verb, '\0', len) || !get_byte(cursor, &range) || range > 1)
+		return -EBADMSG;
+	record->has_range = range;
+	record->to = reader->header.size_bytes;
+	if (range && (!get_number(cursor, &record->from) || !get_number(cursor, &record->to)))
+		return -EBADMSG;
+	return record->from < record->to && record->to <= reader->header.size_bytes &&
+			       record->from % SECTOR_SIZE == 0 && record->to % SECTOR_SIZE == 0
+		       ? 0
+		       : -EBADMSG;
+}
+
+static int get_control(struct record_reader *reader, struct cursor *cursor, unsigned char code,
+		       struct record *record)
+{
+	if (code > RECORD_CLOSE - RECORD_RULES ||
+	    !get_distance(cursor, cursor->stream.time_ns, &record->time_ns))
+		return -EBADMSG;
+	cursor->stream.time_ns = record->time_ns;
+	record->type = (enum record_type)(RECORD_RULES + code);
+	if (record->type == RECORD_RULES)
+		return get_rules(reader, cursor, record);
+	if (record->type == RECORD_TELL)
+		return get_tell(reader, cursor, record);
+	if (record->type == RECORD_CLOSE &&
+	    (!get_number(cursor, &record->nr_requests) || !get_number(cursor, &record->nr_waits)))
+		return -EBADMSG;
+	return 0;
+}
+
+static int get_record(struct record_reader *reader, uint16_t index, struct record *record)
+{
+	struct cursor *cursor = &reader->cursors[index];
+	unsigned char code;
+	uint64_t delta;
+
+	*record = (struct record){ .queue = index };
+	if (!get_byte(cursor, &code) || !get_number(cursor, &delta))
+		return -EBADMSG;
+	record->step = cursor->stream.step = cursor->step;
+	if (index == reader->header.nr_queues)
+		return get_control(reader, cursor, code, record);
+	if ((code & CODE_OP_MASK) < IO_NR_OPS)
+		return get_request(reader, cursor, code, record);
+	if ((code & CODE_OP_MASK) == CODE_END)
+		return get_end(cursor, code, record);
+	record->type = RECORD_ADOPT;
+	return code == CODE_ADOPT && get_number(cursor, &record->epoch) ? 0 : -EBADMSG;
+}
+
+/* Look at the step of the next record of a stream, moving on to its next block if need be. */
+static void look(struct record_reader *reader, struct cursor *cursor)
+{
+	struct cursor ahead;
+	uint64_t delta;
+
+	if (cursor->at == cursor->end && cursor->next != NO_BLOCK) {
+		const struct block *block = &reader->blocks[cursor->next];
+
+		cursor->at = reader->bytes + block->offset;
+		cursor->end = cursor->at + block->len;
+		cursor->next = block->next;
+	}
+	cursor->step = NO_STEP;
+	if (cursor->at == cursor->end)
+		return;
+	ahead = *cursor;
+	ahead.at++;
+	if (get_number(&ahead, &delta) && delta < UINT64_MAX - 1 - cursor->stream.step)
+		cursor->step = cursor->stream.step + 1 + delta;
+	else if (!reader->nonsense) {
+		reader->nonsense = "a record has no step";
+		reader->nonsense_at = (uint64_t)(cursor->at - reader->bytes);
+	}
+}
+
+/* ------------------------------------------------------------------------------ the reader */
+
+int record_reader_open(const void *bytes, size_t size, struct diag *diag,
+		       struct record_reader **ret_reader)
+{
+	struct record_header header;
+	struct record_reader *reader;
+	int err = check_header(bytes, size, diag, &header);
+
+	if (err)
+		return err;
+	reader = calloc(1, sizeof(*reader) + (header.nr_queues + 1u) * sizeof(reader->cursors[0]));
+	if (!reader)
+		return diag_set(diag, -ENOMEM, "record.memory", "no memory for the record file");
+	reader->bytes = bytes;
+	reader->size = size;
+	reader->header = header;
+	for (uint32_t i = 0; i <= header.nr_queues; i++)
+		reader->cursors[i] = (struct cursor){ .stream = record_stream_start(&header),
+						      .at = bytes,
+						      .end = bytes,
+						      .next = NO_BLOCK,
+						      .last = NO_BLOCK };
+	err = index_blocks(reader);
+	if (err) {
+		record_reader_free(reader);
+		return diag_set(diag, err, "record.memory", "no memory for the record file");
+	}
+	for (uint32_t i = 0; i <= header.nr_queues; i++)
+		look(reader, &reader->cursors[i]);
+	*ret_reader = reader;
+	return 0;
+}
+
+struct record_reader *record_reader_free(struct record_reader *reader)
+{
+	if (!reader)
+		return NULL;
+	free(reader->blocks);
+	free(reader->hits);
+	free(reader->rules);
+	free(reader);
+	return NULL;
+}
+
+const struct record_header *record_reader_header(const struct record_reader *reader)
+{
+	return &reader->header;
+}
+
+/* The stream that has record number @step, or one past the last. */
+static uint32_t find_stream(const struct record_reader *reader, uint64_t step)
+{
+	uint32_t index = 0;
+
+	if (reader->cursors[reader->recent].step == step)
+		return reader->recent;
+	while (index <= reader->header.nr_queues && reader->cursors[index].step != step)
+		index++;
+	return index;
+}
+
+int record_reader_next(struct record_reader *reader, struct record *ret_record)
+{
+	uint32_t index = find_stream(reader, reader->steps + 1);
+	const unsigned char *at;
+	int err;
+
+	if (reader->closed || index > reader->header.nr_queues)
+		return 0;
+	at = reader->cursors[index].at;
+	err = get_record(reader, (uint16_t)index, ret_record);
+	if (err == -ENOMEM)
+		return err;
+	if (err) {
+		reader->nonsense = "a record makes no sense";
+		reader->nonsense_at = (uint64_t)(at - reader->bytes);
+		/* Nobody has this step now: the reading ends here for good. */
+		reader->cursors[index].step = NO_STEP;
+		return 0;
+	}
+	reader->steps++;
+	reader->recent = (uint16_t)index;
+	reader->closed = ret_record->type == RECORD_CLOSE;
+	look(reader, &reader->cursors[index]);
+	return 1;
+}
+
+int record_reader_end(const struct record_reader *reader, struct diag *diag)
+{
+	const unsigned long long steps = reader->steps, size = reader->size, good = reader->good;
+	bool more = false;
+
+	for (uint32_t i = 0; i <= reader->header.nr_queues; i++)
+		more |= reader->cursors[i].step != NO_STEP;
+	if (reader->nonsense)
+		return diag_set(diag, -EBADMSG, "record.damaged",
+				"the record file is damaged: %s, at byte %llu of %llu; it is good "
+				"up to record %llu",
+				reader->nonsense, (unsigned long long)reader->nonsense_at, size,
+				steps);
+	if (reader->fault)
+		return diag_set(diag, -EBADMSG, "record.damaged",
+				"the record file is damaged or cut off: %s, at byte %llu of %llu; "
+				"it is good up to record %llu",
+				reader->fault, good, size, steps);
+	if (reader->closed && !more)
+		return 0;
+	if (reader->closed)
+		return diag_set(diag, -EBADMSG, "record.damaged",
+				"the record file is damaged: records follow the last one, number "
+				"%llu",
+				steps);
+	return diag_set(diag, -ENODATA, "record.early",
+			"the recording ends early, after record %llu (%llu bytes): the disk that "
+			"wrote it was killed, or could not write on",
+			steps, good);
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Any bytes as a record file. Checksums would stop a fuzzer at the first byte, so they are made
+ * right first: the header's, and those of the blocks as far as there are any. What is read is
+ * replayed, asked anew and forced, on the disk that the file describes where that is a small one.
+ */
+#include "base/cleanup.h"
+#include "faults/record_code.h"
+#include "faults/replay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DISK_MAX (4u << 20)
+
+static void require(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static void mend(unsigned char *bytes, size_t size)
+{
+	size_t at = RECORD_HEADER_BYTES;
+
+	if (size < at)
+		return;
+	put_le(bytes + 60, record_crc(0, bytes, 60), 4);
+	while (size - at >= RECORD_BLOCK_BYTES) {
+		uint64_t len = get_le(bytes + at + 8, 4);
+		uint32_t crc = record_crc(0, bytes + at, 12);
+
+		if (!len || len > size - at - RECORD_BLOCK_BYTES)
+			return;
+		crc = record_crc(crc, bytes + at + RECORD_BLOCK_BYTES, len);
+		put_le(bytes + at + 12, crc, 4);
+		at += RECORD_BLOCK_BYTES + len;
+	}
+}
+
+static void require_words(const struct diag *diag)
+{
+	require(diag->id[0] && diag->message[0]);
+}
+
+static void read_all(const unsigned char *bytes, size_t size)
+{
+	struct record_reader *reader;
+	struct diag diag = { 0 };
+	struct record record;
+	uint64_t step = 0;
+	int more, end;
+
+	if (record_reader_open(bytes, size, &diag, &reader) < 0) {
+		require_words(&diag);
+		return;
+	}
+	while ((more = record_reader_next(reader, &record)) == 1)
+		require(record.step == ++step);
+	require(more == 0);
+	end = record_reader_end(reader, &diag);
+	require(end == 0 || end == -ENODATA || end == -EBADMSG);
+	if (end)
+		require_words(&diag);
+	record_reader_free(reader);
+}
+
+static void replay(const unsigned char *bytes, size_t size, bool forced)
+{
+	const struct replay_options options = { .forced = forced };
+	const struct record_header *header;
+	struct replay_result result;
+	struct record_reader *reader;
+	struct diag diag = { 0 };
+
+	if (record_reader_open(bytes, size, &diag, &reader) < 0)
+		return;
+	header = record_reader_header(reader);
+	if (header->size_bytes <= DISK_MAX && header->nr_queues <= 8) {
+		if (replay_run(reader, &options, &diag, &result) < 0)
+			require_words(&diag);
+		else if (result.differs)
+			require_words(&result.difference);
+	}
+	record_reader_free(reader);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	_cleanup_free_ unsigned char *bytes = malloc(size ? size : 1);
+
+	require(bytes);
+	memcpy(bytes, data, size);
+	read_all(bytes, size);
+	mend(bytes, size);
+	read_all(bytes, size);
+	replay(bytes, size, false);
+	replay(bytes, size, true);
+	return 0;
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+/* What was recorded is what a replay does. */
+#include "faults/recorder.h"
+#include "faults/replay.h"
+#include "tests/unit/play.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+struct recording {
+	char dir[32], path[48];
+	unsigned char *bytes;
+	size_t size;
+};
+
+static struct record_header header_of(uint64_t seed, uint16_t nr_queues)
+{
+	return (struct record_header){ .size_bytes = PLAY_SIZE,
+				       .seed = seed,
+				       .start_ns = 900,
+				       .block_bytes = 512,
+				       .physical_bytes = 512,
+				       .max_io_bytes = PLAY_IO_MAX,
+				       .depth = PLAY_WAITING,
+				       .flags = RECORD_CACHE,
+				       .nr_queues = nr_queues };
+}
+
+static struct recorder *start(struct recording *recording, uint64_t seed, uint16_t nr_queues)
+{
+	struct recorder_options options = { .header = header_of(seed, nr_queues) };
+	struct recorder *recorder = NULL;
+	struct diag diag = { 0 };
+
+	snprintf(recording->dir, sizeof(recording->dir), "/tmp/replay-XXXXXX");
+	assert_non_null(mkdtemp(recording->dir));
+	snprintf(recording->path, sizeof(recording->path), "%s/rec", recording->dir);
+	options.path = recording->path;
+	if (recorder_create(&options, &diag, &recorder) < 0)
+		fail_msg("%s", diag.message);
+	return recorder;
+}
+
+static void load(struct recording *recording)
+{
+	FILE *file = fopen(recording->path, "re");
+
+	assert_non_null(file);
+	recording->bytes = malloc(4 << 20);
+	assert_non_null(recording->bytes);
+	recording->size = fread(recording->bytes, 1, 4 << 20, file);
+	fclose(file);
+	unlink(recording->path);
+	rmdir(recording->dir);
+}
+
+static void finish(struct recording *recording, struct recorder *recorder)
+{
+	struct recorder_status status;
+
+	recorder_close(recorder, &status);
+	assert_int_equal(status.error, 0);
+	load(recording);
+	assert_int_equal(recording->size, status.file_bytes);
+}
+
+static void add_line(void *ctx, const struct event *event)
+{
+	print_event_line(ctx, event, true);
+}
+
+/* Replays it to the end, which must be that of a closed recording; caller frees *ret_events. */
+static struct replay_result replay(const struct recording *recording, bool forced,
+				   char **ret_events)
+{
+	size_t len;
+	FILE *log = open_memstream(ret_events, &len);
+	const struct replay_options options = { .forced = forced, .event = add_line, .ctx = log };
+	struct record_reader *reader = NULL;
+	struct replay_result result;
+	struct diag diag = { 0 };
+
+	if (record_reader_open(recording->bytes, recording->size, &diag, &reader) < 0 ||
+	    replay_run(reader, &options, &diag, &result) < 0)
+		fail_msg("%s: %s", diag.id, diag.message);
+	if (!result.differs && record_reader_end(reader, &diag) < 0)
+		fail_msg("%s: %s", diag.id, diag.message);
+	record_reader_free(reader);
+	fclose(log);
+	return result;
+}
+
+/* Only the lines of events. */
+static void drop_other_lines(char *text)
+{
+	char *to = text;
+
+	for (char *line = text; *line;) {
+		size_t len = strcspn(line, "\n") + 1;
+
+		if (line[0] >= '0' && line[0] <= '9') {
+			memmove(to, line, len);
+			to += len;
+		}
+		line += len;
+	}
+	*to = '\0';
+}
+
+static void check_replay(const struct recording *recording, bool forced, const char *events)
+{
+	_cleanup_free_ char *got = NULL;
+	struct replay_result result = replay(recording, forced, &got);
+
+	if (result.differs)
+		fail_msg("forced %d: %s", forced, result.difference.message);
+	assert_string_equal(got, events);
+}
+
+static void record_and_replay(uint64_t seed, uint16_t nr_queues)
+{
+	struct play *play = malloc(sizeof(*play));
+	struct recording recording;
+	struct recorder *recorder = start(&recording, seed, nr_queues);
+	struct rule_set *set = NULL;
+
+	play_open(play, seed, nr_queues, recorder);
+	play_steps(play, 20);
+	for (size_t from = 0; kind_at(from); from++) {
+		rule_set_free(set);
+		set = play_every_kind(from, from % 2 ? "p=20%" : "every=3 up=30us down=50us");
+		play_rules(play, set);
+		play_steps(play, 150);
+		/* Half of them stay, with their counters; one sleeps. */
+		for (size_t i = 0; i < rule_set_count(set) / 2; i++)
+			rule_set_remove(set, rule_name(rule_set_at(set, 0)), NULL);
+		rule_enable(rule_set_at(set, 0), false);
+		play_rules(play, set);
+		play_steps(play, 50);
+	}
+	rule_set_free(set);
+	play_finish(play);
+	finish(&recording, recorder);
+	drop_other_lines(play->text);
+	assert_true(strlen(play->text) > 1000);
+	check_replay(&recording, true, play->text);
+	check_replay(&recording, false, play->text);
+	free(recording.bytes);
+	free(play->text);
+	free(play);
+}
+
+static void a_replay_does_what_was_recorded(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 6; seed++)
+		record_and_replay(seed, (uint16_t)(1 + seed % 3));
+}
+
+/* One write of @data at sector 8, under one rule. */
+static void record_write(struct recording *recording, const char *rule, unsigned char *data)
+{
+	struct recorder *recorder = start(recording, 5, 1);
+	struct play *play = malloc(sizeof(*play));
+	struct rule_set *set = must_set(rule);
+	struct io io = make_io(IO_WRITE, 8, SEC, data);
+
+	play_open(play, 5, 1, recorder);
+	play_rules(play, set);
+	assert_int_equal(pipeline_submit(play->pipeline, &io, 2000), IO_DONE);
+	play_finish(play);
+	rule_set_free(set);
+	finish(recording, recorder);
+	free(play->text);
+	free(play);
+}
+
+static void what_the_rules_cannot_decide_again_is_named_and_can_be_forced(void **state)
+{
+	unsigned char data[SEC] = "needle";
+	struct recording recording;
+	struct replay_result result;
+	char *events;
+
+	(void)state;
+	record_write(&recording, "found content=6e6565646c65 do=error:ENOSPC", data);
+	result = replay(&recording, false, &events);
+	free(events);
+	assert_true(result.differs);
+	assert_string_equal(result.difference.message,
+			    "request 1 (write 1s at sector 8): decision: recorded: rule 'found', "
+			    "match 0; got: nothing");
+	result = replay(&recording, true, &events);
+	assert_false(result.differs);
+	assert_non_null(strstr(events, " found "));
+	free(events);
+	free(recording.bytes);
+}
+
+static void another_seed_in_the_header_is_noticed(void **state)
+{
+	struct record_header header = header_of(6, 1);
+	unsigned char data[SEC] = { 0 };
+	struct recording recording;
+	struct replay_result result;
+	unsigned int nr_differ = 0;
+	char *events;
+
+	(void)state;
+	record_write(&recording, "half p=50% do=error:EIO", data);
+	for (header.seed = 0; header.seed < 16; header.seed++) {
+		record_put_header(recording.bytes, &header);
+		result = replay(&recording, false, &events);
+		nr_differ += result.differs;
+		free(events);
+		result = replay(&recording, true, &events);
+		assert_false(result.differs);
+		free(events);
+	}
+	assert_in_range(nr_differ, 3, 13);
+	free(recording.bytes);
+}
+
+/* Appends a block of one record, a control one or not. */
+static void append(struct recording *recording, uint16_t stream, const void *bytes, size_t len)
+{
+	record_put_block(recording->bytes + recording->size, stream, bytes, len, NULL, 0);
+	memcpy(recording->bytes + recording->size + RECORD_BLOCK_BYTES, bytes, len);
+	recording->size += RECORD_BLOCK_BYTES + len;
+}
+
+/* The file of a disk that was killed while it held a flush: rules, adoption, request. */
+static void make_cut_recording(struct recording *recording, const struct record *request)
+{
+	const struct record_header header = header_of(5, 1);
+	struct record_stream queue = record_stream_start(&header), control = queue;
+	const char *text = "stop do=hang";
+	const struct record_rule rule = {
+		.rule = 1, .fresh = true, .enabled = true, .text = text, .len = strlen(text)
+	};
+	const struct record set = {
+		.type = RECORD_RULES, .step = 1, .epoch = 2, .nr_rules = 1, .rules = &rule
+	};
+	const struct record adopt = { .type = RECORD_ADOPT, .step = 2, .epoch = 2 };
+	unsigned char bytes[256], *to, *control_bytes;
+	size_t len;
+
+	recording->bytes = malloc(4096);
+	assert_non_null(recording->bytes);
+	recording->size = RECORD_HEADER_BYTES;
+	record_put_header(recording->bytes, &header);
+	assert_int_equal(record_put_control(&control, &set, &control_bytes, &len), 0);
+	append(recording, 1, control_bytes, len);
+	free(control_bytes);
+	to = record_put(bytes, &queue, &adopt);
+	to = record_put(to, &queue, request);
+	for (uint32_t i = 0; i < request->nr_hits; i++)
+		to = record_put_hit(to, &request->hits[i]);
+	append(recording, 0, bytes, (size_t)(to - bytes));
+}
+
+static int replay_cut(const struct record *request, struct replay_result *result, struct diag *diag,
+		      int *ret_end)
+{
+	const struct replay_options options = { .forced = true };
+	struct record_reader *reader;
+	struct recording recording;
+	int err;
+
+	make_cut_recording(&recording, request);
+	assert_int_equal(record_reader_open(recording.bytes, recording.size, diag, &reader), 0);
+	err = replay_run(reader, &options, diag, result);
+	*ret_end = record_reader_end(reader, err ? NULL : diag);
+	record_reader_free(reader);
+	free(recording.bytes);
+	return err;
+}
+
+static void what_was_still_held_at_the_end_is_counted_and_let_go(void **state)
+{
+	const struct record_hit hit = { .rule = 1, .held = true };
+	const struct record request = { .type = RECORD_REQUEST,
+					.step = 3,
+					.op = IO_FLUSH,
+					.parked = true,
+					.nr_hits = 1,
+					.hits = &hit };
+	struct replay_result result;
+	struct diag diag = { 0 };
+	int end;
+
+	(void)state;
+	assert_int_equal(replay_cut(&request, &result, &diag, &end), 0);
+	assert_false(result.differs);
+	assert_int_equal(result.nr_unfinished, 1);
+	assert_int_equal(end, -ENODATA);
+	assert_non_null(strstr(diag.message, "ends early, after record 3"));
+}
+
+static void records_that_contradict_each_other_are_refused(void **state)
+{
+	static const struct {
+		uint32_t rule, nr_hits;
+		bool held;
+		const char *says;
+	} cases[] = {
+		{ 2, 1, true, "a rule acts that is nowhere, in record 3" },
+		{ 7, 1, true, "a rule acts that is nowhere" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_size(cases); i++) {
+		const struct record_hit hit = { .rule = cases[i].rule, .held = cases[i].held };
+		const struct record request = { .type = RECORD_REQUEST,
+						.step = 3,
+						.op = IO_READ,
+						.len_bytes = SEC,
+						.parked = true,
+						.nr_hits = cases[i].nr_hits,
+						.hits = &hit };
+		struct replay_result result;
+		struct diag diag = { 0 };
+		int end;
+
+		assert_int_equal(replay_cut(&request, &result, &diag, &end), -EBADMSG);
+		if (!strstr(diag.message, "contradicts itself") ||
+		    !strstr(diag.message, cases[i].says))
+			fail_msg("%s", diag.message);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_replay_does_what_was_recorded),
+		cmocka_unit_test(what_the_rules_cannot_decide_again_is_named_and_can_be_forced),
+		cmocka_unit_test(another_seed_in_the_header_is_noticed),
+		cmocka_unit_test(what_was_still_held_at_the_end_is_counted_and_let_go),
+		cmocka_unit_test(records_that_contradict_each_other_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

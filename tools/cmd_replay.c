@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+/* faultblk replay: a recording of `faultblk run --record`, done again and compared. */
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "faults/kind.h"
+#include "faults/replay.h"
+#include "opt.h"
+#include "replay_device.h"
+#include "rpc_client.h"
+#include "tool.h"
+#include "ublkcore.h"
+#include "watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+struct replay_opts {
+	bool forced, device, events, json;
+};
+
+#define O struct replay_opts
+static const struct opt replay_table[] = {
+	OPT_FLAG(O, forced, "forced", "apply the recorded decisions; do not ask the rules anew"),
+	OPT_FLAG(O, device, "device", "on a device instead of in memory; implies --forced"),
+	OPT_FLAG(O, events, "events", "print every hit, as `faultblk events` does"),
+	OPT_FLAG(O, json, "json", "print JSON, one object a line"),
+	OPT_END,
+};
+#undef O
+
+static const struct opt_help replay_help = {
+	.usage = "faultblk replay [options] FILE",
+	.what = "Do again what `faultblk run --record FILE` wrote down: the same rules, the same\n"
+		"requests in the same order, and compare what comes of it. Needs no kernel and takes\n"
+		"no time but that of the work: delays pass at once.\n"
+		"With --device: a disk is made, and another process sends it the requests one by one.",
+	.examples = "  faultblk run --record a.rec --rule 'some op=write p=1% do=error:EIO' -- \\\n"
+		    "      mkfs.ext4 -q '$FAULTBLK_DEV'\n"
+		    "  faultblk replay a.rec\n  faultblk replay --events --json a.rec",
+	.exits = "  0  everything was as recorded\n"
+		 "  1  something was not, and is named; or the file is damaged, or no record file\n"
+		 "  2  wrong options\n  3  --device: this machine cannot make ublk devices",
+	.min_words = 1,
+	.max_words = 1,
+};
+
+struct file {
+	void *bytes;
+	size_t size;
+};
+
+/* ------------------------------------------------------------------------------ the file */
+
+static int map_file(const char *path, struct file *file)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat stat;
+
+	if (fd < 0 || fstat(fd, &stat) < 0) {
+		tool_msg("cannot read %s: %m", path);
+		return EXIT_FAILED;
+	}
+	if (!S_ISREG(stat.st_mode) || stat.st_size == 0) {
+		tool_msg("%s is %s, not a record file", path,
+			 S_ISREG(stat.st_mode) ? "empty" : "no regular file");
+		return EXIT_FAILED;
+	}
+	file->size = (size_t)stat.st_size;
+	file->bytes = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (file->bytes != MAP_FAILED)
+		return EXIT_OK;
+	tool_msg("cannot map %s: %m", path);
+	return EXIT_FAILED;
+}
+
+/* ------------------------------------------------------------------------------ printing */
+
+static void print_event(void *ctx, const struct event *event)
+{
+	const struct replay_opts *opts = ctx;
+	char len[UNITS_MAX], took[UNITS_MAX];
+
+	if (opts->json) {
+		tool_print_json(watch_event_json(event));
+		return;
+	}
+	printf("%llu %.6f %s %s %s", (unsigned long long)event->seq, (double)event->time_ns / 1e9,
+	       event->rule, kind_at(event->kind)->name, value_op_names()[event->op]);
+	if (event->len_bytes)
+		printf(" %llus+%s", (unsigned long long)event->sector,
+		       units_format_size(event->len_bytes, len));
+	printf(" queue %u match %llu", event->queue, (unsigned long long)event->match);
+	if (event->delay_ns == UINT64_MAX)
+		printf(" held");
+	else if (event->delay_ns)
+		printf(" %s", units_human_time(event->delay_ns, took));
+	putchar('\n');
+}
+
+static void print_summary(const struct replay_opts *opts, const struct replay_result *result,
+			  int end)
+{
+	if (opts->json) {
+		tool_print_json(json_pack(
+			"{s:I, s:I, s:I, s:I, s:b, s:b, s:s*}", "requests",
+			(json_int_t)result->nr_requests, "hits", (json_int_t)result->nr_hits,
+			"rule_sets", (json_int_t)result->nr_rule_sets, "unfinished",
+			(json_int_t)result->nr_unfinished, "complete", end == 0 && !result->differs,
+			"agrees", !result->differs, "difference",
+			result->differs ? result->difference.message : NULL));
+		return;
+	}
+	printf("%llu requests, %llu hits, %llu rule sets: %s\n",
+	       (unsigned long long)result->nr_requests, (unsigned long long)result->nr_hits,
+	       (unsigned long long)result->nr_rule_sets,
+	       result->differs ? "not as recorded" : "as recorded");
+}
+
+/* ------------------------------------------------------------------------------ replaying */
+
+static int check_machine(void)
+{
+	struct ublk_probe probe;
+	char text[512];
+
+	if (ublk_probe(&probe) == 0)
+		return EXIT_OK;
+	tool_msg("%s", ublk_probe_text(&probe, text, sizeof(text)));
+	return EXIT_NO_UBLK;
+}
+
+static int play(const struct replay_opts *opts, const struct file *file,
+		struct replay_result *result, struct diag *diag, int *ret_end)
+{
+	const struct replay_options options = { .forced = opts->forced,
+						.event = opts->events ? print_event : NULL,
+						.ctx = (void *)opts };
+	struct record_reader *reader;
+	int err;
+
+	if (opts->device)
+		return replay_device(file->bytes, file->size, &options, diag, result, ret_end);
+	err = record_reader_open(file->bytes, file->size, diag, &reader);
+	if (err)
+		return err;
+	err = replay_run(reader, &options, diag, result);
+	if (!err)
+		*ret_end = record_reader_end(reader, diag);
+	record_reader_free(reader);
+	return err;
+}
+
+static int replay(const struct replay_opts *opts, const struct file *file)
+{
+	struct replay_result result = { 0 };
+	struct diag diag = { 0 };
+	int end = 0, err = play(opts, file, &result, &diag, &end);
+
+	if (err) {
+		tool_diag(&diag);
+		return EXIT_FAILED;
+	}
+	print_summary(opts, &result, end);
+	if (result.differs) {
+		tool_diag(&result.difference);
+		if (!opts->forced && !opts->device)
+			tool_msg("--forced applies the recorded decisions instead");
+		return EXIT_FAILED;
+	}
+	if (end)
+		tool_diag(&diag);
+	/* A recording that was cut short between two blocks is whole as far as it goes. */
+	return end == -EBADMSG ? EXIT_FAILED : EXIT_OK;
+}
+
+int cmd_replay(int argc, char **argv)
+{
+	struct replay_opts opts;
+	struct opt_words words;
+	struct file file;
+	enum opt_result result = opt_parse(argc, argv, replay_table, &replay_help, &opts, &words);
+	int code;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	code = map_file(words.words[0], &file);
+	if (code)
+		return code;
+	if (opts.device)
+		code = check_machine();
+	if (!code)
+		code = replay(&opts, &file);
+	munmap(file.bytes, file.size);
+	return code;
+}
