@@ -4,9 +4,10 @@
  *
  * From the moment that it is put in force the rule watches its range, and keeps of every block that
  * changes the version before its last change, or with `first` the one that it found. Changes count
- * whoever makes them: a write that another rule tears or sends astray, a discard. A block that has
- * not changed since has no earlier version and is read as it is; a read that touches none that has
- * is no match, so that times=1 is one answer that is really stale.
+ * whoever makes them: a write that another rule tears or sends astray, a discard; but not a power
+ * cut, which takes changes back. A block that has not changed since has no earlier version and is
+ * read as it is; a read that touches none that has is no match, so that times=1 is one answer that
+ * is really stale.
  *
  * A rule that is not enabled watches nothing: what it has kept stays as it is meanwhile. Memory: up
  * to the size of the range, for the blocks that change.

@@ -21,6 +21,7 @@
 
 enum {
 	SEC = 512,
+	PAGE = 4096,
 	MAX_BYTES = 128 * SEC,
 	MAX_BLOCKS = 128,
 	MAX_LEN = 24 * SEC,
@@ -84,6 +85,7 @@ struct sim {
 	struct request requests[WAITING];
 	unsigned char disk[MAX_BYTES], medium[MAX_BYTES];
 	bool is_volatile[MAX_BLOCKS];
+	bool written[MAX_BYTES / PAGE]; /* false: the page is a hole */
 	struct store *store;
 	struct pipeline *pipeline;
 	struct rule_set *set;
@@ -383,15 +385,24 @@ static void model_submit(struct sim *sim, struct request *request)
 
 /* ---- the model: what is done -------------------------------------------------------------- */
 
-/* The block at @at becomes @to, or zero. */
-static void change_block(struct sim *sim, uint64_t at, const unsigned char *to, bool durable)
+static bool punches(const struct io *io)
+{
+	return io->op == IO_DISCARD || (io->op == IO_ZEROES && !(io->flags & IO_NOUNMAP));
+}
+
+/* All of [from, to) was punched at once: what it has of whole pages is a hole now. */
+static void punched(struct sim *sim, uint64_t from, uint64_t to)
+{
+	for (uint64_t page = 0; page < MAX_BYTES / PAGE; page++)
+		if (from <= page * PAGE && page * PAGE + PAGE <= to)
+			sim->written[page] = false;
+}
+
+/* Stale rules keep the block at @at, which is about to change. */
+static void keep_old(struct sim *sim, uint64_t at)
 {
 	uint64_t number = at / sim->block;
 
-	if (sim->cache && !sim->is_volatile[number]) {
-		sim->is_volatile[number] = true;
-		memcpy(sim->medium + at, sim->disk + at, sim->block);
-	}
 	for (int i = 0; i < SLOTS; i++) {
 		struct model_rule *rule = &sim->rules[i];
 
@@ -401,6 +412,19 @@ static void change_block(struct sim *sim, uint64_t at, const unsigned char *to, 
 		rule->saved[number] = true;
 		memcpy(rule->old + at, sim->disk + at, sim->block);
 	}
+}
+
+/* The block at @at becomes @to; NULL: zero. */
+static void change_block(struct sim *sim, uint64_t at, const unsigned char *to, bool durable)
+{
+	uint64_t number = at / sim->block;
+
+	sim->written[at / PAGE] = true;
+	if (sim->cache && !sim->is_volatile[number]) {
+		sim->is_volatile[number] = true;
+		memcpy(sim->medium + at, sim->disk + at, sim->block);
+	}
+	keep_old(sim, at);
 	if (to)
 		memcpy(sim->disk + at, to, sim->block);
 	else
@@ -409,7 +433,16 @@ static void change_block(struct sim *sim, uint64_t at, const unsigned char *to, 
 		sim->is_volatile[number] = false;
 }
 
-/* All blocks of the request from @offset on, at disk byte @at and on, once around. */
+/* The block at @at becomes a hole; if it is one, there is nothing that a power cut could lose. */
+static void punch_block(struct sim *sim, uint64_t at)
+{
+	if (sim->written[at / PAGE])
+		change_block(sim, at, NULL, false);
+	else
+		keep_old(sim, at);
+}
+
+/* The request takes place at disk byte @at; what reaches past the end goes on at the start. */
 static void carry_out(struct sim *sim, struct request *request, uint64_t at)
 {
 	struct io *io = &request->io;
@@ -419,9 +452,16 @@ static void carry_out(struct sim *sim, struct request *request, uint64_t at)
 
 		if (io->op == IO_READ)
 			memcpy(request->data + i, sim->disk + place, sim->block);
+		else if (punches(io))
+			punch_block(sim, place);
 		else
 			change_block(sim, place, io->op == IO_WRITE ? request->data + i : NULL,
 				     io->flags & IO_FUA);
+	}
+	if (punches(io)) {
+		punched(sim, at, at + io->len_bytes < sim->size ? at + io->len_bytes : sim->size);
+		if (at + io->len_bytes > sim->size)
+			punched(sim, 0, at + io->len_bytes - sim->size);
 	}
 	if (io->op == IO_FLUSH)
 		memset(sim->is_volatile, 0, sizeof(sim->is_volatile));
@@ -522,26 +562,41 @@ static bool keeps(const struct request *request, uint64_t at)
 	return number < strlen(rule->map) && rule->map[number] == '1';
 }
 
+static void tear_block(struct sim *sim, struct request *request, uint64_t i, bool kept)
+{
+	struct io *io = &request->io;
+	uint64_t at = io->sector * SEC + i;
+	const unsigned char *to = io->op == IO_WRITE && kept ? request->data + i : NULL;
+	unsigned char block[4096];
+
+	if (!kept && request->hit->fill == OLD)
+		return;
+	if (!kept && request->hit->fill == GARBAGE) {
+		for (uint64_t j = 0; j < sim->block; j++)
+			block[j] = garbage_at(request->bits, i + j);
+		to = block;
+	}
+	if (punches(io) && !to)
+		punch_block(sim, at);
+	else
+		change_block(sim, at, to, io->flags & IO_FUA);
+}
+
+/* Each run of blocks that are kept, or that are not, is punched at once. */
 static void model_torn(struct sim *sim, struct request *request)
 {
 	struct io *io = &request->io;
-	unsigned char block[4096];
+	uint64_t at = io->sector * SEC, run = 0;
 
 	for (uint64_t i = 0; i < io->len_bytes; i += sim->block) {
-		uint64_t at = io->sector * SEC + i;
-		bool kept = keeps(request, at);
-		const unsigned char *to = io->op == IO_WRITE ? request->data + i : NULL;
+		bool kept = keeps(request, at + i), last = i + sim->block == io->len_bytes;
 
-		if (!kept && request->hit->fill == OLD)
+		tear_block(sim, request, i, kept);
+		if (!last && keeps(request, at + i + sim->block) == kept)
 			continue;
-		if (!kept && request->hit->fill == ZEROES)
-			to = NULL;
-		if (!kept && request->hit->fill == GARBAGE) {
-			for (uint64_t j = 0; j < sim->block; j++)
-				block[j] = garbage_at(request->bits, i + j);
-			to = block;
-		}
-		change_block(sim, at, to, io->flags & IO_FUA);
+		if (punches(io) && (kept || request->hit->fill == ZEROES))
+			punched(sim, at + run, at + i + sim->block);
+		run = i + sim->block;
 	}
 }
 

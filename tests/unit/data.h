@@ -3,25 +3,7 @@
 #ifndef TESTS_DATA_H
 #define TESTS_DATA_H
 
-#include "tests/unit/check.h"
-
-/* A disk with a volatile cache. */
-static inline struct disk make_cached_disk(uint64_t size_bytes, uint32_t block_bytes,
-					   uint16_t nr_queues, uint64_t seed)
-{
-	struct pipeline_options options = {
-		.geometry = { .size_bytes = size_bytes,
-			      .block_bytes = block_bytes,
-			      .nr_queues = nr_queues },
-		.seed = seed,
-		.cache = true,
-	};
-	struct disk disk;
-
-	assert_int_equal(store_create(size_bytes, NULL, &disk.store), 0);
-	assert_int_equal(pipeline_create(disk.store, &options, &disk.pipeline), 0);
-	return disk;
-}
+#include "tests/unit/cached_disk.h"
 
 /* The power goes and comes back; returns the number of blocks that were lost. */
 static inline uint64_t cut_power(struct disk *disk, enum keep keep)
@@ -76,18 +58,6 @@ static inline int run_copied(struct disk *disk, enum io_op op, uint64_t sector, 
 	copied.io.data_ops = &ops;
 	assert_int_equal(pipeline_submit(disk->pipeline, &copied.io, 0), IO_DONE);
 	return copied.io.result;
-}
-
-/* With flags. */
-static inline int run_flagged(struct disk *disk, enum io_op op, uint32_t flags, uint64_t sector,
-			      uint32_t len_bytes, unsigned char *data)
-{
-	struct io io = make_io(op, sector, len_bytes, data);
-
-	io.flags = flags;
-	assert_int_equal(pipeline_submit(disk->pipeline, &io, 0), IO_DONE);
-	assert_int_equal(io.flags, flags);
-	return io.result;
 }
 
 /* The rule is refused for a disk of 1 MiB with blocks of 4 KiB, and the message says these words;

@@ -11,7 +11,7 @@ static void put(struct disk *disk, uint32_t flags, uint64_t sector, unsigned int
 	unsigned char data[64 * SEC];
 
 	memset(data, with, sizeof(data));
-	assert_int_equal(run_flagged(disk, IO_WRITE, flags, sector, nr * SEC, data), nr * SEC);
+	assert_int_equal(run_flagged(disk, IO_WRITE, sector, nr * SEC, data, flags), nr * SEC);
 }
 
 static void flush(struct disk *disk)
@@ -108,7 +108,7 @@ static void discards_and_zeroes_are_lost_like_writes(void **state)
 	flush(&disk);
 	assert_int_equal(run_io(&disk, IO_DISCARD, 4, 20 * SEC, NULL), 0);
 	assert_int_equal(run_io(&disk, IO_ZEROES, 30, 2 * SEC, NULL), 0);
-	assert_int_equal(run_flagged(&disk, IO_ZEROES, IO_NOUNMAP, 32, 2 * SEC, NULL), 0);
+	assert_int_equal(run_flagged(&disk, IO_ZEROES, 32, 2 * SEC, NULL, IO_NOUNMAP), 0);
 	assert_int_equal(nr_volatile(&disk), 24);
 	assert_string_equal(MAP(&disk, 22, 14), "..aaaaaa....aa");
 	assert_int_equal(cut_power(&disk, KEEP_NONE), 24);

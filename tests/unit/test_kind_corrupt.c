@@ -243,7 +243,7 @@ static void no_power_cut_takes_rot_back_or_makes_more_durable_than_it_hit(void *
 
 	(void)state;
 	make_data(data, LEN);
-	run_flagged(&disk, IO_WRITE, IO_FUA, 0, 4 * SEC, data);
+	run_flagged(&disk, IO_WRITE, 0, 4 * SEC, data, IO_FUA);
 	run_io(&disk, IO_WRITE, 4, 4 * SEC, data + 4 * SEC);
 	use_rules(&disk, "c op=read times=1 do=corrupt:byte=00,at=600,rest");
 	run_io(&disk, IO_READ, 0, 8 * SEC, got);
@@ -263,7 +263,7 @@ static void a_corrupted_fua_write_stays_durable_and_a_plain_one_volatile(void **
 	(void)state;
 	make_data(data, LEN);
 	use_rules(&disk, "c op=write do=corrupt:byte=00,at=1");
-	run_flagged(&disk, IO_WRITE, IO_FUA, 1, 20 * SEC, data);
+	run_flagged(&disk, IO_WRITE, 1, 20 * SEC, data, IO_FUA);
 	assert_int_equal(pipeline_nr_volatile(disk.pipeline), 0);
 	run_io(&disk, IO_WRITE, 40, 20 * SEC, data);
 	assert_int_equal(pipeline_nr_volatile(disk.pipeline), 20);

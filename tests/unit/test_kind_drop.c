@@ -14,11 +14,11 @@ static void dropped_changes_report_success_and_store_nothing(void **state)
 	use_rules(&disk, "d do=drop");
 	memset(w_data, 'w', sizeof(w_data));
 	assert_int_equal(run_io(&disk, IO_WRITE, 2, 4 * SEC, w_data), 4 * SEC);
-	assert_int_equal(run_flagged(&disk, IO_WRITE, IO_FUA, 2, 4 * SEC, w_data), 4 * SEC);
+	assert_int_equal(run_flagged(&disk, IO_WRITE, 2, 4 * SEC, w_data, IO_FUA), 4 * SEC);
 	assert_int_equal(run_copied(&disk, IO_WRITE, 2, 4 * SEC, w_data, true), 4 * SEC);
 	assert_int_equal(run_io(&disk, IO_DISCARD, 0, 8 * SEC, NULL), 0);
 	assert_int_equal(run_io(&disk, IO_ZEROES, 0, 8 * SEC, NULL), 0);
-	assert_int_equal(run_flagged(&disk, IO_ZEROES, IO_NOUNMAP, 0, 8 * SEC, NULL), 0);
+	assert_int_equal(run_flagged(&disk, IO_ZEROES, 0, 8 * SEC, NULL, IO_NOUNMAP), 0);
 	assert_string_equal(MAP(&disk, 0, 16), "ssssssssssssssss");
 	assert_int_equal(counts_of(&disk, "d").hits, 6);
 	free_disk(&disk);

@@ -15,7 +15,7 @@ static struct disk after_write_and_flush(const char *rules, uint32_t flags)
 	fill_disk(&disk, 's');
 	use_rules(&disk, rules);
 	memset(w_data, 'w', sizeof(w_data));
-	assert_int_equal(run_flagged(&disk, IO_WRITE, flags, 0, 4 * SEC, w_data), 4 * SEC);
+	assert_int_equal(run_flagged(&disk, IO_WRITE, 0, 4 * SEC, w_data, flags), 4 * SEC);
 	assert_string_equal(MAP(&disk, 0, 6), "wwwwss");
 	if (!flags)
 		assert_int_equal(run_io(&disk, IO_FLUSH, 0, 0, NULL), 0);
@@ -80,13 +80,15 @@ static void a_write_without_fua_is_no_match(void **state)
 	(void)state;
 	use_rules(&disk, "l do=lie");
 	run_io(&disk, IO_WRITE, 0, SEC, w_data);
-	run_flagged(&disk, IO_WRITE, IO_META, 0, SEC, w_data);
+	run_flagged(&disk, IO_WRITE, 0, SEC, w_data, IO_META);
 	assert_int_equal(counts_of(&disk, "l").matches, 0);
 	check_explained(&disk, &io, "lie has nothing to do with it");
-	run_flagged(&disk, IO_WRITE, IO_FUA | IO_META, 0, SEC, w_data);
+	run_flagged(&disk, IO_WRITE, 0, SEC, w_data, IO_FUA | IO_META);
 	run_io(&disk, IO_FLUSH, 0, 0, NULL);
 	assert_int_equal(counts_of(&disk, "l").matches, 2);
-	io.flags = IO_FUA;
+	io.flags = IO_FUA | IO_META;
+	pipeline_submit(disk.pipeline, &io, 0);
+	assert_int_equal(io.flags, IO_FUA | IO_META);
 	check_explained(&disk, &io, "is stored and reports success, but can be lost");
 	free_disk(&disk);
 }

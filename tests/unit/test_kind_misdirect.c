@@ -172,7 +172,7 @@ static void a_misplaced_fua_write_is_durable_where_it_landed(void **state)
 	memset(w_data, 'w', sizeof(w_data));
 	fill_disk(&disk, 's');
 	use_rules(&disk, "m op=write do=misdirect:by=4s");
-	run_flagged(&disk, IO_WRITE, IO_FUA, 0, 2 * SEC, w_data);
+	run_flagged(&disk, IO_WRITE, 0, 2 * SEC, w_data, IO_FUA);
 	run_io(&disk, IO_WRITE, 2, 2 * SEC, w_data);
 	assert_int_equal(pipeline_nr_volatile(disk.pipeline), 2);
 	assert_int_equal(cut_power(&disk, KEEP_NONE), 2);

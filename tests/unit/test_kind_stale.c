@@ -129,7 +129,7 @@ static void changes_count_whoever_makes_them(void **state)
 	put(&disk, 8, 4, 'y');
 	put(&disk, 16, 2, 'z');
 	assert_int_equal(run_io(&disk, IO_DISCARD, 20, 2 * SEC, NULL), 0);
-	assert_int_equal(run_flagged(&disk, IO_ZEROES, IO_NOUNMAP, 22, 2 * SEC, NULL), 0);
+	assert_int_equal(run_flagged(&disk, IO_ZEROES, 22, 2 * SEC, NULL, IO_NOUNMAP), 0);
 	assert_string_equal(MAP(&disk, 0, 24), "aaaaaaaayyaaxxaabbaa....");
 	assert_string_equal(ANSWER(&disk, 0, 24), "aaaaaaaaaaaaaaaaaaaaaaaa");
 	put(&disk, 20, 2, 'v');

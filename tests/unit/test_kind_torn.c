@@ -257,7 +257,7 @@ static void a_torn_fua_write_is_durable_with_all_that_it_left(void **state)
 		fill_disk(&disk, 's');
 		snprintf(rule, sizeof(rule), "t do=torn:keep=2s,fill=%s", fills[i]);
 		use_rules(&disk, rule);
-		run_flagged(&disk, IO_WRITE, IO_FUA, 0, 6 * SEC, w_data);
+		run_flagged(&disk, IO_WRITE, 0, 6 * SEC, w_data, IO_FUA);
 		assert_int_equal(pipeline_nr_volatile(disk.pipeline), 0);
 		run_io(&disk, IO_WRITE, 16, 6 * SEC, w_data);
 		assert_int_equal(pipeline_nr_volatile(disk.pipeline), i ? 6 : 2);
@@ -278,7 +278,7 @@ static void a_torn_discard_can_leave_zeroes_or_garbage(void **state)
 	run_io(&disk, IO_DISCARD, 0, 4 * SEC, NULL);
 	use_rules(&disk, "t do=torn:map=01,fill=zeroes");
 	run_io(&disk, IO_DISCARD, 4, 2 * SEC, NULL);
-	run_flagged(&disk, IO_ZEROES, IO_NOUNMAP, 6, 2 * SEC, NULL);
+	run_flagged(&disk, IO_ZEROES, 6, 2 * SEC, NULL, IO_NOUNMAP);
 	assert_string_equal(MAP(&disk, 0, 10), "?.?"
 					       "?....ss");
 	free_disk(&disk);
