@@ -295,7 +295,7 @@ static void no_request_ever_reaches_what_lint_calls_unreachable(void **state)
 	struct draw draw = { .seed = 17 };
 
 	(void)state;
-	for (int round = 0; round < 1500; round++) {
+	for (int round = 0; round < 600; round++) {
 		struct rule_geometry geometry = {
 			.size_bytes = 8 * SEC,
 			.block_bytes = draw_below(&draw, 2) ? 512 : 1024,
