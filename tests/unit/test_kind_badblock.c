@@ -233,6 +233,23 @@ static void a_read_that_waits_fails_though_its_block_is_rewritten_meanwhile(void
 	free_disk(&disk);
 }
 
+static void a_rule_that_was_taken_away_replaces_nothing(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 1);
+	unsigned char data[SEC];
+	struct io late = make_io(IO_READ, 9, SEC, data);
+
+	(void)state;
+	use_rules(&disk, "slow op=read do=delay:1s\nb range=8s..12s do=badblock:remap=1");
+	assert_int_equal(pipeline_submit(disk.pipeline, &late, 0), IO_PARKED);
+	use_rules(&disk, "other do=count");
+	assert_int_equal(write_letter(&disk, 9, 1, 'n', 0), SEC);
+	pipeline_resume(disk.pipeline, &late, 0);
+	assert_int_equal(late.result, -EIO);
+	assert_string_equal(MAP(&disk, 8, 4), ".n..");
+	free_disk(&disk);
+}
+
 static void explain_names_the_sector_and_counts_nothing(void **state)
 {
 	struct disk disk = make_disk(DISK, 512, 1, 1);
@@ -416,6 +433,7 @@ static void queues_heal_and_look_while_blocks_are_added(void **state)
 
 	(void)state;
 	use_rules(&disk, "b do=badblock:remap=2");
+	tell(&disk, "add", 0, 64);
 	pipeline_adopt(disk.pipeline, 1);
 	for (uint16_t q = 0; q < 2; q++) {
 		workers[q] = (struct worker){ .disk = &disk, .queue = q };
@@ -451,6 +469,7 @@ int main(void)
 		cmocka_unit_test(a_range_that_cuts_blocks_is_refused_and_names_the_rule),
 		cmocka_unit_test(the_nth_failed_read_replaces_the_first_bad_block_it_touches),
 		cmocka_unit_test(a_read_that_waits_fails_though_its_block_is_rewritten_meanwhile),
+		cmocka_unit_test(a_rule_that_was_taken_away_replaces_nothing),
 		cmocka_unit_test(explain_names_the_sector_and_counts_nothing),
 		cmocka_unit_test(wrong_parameters_are_named),
 		cmocka_unit_test(random_changes_agree_with_an_array),
