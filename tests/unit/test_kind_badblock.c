@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 
 #define DISK (64 * SEC)
 
@@ -459,6 +460,38 @@ static void queues_heal_and_look_while_blocks_are_added(void **state)
 	free_disk(&disk);
 }
 
+static void *run_read(void *arg)
+{
+	struct io io = make_io(IO_READ, 9, SEC, (unsigned char[SEC]){ 0 });
+
+	pipeline_submit(((struct disk *)arg)->pipeline, &io, 0);
+	return (void *)(intptr_t)io.result;
+}
+
+/* The read is made to wait where it is about to replace the block. */
+static void a_block_that_was_rewritten_meanwhile_is_not_replaced(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 2, 1);
+	pthread_t thread;
+	void *result;
+
+	(void)state;
+	use_rules(&disk, "b range=8s..12s do=badblock:remap=1");
+	store_lock(disk.store, 9 * SEC);
+	assert_int_equal(pthread_create(&thread, NULL, run_read, &disk), 0);
+	while (!counts_of(&disk, "b").hits)
+		sched_yield();
+	usleep(50000);
+	memset(store_data(disk.store) + 9 * SEC, 'w', SEC);
+	store_mark(disk.store, 9 * SEC, SEC);
+	assert_int_equal(tell(&disk, "remove", 9, 10), 1);
+	store_unlock(disk.store, 9 * SEC);
+	pthread_join(thread, &result);
+	assert_int_equal((intptr_t)result, -EIO);
+	assert_string_equal(MAP(&disk, 8, 4), ".w..");
+	free_disk(&disk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -475,6 +508,7 @@ int main(void)
 		cmocka_unit_test(random_changes_agree_with_an_array),
 		cmocka_unit_test(a_million_bad_blocks_on_a_tebibyte_cost_little),
 		cmocka_unit_test(queues_heal_and_look_while_blocks_are_added),
+		cmocka_unit_test(a_block_that_was_rewritten_meanwhile_is_not_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,6 +77,7 @@ static void rules_that_can_never_match_are_named(void **state)
 		"a flags=failfast-dev,failfast-transport,failfast-driver,!readahead do=error:EIO",
 		&plain, "a", "contradict");
 	check_lint("a flags=failfast-dev,!readahead do=error:EIO", &plain, NULL, NULL);
+	check_lint("a flags=readahead,!meta do=error:EIO", &plain, NULL, NULL);
 	check_lint("a state=hot do=error:EIO", &plain, "a", "add goto=hot");
 	check_lint("a state=hot do=error:EIO\nb enabled=no goto=hot do=count", &plain, NULL, NULL);
 	check_lint("a state=start do=error:EIO", &plain, NULL, NULL);
@@ -133,6 +134,7 @@ static void rules_in_the_shadow_of_another_are_named_with_it(void **state)
 	check_lint("a flags=!readahead do=error:EIO\nb flags=!failfast-dev do=count", &plain, "b",
 		   "'a'");
 	check_lint("a flags=!fua do=error:EIO\nb do=count", &plain, NULL, NULL);
+	check_lint("a flags=!readahead do=error:EIO\nb flags=!fua do=count", &plain, NULL, NULL);
 	check_lint("a align=1s do=error:EIO\nb op=read do=count", &plain, "b", "'a'");
 	check_lint("a align=2s do=error:EIO\nb align=4s do=count", &plain, "b", "'a'");
 	check_lint("a align=2s do=error:EIO\nb align=3s do=count", &plain, NULL, NULL);
