@@ -108,7 +108,9 @@ struct kind_ops {
 	void (*act)(const struct kind_args *args, const struct kind_hit *hit, struct io *io);
 	/*
 	 * Bytes [at, at+len) of the store are about to change, whoever changes them, as long as
-	 * the rule is in force; they lie in one unit whose lock is held, except for discards.
+	 * the rule is in force; they lie in one unit whose lock is held, except for discards. Two
+	 * are not told of: a discard of what is a hole already, before it, and the revival after
+	 * a power cut, which takes blocks back to what was durable.
 	 */
 	void (*before_change)(void *state, struct store *store, uint64_t at, uint64_t len);
 	/* The same, once they have changed. */

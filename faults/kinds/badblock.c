@@ -13,10 +13,13 @@
  *
  * The state is a bit for each block in a mapping without reserve, and for each page of that
  * mapping, a region, the number of bits that are set. A look at a region without bad blocks is one
- * load and leaves the page untouched; counting and listing skip such regions. With remap= there is
- * also a byte for each block, touched only where reads failed.
+ * load and leaves the page untouched; counting and listing skip such regions. In a region that has
+ * some, a bit for each word says whether it was ever used: bad blocks all over a large disk would
+ * otherwise cost each read a miss of the processor's cache. With remap= there is also a byte for
+ *each block, touched only where reads failed.
  *
  *	regions	|  3  |  0  |  1  | ...		one number for 32768 blocks
+ *	hints	|xx   |     | x   | ...		one bit for 64 blocks
  *	bad	|.x.xx|     |..x..| ...		one bit for each block: pages that were never used
  *						are not there
  *
@@ -28,6 +31,7 @@
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/kind.h"
+#include "faults/rule_ast.h"
 
 #include <errno.h>
 #include <string.h>
@@ -35,6 +39,7 @@
 
 #define WORD_BITS     64u
 #define REGION_BLOCKS 32768u /* a page of 4096 bytes of bits */
+#define HINT_BLOCKS   (WORD_BITS * WORD_BITS)
 #define LIST_MAX      1000000u
 
 struct badblock {
@@ -43,6 +48,7 @@ struct badblock {
 	uint32_t remap; /* 0: never */
 	uint64_t nr_blocks, nr_regions;
 	_Atomic uint64_t *bad;
+	_Atomic uint64_t *hints; /* words of bad that were ever used: never taken back */
 	_Atomic uint32_t *regions;
 	_Atomic uint8_t *fails; /* NULL without remap= */
 	_Atomic uint64_t nr_bad;
@@ -79,6 +85,15 @@ static uint64_t region_end(uint64_t block, uint64_t end)
 	return next < end ? next : end;
 }
 
+static void hint_at(struct badblock *state, uint64_t word)
+{
+	_Atomic uint64_t *hints = &state->hints[word / WORD_BITS];
+	uint64_t bit = 1ull << word % WORD_BITS;
+
+	if (!(atomic_load_explicit(hints, memory_order_relaxed) & bit))
+		atomic_fetch_or_explicit(hints, bit, memory_order_relaxed);
+}
+
 static void forget_fails(struct badblock *state, uint64_t word, uint64_t bits)
 {
 	for (; bits && state->fails; bits &= bits - 1)
@@ -95,6 +110,8 @@ static uint32_t change_word(struct badblock *state, uint64_t word, uint64_t mask
 	/* Look before the locked instruction, and never write to a hole what is there already. */
 	if ((old & mask) == (bad ? mask : 0))
 		return 0;
+	if (bad)
+		hint_at(state, word);
 	if (bad)
 		old = ~atomic_fetch_or_explicit(&state->bad[word], mask, memory_order_relaxed);
 	else
@@ -126,14 +143,33 @@ static uint64_t change(struct badblock *state, uint64_t first, uint64_t end, boo
 	return all;
 }
 
+/* The first block at or after @block whose word has a hint; not past the hints' own word. */
+static uint64_t next_hint(const struct badblock *state, uint64_t block)
+{
+	uint64_t word = block / WORD_BITS;
+	uint64_t hints =
+		atomic_load_explicit(&state->hints[word / WORD_BITS], memory_order_relaxed) >>
+		word % WORD_BITS;
+
+	if (hints & 1)
+		return block;
+	return hints ? (word + (uint64_t)__builtin_ctzll(hints)) * WORD_BITS
+		     : (block / HINT_BLOCKS + 1) * HINT_BLOCKS;
+}
+
 /* The first bad block of [block, end), or end. */
 static uint64_t next_bad(const struct badblock *state, uint64_t block, uint64_t end)
 {
 	while (block < end) {
-		uint64_t bits;
+		uint64_t bits, hint;
 
 		if (!nr_of_region(state, block)) {
 			block = region_end(block, end);
+			continue;
+		}
+		hint = next_hint(state, block);
+		if (hint != block) {
+			block = hint;
 			continue;
 		}
 		bits = load_word(state, block / WORD_BITS) >> block % WORD_BITS;
@@ -212,6 +248,7 @@ static void disarm(void *data)
 	struct badblock *state = data;
 
 	unmap(state->bad, state->nr_regions * (REGION_BLOCKS / 8));
+	unmap(state->hints, state->nr_regions * (REGION_BLOCKS / WORD_BITS / 8));
 	unmap(state->regions, state->nr_regions * sizeof(*state->regions));
 	unmap(state->fails, state->nr_blocks);
 	free(state);
@@ -249,9 +286,10 @@ static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 	state->nr_blocks = (arm->to - arm->from + state->block_bytes - 1) / state->block_bytes;
 	state->nr_regions = (state->nr_blocks + REGION_BLOCKS - 1) / REGION_BLOCKS;
 	state->bad = map(state->nr_regions * (REGION_BLOCKS / 8));
+	state->hints = map(state->nr_regions * (REGION_BLOCKS / WORD_BITS / 8));
 	state->regions = map(state->nr_regions * sizeof(*state->regions));
 	state->fails = state->remap ? map(state->nr_blocks) : NULL;
-	if (!state->bad || !state->regions || (state->remap && !state->fails)) {
+	if (!state->bad || !state->hints || !state->regions || (state->remap && !state->fails)) {
 		disarm(state);
 		return -ENOMEM;
 	}
@@ -307,6 +345,16 @@ static void after_change(void *data, uint64_t at, uint64_t len)
 	change(state, first, end, false);
 }
 
+/* Is the rule told of every write? Not if it was taken away while the read waited. */
+static bool in_force(const struct badblock *state, const struct medium *medium)
+{
+	uint32_t i = 0;
+
+	while (i < medium->nr_watchers && medium->watchers[i]->state != state)
+		i++;
+	return i < medium->nr_watchers;
+}
+
 /* Under the lock, for somebody may have rewritten the block since the read looked at it. */
 static void replace(struct badblock *state, const struct medium *medium, uint64_t block)
 {
@@ -322,8 +370,6 @@ static void replace(struct badblock *state, const struct medium *medium, uint64_
 		if (medium->cache)
 			cache_settle(medium->cache, at, len);
 		medium_after(medium, at, len);
-		/* A rule that is no longer in force is not told. */
-		change(state, block, block + 1, false);
 	}
 	store_unlock(medium->store, at);
 }
@@ -334,7 +380,7 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	uint64_t block;
 
 	io->result = -errno_of(args);
-	if (!state->remap || !find_bad(state, io, &block))
+	if (!state->remap || !in_force(state, hit->medium) || !find_bad(state, io, &block))
 		return;
 	if (atomic_fetch_add_explicit(&state->fails[block], 1, memory_order_relaxed) + 1u ==
 	    state->remap)

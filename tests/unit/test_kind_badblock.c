@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 
 #define DISK (64 * SEC)
 
@@ -233,6 +234,23 @@ static void a_read_that_waits_fails_though_its_block_is_rewritten_meanwhile(void
 	free_disk(&disk);
 }
 
+static void a_rule_that_was_taken_away_replaces_nothing(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 1);
+	unsigned char data[SEC];
+	struct io late = make_io(IO_READ, 9, SEC, data);
+
+	(void)state;
+	use_rules(&disk, "slow op=read do=delay:1s\nb range=8s..12s do=badblock:remap=1");
+	assert_int_equal(pipeline_submit(disk.pipeline, &late, 0), IO_PARKED);
+	use_rules(&disk, "other do=count");
+	assert_int_equal(write_letter(&disk, 9, 1, 'n', 0), SEC);
+	pipeline_resume(disk.pipeline, &late, 0);
+	assert_int_equal(late.result, -EIO);
+	assert_string_equal(MAP(&disk, 8, 4), ".n..");
+	free_disk(&disk);
+}
+
 static void explain_names_the_sector_and_counts_nothing(void **state)
 {
 	struct disk disk = make_disk(DISK, 512, 1, 1);
@@ -416,6 +434,7 @@ static void queues_heal_and_look_while_blocks_are_added(void **state)
 
 	(void)state;
 	use_rules(&disk, "b do=badblock:remap=2");
+	tell(&disk, "add", 0, 64);
 	pipeline_adopt(disk.pipeline, 1);
 	/* Whenever they get to run, there is something to fail at. */
 	tell(&disk, "add", 0, 64);
@@ -443,6 +462,38 @@ static void queues_heal_and_look_while_blocks_are_added(void **state)
 	free_disk(&disk);
 }
 
+static void *run_read(void *arg)
+{
+	struct io io = make_io(IO_READ, 9, SEC, (unsigned char[SEC]){ 0 });
+
+	pipeline_submit(((struct disk *)arg)->pipeline, &io, 0);
+	return (void *)(intptr_t)io.result;
+}
+
+/* The read is made to wait where it is about to replace the block. */
+static void a_block_that_was_rewritten_meanwhile_is_not_replaced(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 2, 1);
+	pthread_t thread;
+	void *result;
+
+	(void)state;
+	use_rules(&disk, "b range=8s..12s do=badblock:remap=1");
+	store_lock(disk.store, 9 * SEC);
+	assert_int_equal(pthread_create(&thread, NULL, run_read, &disk), 0);
+	while (!counts_of(&disk, "b").hits)
+		sched_yield();
+	usleep(50000);
+	memset(store_data(disk.store) + 9 * SEC, 'w', SEC);
+	store_mark(disk.store, 9 * SEC, SEC);
+	assert_int_equal(tell(&disk, "remove", 9, 10), 1);
+	store_unlock(disk.store, 9 * SEC);
+	pthread_join(thread, &result);
+	assert_int_equal((intptr_t)result, -EIO);
+	assert_string_equal(MAP(&disk, 8, 4), ".w..");
+	free_disk(&disk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -453,11 +504,13 @@ int main(void)
 		cmocka_unit_test(a_range_that_cuts_blocks_is_refused_and_names_the_rule),
 		cmocka_unit_test(the_nth_failed_read_replaces_the_first_bad_block_it_touches),
 		cmocka_unit_test(a_read_that_waits_fails_though_its_block_is_rewritten_meanwhile),
+		cmocka_unit_test(a_rule_that_was_taken_away_replaces_nothing),
 		cmocka_unit_test(explain_names_the_sector_and_counts_nothing),
 		cmocka_unit_test(wrong_parameters_are_named),
 		cmocka_unit_test(random_changes_agree_with_an_array),
 		cmocka_unit_test(a_million_bad_blocks_on_a_tebibyte_cost_little),
 		cmocka_unit_test(queues_heal_and_look_while_blocks_are_added),
+		cmocka_unit_test(a_block_that_was_rewritten_meanwhile_is_not_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,7 +245,7 @@ struct worker {
 	uint8_t durable[PLACES]; /* content that was acknowledged and then flushed */
 	uint8_t newest[PLACES];  /* of all writes of this life and the last of the one before */
 	uint64_t bad;            /* places that went back behind what was durable, or are torn */
-	uint64_t acknowledged;
+	_Atomic uint64_t acknowledged;
 };
 
 /* Versions count up round and round; this one is older, in the near past. */
@@ -314,7 +314,8 @@ static void what_was_flushed_survives_every_cut_under_two_queues(void **state)
 					"cut op=write p=0.01 do=powercut:keep=random");
 	struct worker workers[2];
 	_Atomic bool stop = false;
-	uint64_t epoch, lost, all_lost = 0, acknowledged = 0;
+	uint64_t epoch, lost, all_lost = 0;
+	int lives = 0;
 
 	(void)state;
 	assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, NULL), 0);
@@ -324,7 +325,9 @@ static void what_was_flushed_survives_every_cut_under_two_queues(void **state)
 		assert_int_equal(pthread_create(&workers[q].thread, NULL, run_worker, &workers[q]),
 				 0);
 	}
-	for (int life = 0; life < LIVES; life++) {
+	/* So many lives, and on a busy machine as many more as each queue needs for its share. */
+	for (; lives < LIVES || workers[0].acknowledged < 100 || workers[1].acknowledged < 100;
+	     lives++) {
 		while (!(condition_bits(pipeline_condition(disk.pipeline)) & CONDITION_OFF))
 			sched_yield();
 		assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, &epoch), 0);
@@ -337,11 +340,8 @@ static void what_was_flushed_survives_every_cut_under_two_queues(void **state)
 	for (uint16_t q = 0; q < 2; q++) {
 		pthread_join(workers[q].thread, NULL);
 		assert_int_equal(workers[q].bad, 0);
-		acknowledged += workers[q].acknowledged;
 	}
-	/* Only between two cuts is anything acknowledged. */
-	assert_true(acknowledged > LIVES);
-	print_message("%d lives, %llu blocks lost\n", LIVES, (unsigned long long)all_lost);
+	print_message("%d lives, %llu blocks lost\n", lives, (unsigned long long)all_lost);
 	assert_true(all_lost > 0);
 	rule_set_free(set);
 	free_disk(&disk);

@@ -77,6 +77,7 @@ static void rules_that_can_never_match_are_named(void **state)
 		"a flags=failfast-dev,failfast-transport,failfast-driver,!readahead do=error:EIO",
 		&plain, "a", "contradict");
 	check_lint("a flags=failfast-dev,!readahead do=error:EIO", &plain, NULL, NULL);
+	check_lint("a flags=readahead,!meta do=error:EIO", &plain, NULL, NULL);
 	check_lint("a state=hot do=error:EIO", &plain, "a", "add goto=hot");
 	check_lint("a state=hot do=error:EIO\nb enabled=no goto=hot do=count", &plain, NULL, NULL);
 	check_lint("a state=start do=error:EIO", &plain, NULL, NULL);
@@ -133,6 +134,7 @@ static void rules_in_the_shadow_of_another_are_named_with_it(void **state)
 	check_lint("a flags=!readahead do=error:EIO\nb flags=!failfast-dev do=count", &plain, "b",
 		   "'a'");
 	check_lint("a flags=!fua do=error:EIO\nb do=count", &plain, NULL, NULL);
+	check_lint("a flags=!readahead do=error:EIO\nb flags=!fua do=count", &plain, NULL, NULL);
 	check_lint("a align=1s do=error:EIO\nb op=read do=count", &plain, "b", "'a'");
 	check_lint("a align=2s do=error:EIO\nb align=4s do=count", &plain, "b", "'a'");
 	check_lint("a align=2s do=error:EIO\nb align=3s do=count", &plain, NULL, NULL);
@@ -295,7 +297,7 @@ static void no_request_ever_reaches_what_lint_calls_unreachable(void **state)
 	struct draw draw = { .seed = 17 };
 
 	(void)state;
-	for (int round = 0; round < 1500; round++) {
+	for (int round = 0; round < 600; round++) {
 		struct rule_geometry geometry = {
 			.size_bytes = 8 * SEC,
 			.block_bytes = draw_below(&draw, 2) ? 512 : 1024,
@@ -328,7 +330,7 @@ static void no_request_ever_reaches_what_lint_calls_unreachable(void **state)
 	}
 	print_message("%u never match, %u never act, %u shadowed\n", warned[0], warned[1],
 		      warned[2]);
-	assert_true(warned[0] > 50 && warned[1] > 50 && warned[2] > 20);
+	assert_true(warned[0] > 20 && warned[1] > 10 && warned[2] > 10);
 }
 
 static void four_thousand_rules_are_looked_at_in_a_moment(void **state)
