@@ -75,7 +75,11 @@ help:
 PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libfiu-dev pkg-config scdoc
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
-	     util-linux fiu-utils
+	     util-linux fiu-utils sqlite3 dmsetup libpq5 libicu72 libldap-2.5-0 libxml2 \
+	     libgssapi-krb5-2
+# Unpacked into the cache of the virtual machine and never installed: as packages they would start a
+# server or change how the machine boots.
+PKG_BORROW := mdadm postgresql-15 postgresql-client-15
 PKG_DEMO  := fio e2fsprogs util-linux
 PKG_BENCH := fio nbdkit nbd-client gnuplot-nox dmsetup python3
 define need
@@ -84,6 +88,7 @@ endef
 
 deps:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST) $(PKG_BENCH))
+	@sh tests/borrow $(PKG_BORROW)
 
 # ---------------------------------------------------------------------------------- building
 
@@ -183,14 +188,17 @@ build-fail: $B/faultblk $(FAIL)
 
 test:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
+	@sh tests/borrow $(PKG_BORROW)
 	@sh tests/run all
 
 unit sim fuzz-replay fail device:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
+	$(if $(filter device,$@),@sh tests/borrow $(PKG_BORROW))
 	@sh tests/run $@
 
 soak:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
+	@sh tests/borrow $(PKG_BORROW)
 	@SOAK=1 sh tests/run all
 
 fuzz:

@@ -2,7 +2,7 @@
 /*
  * sectors: a disk looked at sector by sector, past every cache (O_DIRECT).
  *
- *	sectors scan PATH			read each sector alone; print the ranges that fail
+ *	sectors scan PATH [START COUNT]		read each sector alone; print the ranges that fail
  *	sectors fill PATH START COUNT LETTER	write COUNT sectors of LETTER in one request
  *	sectors map PATH START COUNT		print a letter for each sector: its content, `.` for
  *						zeroes, `?` for a mixture, `!` where it cannot be
@@ -20,13 +20,13 @@
 static int fd;
 static unsigned char *buf;
 
-static int scan(void)
+static int scan(off_t start, off_t end)
 {
-	off_t nr = lseek(fd, 0, SEEK_END) / SECTOR, first = -1;
+	off_t first = -1;
 	int err = 0;
 
-	for (off_t s = 0; s <= nr; s++) {
-		int now = s < nr && pread(fd, buf, SECTOR, s * SECTOR) != SECTOR ? errno : 0;
+	for (off_t s = start; s <= end; s++) {
+		int now = s < end && pread(fd, buf, SECTOR, s * SECTOR) != SECTOR ? errno : 0;
 
 		if (now == err)
 			continue;
@@ -75,7 +75,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (!strcmp(what, "scan"))
-		return scan();
+		return scan(start,
+			    argc > 4 ? start + (off_t)count : lseek(fd, 0, SEEK_END) / SECTOR);
 	if (!strcmp(what, "fill") && argc == 6)
 		return fill(start, count, argv[5][0]);
 	if (!strcmp(what, "map"))
