@@ -101,10 +101,12 @@ static void answer_stops(struct serve *s, int err, const struct diag *diag)
 static void enter_gone(struct serve *s)
 {
 	s->phase = GONE;
+	/* Whoever is told that it has stopped may at once begin another of the same name. */
+	unlink(s->socket);
+	disk_vanish(s->disk);
 	answer_stops(s, 0, NULL);
 	watch_end_waits(s->watch, s->server, -ENODEV, "the disk was taken away");
 	rpc_server_flush(s->server, FLUSH_MS);
-	unlink(s->socket);
 	s->server = rpc_server_free(s->server);
 	s->disk = disk_free(s->disk);
 }
@@ -226,7 +228,8 @@ static void look_at_condition(struct serve *s)
 	back_ns = atomic_load(&condition->gone_ns);
 	tool_msg("%s has gone; %s", ublk_dev_path(disk_dev(s->disk)),
 		 back_ns ? "it will be back" : "faultblk revive brings it back");
-	s->return_ns = back_ns ? clock_now_ns() + back_ns : 0;
+	if (!back_ns || __builtin_add_overflow(clock_now_ns(), back_ns, &s->return_ns))
+		s->return_ns = 0;
 	disk_vanish(s->disk);
 }
 
@@ -337,15 +340,17 @@ static int turn_timeout_ms(const struct serve *s)
 {
 	uint64_t now_ns = clock_now_ns();
 	int timeout_ms = s->phase == CLOSING ? CLOSE_RETRY_MS : -1;
+	uint64_t back_ms;
 
 	if (s->more)
 		return 0;
 	timeout_ms = sooner(timeout_ms, watch_timeout_ms(s->watch));
 	if (!s->return_ns)
 		return timeout_ms;
-	return sooner(timeout_ms, s->return_ns <= now_ns
-					  ? 0
-					  : (int)((s->return_ns - now_ns) / NSEC_PER_MSEC) + 1);
+	if (s->return_ns <= now_ns)
+		return 0;
+	back_ms = (s->return_ns - now_ns) / NSEC_PER_MSEC + 1;
+	return sooner(timeout_ms, back_ms < INT32_MAX ? (int)back_ms : INT32_MAX);
 }
 
 /* With a disk: its clients, its events, its end. */
