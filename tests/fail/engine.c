@@ -99,7 +99,9 @@ static int way_store(struct diag *diag)
 static int make_engine(uint16_t nr_queues, struct diag *diag, struct store **store,
 		       struct pipeline **pipeline)
 {
-	const struct pipeline_options options = { .geometry = { DISK_BYTES, 512, nr_queues },
+	const struct pipeline_options options = { .geometry = { .size_bytes = DISK_BYTES,
+								.block_bytes = 512,
+								.nr_queues = nr_queues },
 						  .seed = 1 };
 	int err = store_create(DISK_BYTES, diag, store);
 

@@ -27,7 +27,9 @@ static void check_refusal(const struct diag *diag, int err)
 
 static void fuzz_rule(const char *text, size_t len)
 {
-	static const struct rule_geometry geometry = { 1 << 20, 4096, 2 };
+	static const struct rule_geometry geometry = { .size_bytes = 1 << 20,
+						       .block_bytes = 4096,
+						       .nr_queues = 2 };
 	struct rule *rule = NULL, *back = NULL;
 	_cleanup_free_ char *printed = NULL, *again = NULL;
 	struct diag diag = { 0 };

@@ -595,7 +595,9 @@ static void set_up(struct sim *sim, uint64_t seed)
 	for (unsigned int i = 0; i < SLOTS; i++)
 		snprintf(sim->rules[i].name, sizeof(sim->rules[i].name), "rule-%u", i);
 	options = (struct pipeline_options){
-		.geometry = { (uint64_t)sim->nr_sectors * SEC, sim->block, sim->nr_queues },
+		.geometry = { .size_bytes = (uint64_t)sim->nr_sectors * SEC,
+			      .block_bytes = sim->block,
+			      .nr_queues = sim->nr_queues },
 		.seed = sim->disk_seed,
 	};
 	sim->set = rule_set_new();
