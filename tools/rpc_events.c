@@ -3,8 +3,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
-#include "faults/rule_ast.h"
 #include "faults/recorder.h"
+#include "faults/rule_ast.h"
 #include "rpc_call.h"
 #include "watch.h"
 
