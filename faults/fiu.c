@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* The only place in the engine that calls libfiu: for rules with fiu=, and for no other. */
+#ifndef FIU_ENABLE /* FIU=1 says so for all files */
 #define FIU_ENABLE
+#endif
 #include "faults/fiu.h"
 
 #include <errno.h>
