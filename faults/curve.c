@@ -2,6 +2,7 @@
 #include "faults/curve.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,7 +22,8 @@ _cold_ int curve_add(struct curve *curve, uint64_t share, uint64_t ns)
 	/* Room for 1, 2, 4, 8, ...: full whenever nr is a power of two. */
 	if (!(nr & (nr - 1))) {
 		struct curve_point *points =
-			realloc(curve->points, (nr ? 2 * nr : 1) * sizeof(*points));
+			fail_alloc("faults/curve/grow",
+				   realloc(curve->points, (nr ? 2 * nr : 1) * sizeof(*points)));
 
 		if (!points)
 			return -ENOMEM;

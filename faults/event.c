@@ -93,7 +93,8 @@ uint64_t event_log_newest(const struct event_log *log)
 int event_reader_create(struct event_log *log, uint64_t after, struct event_reader **ret_reader)
 {
 	struct event_reader *reader =
-		calloc(1, sizeof(*reader) + log->nr_queues * sizeof(reader->at[0]));
+		fail_alloc("faults/event/reader",
+			   calloc(1, sizeof(*reader) + log->nr_queues * sizeof(reader->at[0])));
 
 	if (!reader)
 		return -ENOMEM;

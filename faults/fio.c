@@ -12,6 +12,7 @@
 #include "faults/fio.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/value.h"
 
@@ -84,7 +85,7 @@ static int read_text(const struct source *source, char **ret_text, size_t *ret_l
 		return diag_set(source->diag, -EINVAL, ID, "file=%s wants a regular file, got a %s",
 				source->path, S_ISDIR(st.st_mode) ? "directory" : "special file");
 	/* One byte more than allowed, so that a file that grows meanwhile is noticed. */
-	text = malloc(FIO_FILE_MAX + 1);
+	text = fail_alloc("faults/fio/read", malloc(FIO_FILE_MAX + 1));
 	if (!text)
 		return -ENOMEM;
 	while (len <= FIO_FILE_MAX && got > 0) {

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/hist.h"
 #include "faults/kind.h"
 #include "faults/rule_ast.h"
@@ -443,7 +444,7 @@ static int create_rings(struct recorder *recorder, const struct record_header *h
 
 		ring->stream = record_stream_start(header);
 		ring->room_end = recorder->ring_bytes;
-		ring->bytes = malloc(recorder->ring_bytes);
+		ring->bytes = fail_alloc("faults/recorder/ring", malloc(recorder->ring_bytes));
 		ring->hits = malloc((size_t)RULE_SET_MAX * RECORD_HIT_MAX);
 		if (!ring->bytes || !ring->hits)
 			return -ENOMEM;
@@ -473,8 +474,9 @@ static int create_file(struct recorder *recorder, const struct record_header *he
 	struct iovec iov = { bytes, sizeof(bytes) };
 	int err;
 
-	recorder->fd =
-		open(recorder->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+	recorder->fd = fail_errno(
+		"faults/recorder/open", EMFILE,
+		open(recorder->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600));
 	if (recorder->fd < 0) {
 		err = -errno;
 		diag_set(diag, err, "record.file", "cannot make the record file %s: %s",
@@ -498,7 +500,8 @@ _cold_ int recorder_create(const struct recorder_options *options, struct diag *
 {
 	uint16_t nr_queues = options->header.nr_queues;
 	size_t size = sizeof(struct recorder) + nr_queues * sizeof(struct ring);
-	struct recorder *recorder = aligned_alloc(CACHE_LINE, size);
+	struct recorder *recorder =
+		fail_alloc("faults/recorder/alloc", aligned_alloc(CACHE_LINE, size));
 	int err;
 
 	if (!recorder)

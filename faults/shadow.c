@@ -42,8 +42,9 @@ static uint64_t bits_bytes(const struct shadow *shadow)
 
 static void *map(uint64_t size_bytes)
 {
-	void *at = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *at = fail_value("faults/shadow/map", MAP_FAILED,
+			      mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 
 	if (at == MAP_FAILED)
 		return NULL;

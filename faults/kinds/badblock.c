@@ -28,6 +28,7 @@
  * which alone makes blocks bad, it is never too small.
  */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/kind.h"
@@ -226,8 +227,9 @@ static uint64_t count(const struct badblock *state, uint64_t first, uint64_t end
 
 static void *map(uint64_t size_bytes)
 {
-	void *at = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *at = fail_value("faults/kinds/badblock/map", MAP_FAILED,
+			      mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 
 	if (at == MAP_FAILED)
 		return NULL;
@@ -276,7 +278,7 @@ static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 
 	if (check_range(arm, diag) < 0)
 		return -EINVAL;
-	state = calloc(1, sizeof(*state));
+	state = fail_alloc("faults/kinds/badblock/alloc", calloc(1, sizeof(*state)));
 	if (!state)
 		return -ENOMEM;
 	state->from = arm->from;

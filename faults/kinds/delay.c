@@ -19,6 +19,7 @@
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/rng.h"
 #include "base/units.h"
 #include "faults/fio.h"
@@ -196,7 +197,7 @@ static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 
 	if (!file && !count_percentiles(arm->args))
 		return 0;
-	curves = calloc(1, sizeof(*curves));
+	curves = fail_alloc("faults/kinds/delay/alloc", calloc(1, sizeof(*curves)));
 	if (!curves)
 		return -ENOMEM;
 	err = file ? arm_file(arm->args, curves, diag) : arm_percentiles(arm->args, curves);

@@ -12,6 +12,7 @@
  * A rule that is not enabled watches nothing: what it has kept stays as it is meanwhile. Memory: up
  * to the size of the range, for the blocks that change.
  */
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/kind.h"
@@ -31,7 +32,7 @@ static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 	uint32_t block = arm->geometry->block_bytes;
 	uint64_t from = arm->from / block * block;
 	uint64_t to = (arm->to + block - 1) / block * block;
-	struct stale *stale = calloc(1, sizeof(*stale));
+	struct stale *stale = fail_alloc("faults/kinds/stale/alloc", calloc(1, sizeof(*stale)));
 	char size[UNITS_MAX];
 
 	if (stale && shadow_create(from, to, block, &stale->shadow) == 0) {

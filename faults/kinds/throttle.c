@@ -21,6 +21,7 @@
  * ago: a new rule has its whole credit.
  */
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/kind.h"
 
@@ -51,7 +52,8 @@ static int validate(const struct kind_args *args, struct diag *diag)
 
 static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 {
-	struct clocks *clocks = aligned_alloc(_Alignof(struct clocks), sizeof(*clocks));
+	struct clocks *clocks = fail_alloc("faults/kinds/throttle/alloc",
+					   aligned_alloc(_Alignof(struct clocks), sizeof(*clocks)));
 
 	(void)arm;
 	(void)diag;
