@@ -92,6 +92,30 @@ static const char *nth_rule(json_t *list, size_t index, const char *key)
 	return json_string_value(json_object_get(rule, key));
 }
 
+static const char *first_warning(json_t *result)
+{
+	return json_string_value(json_array_get(json_object_get(result, "warnings"), 0));
+}
+
+static void a_rule_that_another_leaves_nothing_is_put_with_a_warning(void **state)
+{
+	json_t *result;
+
+	(void)state;
+	result = must("rules.put", "{\"rule\":\"all op=read do=error:EIO\"}");
+	assert_null(first_warning(result));
+	json_decref(result);
+	result = must("rules.put", "{\"rule\":\"part op=read range=1k..2k do=error:ENODATA\"}");
+	assert_non_null(first_warning(result));
+	assert_non_null(strstr(first_warning(result), "'part'"));
+	assert_non_null(strstr(first_warning(result), "'all'"));
+	json_decref(result);
+	result = must("rules.replace", "{\"rules\":[\"never op=read p=0 do=error:EIO\"]}");
+	assert_non_null(strstr(first_warning(result), "'never'"));
+	json_decref(result);
+	must_count("rules.clear", NULL, 0);
+}
+
 static void rules_are_put_in_order_listed_and_removed(void **state)
 {
 	json_t *list;
@@ -226,6 +250,7 @@ static void faults_list_names_every_kind_with_an_example_that_parses(void **stat
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_rule_that_another_leaves_nothing_is_put_with_a_warning),
 		cmocka_unit_test(rules_are_put_in_order_listed_and_removed),
 		cmocka_unit_test(a_bad_rule_changes_nothing_and_says_where),
 		cmocka_unit_test(mistyped_words_are_refused_with_the_nearest_one),
