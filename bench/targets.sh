@@ -137,17 +137,19 @@ up_bare() {
 		why_not='make all builds it'
 		return 1
 	}
+	# It says which disk it is only when its output is flushed: the new one is meant.
+	echo "$(ls /dev/ublkb* 2>/dev/null)" >"$tmp/before"
 	mkfifo "$tmp/bare.in"
 	"$bare" <"$tmp/bare.in" >"$tmp/bare.out" 2>&1 &
 	exec 8>"$tmp/bare.in"
 	on_exit 'exec 8>&-; sleep 1'
 	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		dev_bare=$(sed -n 's/ is there.*//p' "$tmp/bare.out")
+		dev_bare=$(ls /dev/ublkb* 2>/dev/null | grep -vxFf "$tmp/before")
 		[ -z "$dev_bare" ] || break
 		sleep 0.2
 	done
 	[ -n "$dev_bare" ] || {
-		why_not=$(tail -n 1 "$tmp/bare.out")
+		why_not="the example made no disk"
 		return 1
 	}
 	node "$dev_bare"
