@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define POINTS_MAX 400
+#define POINTS_MAX 4000
 #define START_MS   30000
 #define ANSWER_MS  10000
 #define END_MS     30000
