@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define LOST_RETRY_MS 100
+
 struct wait {
 	struct rpc_ticket ticket; /* client 0: the slot is free */
 	char rule[RULE_NAME_MAX + 1];
@@ -153,6 +155,10 @@ int watch_timeout_ms(const struct watch *watch)
 {
 	uint64_t now_ns = clock_now_ns(), end_ns = UINT64_MAX;
 
+	/* Whoever has lost events is to hear of it as soon as it reads again. */
+	for (size_t i = 0; i < array_size(watch->subscribers); i++)
+		if (watch->subscribers[i].lost)
+			end_ns = now_ns + LOST_RETRY_MS * NSEC_PER_MSEC;
 	for (size_t i = 0; i < array_size(watch->waits); i++)
 		if (watch->waits[i].ticket.client && watch->waits[i].end_ns < end_ns)
 			end_ns = watch->waits[i].end_ns;
@@ -223,7 +229,8 @@ static void tell_lost(struct subscriber *subscriber, struct rpc_server *server)
 	json_t *lost = rpc_notification("events.lost",
 					json_pack("{s:I}", "count", (json_int_t)subscriber->lost));
 
-	if (rpc_server_notify(server, subscriber->client, lost) == 0)
+	/* Gone is gone; one that still does not read is told later. */
+	if (rpc_server_notify(server, subscriber->client, lost) != -ENOBUFS)
 		subscriber->lost = 0;
 }
 
@@ -278,6 +285,9 @@ bool watch_turn(struct watch *watch, struct rpc_server *server)
 		watch->reader = event_reader_free(watch->reader);
 	pipeline_listen(watch->pipeline, watch->reader || has_waits(watch));
 	look_at_waits(watch, server);
+	for (size_t i = 0; i < array_size(watch->subscribers); i++)
+		if (watch->subscribers[i].lost)
+			tell_lost(&watch->subscribers[i], server);
 	/* As many as a ring holds: the other clients have a turn too. */
 	for (int i = 0; watch->reader && i < EVENT_RING; i++) {
 		if (!event_reader_next(watch->reader, &event, &lost))

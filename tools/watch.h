@@ -45,7 +45,7 @@ json_t *watch_event_json(const struct event *event);
  * True: there is more, call it again soon.
  */
 bool watch_turn(struct watch *watch, struct rpc_server *server);
-/* How long until a wait runs out, in ms; -1: none does. */
+/* How long until the next turn at the latest, in ms; -1: until something happens. */
 int watch_timeout_ms(const struct watch *watch);
 
 #endif
