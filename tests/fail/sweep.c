@@ -610,10 +610,19 @@ static bool ask_once(struct server *server, const struct question *q, unsigned i
 	return name;
 }
 
+static bool is_soak(void)
+{
+	const char *soak = getenv("SOAK");
+
+	return soak && soak[0];
+}
+
 static void sweep_question(struct server *server, const struct question *q)
 {
 	json_t *before, *after, *want;
-	unsigned int nth = 1;
+	/* What changes nothing is asked for hundreds of lines: not each of them, but with SOAK=1.
+	 */
+	unsigned int step = q->changes || is_soak() ? 1 : 5, nth = 1;
 
 	restore(server);
 	before = rules_of(server);
@@ -621,8 +630,8 @@ static void sweep_question(struct server *server, const struct question *q)
 	after = rules_of(server);
 	restore(server);
 	while (ask_once(server, q, nth, want, before, after) && !test_failed && nth < POINTS_MAX)
-		nth++;
-	printf("    %s: %u points\n", q->method, nth - 1);
+		nth += step;
+	printf("    %s: %u points\n", q->method, (nth - 1) / step);
 	EXPECT(nth > 1 && nth < POINTS_MAX);
 	json_decref(before);
 	json_decref(after);
@@ -704,7 +713,7 @@ static void a_client_s_command_works_or_says_why(void)
 {
 	static const char *const put[] = { "rule", "put", "--name", "sweep", OTHER, NULL };
 	/* Most points of a client are jansson's, which those of the server have in full. */
-	const unsigned int step = getenv("SOAK") && getenv("SOAK")[0] ? 1 : 3;
+	const unsigned int step = is_soak() ? 1 : 3;
 	struct server server = must_serve();
 	char own_log[64];
 	unsigned int nth = 1;
