@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "faults/pipeline.h"
+#include "tests/sim/sim.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -75,7 +76,7 @@ struct request {
 };
 
 struct sim {
-	uint64_t seed, next;
+	struct frame frame;
 	uint64_t size;
 	uint32_t block;
 	uint16_t nr_queues;
@@ -90,42 +91,9 @@ struct sim {
 	struct pipeline *pipeline;
 	struct rule_set *set;
 	uint64_t nr_requests, nr_rules, nr_hits[NR_KINDS];
-	bool verbose;
-	int step;
 };
 
-static uint64_t draw(struct sim *sim, uint64_t bound)
-{
-	return rng_below(rng_mix(sim->seed, 1, sim->next++), bound);
-}
-
-static bool fail(const struct sim *sim, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (!sim->verbose)
-		return false;
-	printf("step %d: ", sim->step);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	return false;
-}
-
 /* ---- random rules ------------------------------------------------------------------------ */
-
-static void say(struct model_rule *rule, const char *fmt, ...)
-{
-	size_t at = strlen(rule->text);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(rule->text + at, sizeof(rule->text) - at, fmt, ap);
-	va_end(ap);
-}
-
-static const char *const op_words[] = { "read", "write", "flush", "discard", "zeroes" };
 
 #define CHANGES (1u << IO_WRITE | 1u << IO_DISCARD | 1u << IO_ZEROES)
 

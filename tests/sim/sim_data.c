@@ -32,7 +32,7 @@ static const struct io_data_ops data_ops = { data_get, data_put };
 
 static void show(const struct sim *sim, const struct io *io)
 {
-	if (sim->verbose)
+	if (sim->frame.verbose)
 		printf("  %s at %" PRIu64 " len %u flags %u queue %u%s\n", op_words[io->op],
 		       io->sector * SEC, io->len_bytes, io->flags, io->queue,
 		       io->data ? "" : ", user copy");
@@ -92,7 +92,7 @@ static void make_request(struct sim *sim, struct request *request)
 		io->len_bytes = (uint32_t)(nr * sim->block);
 	}
 	for (size_t i = 0; i < MAX_LEN; i += 8) {
-		uint64_t bits = rng_mix(sim->seed, 2, sim->nr_requests * MAX_LEN + i);
+		uint64_t bits = rng_mix(sim->frame.seed, 2, sim->nr_requests * MAX_LEN + i);
 
 		memcpy(request->data + i, &bits, 8);
 	}
@@ -187,18 +187,18 @@ static bool publish(struct sim *sim, unsigned int slot)
 /* A request waits under the rules of its arrival, whose stale state would stand still: so none. */
 static bool change_rules(struct sim *sim, unsigned int slot, unsigned int mask)
 {
-	uint64_t next = sim->next;
+	uint64_t next = sim->frame.next;
 	bool ok = resume_all(sim);
 
 	/* A rule that is left out must not change what is drawn after it. */
-	sim->next = next << 20;
+	sim->frame.next = next << 20;
 	if (ok && mask >> slot & 1) {
 		make_rule(sim, slot);
-		if (sim->verbose)
+		if (sim->frame.verbose)
 			printf("  %s\n", sim->rules[slot].text);
 		ok = publish(sim, slot);
 	}
-	sim->next = next + 1;
+	sim->frame.next = next + 1;
 	return ok;
 }
 
@@ -206,7 +206,7 @@ static bool cut_power(struct sim *sim)
 {
 	struct condition *condition = pipeline_condition(sim->pipeline);
 
-	if (sim->verbose)
+	if (sim->frame.verbose)
 		printf("  the power goes\n");
 	atomic_store(&condition->keep, (uint32_t)draw(sim, 3));
 	atomic_store(&condition->keep_bits, draw(sim, UINT64_MAX));
@@ -239,7 +239,7 @@ static bool revive(struct sim *sim)
 	sim->off = false;
 	if (pipeline_revive(sim->pipeline, &got) != CONDITION_OFF)
 		return fail(sim, "the disk was not off");
-	if (sim->verbose)
+	if (sim->frame.verbose)
 		printf("  it comes back\n");
 	if (got != lost)
 		return fail(sim, "%" PRIu64 " blocks lost, expected %" PRIu64, got, lost);
@@ -275,14 +275,14 @@ static bool step(struct sim *sim, unsigned int mask)
 		return revive(sim);
 	if (!sim->off && !draw(sim, 50))
 		return cut_power(sim);
-	if (sim->step < 4 || !draw(sim, 30))
+	if (sim->frame.step < 4 || !draw(sim, 30))
 		return change_rules(sim, slot, mask);
 	return request->waiting ? resume(sim, request) : submit(sim, request);
 }
 
 static bool run_steps(struct sim *sim, unsigned int mask)
 {
-	for (sim->step = 0; sim->step < STEPS; sim->step++)
+	for (sim->frame.step = 0; sim->frame.step < STEPS; sim->frame.step++)
 		if (!step(sim, mask))
 			return false;
 	return resume_all(sim) && check_counts(sim);
@@ -293,7 +293,7 @@ static void set_up(struct sim *sim, uint64_t seed)
 	static const uint32_t blocks[] = { 512, 512, 1024, 4096 };
 	struct pipeline_options options;
 
-	sim->seed = seed;
+	sim->frame.seed = seed;
 	sim->size = (16 + 8 * draw(sim, 15)) * SEC;
 	sim->block = blocks[draw(sim, array_size(blocks))];
 	sim->nr_queues = (uint16_t)(1 + draw(sim, 3));
@@ -322,7 +322,7 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 
 	memcpy(sums.nr_hits, sim->nr_hits, sizeof(sums.nr_hits));
 	memset(sim, 0, sizeof(*sim));
-	sim->verbose = verbose;
+	sim->frame.verbose = verbose;
 	set_up(sim, seed);
 	ok = run_steps(sim, mask);
 	for (int i = 0; i < WAITING; i++)
@@ -338,37 +338,26 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 	return ok;
 }
 
-static void report(struct sim *sim, uint64_t seed, unsigned int mask)
+static void summarise(const struct sim *sim)
 {
-	for (unsigned int slot = 0; slot < SLOTS; slot++)
-		if (!run_round(sim, seed, mask & ~(1u << slot), false))
-			mask &= ~(1u << slot);
-	run_round(sim, seed, mask, true);
-	printf("sim_data: FAILED; repeat with: sim_data %" PRIu64 " 1 %u\n", seed, mask);
+	printf("%" PRIu64 " requests, %" PRIu64 " rules, hits: %" PRIu64 " drop, %" PRIu64
+	       " lie, %" PRIu64 " misdirect, %" PRIu64 " corrupt, %" PRIu64 " stale, %" PRIu64
+	       " torn",
+	       sim->nr_requests, sim->nr_rules, sim->nr_hits[DROP], sim->nr_hits[LIE],
+	       sim->nr_hits[MISDIRECT], sim->nr_hits[CORRUPT], sim->nr_hits[STALE],
+	       sim->nr_hits[TORN]);
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
-	uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 0) : DEFAULT_ROUNDS;
-	unsigned int mask = argc > 3 ? (unsigned int)strtoul(argv[3], NULL, 0) : (1u << SLOTS) - 1;
-	_cleanup_free_ struct sim *sim = calloc(1, sizeof(*sim));
+	static const struct program program = {
+		.name = "sim_data",
+		.sim_bytes = sizeof(struct sim),
+		.rounds = DEFAULT_ROUNDS,
+		.slots = SLOTS,
+		.run_round = run_round,
+		.summarise = summarise,
+	};
 
-	if (!sim)
-		return 1;
-	printf("sim_data: seed %" PRIu64 ", %" PRIu64 " rounds\n", seed, rounds);
-	fflush(stdout);
-	for (uint64_t i = 0; i < rounds; i++) {
-		if (run_round(sim, seed + i, mask, false))
-			continue;
-		report(sim, seed + i, mask);
-		return 1;
-	}
-	printf("sim_data: %" PRIu64 " requests, %" PRIu64 " rules, hits: %" PRIu64 " drop, %" PRIu64
-	       " lie, %" PRIu64 " misdirect, %" PRIu64 " corrupt, %" PRIu64 " stale, %" PRIu64
-	       " torn, ok\n",
-	       sim->nr_requests, sim->nr_rules, sim->nr_hits[DROP], sim->nr_hits[LIE],
-	       sim->nr_hits[MISDIRECT], sim->nr_hits[CORRUPT], sim->nr_hits[STALE],
-	       sim->nr_hits[TORN]);
-	return 0;
+	return sim_main(&program, argc, argv);
 }

@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "faults/pipeline.h"
 #include "faults/rule_ast.h"
+#include "tests/sim/sim.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -74,7 +75,7 @@ struct model_cut {
 };
 
 struct sim {
-	uint64_t seed, next;
+	struct frame frame;
 	uint32_t nr_sectors, block; /* sectors of a block */
 	uint16_t nr_queues;
 	bool cache;
@@ -94,42 +95,10 @@ struct sim {
 	struct pipeline *pipeline;
 	struct rule_set *set;
 	uint64_t nr_requests, nr_rules, nr_cuts, nr_lost;
-	bool verbose;
-	int step;
 };
-
-static uint64_t draw(struct sim *sim, uint64_t bound)
-{
-	return rng_below(rng_mix(sim->seed, 1, sim->next++), bound);
-}
-
-static bool fail(const struct sim *sim, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (!sim->verbose)
-		return false;
-	printf("step %d: ", sim->step);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	return false;
-}
 
 /* ---- random rules ------------------------------------------------------------------------ */
 
-static void say(struct model_rule *rule, const char *fmt, ...)
-{
-	size_t at = strlen(rule->text);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(rule->text + at, sizeof(rule->text) - at, fmt, ap);
-	va_end(ap);
-}
-
-static const char *const op_words[] = { "read", "write", "flush", "discard", "zeroes" };
 static const unsigned int flush_bit = 1u << IO_FLUSH, all_ops = (1u << IO_NR_OPS) - 1;
 
 static void make_selectors(struct sim *sim, struct model_rule *rule)
@@ -543,12 +512,12 @@ static void make_request(struct sim *sim, struct request *request)
 			io->len_bytes = (uint32_t)(sim->nr_sectors - io->sector) * SEC;
 	}
 	for (size_t i = 0; i < MAX_LEN; i += 8) {
-		uint64_t bits = rng_mix(sim->seed, 2, sim->nr_requests * MAX_LEN + i);
+		uint64_t bits = rng_mix(sim->frame.seed, 2, sim->nr_requests * MAX_LEN + i);
 
 		memcpy(request->data + i, &bits, 8);
 	}
 	sim->nr_requests++;
-	if (sim->verbose)
+	if (sim->frame.verbose)
 		printf("  %s sector %" PRIu64 " len %u flags %u queue %u at %" PRIu64 " ns\n",
 		       op_words[io->op], io->sector, io->len_bytes, io->flags, io->queue,
 		       sim->now_ns);
@@ -583,7 +552,7 @@ static bool resume(struct sim *sim, struct request *request)
 	unsigned char before[MAX_LEN];
 
 	memcpy(before, request->data, MAX_LEN);
-	if (sim->verbose)
+	if (sim->frame.verbose)
 		printf("  resume %s sector %" PRIu64 "\n", op_words[request->io.op],
 		       request->io.sector);
 	pipeline_resume(sim->pipeline, &request->io, sim->now_ns);
@@ -627,7 +596,7 @@ static bool revive(struct sim *sim)
 	uint32_t bits = model_bits(sim), got;
 	uint64_t lost, want_lost;
 
-	if (sim->verbose)
+	if (sim->frame.verbose)
 		printf("  revive\n");
 	if (!adopt_all(sim, NULL))
 		return fail(sim, "the handshake fails");
@@ -665,7 +634,7 @@ static bool command(struct sim *sim, unsigned int slot)
 
 	if (!model->used || model->kind != BAD)
 		return true;
-	if (sim->verbose)
+	if (sim->frame.verbose)
 		printf("  %s %s blocks %u..%u\n", model->name, verbs[verb], first, end);
 	for (uint32_t b = first; b < end; b++) {
 		nr += model->bad[b] != (verb == 0);
@@ -703,18 +672,18 @@ static bool check_counts(struct sim *sim)
 
 static bool put(struct sim *sim, unsigned int slot, unsigned int mask)
 {
-	uint64_t next = sim->next;
+	uint64_t next = sim->frame.next;
 	bool ok = true;
 
 	/* A rule that is left out must not change what is drawn after it. */
-	sim->next = next << 20;
+	sim->frame.next = next << 20;
 	if (mask >> slot & 1) {
 		make_rule(sim, slot);
-		if (sim->verbose)
+		if (sim->frame.verbose)
 			printf("  %s\n", sim->rules[slot].text);
 		ok = publish(sim, slot);
 	}
-	sim->next = next + 1;
+	sim->frame.next = next + 1;
 	return ok;
 }
 
@@ -725,7 +694,7 @@ static bool step(struct sim *sim, unsigned int mask)
 	uint64_t choice = draw(sim, 40);
 
 	sim->now_ns += draw(sim, 3000);
-	if (sim->step < 5 || choice == 0)
+	if (sim->frame.step < 5 || choice == 0)
 		return put(sim, slot, mask);
 	if (choice < 4 || (model_bits(sim) && choice < 10))
 		return revive(sim);
@@ -736,7 +705,7 @@ static bool step(struct sim *sim, unsigned int mask)
 
 static bool run_steps(struct sim *sim, unsigned int mask)
 {
-	for (sim->step = 0; sim->step < STEPS; sim->step++)
+	for (sim->frame.step = 0; sim->frame.step < STEPS; sim->frame.step++)
 		if (!step(sim, mask))
 			return false;
 	for (int i = 0; i < WAITING; i++)
@@ -750,7 +719,7 @@ static void set_up(struct sim *sim, uint64_t seed)
 	static const uint32_t blocks[] = { 1, 1, 2, 8 };
 	struct pipeline_options options = { .cache = true };
 
-	sim->seed = seed;
+	sim->frame.seed = seed;
 	sim->nr_sectors = 16 + 8 * (uint32_t)draw(sim, (MAX_SECTORS - 16) / 8 + 1);
 	sim->block = blocks[draw(sim, array_size(blocks))];
 	sim->nr_queues = (uint16_t)(1 + draw(sim, 3));
@@ -777,7 +746,7 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 	bool ok;
 
 	memset(sim, 0, sizeof(*sim));
-	sim->verbose = verbose;
+	sim->frame.verbose = verbose;
 	set_up(sim, seed);
 	ok = run_steps(sim, mask);
 	for (int i = 0; i < WAITING; i++)
@@ -793,34 +762,23 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 	return ok;
 }
 
-static void report(struct sim *sim, uint64_t seed, unsigned int mask)
+static void summarise(const struct sim *sim)
 {
-	for (unsigned int slot = 0; slot < SLOTS; slot++)
-		if (!run_round(sim, seed, mask & ~(1u << slot), false))
-			mask &= ~(1u << slot);
-	run_round(sim, seed, mask, true);
-	printf("sim_disk: FAILED; repeat with: sim_disk %" PRIu64 " 1 %u\n", seed, mask);
+	printf("%" PRIu64 " requests, %" PRIu64 " rules, %" PRIu64 " power cuts, %" PRIu64
+	       " blocks lost",
+	       sim->nr_requests, sim->nr_rules, sim->nr_cuts, sim->nr_lost);
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
-	uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 0) : DEFAULT_ROUNDS;
-	unsigned int mask = argc > 3 ? (unsigned int)strtoul(argv[3], NULL, 0) : (1u << SLOTS) - 1;
-	_cleanup_free_ struct sim *sim = calloc(1, sizeof(*sim));
+	static const struct program program = {
+		.name = "sim_disk",
+		.sim_bytes = sizeof(struct sim),
+		.rounds = DEFAULT_ROUNDS,
+		.slots = SLOTS,
+		.run_round = run_round,
+		.summarise = summarise,
+	};
 
-	if (!sim)
-		return 1;
-	printf("sim_disk: seed %" PRIu64 ", %" PRIu64 " rounds\n", seed, rounds);
-	fflush(stdout);
-	for (uint64_t i = 0; i < rounds; i++) {
-		if (run_round(sim, seed + i, mask, false))
-			continue;
-		report(sim, seed + i, mask);
-		return 1;
-	}
-	printf("sim_disk: %" PRIu64 " requests, %" PRIu64 " rules, %" PRIu64 " power cuts, %" PRIu64
-	       " blocks lost, ok\n",
-	       sim->nr_requests, sim->nr_rules, sim->nr_cuts, sim->nr_lost);
-	return 0;
+	return sim_main(&program, argc, argv);
 }

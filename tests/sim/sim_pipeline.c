@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "faults/pipeline.h"
+#include "tests/sim/sim.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -71,7 +72,7 @@ struct request {
 };
 
 struct sim {
-	uint64_t seed, next;
+	struct frame frame;
 	uint32_t nr_sectors, block;
 	uint16_t nr_queues;
 	uint64_t now_ns, disk_seed;
@@ -82,42 +83,10 @@ struct sim {
 	struct pipeline *pipeline;
 	struct rule_set *set;
 	uint64_t nr_requests, nr_rules;
-	bool verbose;
-	int step;
 };
-
-static uint64_t draw(struct sim *sim, uint64_t bound)
-{
-	return rng_below(rng_mix(sim->seed, 1, sim->next++), bound);
-}
-
-static bool fail(const struct sim *sim, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (!sim->verbose)
-		return false;
-	printf("step %d: ", sim->step);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	return false;
-}
 
 /* ---- random rules ------------------------------------------------------------------------ */
 
-static void say(struct model_rule *rule, const char *fmt, ...)
-{
-	size_t at = strlen(rule->text);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(rule->text + at, sizeof(rule->text) - at, fmt, ap);
-	va_end(ap);
-}
-
-static const char *const op_words[] = { "read", "write", "flush", "discard", "zeroes" };
 static const struct {
 	const char *word;
 	uint32_t flag;
@@ -395,7 +364,7 @@ static int model_act(struct sim *sim, const struct expected *expected, const str
 
 static void show(const struct sim *sim, const struct io *io)
 {
-	if (sim->verbose)
+	if (sim->frame.verbose)
 		printf("  %s sector %" PRIu64 " len %u flags %u queue %u at %" PRIu64 " ns\n",
 		       op_words[io->op], io->sector, io->len_bytes, io->flags, io->queue,
 		       sim->now_ns);
@@ -434,7 +403,7 @@ static void make_request(struct sim *sim, struct request *request)
 			io->len_bytes = (uint32_t)(sim->nr_sectors - io->sector) * SEC;
 	}
 	for (size_t i = 0; i < MAX_LEN; i += 8) {
-		uint64_t bits = rng_mix(sim->seed, 2, sim->nr_requests * MAX_LEN + i);
+		uint64_t bits = rng_mix(sim->frame.seed, 2, sim->nr_requests * MAX_LEN + i);
 
 		memcpy(request->data + i, &bits, 8);
 	}
@@ -548,19 +517,19 @@ static bool step(struct sim *sim, unsigned int mask)
 	struct request *request = &sim->requests[draw(sim, WAITING)];
 
 	sim->now_ns += draw(sim, 3000);
-	if (sim->step < 6 || !draw(sim, 40)) {
-		uint64_t next = sim->next;
+	if (sim->frame.step < 6 || !draw(sim, 40)) {
+		uint64_t next = sim->frame.next;
 		bool ok = true;
 
 		/* A rule that is left out must not change what is drawn after it. */
-		sim->next = next << 20;
+		sim->frame.next = next << 20;
 		if (mask >> slot & 1) {
 			make_rule(sim, slot);
-			if (sim->verbose)
+			if (sim->frame.verbose)
 				printf("  %s\n", sim->rules[slot].text);
 			ok = publish(sim, slot);
 		}
-		sim->next = next + 1;
+		sim->frame.next = next + 1;
 		return ok;
 	}
 	return request->waiting ? resume(sim, request) : submit(sim, request);
@@ -568,7 +537,7 @@ static bool step(struct sim *sim, unsigned int mask)
 
 static bool run_steps(struct sim *sim, unsigned int mask)
 {
-	for (sim->step = 0; sim->step < STEPS; sim->step++)
+	for (sim->frame.step = 0; sim->frame.step < STEPS; sim->frame.step++)
 		if (!step(sim, mask))
 			return false;
 	for (int i = 0; i < WAITING; i++)
@@ -586,7 +555,7 @@ static void set_up(struct sim *sim, uint64_t seed)
 	static const uint32_t blocks[] = { 512, 512, 1024, 4096 };
 	struct pipeline_options options;
 
-	sim->seed = seed;
+	sim->frame.seed = seed;
 	sim->nr_sectors = 16 + 8 * (uint32_t)draw(sim, (MAX_SECTORS - 16) / 8 + 1);
 	sim->block = blocks[draw(sim, array_size(blocks))];
 	sim->nr_queues = (uint16_t)(1 + draw(sim, 3));
@@ -614,7 +583,7 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 	bool ok;
 
 	memset(sim, 0, sizeof(*sim));
-	sim->verbose = verbose;
+	sim->frame.verbose = verbose;
 	set_up(sim, seed);
 	ok = run_steps(sim, mask);
 	for (int i = 0; i < WAITING; i++)
@@ -628,33 +597,21 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 	return ok;
 }
 
-static void report(struct sim *sim, uint64_t seed, unsigned int mask)
+static void summarise(const struct sim *sim)
 {
-	for (unsigned int slot = 0; slot < SLOTS; slot++)
-		if (!run_round(sim, seed, mask & ~(1u << slot), false))
-			mask &= ~(1u << slot);
-	run_round(sim, seed, mask, true);
-	printf("sim_pipeline: FAILED; repeat with: sim_pipeline %" PRIu64 " 1 %u\n", seed, mask);
+	printf("%" PRIu64 " requests, %" PRIu64 " rules", sim->nr_requests, sim->nr_rules);
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
-	uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 0) : DEFAULT_ROUNDS;
-	unsigned int mask = argc > 3 ? (unsigned int)strtoul(argv[3], NULL, 0) : (1u << SLOTS) - 1;
-	_cleanup_free_ struct sim *sim = calloc(1, sizeof(*sim));
+	static const struct program program = {
+		.name = "sim_pipeline",
+		.sim_bytes = sizeof(struct sim),
+		.rounds = DEFAULT_ROUNDS,
+		.slots = SLOTS,
+		.run_round = run_round,
+		.summarise = summarise,
+	};
 
-	if (!sim)
-		return 1;
-	printf("sim_pipeline: seed %" PRIu64 ", %" PRIu64 " rounds\n", seed, rounds);
-	fflush(stdout);
-	for (uint64_t i = 0; i < rounds; i++) {
-		if (run_round(sim, seed + i, mask, false))
-			continue;
-		report(sim, seed + i, mask);
-		return 1;
-	}
-	printf("sim_pipeline: %" PRIu64 " requests, %" PRIu64 " rules, ok\n", sim->nr_requests,
-	       sim->nr_rules);
-	return 0;
+	return sim_main(&program, argc, argv);
 }

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "faults/pipeline.h"
+#include "tests/sim/sim.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -82,7 +83,8 @@ struct request {
 };
 
 struct sim {
-	uint64_t seed, next, now_ns, disk_seed;
+	struct frame frame;
+	uint64_t now_ns, disk_seed;
 	uint16_t nr_queues;
 	struct model_rule rules[SLOTS];
 	struct request requests[WAITING];
@@ -93,40 +95,9 @@ struct sim {
 	struct pipeline *pipeline;
 	struct rule_set *set;
 	uint64_t nr_requests, nr_rules, nr_held;
-	bool verbose;
-	int step;
 };
 
-static uint64_t draw(struct sim *sim, uint64_t bound)
-{
-	return rng_below(rng_mix(sim->seed, 1, sim->next++), bound);
-}
-
-static bool fail(const struct sim *sim, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (!sim->verbose)
-		return false;
-	printf("step %d: ", sim->step);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	return false;
-}
-
 /* ---- random rules ------------------------------------------------------------------------ */
-
-static void say(struct model_rule *rule, const char *fmt, ...)
-{
-	size_t at = strlen(rule->text);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(rule->text + at, sizeof(rule->text) - at, fmt, ap);
-	va_end(ap);
-}
 
 /* Short and long times alike, of at most 2^bits us; says them too. */
 static uint64_t draw_time(struct sim *sim, struct model_rule *rule, const char *word,
@@ -283,7 +254,7 @@ static void make_rule(struct sim *sim, unsigned int slot)
 	static const enum model_kind kinds[] = { MODEL_ERROR, MODEL_DELAY,    MODEL_DELAY,
 						 MODEL_DELAY, MODEL_THROTTLE, MODEL_THROTTLE,
 						 MODEL_HANG };
-	static const char *const op_words[] = { "read", "write", "flush" };
+	static const enum io_op ops[] = { IO_READ, IO_WRITE, IO_FLUSH };
 	struct model_rule *rule = &sim->rules[slot];
 
 	*rule = (struct model_rule){ .used = true,
@@ -299,7 +270,7 @@ static void make_rule(struct sim *sim, unsigned int slot)
 	rule->kind = kinds[draw(sim, array_size(kinds))];
 	say(rule, "%s", rule->name);
 	if (draw(sim, 2)) {
-		uint64_t op = draw(sim, array_size(op_words));
+		enum io_op op = ops[draw(sim, array_size(ops))];
 
 		rule->ops = 1u << op;
 		say(rule, " op=%s", op_words[op]);
@@ -498,7 +469,7 @@ static void make_request(struct sim *sim, struct request *request)
 			io->len_bytes = (uint32_t)(NR_SECTORS - io->sector) * SEC;
 	}
 	for (size_t i = 0; i < MAX_LEN; i += 8) {
-		uint64_t bits = rng_mix(sim->seed, 2, sim->nr_requests * MAX_LEN + i);
+		uint64_t bits = rng_mix(sim->frame.seed, 2, sim->nr_requests * MAX_LEN + i);
 
 		memcpy(request->data + i, &bits, 8);
 	}
@@ -541,7 +512,7 @@ static bool submit(struct sim *sim, struct request *request)
 	explained = pipeline_explain(sim->pipeline, io, sim->now_ns);
 	verdict = pipeline_submit(sim->pipeline, io, sim->now_ns);
 	*expected = model_submit(sim, io);
-	if (sim->verbose)
+	if (sim->frame.verbose)
 		printf("  op %u sector %" PRIu64 " len %u at %" PRIu64 ": %Lf ns%s\n", io->op,
 		       io->sector, io->len_bytes, sim->now_ns, expected->delay_ns,
 		       expected->held ? ", held" : "");
@@ -636,7 +607,7 @@ static bool release(struct sim *sim)
 		want++;
 	}
 	got = pipeline_release(sim->pipeline, rule, id, count);
-	if (sim->verbose)
+	if (sim->frame.verbose)
 		printf("  release %s %" PRIu64 ": %" PRIu64 "\n", rule ? rule : "any", id, got);
 	if (got != want)
 		return fail(sim, "%" PRIu64 " released, expected %" PRIu64, got, want);
@@ -709,18 +680,18 @@ static bool check_counts(struct sim *sim)
 
 static bool change_rule(struct sim *sim, unsigned int slot, unsigned int mask)
 {
-	uint64_t next = sim->next;
+	uint64_t next = sim->frame.next;
 	bool ok = true;
 
 	/* A rule that is left out must not change what is drawn after it. */
-	sim->next = next << 20;
+	sim->frame.next = next << 20;
 	if (mask >> slot & 1) {
 		make_rule(sim, slot);
-		if (sim->verbose)
+		if (sim->frame.verbose)
 			printf("  %s\n", sim->rules[slot].text);
 		ok = publish(sim, slot);
 	}
-	sim->next = next + 1;
+	sim->frame.next = next + 1;
 	return ok;
 }
 
@@ -730,7 +701,7 @@ static bool step(struct sim *sim, unsigned int mask)
 	struct request *request = &sim->requests[draw(sim, WAITING)];
 
 	sim->now_ns += draw(sim, 1ull << draw(sim, 27));
-	if (sim->step < 5 || !draw(sim, 50))
+	if (sim->frame.step < 5 || !draw(sim, 50))
 		return change_rule(sim, slot, mask);
 	if (!draw(sim, 5))
 		return release(sim) && check_held(sim) && (draw(sim, 3) || run_queues(sim));
@@ -746,7 +717,7 @@ static bool step(struct sim *sim, unsigned int mask)
 
 static bool run_steps(struct sim *sim, unsigned int mask)
 {
-	for (sim->step = 0; sim->step < STEPS; sim->step++)
+	for (sim->frame.step = 0; sim->frame.step < STEPS; sim->frame.step++)
 		if (!step(sim, mask))
 			return false;
 	pipeline_release(sim->pipeline, NULL, 0, SIZE_MAX);
@@ -769,7 +740,7 @@ static void set_up(struct sim *sim, uint64_t seed)
 {
 	struct pipeline_options options;
 
-	sim->seed = seed;
+	sim->frame.seed = seed;
 	sim->nr_queues = (uint16_t)(1 + draw(sim, 3));
 	sim->disk_seed = draw(sim, UINT64_MAX);
 	sim->now_ns = draw(sim, 1000000);
@@ -797,7 +768,7 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 	bool ok;
 
 	memset(sim, 0, sizeof(*sim));
-	sim->verbose = verbose;
+	sim->frame.verbose = verbose;
 	set_up(sim, seed);
 	ok = run_steps(sim, mask);
 	for (int i = 0; i < WAITING; i++)
@@ -812,33 +783,22 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 	return ok;
 }
 
-static void report(struct sim *sim, uint64_t seed, unsigned int mask)
+static void summarise(const struct sim *sim)
 {
-	for (unsigned int slot = 0; slot < SLOTS; slot++)
-		if (!run_round(sim, seed, mask & ~(1u << slot), false))
-			mask &= ~(1u << slot);
-	run_round(sim, seed, mask, true);
-	printf("sim_time: FAILED; repeat with: sim_time %" PRIu64 " 1 %u\n", seed, mask);
+	printf("%" PRIu64 " requests, %" PRIu64 " rules, %" PRIu64 " held", sim->nr_requests,
+	       sim->nr_rules, sim->nr_held);
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
-	uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 0) : DEFAULT_ROUNDS;
-	unsigned int mask = argc > 3 ? (unsigned int)strtoul(argv[3], NULL, 0) : (1u << SLOTS) - 1;
-	_cleanup_free_ struct sim *sim = calloc(1, sizeof(*sim));
+	static const struct program program = {
+		.name = "sim_time",
+		.sim_bytes = sizeof(struct sim),
+		.rounds = DEFAULT_ROUNDS,
+		.slots = SLOTS,
+		.run_round = run_round,
+		.summarise = summarise,
+	};
 
-	if (!sim)
-		return 1;
-	printf("sim_time: seed %" PRIu64 ", %" PRIu64 " rounds\n", seed, rounds);
-	fflush(stdout);
-	for (uint64_t i = 0; i < rounds; i++) {
-		if (run_round(sim, seed + i, mask, false))
-			continue;
-		report(sim, seed + i, mask);
-		return 1;
-	}
-	printf("sim_time: %" PRIu64 " requests, %" PRIu64 " rules, %" PRIu64 " held, ok\n",
-	       sim->nr_requests, sim->nr_rules, sim->nr_held);
-	return 0;
+	return sim_main(&program, argc, argv);
 }
