@@ -224,7 +224,8 @@ static inline struct record_stream record_stream_start(const struct record_heade
 unsigned char *record_put_hit(unsigned char *to, const struct record_hit *hit);
 /*
  * The hits follow it, record->nr_hits of them, and then the record->len_bytes of data of a write,
- * if the stream has data and record->data is not NULL. Types REQUEST, END, ADOPT and BATCH.
+ * if the stream has data, record->data is not NULL (what it points to does not matter here), and
+ * not record->no_data. Types REQUEST, END, ADOPT and BATCH.
  */
 unsigned char *record_put(unsigned char *to, struct record_stream *stream,
 			  const struct record *record);
@@ -245,5 +246,7 @@ void record_put_block(unsigned char to[RECORD_BLOCK_BYTES], uint16_t disk, uint1
 		      const void *a, size_t a_len, const void *b, size_t b_len);
 /* CRC-32C, carried on from @crc; begin with 0. */
 uint32_t record_crc(uint32_t crc, const void *bytes, size_t len);
+/* The same without the CPU's instruction for it. */
+uint32_t record_crc_portable(uint32_t crc, const void *bytes, size_t len);
 
 #endif

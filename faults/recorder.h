@@ -108,6 +108,11 @@ int recorder_mark(struct recorder *recorder, uint64_t now_ns, const char *text, 
 void recorder_set_limit(struct recorder *recorder, uint64_t limit_bytes);
 /* End it in order. Queues that wait go on. */
 void recorder_stop(struct recorder *recorder);
+/*
+ * RECORDER_BLOCK: false: no queue of this process waits at the limit from here on, until true; what
+ * they record until then is written beyond it. For whoever is about to wait for the queues.
+ */
+void recorder_let_wait(struct recorder *recorder, bool may);
 
 /* ------------------------------------------------------------------------------ for pipelines */
 
