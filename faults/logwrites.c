@@ -15,8 +15,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define BLOCK_MIN 512u
-#define BLOCK_MAX 65536u
 #define SIZE_STEP (1u << 20) /* of a disk whose size nobody tells */
 #define TEXT_MAX  4000u      /* of a mark that goes into a journal */
 
@@ -43,12 +41,12 @@ int logwrites_open(const void *bytes, uint64_t size, struct diag *diag, struct l
 				"the log at byte 8 has version %llu; this program reads version %d",
 				(unsigned long long)get_le(super + 8, 8), LOG_VERSION);
 	block = get_le(super + 24, 4);
-	if (block < BLOCK_MIN || block > BLOCK_MAX || block & (block - 1))
+	if (block < LOG_BLOCK_MIN || block > LOG_BLOCK_MAX || block & (block - 1))
 		return diag_set(
 			diag, -EINVAL, "logwrites.block",
 			"the log at byte 24 has a sector size of %llu; it must be a power of "
 			"two from %u to %u",
-			(unsigned long long)block, BLOCK_MIN, BLOCK_MAX);
+			(unsigned long long)block, LOG_BLOCK_MIN, LOG_BLOCK_MAX);
 	*ret_log = (struct logwrites){
 		.bytes = bytes,
 		.size = size,

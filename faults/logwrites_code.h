@@ -9,6 +9,8 @@
 #define LOG_MAGIC       0x006a736677736872ull
 #define LOG_VERSION     1
 #define LOG_SUPER_BYTES 28u
+#define LOG_BLOCK_MIN   512u /* sector size */
+#define LOG_BLOCK_MAX   65536u
 /* Entry: sector, sectors, flags, length of the text, each 8 bytes; the text of a mark. */
 #define LOG_ENTRY_BYTES 32u
 
