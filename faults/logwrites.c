@@ -379,6 +379,11 @@ static int add_entry(struct import *import, const struct logwrites_entry *entry,
 
 	if (entry->n == 1 && import->disk.size_bytes)
 		return 0;
+	if (entry->at + entry->len_bytes > import->size_bytes)
+		return bad_entry(entry, diag, "%llu bytes at %llu, on a disk of %llu",
+				 (unsigned long long)entry->len_bytes,
+				 (unsigned long long)entry->at,
+				 (unsigned long long)import->size_bytes);
 	if (import->base_left)
 		return add_base(import, entry, diag);
 	import->base_flush = false;
@@ -388,11 +393,6 @@ static int add_entry(struct import *import, const struct logwrites_entry *entry,
 	}
 	if (entry->text)
 		return add_mark(import, entry);
-	if (entry->at + entry->len_bytes > import->size_bytes)
-		return bad_entry(entry, diag, "%llu bytes at %llu, on a disk of %llu",
-				 (unsigned long long)entry->len_bytes,
-				 (unsigned long long)entry->at,
-				 (unsigned long long)import->size_bytes);
 	/* A write that says flush wants what came before it flushed, not itself. */
 	if (entry->flags & LOGWRITES_FLUSH && !(base_flush && !entry->len_bytes))
 		err = add_flush(import);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * A journal as a log. What dm-log-writes would have written, had it sat on this disk: the events of
- * the disk are gone through in the order of their steps, and each write waits in a queue until what
- * makes it durable has happened.
+ * A journal as a log, in the order in which dm-log-writes would have written it, had it sat on this
+ * disk: the disk's events are gone through in the order of their steps, and what has been completed
+ * waits until something makes it durable.
  *
- *	completed --> unflushed --(a flush is submitted)--> of the flush --(it completes)--> the log
- *	                  ^----------------(it fails, or never ends)--------'
+ *	completed --> waiting, by completion --(a flush submitted later completes)--> the log
  *
- * A write with FUA, and a mark, go to the log at once.
+ * A write with FUA, and a mark, go to the log at once. But an older write to the same place, still
+ * waiting, goes first: it has been replaced, and whoever replays the log must not bring it back.
  */
 #include "faults/logwrites.h"
 
@@ -22,17 +22,16 @@
 #define BUFFER_BYTES (1u << 20)
 #define NONE         UINT32_MAX
 
-enum event_what { WRITE_DONE, FLUSH_BEGINS, FLUSH_DONE, MARKED };
+#define FILTER_BITS  65536u
+#define FILTER_CHUNK (64u << 10)
+#define FILTER_MOST  64 /* chunks of one write; a longer one counts as everywhere */
+
+enum event_what { WRITE_DONE, FLUSH_DONE, MARKED };
 
 struct event {
 	uint64_t step;
 	uint32_t index; /* of the journal's writes, flushes or marks */
 	uint8_t what;   /* enum event_what */
-};
-
-/* Writes in the order in which they were completed. */
-struct queue {
-	uint32_t head, tail; /* NONE: empty */
 };
 
 struct export
@@ -42,9 +41,12 @@ struct export
 	uint16_t disk_index;
 	FILE *out;
 	int err;
-	uint32_t *next; /* for each write: the one behind it in its queue */
-	struct queue unflushed;
-	struct queue *flushes; /* for each flush of the journal: what it will make durable */
+	/* Writes that wait, in the order in which they were completed. */
+	uint32_t *next; /* for each write: the one behind it */
+	uint32_t head, tail;
+	/* Where those that wait may be: a set bit for each chunk, by a hash of its number. */
+	uint64_t filter[FILTER_BITS / 64];
+	bool everywhere;
 	struct event *events;
 	size_t nr_events;
 	struct logwrites_export stats;
@@ -211,12 +213,10 @@ static void collect_flushes(struct export *export)
 		const struct journal_flush *flush = &journal->flushes[i];
 
 		/* One that fails or never ends guarantees nothing: as if it had not been. */
-		export->flushes[i] = (struct queue){ .head = NONE, .tail = NONE };
 		if (flush->disk != export->disk_index || flush->complete == JOURNAL_NEVER ||
 		    flush->failed)
 			continue;
 		export->stats.nr_lied += flush->lied;
-		add_event(export, flush->submit, FLUSH_BEGINS, i);
 		add_event(export, flush->complete, FLUSH_DONE, i);
 	}
 }
@@ -226,11 +226,9 @@ static int collect(struct export *export)
 	const struct journal *journal = export->journal;
 
 	export->next = calloc(journal->nr_writes + 1, sizeof(*export->next));
-	export->flushes = calloc(journal->nr_flushes + 1, sizeof(*export->flushes));
-	export->events =
-		calloc(journal->nr_writes + 2 * journal->nr_flushes + journal->nr_marks + 1,
-		       sizeof(*export->events));
-	if (!export->next || !export->flushes || !export->events)
+	export->events = calloc(journal->nr_writes + journal->nr_flushes + journal->nr_marks + 1,
+				sizeof(*export->events));
+	if (!export->next || !export->events)
 		return -ENOMEM;
 	collect_writes(export);
 	collect_flushes(export);
@@ -242,22 +240,84 @@ static int collect(struct export *export)
 
 /* ------------------------------------------------------------------------------ the order */
 
-static void queue_push(struct export *export, uint32_t write)
+static uint32_t filter_bit(uint64_t chunk)
 {
-	struct queue *queue = &export->unflushed;
-
-	export->next[write] = NONE;
-	if (queue->head == NONE)
-		queue->head = write;
-	else
-		export->next[queue->tail] = write;
-	queue->tail = write;
+	return (uint32_t)(chunk * 0x9e3779b97f4a7c15ull >> 48) % FILTER_BITS;
 }
 
-static void put_queue(struct export *export, const struct queue *queue)
+/* Marks the chunks of @write, or asks whether any is marked. */
+static bool filter(struct export *export, const struct journal_write *write, bool mark)
 {
-	for (uint32_t i = queue->head; i != NONE; i = export->next[i])
-		put_write(export, &export->journal->writes[i]);
+	uint64_t first = write->at / FILTER_CHUNK;
+	uint64_t last = (write->at + write->len_bytes - 1) / FILTER_CHUNK;
+
+	if (last - first >= FILTER_MOST) {
+		export->everywhere |= mark;
+		return true;
+	}
+	for (uint64_t chunk = first; chunk <= last; chunk++) {
+		uint32_t bit = filter_bit(chunk);
+
+		if (mark)
+			export->filter[bit / 64] |= 1ull << bit % 64;
+		else if (export->filter[bit / 64] >> bit % 64 & 1)
+			return true;
+	}
+	return export->everywhere;
+}
+
+static void wait_for_flush(struct export *export, uint32_t write)
+{
+	filter(export, &export->journal->writes[write], true);
+	export->next[write] = NONE;
+	if (export->head == NONE)
+		export->head = write;
+	else
+		export->next[export->tail] = write;
+	export->tail = write;
+}
+
+static void forget_empty(struct export *export)
+{
+	if (export->head != NONE)
+		return;
+	export->tail = NONE;
+	export->everywhere = false;
+	memset(export->filter, 0, sizeof(export->filter));
+}
+
+/* Those that wait and were completed before @step. */
+static void put_waiting(struct export *export, uint64_t step)
+{
+	const struct journal_write *writes = export->journal->writes;
+
+	if (export->head == NONE)
+		return;
+	for (; export->head != NONE && writes[export->head].complete < step;
+	     export->head = export->next[export->head])
+		put_write(export, &writes[export->head]);
+	forget_empty(export);
+}
+
+static void put_replaced(struct export *export, const struct journal_write *by)
+{
+	uint32_t *link = &export->head, last = NONE;
+
+	if (export->head == NONE || !filter(export, by, false))
+		return;
+	while (*link != NONE) {
+		const struct journal_write *write = &export->journal->writes[*link];
+
+		if (write->at < by->at + by->len_bytes && by->at < write->at + write->len_bytes) {
+			put_write(export, write);
+			*link = export->next[*link];
+		} else {
+			last = *link;
+			link = &export->next[*link];
+		}
+	}
+	export->tail = last;
+	forget_empty(export);
 }
 
 static void handle(struct export *export, const struct event *event)
@@ -266,17 +326,15 @@ static void handle(struct export *export, const struct event *event)
 
 	switch ((enum event_what)event->what) {
 	case WRITE_DONE:
-		if (export->disk->cache && !(journal->writes[event->index].flags & IO_FUA))
-			queue_push(export, event->index);
-		else
-			put_write(export, &journal->writes[event->index]);
-		break;
-	case FLUSH_BEGINS:
-		export->flushes[event->index] = export->unflushed;
-		export->unflushed = (struct queue){ .head = NONE, .tail = NONE };
+		if (export->disk->cache && !(journal->writes[event->index].flags & IO_FUA)) {
+			wait_for_flush(export, event->index);
+			break;
+		}
+		put_replaced(export, &journal->writes[event->index]);
+		put_write(export, &journal->writes[event->index]);
 		break;
 	case FLUSH_DONE:
-		put_queue(export, &export->flushes[event->index]);
+		put_waiting(export, journal->flushes[event->index].submit);
 		put_entry(export, 0, 0, LOGWRITES_FLUSH, NULL);
 		break;
 	case MARKED:
@@ -292,7 +350,7 @@ static int put_log(struct export *export)
 	put_base(export);
 	for (size_t i = 0; i < export->nr_events; i++)
 		handle(export, &export->events[i]);
-	put_queue(export, &export->unflushed);
+	put_waiting(export, UINT64_MAX);
 	put_entry(export, 0, 0, LOGWRITES_MARK, LOGWRITES_END);
 	if (put_end(export))
 		return export->err;
@@ -324,7 +382,8 @@ int logwrites_export(const struct journal *journal, uint16_t disk, int fd, struc
 		.journal = journal,
 		.disk = &journal->disks[disk],
 		.disk_index = disk,
-		.unflushed = { .head = NONE, .tail = NONE },
+		.head = NONE,
+		.tail = NONE,
 	};
 	int err;
 
@@ -345,7 +404,6 @@ int logwrites_export(const struct journal *journal, uint16_t disk, int fd, struc
 	if (export.out)
 		fclose(export.out);
 	free(export.next);
-	free(export.flushes);
 	free(export.events);
 	return err;
 }

@@ -448,7 +448,7 @@ static void writes_are_logged_when_a_flush_makes_them_durable(void **state)
 	add_write(journal, 0, 2, 4, 'b', 4096, 512, IO_META);
 	add_write(journal, 0, 3, 8, 'c', 8192, 512, 0); /* ends during the flush */
 	add_flush(journal, 0, 6, 12, false);
-	add_write(journal, 0, 7, 9, 'd', 512, 512, IO_FUA);
+	add_write(journal, 0, 7, 9, 'd', 2048, 512, IO_FUA);
 	assert_int_equal(journal_add_mark(journal, 10, 0, "one", 3), 0);
 	add_write(journal, 1, 11, 13, 'x', 0, 4096, 0); /* another disk */
 	add_flush(journal, 0, 14, 15, true);            /* a failed flush: no guarantee */
@@ -462,7 +462,7 @@ static void writes_are_logged_when_a_flush_makes_them_durable(void **state)
 	add_write(journal, 0, 27, 28, 'l', 0, 512, IO_FUA);
 	must_seal(journal);
 	check_words(journal, 0,
-		    "m:faultblk-disk size=1048576 base=0 name=d0 Wd1! m:one Wb8+ Wa0 F m:two Wc16 "
+		    "m:faultblk-disk size=1048576 base=0 name=d0 Wd4! m:one Wb8+ Wa0 F m:two Wc16 "
 		    "D0 F Wl0! W01 m:dm-log-writes-end ",
 		    &export);
 	assert_int_equal(export.nr_failed, 1);
@@ -471,7 +471,7 @@ static void writes_are_logged_when_a_flush_makes_them_durable(void **state)
 	journal_free(journal);
 }
 
-static void flushes_in_flight_together_each_log_their_own(void **state)
+static void of_flushes_in_flight_together_the_first_to_end_logs_for_both(void **state)
 {
 	struct journal *journal = new_journal(true);
 	struct logwrites_export export;
@@ -484,7 +484,27 @@ static void flushes_in_flight_together_each_log_their_own(void **state)
 	add_write(journal, 0, 7, 10, 'c', 1024, 512, 0);
 	must_seal(journal);
 	check_words(journal, 0,
-		    "m:faultblk-disk size=1048576 base=0 name=d0 Wb1 F Wa0 F Wc2 "
+		    "m:faultblk-disk size=1048576 base=0 name=d0 Wa0 Wb1 F F Wc2 "
+		    "m:dm-log-writes-end ",
+		    &export);
+	journal_free(journal);
+}
+
+static void what_a_durable_write_replaces_is_not_logged_behind_it(void **state)
+{
+	struct journal *journal = new_journal(true);
+	struct logwrites_export export;
+
+	(void)state;
+	add_write(journal, 0, 1, 2, 'a', 0, 512, 0);
+	add_write(journal, 0, 3, 4, 'b', 512, 1024, 0);
+	add_write(journal, 0, 5, 6, 'c', 1536, 512, 0);
+	add_write(journal, 0, 7, 8, 'd', 1024, 512, IO_FUA);
+	add_write(journal, 0, 9, 10, 'e', 0, 512, IO_FUA);
+	add_write(journal, 0, 11, 12, 'g', 0, 512, 0);
+	must_seal(journal);
+	check_words(journal, 0,
+		    "m:faultblk-disk size=1048576 base=0 name=d0 Wb1 Wd2! Wa0 We0! Wc3 Wg0 "
 		    "m:dm-log-writes-end ",
 		    &export);
 	journal_free(journal);
@@ -631,7 +651,8 @@ int main(void)
 		cmocka_unit_test(a_log_cut_short_says_where),
 		cmocka_unit_test(options_that_do_not_go_with_the_log_are_refused),
 		cmocka_unit_test(writes_are_logged_when_a_flush_makes_them_durable),
-		cmocka_unit_test(flushes_in_flight_together_each_log_their_own),
+		cmocka_unit_test(of_flushes_in_flight_together_the_first_to_end_logs_for_both),
+		cmocka_unit_test(what_a_durable_write_replaces_is_not_logged_behind_it),
 		cmocka_unit_test(without_a_cache_every_write_is_durable_when_it_ends),
 		cmocka_unit_test(a_large_discard_is_cut_into_pieces),
 		cmocka_unit_test(what_we_write_we_read_back),
