@@ -22,13 +22,13 @@
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/explain.h"
+#include "faults/hold.h"
 #include "faults/plan.h"
 #include "faults/recorder.h"
 #include "faults/rule_ast.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,10 +39,6 @@ struct queue {
 	uint32_t op_bits; /* of the plan: the one load of a request that no rule is about */
 	struct medium medium;
 	_Atomic uint64_t adopted;
-	/* Held requests, oldest first; the lock is for the control thread's looks at them. */
-	pthread_mutex_t held_lock;
-	struct io *held_first, *held_last;
-	_Atomic bool release; /* some of them are to be unparked */
 };
 
 struct pipeline {
@@ -52,6 +48,7 @@ struct pipeline {
 	struct store *store;
 	struct cache *cache; /* NULL: none */
 	struct event_log *events;
+	struct hold *holds;        /* by queue */
 	struct recorder *recorder; /* NULL: nothing is recorded */
 	void (*wake)(void *ctx);
 	void (*unpark)(void *ctx, struct io *io);
@@ -100,7 +97,9 @@ static int create_parts(struct pipeline *pipeline, const struct pipeline_options
 		err = cache_create(pipeline->store, block_bytes, &pipeline->cache);
 	if (!err)
 		err = event_log_create(nr_queues, &pipeline->events);
-	return err;
+	if (!err)
+		pipeline->holds = hold_new(nr_queues);
+	return err || pipeline->holds ? err : -ENOMEM;
 }
 
 static void adopt(struct pipeline *pipeline, struct queue *queue, const struct plan *plan)
@@ -163,10 +162,8 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 		return -ENOMEM;
 	}
 	publish_plan(pipeline, plan);
-	for (uint16_t i = 0; i < nr_queues; i++) {
-		pthread_mutex_init(&pipeline->queues[i].held_lock, NULL);
+	for (uint16_t i = 0; i < nr_queues; i++)
 		adopt(pipeline, &pipeline->queues[i], plan);
-	}
 	*ret_pipeline = pipeline;
 	return 0;
 }
@@ -175,8 +172,6 @@ _cold_ struct pipeline *pipeline_free(struct pipeline *pipeline)
 {
 	if (!pipeline)
 		return NULL;
-	for (uint16_t i = 0; pipeline->plans && i < pipeline->geometry.nr_queues; i++)
-		pthread_mutex_destroy(&pipeline->queues[i].held_lock);
 	while (pipeline->plans) {
 		struct plan *plan = pipeline->plans;
 
@@ -184,6 +179,7 @@ _cold_ struct pipeline *pipeline_free(struct pipeline *pipeline)
 		pipeline->plans = plan->next;
 		plan_free(plan);
 	}
+	hold_free(pipeline->holds, pipeline->geometry.nr_queues);
 	event_log_free(pipeline->events);
 	cache_free(pipeline->cache);
 	free(pipeline);
@@ -382,129 +378,6 @@ static void finish(struct pipeline *pipeline, struct io *io, uint32_t before)
 		pipeline->wake(pipeline->ctx);
 }
 
-/* ------------------------------------------------------------------------------ holding */
-
-static void hold(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
-{
-	struct queue *queue = &pipeline->queues[io->queue];
-
-	io->released = false;
-	io->held_ns = now_ns;
-	pthread_mutex_lock(&queue->held_lock);
-	io->held_next = NULL;
-	io->held_prev = queue->held_last;
-	*(queue->held_last ? &queue->held_last->held_next : &queue->held_first) = io;
-	queue->held_last = io;
-	pthread_mutex_unlock(&queue->held_lock);
-}
-
-/* Returns what the request ends with because nobody released it in time; 0: it goes on. */
-static int let_go(struct pipeline *pipeline, struct io *io)
-{
-	struct queue *queue = &pipeline->queues[io->queue];
-	const struct rule *rule = io->holder;
-	bool released;
-
-	pthread_mutex_lock(&queue->held_lock);
-	*(io->held_prev ? &io->held_prev->held_next : &queue->held_first) = io->held_next;
-	*(io->held_next ? &io->held_next->held_prev : &queue->held_last) = io->held_prev;
-	released = io->released;
-	pthread_mutex_unlock(&queue->held_lock);
-	io->holder = NULL;
-	return released || !rule->kind->ops->overdue ? 0 : rule->kind->ops->overdue(&rule->args);
-}
-
-/* Queue thread: unpark what the control thread marked. */
-static void unpark_released(struct pipeline *pipeline, struct queue *queue)
-{
-	pthread_mutex_lock(&queue->held_lock);
-	for (struct io *io = queue->held_first; io; io = io->held_next)
-		if (io->released && pipeline->unpark)
-			pipeline->unpark(pipeline->ctx, io);
-	pthread_mutex_unlock(&queue->held_lock);
-}
-
-/* Put it in its place among the @nr oldest, of which there is room for @max. */
-_cold_ static void insert_held(const struct io *io, struct held *held, size_t nr, size_t max)
-{
-	size_t at = nr < max ? nr : max;
-
-	while (at && held[at - 1].id > io->id)
-		at--;
-	if (at == max)
-		return;
-	memmove(&held[at + 1], &held[at], ((nr < max ? nr + 1 : max) - at - 1) * sizeof(*held));
-	held[at] = (struct held){
-		.id = io->id,
-		.since_ns = io->held_ns,
-		.sector = io->sector,
-		.len_bytes = io->len_bytes,
-		.queue = io->queue,
-		.op = io->op,
-	};
-	memcpy(held[at].rule, io->holder->name, sizeof(held[at].rule));
-}
-
-_cold_ size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t max)
-{
-	size_t nr = 0;
-
-	for (uint16_t i = 0; i < pipeline->geometry.nr_queues; i++) {
-		struct queue *queue = &pipeline->queues[i];
-
-		pthread_mutex_lock(&queue->held_lock);
-		for (const struct io *io = queue->held_first; io; io = io->held_next)
-			if (!io->released)
-				insert_held(io, held, nr++, max);
-		pthread_mutex_unlock(&queue->held_lock);
-	}
-	return nr;
-}
-
-/* The oldest one that fits and has not been released yet; its queue's lock is held, or NULL. */
-static struct io *lock_oldest(struct pipeline *pipeline, const char *rule, uint64_t id)
-{
-	struct io *best = NULL;
-
-	for (uint16_t i = 0; i < pipeline->geometry.nr_queues; i++) {
-		struct queue *queue = &pipeline->queues[i];
-		struct io *io;
-
-		pthread_mutex_lock(&queue->held_lock);
-		io = queue->held_first;
-		while (io && (io->released || (rule && strcmp(io->holder->name, rule) != 0) ||
-			      (id && io->id != id)))
-			io = io->held_next;
-		if (!io || (best && best->id < io->id)) {
-			pthread_mutex_unlock(&queue->held_lock);
-			continue;
-		}
-		if (best)
-			pthread_mutex_unlock(&pipeline->queues[best->queue].held_lock);
-		best = io;
-	}
-	return best;
-}
-
-_cold_ size_t pipeline_release(struct pipeline *pipeline, const char *rule, uint64_t id,
-			       size_t count)
-{
-	size_t nr = 0;
-
-	for (; nr < count; nr++) {
-		struct io *io = lock_oldest(pipeline, rule, id);
-		struct queue *queue;
-
-		if (!io)
-			break;
-		queue = &pipeline->queues[io->queue];
-		io->released = true;
-		atomic_store(&queue->release, true);
-		pthread_mutex_unlock(&queue->held_lock);
-	}
-	return nr;
-}
-
 /* ------------------------------------------------------------------------------ requests */
 
 static void park(struct pipeline *pipeline, const struct plan *plan, struct io *io,
@@ -517,7 +390,7 @@ static void park(struct pipeline *pipeline, const struct plan *plan, struct io *
 	/* Relaxed: the queue's own release of its next epoch makes it visible before it matters. */
 	atomic_fetch_add_explicit(&io->plan->nr_parked, 1, memory_order_relaxed);
 	if (walk->held)
-		hold(pipeline, io, walk->now_ns);
+		hold_add(&pipeline->holds[io->queue], io, walk->now_ns);
 }
 
 /* The walk is over. */
@@ -644,7 +517,7 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 
 	assert(plan);
 	if (held)
-		err = let_go(pipeline, io);
+		err = hold_remove(&pipeline->holds[io->queue], io);
 	if (died || condition & CONDITION_OFF)
 		err = -EIO;
 	else if (condition & CONDITION_GONE)
@@ -666,9 +539,8 @@ void pipeline_adopt(struct pipeline *pipeline, uint16_t index)
 	struct queue *queue = &pipeline->queues[index];
 	const struct plan *plan = atomic_load_explicit(&pipeline->published, memory_order_acquire);
 
-	if (atomic_load_explicit(&queue->release, memory_order_relaxed) &&
-	    atomic_exchange(&queue->release, false))
-		unpark_released(pipeline, queue);
+	if (hold_has_released(&pipeline->holds[index]))
+		hold_unpark(&pipeline->holds[index], pipeline->unpark, pipeline->ctx);
 	if (plan == queue->plan)
 		return;
 	if (pipeline->recorder)
@@ -796,6 +668,17 @@ _cold_ char *pipeline_explain(struct pipeline *pipeline, const struct io *io, ui
 }
 
 /* ------------------------------------------------------------------------------ what happens */
+
+_cold_ size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t max)
+{
+	return hold_list(pipeline->holds, pipeline->geometry.nr_queues, held, max);
+}
+
+_cold_ size_t pipeline_release(struct pipeline *pipeline, const char *rule, uint64_t id,
+			       size_t count)
+{
+	return hold_release(pipeline->holds, pipeline->geometry.nr_queues, rule, id, count);
+}
 
 struct recorder *pipeline_recorder(const struct pipeline *pipeline)
 {

@@ -15,6 +15,7 @@
 #include "base/diag.h"
 #include "faults/condition.h"
 #include "faults/event.h"
+#include "faults/hold.h"
 #include "faults/io.h"
 #include "faults/rule.h"
 #include "faults/store.h"
@@ -117,16 +118,6 @@ void pipeline_listen(struct pipeline *pipeline, bool listen);
  */
 const char *pipeline_state(const struct pipeline *pipeline);
 
-/* One request that is held. */
-struct held {
-	uint64_t id;
-	uint64_t since_ns;
-	uint64_t sector;
-	uint32_t len_bytes;
-	uint16_t queue;
-	uint8_t op;
-	char rule[RULE_NAME_MAX + 1];
-};
 /* Those held now, oldest first: fills up to @max, returns how many there are. Control thread. */
 size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t max);
 /*
