@@ -22,18 +22,20 @@ struct cache {
 	struct shadow *medium; /* what a power cut may bring back */
 	struct redo *redo;     /* NULL: plain */
 	uint32_t block_bytes;  /* or units, or, where whole writes count, sectors */
+	struct cache_model model;
 	_Atomic uint64_t nr_volatile;
 };
 
-static int create_redo(struct cache *cache, const struct cache_model *model)
+static int create_redo(struct cache *cache)
 {
+	struct cache_model *model = &cache->model;
 	const struct redo_options options = {
 		.store = cache->store,
 		.durable = cache->medium,
 		.unit_bytes = cache->block_bytes,
-		.whole_writes = model->whole_writes || (model->in_order && !model->unit_bytes),
+		.whole_writes = model->whole_writes,
 		.in_order = model->in_order,
-		.size_bytes = model->size_bytes ? model->size_bytes : CACHE_SIZE_DEFAULT,
+		.size_bytes = model->size_bytes,
 	};
 
 	assert(options.size_bytes >= CACHE_SIZE_MIN);
@@ -41,11 +43,16 @@ static int create_redo(struct cache *cache, const struct cache_model *model)
 	return redo_create(&options, &cache->redo);
 }
 
-static uint32_t block_of(const struct cache_model *model, uint32_t block_bytes)
+static struct cache_model complete(const struct cache_model *model, uint32_t block_bytes)
 {
-	if (model->unit_bytes)
-		return model->unit_bytes;
-	return model->whole_writes || model->in_order ? SECTOR_SIZE : block_bytes;
+	struct cache_model full = *model;
+
+	full.whole_writes |= model->in_order && !model->unit_bytes;
+	if (!full.unit_bytes && !full.whole_writes)
+		full.unit_bytes = block_bytes;
+	if (!full.size_bytes && !cache_model_is_plain(model))
+		full.size_bytes = CACHE_SIZE_DEFAULT;
+	return full;
 }
 
 int cache_create(struct store *store, uint32_t block_bytes, const struct cache_model *model,
@@ -57,11 +64,12 @@ int cache_create(struct store *store, uint32_t block_bytes, const struct cache_m
 	if (!cache)
 		return -ENOMEM;
 	cache->store = store;
-	cache->block_bytes = block_of(model, block_bytes);
+	cache->model = complete(model, block_bytes);
+	cache->block_bytes = cache->model.unit_bytes ? cache->model.unit_bytes : SECTOR_SIZE;
 	assert(store_size(store) % cache->block_bytes == 0);
 	err = shadow_create(0, store_size(store), cache->block_bytes, &cache->medium);
 	if (!err && !cache_model_is_plain(model))
-		err = create_redo(cache, model);
+		err = create_redo(cache);
 	if (err) {
 		cache_free(cache);
 		return err;
@@ -78,6 +86,11 @@ struct cache *cache_free(struct cache *cache)
 	shadow_free(cache->medium);
 	free(cache);
 	return NULL;
+}
+
+const struct cache_model *cache_model(const struct cache *cache)
+{
+	return &cache->model;
 }
 
 uint32_t cache_unit_bytes(const struct cache *cache)

@@ -50,6 +50,8 @@ static inline bool cache_model_is_plain(const struct cache_model *model)
 int cache_create(struct store *store, uint32_t block_bytes, const struct cache_model *model,
 		 struct cache **ret_cache);
 struct cache *cache_free(struct cache *cache); /* NULL allowed; returns NULL */
+/* What it was made with, defaults filled in. Borrowed. */
+const struct cache_model *cache_model(const struct cache *cache);
 /* What survives or not as one; SECTOR_SIZE where that is a whole write. */
 uint32_t cache_unit_bytes(const struct cache *cache);
 /* Does it remember the writes themselves? */

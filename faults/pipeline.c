@@ -843,10 +843,12 @@ _cold_ int pipeline_snapshot_add(struct pipeline *pipeline, const char *name, ui
 	return err;
 }
 
-_cold_ void pipeline_snapshot_remove(struct pipeline *pipeline, struct snapshot *snapshot)
+_cold_ int pipeline_snapshot_remove(struct pipeline *pipeline, struct snapshot *snapshot)
 {
-	snapshots_remove(pipeline->snapshots, snapshot);
+	int err = snapshots_remove(pipeline->snapshots, snapshot);
+
 	tell_queues(pipeline);
+	return err;
 }
 
 _cold_ int pipeline_snapshot_restore(struct pipeline *pipeline, struct snapshot *snapshot,

@@ -170,7 +170,7 @@ struct snapshots *pipeline_snapshots(const struct pipeline *pipeline);
  * restore nothing is volatile. */
 int pipeline_snapshot_add(struct pipeline *pipeline, const char *name, uint64_t time_ns,
 			  struct snapshot **ret_snapshot);
-void pipeline_snapshot_remove(struct pipeline *pipeline, struct snapshot *snapshot);
+int pipeline_snapshot_remove(struct pipeline *pipeline, struct snapshot *snapshot);
 int pipeline_snapshot_restore(struct pipeline *pipeline, struct snapshot *snapshot,
 			      uint64_t *ret_bytes);
 /* Threads that are not queues are going to read, or change, the disk: or have done. Frozen.

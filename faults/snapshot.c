@@ -25,6 +25,7 @@ struct snapshot {
 	struct snapshot *older, *younger;
 	struct shadow *layer;
 	uint64_t time_ns;
+	unsigned int nr_pins;
 	bool own; /* it has no name for anybody else */
 	char name[SNAPSHOT_NAME_MAX + 1];
 };
@@ -169,10 +170,23 @@ static void merge(struct snapshot *older, struct snapshot *younger)
 	younger->layer = pour.from;
 }
 
-void snapshots_remove(struct snapshots *snapshots, struct snapshot *snapshot)
+void snapshots_pin(struct snapshot *snapshot)
+{
+	snapshot->nr_pins++;
+}
+
+void snapshots_unpin(struct snapshot *snapshot)
+{
+	assert(snapshot->nr_pins);
+	snapshot->nr_pins--;
+}
+
+int snapshots_remove(struct snapshots *snapshots, struct snapshot *snapshot)
 {
 	struct snapshot *older = snapshot->older, *younger = snapshot->younger;
 
+	if (snapshot->nr_pins)
+		return -EBUSY;
 	snapshots_lock(snapshots);
 	if (older)
 		merge(older, snapshot);
@@ -182,6 +196,7 @@ void snapshots_remove(struct snapshots *snapshots, struct snapshot *snapshot)
 	snapshots->nr_own -= snapshot->own;
 	snapshots_unlock(snapshots);
 	free_snapshot(snapshot);
+	return 0;
 }
 
 /* ------------------------------------------------------------------------------ restoring */

@@ -40,8 +40,11 @@ int snapshots_add(struct snapshots *snapshots, const char *name, uint64_t time_n
 		  struct snapshot **ret_snapshot);
 /* NULL: there is none of that name. Valid until it is removed. */
 struct snapshot *snapshots_find(struct snapshots *snapshots, const char *name);
-/* Forget it; the older ones take over what they need of its pages. */
-void snapshots_remove(struct snapshots *snapshots, struct snapshot *snapshot);
+/* Somebody reads it, and it must not be removed; and has done. Counted. */
+void snapshots_pin(struct snapshot *snapshot);
+void snapshots_unpin(struct snapshot *snapshot);
+/* Forget it; the older ones take over what they need of its pages. -EBUSY: it is pinned. */
+int snapshots_remove(struct snapshots *snapshots, struct snapshot *snapshot);
 /*
  * Make the store what it was; every snapshot stays as it is. Takes time for the pages changed since
  * then, and no others. *ret_bytes (may be NULL): how much went back. 0, or -errno of a punched

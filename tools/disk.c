@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "image.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -16,11 +17,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 
 #define ADOPT_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define ADOPT_NAP_NS     (50 * NSEC_PER_USEC)
 #define ADOPT_KICK_NS    (100 * NSEC_PER_MSEC)
 #define CACHE_LINE       64
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
 
 _Static_assert((int)UBLK_OP_READ == (int)IO_READ, "op");
 _Static_assert((int)UBLK_OP_WRITE == (int)IO_WRITE, "op");
@@ -223,6 +229,24 @@ static int open_device(struct disk *disk, const struct ublk_options *options, st
 	return err;
 }
 
+static int load_image(struct disk *disk, const struct disk_options *options, struct diag *diag)
+{
+	const struct image_limits limits = { .size_bytes = options->ublk.size_bytes,
+					     .block_bytes = options->ublk.logical_block };
+	struct image image;
+	int err = image_open(options->load, &limits, diag, &image);
+
+	if (err)
+		return err;
+	err = image_load(&image, disk->store, diag);
+	image_close(&image);
+	/*
+	 * What the disk begins with: a recording of it takes this in here, before any request, from
+	 * store_each_extent(disk->store, ...) to recorder_base().
+	 */
+	return err;
+}
+
 static int create_engine(struct disk *disk, const struct disk_options *options, struct diag *diag)
 {
 	const struct pipeline_options pipeline = {
@@ -236,6 +260,7 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 		},
 		.seed = options->seed,
 		.cache = options->cache,
+		.cache_model = options->cache_model,
 		.recorder = options->recorder,
 		.wake = disk_wake,
 		.unpark = disk_unpark,
@@ -248,6 +273,10 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 	if (disk->event_fd < 0)
 		return diag_set(diag, -errno, "disk.system", "no eventfd: %s", strerror(errno));
 	err = store_create(options->ublk.size_bytes, diag, &disk->store);
+	if (err)
+		return err;
+	if (options->load)
+		err = load_image(disk, options, diag);
 	if (err)
 		return err;
 	err = pipeline_create(disk->store, &pipeline, &disk->pipeline);
@@ -404,30 +433,97 @@ static void adopt_for_all(struct disk *disk)
 		pipeline_adopt(disk->pipeline, i);
 }
 
+/* ------------------------------------------------------------------------------ waiting */
+
 /*
  * A kick may be swallowed by a queue that was just about to sleep when it came; it is repeated,
  * rarely, so that the wait does not depend on the next request.
  */
-static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
+static int wait_queues(struct disk *disk, bool (*there)(struct disk *disk, uint64_t epoch),
+		       uint64_t epoch, struct diag *diag)
 {
 	const struct timespec nap = { .tv_nsec = ADOPT_NAP_NS };
 	uint64_t start_ns = clock_now_ns(), kicked_ns = start_ns, now_ns;
 
-	while (!pipeline_adopted(disk->pipeline, epoch)) {
+	while (!there(disk, epoch)) {
 		nanosleep(&nap, NULL);
 		now_ns = clock_now_ns();
 		if (disk_is_gone(disk))
 			return diag_set(diag, -ENODEV, "disk.gone", "the disk is gone");
 		if (now_ns - start_ns > ADOPT_TIMEOUT_NS)
-			return diag_set(diag, -ETIMEDOUT, "rules.not-adopted",
-					"the rules are published, but a queue has not taken them "
-					"up within 10s");
+			return -ETIMEDOUT;
 		if (now_ns - kicked_ns > ADOPT_KICK_NS) {
 			disk_kick(disk);
 			kicked_ns = now_ns;
 		}
 	}
 	return 0;
+}
+
+static bool has_adopted(struct disk *disk, uint64_t epoch)
+{
+	return pipeline_adopted(disk->pipeline, epoch);
+}
+
+static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
+{
+	int err = wait_queues(disk, has_adopted, epoch, diag);
+
+	if (err == -ETIMEDOUT)
+		diag_set(diag, err, "rules.not-adopted",
+			 "the rules are published, but a queue has not taken them up within 10s");
+	return err;
+}
+
+static bool is_frozen(struct disk *disk, uint64_t epoch)
+{
+	(void)epoch;
+	return pipeline_is_frozen(disk->pipeline);
+}
+
+/* What we allocate while the queues stand still must not wait for I/O of this very disk. */
+static void set_flusher(bool on)
+{
+	prctl(PR_SET_IO_FLUSHER, on, 0, 0, 0);
+}
+
+int disk_freeze(struct disk *disk, struct diag *diag)
+{
+	int err;
+
+	if (!disk->dev || disk->closed)
+		return 0;
+	set_flusher(true);
+	pipeline_freeze(disk->pipeline);
+	disk_kick(disk);
+	err = fail_value("tools/disk/freeze", -ETIMEDOUT, wait_queues(disk, is_frozen, 0, diag));
+	if (err == -ETIMEDOUT)
+		diag_set(diag, err, "disk.busy", "a queue has not come to a stop within 10s");
+	if (err)
+		disk_thaw(disk);
+	return err;
+}
+
+void disk_thaw(struct disk *disk)
+{
+	pipeline_thaw(disk->pipeline);
+	set_flusher(false);
+}
+
+int disk_crash(struct disk *disk, const struct cut *cut, bool remove, struct diag *diag,
+	       struct cut_result *ret_result)
+{
+	int err = disk_freeze(disk, diag);
+
+	if (err)
+		return err;
+	err = pipeline_crash(disk->pipeline, cut, remove, ret_result);
+	disk_thaw(disk);
+	if (err) {
+		diag_set(diag, err, "disk.no-power", "the disk is without power already");
+		diag_hint(diag, "bring it back with: faultblk revive");
+	}
+	return err;
 }
 
 void disk_kick(struct disk *disk)
