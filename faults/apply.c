@@ -119,6 +119,8 @@ static void tell_before_punch(const struct medium *medium, uint64_t at, uint32_t
 		bool marked;
 		uint32_t step = (uint32_t)store_span(medium->store, at, len_bytes, &marked);
 
+		if (!marked && medium->cache)
+			cache_after_hole(medium->cache, at, step);
 		/* With nobody to tell of a hole, all of it is passed over at once. */
 		if (marked || medium->nr_watchers) {
 			if (marked)

@@ -134,6 +134,12 @@ void cache_after_change(struct cache *cache, uint64_t at, uint64_t len, bool zer
 		redo_note(cache->redo, at, len, zero);
 }
 
+void cache_after_hole(struct cache *cache, uint64_t at, uint64_t len)
+{
+	if (cache->redo)
+		redo_note_hole(cache->redo, at, len);
+}
+
 void cache_flush(struct cache *cache)
 {
 	/* Blocks that were settled one by one have left their copies behind: those go too. */

@@ -67,6 +67,8 @@ void cache_end(struct cache *cache);
 void cache_before_change(struct cache *cache, uint64_t at, uint64_t len);
 /* They have changed (a discard: are going to be zero), and a power cut may take that back. */
 void cache_after_change(struct cache *cache, uint64_t at, uint64_t len, bool zero);
+/* The same of a discard where the disk reads as zero already. */
+void cache_after_hole(struct cache *cache, uint64_t at, uint64_t len);
 /* Instead of that: bytes [at, at+len), just written, are durable. */
 void cache_settle(struct cache *cache, uint64_t at, uint64_t len);
 /* All that has been written is durable now. Takes every lock of the store. Any thread. */

@@ -60,7 +60,9 @@ struct redo {
 	uint64_t wrap;       /* nothing from here to the end of the ring; else size_bytes */
 	uint64_t used, nr_entries;
 	uint64_t seq, floor;
-	uint64_t group, through; /* of the write that has the turn; one that is made durable */
+	uint64_t group;   /* of the write that has the turn */
+	uint64_t begun;   /* of the last one in the ring */
+	uint64_t through; /* of one that is made durable */
 	uint64_t nr_touched, forgotten_bytes;
 	_Atomic uint64_t nr_volatile;
 };
@@ -339,8 +341,10 @@ static void add(struct redo *redo, uint64_t in_ring, const struct entry *fields)
 	uint64_t part;
 
 	*entry = *fields;
-	if (redo->whole_writes)
+	/* Only where the write begins: how it is cut into parts is nobody's business. */
+	if (redo->whole_writes && redo->begun != redo->group)
 		entry->nth = redo->units[entry->at / redo->unit_bytes].extra++;
+	redo->begun = redo->group;
 	if (!entry->zero)
 		memcpy(entry->data, store_bytes(redo->store) + entry->at, entry->len);
 	for (uint64_t done = 0; done < entry->len; done += part) {
@@ -383,6 +387,27 @@ void redo_note(struct redo *redo, uint64_t at, uint64_t len, bool zero)
 		settle(redo, at, len);
 	} else {
 		note(redo, at, len, zero);
+	}
+	pthread_mutex_unlock(&redo->lock);
+}
+
+void redo_note_hole(struct redo *redo, uint64_t at, uint64_t len)
+{
+	uint64_t end = at + len, to;
+
+	/* Each unit by itself is zero already, and in order whatever made it so comes before. */
+	if (!redo->whole_writes || redo->in_order)
+		return;
+	pthread_mutex_lock(&redo->lock);
+	for (at = shadow_next(redo->durable, at, end); at < end;
+	     at = shadow_next(redo->durable, to, end)) {
+		to = at + redo->unit_bytes;
+		while (to < end && shadow_block(redo->durable, to))
+			to += redo->unit_bytes;
+		if (redo->through == redo->group)
+			settle(redo, at, to - at);
+		else
+			note(redo, at, to - at, true);
 	}
 	pthread_mutex_unlock(&redo->lock);
 }

@@ -36,6 +36,8 @@ void redo_end(struct redo *redo);
 /* Bytes [at, at+len) are about to change; and have changed: to @zero, or to what the store has. */
 void redo_before(struct redo *redo, uint64_t at, uint64_t len);
 void redo_note(struct redo *redo, uint64_t at, uint64_t len, bool zero);
+/* A discard of what reads as zero already: part of the same write. */
+void redo_note_hole(struct redo *redo, uint64_t at, uint64_t len);
 /* Instead of redo_note(): they are durable. */
 void redo_settle(struct redo *redo, uint64_t at, uint64_t len);
 /* All is durable. */
