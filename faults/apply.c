@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <errno.h>
 
+#define APPLY_PUNCH_MAX (1u << 30)
+
 /* Copy out of a hole without touching it. */
 static int put_zeroes(struct io *io, uint32_t offset_bytes, uint64_t len_bytes)
 {
@@ -68,9 +70,7 @@ static int move_unit(const struct medium *medium, struct io *io, uint32_t offset
 		return change_unit(medium, io, offset_bytes, at, len_bytes);
 	medium_before(medium, at, len_bytes);
 	err = change_unit(medium, io, offset_bytes, at, len_bytes);
-	if (medium->cache && io->flags & IO_FUA)
-		cache_settle(medium->cache, at, len_bytes);
-	medium_after(medium, at, len_bytes);
+	medium_changed(medium, at, len_bytes, io->flags & IO_FUA);
 	return err;
 }
 
@@ -100,17 +100,36 @@ static int move(const struct medium *medium, struct io *io, uint32_t offset_byte
 	return err;
 }
 
+/*
+ * A cache that keeps versions sees a discard as one change of each of its units, holes in between
+ * included: a part of one would be a version that never was.
+ */
+static uint32_t whole_units(const struct medium *medium, uint64_t at, uint32_t step,
+			    uint32_t len_bytes)
+{
+	uint64_t unit = medium->cache ? cache_unit_bytes(medium->cache) : SECTOR_SIZE;
+	uint64_t end = (at + step + unit - 1) & ~(unit - 1);
+
+	return end - at < len_bytes ? (uint32_t)(end - at) : len_bytes;
+}
+
 static void tell_before_punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
 {
 	while (len_bytes) {
 		bool marked;
 		uint32_t step = (uint32_t)store_span(medium->store, at, len_bytes, &marked);
 
+		if (!marked && medium->cache)
+			cache_after_hole(medium->cache, at, step);
 		/* With nobody to tell of a hole, all of it is passed over at once. */
 		if (marked || medium->nr_watchers) {
+			if (marked)
+				step = whole_units(medium, at, step, len_bytes);
 			step = first_step(medium->store, at, step);
 			store_lock(medium->store, at);
 			(marked ? medium_before : medium_before_hole)(medium, at, step);
+			if (marked && medium->cache)
+				cache_after_change(medium->cache, at, step, true);
 			store_unlock(medium->store, at);
 		}
 		at += step;
@@ -143,11 +162,23 @@ static int punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
 	return err;
 }
 
-int apply_at(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
-	     uint32_t len_bytes)
+int apply_punch(const struct medium *medium, uint64_t at, uint64_t len)
 {
-	assert(at <= store_size(medium->store));
-	assert(len_bytes <= store_size(medium->store) - at);
+	int err = 0;
+
+	while (len && !err) {
+		uint32_t step = len < APPLY_PUNCH_MAX ? (uint32_t)len : APPLY_PUNCH_MAX;
+
+		err = punch(medium, at, step);
+		at += step;
+		len -= step;
+	}
+	return err;
+}
+
+static int carry_out(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
+		     uint32_t len_bytes)
+{
 	switch ((enum io_op)io->op) {
 	case IO_READ:
 	case IO_WRITE:
@@ -169,6 +200,21 @@ int apply_at(const struct medium *medium, struct io *io, uint32_t offset_bytes, 
 	return -EINVAL;
 }
 
+int apply_at(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
+	     uint32_t len_bytes)
+{
+	int err;
+
+	assert(at <= store_size(medium->store));
+	assert(len_bytes <= store_size(medium->store) - at);
+	if (!medium->cache || io->op == IO_READ)
+		return carry_out(medium, io, offset_bytes, at, len_bytes);
+	cache_begin(medium->cache);
+	err = carry_out(medium, io, offset_bytes, at, len_bytes);
+	cache_end(medium->cache);
+	return err;
+}
+
 int apply_part(const struct medium *medium, struct io *io, uint32_t offset_bytes,
 	       uint32_t len_bytes)
 {
@@ -179,6 +225,8 @@ void apply_data(const struct medium *medium, uint64_t at, const void *data, size
 {
 	const unsigned char *from = data;
 
+	if (medium->cache)
+		cache_begin(medium->cache);
 	while (len) {
 		uint32_t step = first_step(medium->store, at, len < UINT32_MAX ? len : UINT32_MAX);
 
@@ -186,12 +234,14 @@ void apply_data(const struct medium *medium, uint64_t at, const void *data, size
 		medium_before(medium, at, step);
 		store_mark(medium->store, at, step);
 		memcpy(store_data(medium->store) + at, from, step);
-		medium_after(medium, at, step);
+		medium_changed(medium, at, step, false);
 		store_unlock(medium->store, at);
 		from += step;
 		at += step;
 		len -= step;
 	}
+	if (medium->cache)
+		cache_end(medium->cache);
 }
 
 int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool durable,
@@ -201,6 +251,8 @@ int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool du
 	int err = 0;
 
 	assert(at <= store_size(store) && len <= store_size(store) - at);
+	if (medium->cache)
+		cache_begin(medium->cache);
 	while (len && !err) {
 		uint32_t step = first_step(store, at, len < UINT32_MAX ? len : UINT32_MAX);
 
@@ -208,13 +260,13 @@ int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool du
 		medium_before(medium, at, step);
 		store_mark(store, at, step);
 		err = change(ctx, store_data(store) + at, at, step);
-		if (medium->cache && durable)
-			cache_settle(medium->cache, at, step);
-		medium_after(medium, at, step);
+		medium_changed(medium, at, step, durable);
 		store_unlock(store, at);
 		at += step;
 		len -= step;
 	}
+	if (medium->cache)
+		cache_end(medium->cache);
 	return err;
 }
 

@@ -30,6 +30,9 @@ void apply_data(const struct medium *medium, uint64_t at, const void *data, size
 typedef int (*apply_change_fn)(void *ctx, unsigned char *bytes, uint64_t at, uint32_t len_bytes);
 int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool durable,
 		 apply_change_fn change, void *ctx);
+/* Bytes [at, at+len) read as zero afterwards, as after a discard; seen by cache and rules. 0 or
+ * -errno. */
+int apply_punch(const struct medium *medium, uint64_t at, uint64_t len);
 /* Copy out what the disk holds at byte @at; a hole stays one. */
 void apply_peek(const struct medium *medium, uint64_t at, void *data, size_t len);
 

@@ -2,35 +2,77 @@
 /*
  * An undo log by place: the store always holds the newest content, the shadow what is on the medium
  * for the blocks where that differs. Reads and writes therefore cost what they cost without a
- * cache, but for the first write to a block after a flush.
+ * cache, but for the first write to a block after a flush. Models that are about more than the
+ * newest content have a redo log beside it.
  */
 #include "faults/cache.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/units.h"
+#include "faults/redo.h"
 #include "faults/shadow.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 struct cache {
 	struct store *store;
 	struct shadow *medium; /* what a power cut may bring back */
-	uint32_t block_bytes;
+	struct redo *redo;     /* NULL: plain */
+	uint32_t block_bytes;  /* or units, or, where whole writes count, sectors */
+	struct cache_model model;
 	_Atomic uint64_t nr_volatile;
 };
 
-int cache_create(struct store *store, uint32_t block_bytes, struct cache **ret_cache)
+static int create_redo(struct cache *cache)
+{
+	struct cache_model *model = &cache->model;
+	const struct redo_options options = {
+		.store = cache->store,
+		.durable = cache->medium,
+		.unit_bytes = cache->block_bytes,
+		.whole_writes = model->whole_writes,
+		.in_order = model->in_order,
+		.size_bytes = model->size_bytes,
+	};
+
+	assert(options.size_bytes >= CACHE_SIZE_MIN);
+	assert(options.size_bytes / 16 >= options.unit_bytes);
+	return redo_create(&options, &cache->redo);
+}
+
+static struct cache_model complete(const struct cache_model *model, uint32_t block_bytes)
+{
+	struct cache_model full = *model;
+
+	full.whole_writes |= model->in_order && !model->unit_bytes;
+	if (!full.unit_bytes && !full.whole_writes)
+		full.unit_bytes = block_bytes;
+	if (!full.size_bytes && !cache_model_is_plain(model))
+		full.size_bytes = CACHE_SIZE_DEFAULT;
+	return full;
+}
+
+int cache_create(struct store *store, uint32_t block_bytes, const struct cache_model *model,
+		 struct cache **ret_cache)
 {
 	struct cache *cache = fail_alloc("faults/cache/alloc", calloc(1, sizeof(*cache)));
+	int err;
 
 	if (!cache)
 		return -ENOMEM;
 	cache->store = store;
-	cache->block_bytes = block_bytes;
-	if (shadow_create(0, store_size(store), block_bytes, &cache->medium)) {
-		free(cache);
-		return -ENOMEM;
+	cache->model = complete(model, block_bytes);
+	cache->block_bytes = cache->model.unit_bytes ? cache->model.unit_bytes : SECTOR_SIZE;
+	assert(store_size(store) % cache->block_bytes == 0);
+	err = shadow_create(0, store_size(store), cache->block_bytes, &cache->medium);
+	if (!err && !cache_model_is_plain(model))
+		err = create_redo(cache);
+	if (err) {
+		cache_free(cache);
+		return err;
 	}
 	*ret_cache = cache;
 	return 0;
@@ -40,75 +82,149 @@ struct cache *cache_free(struct cache *cache)
 {
 	if (!cache)
 		return NULL;
+	redo_free(cache->redo);
 	shadow_free(cache->medium);
 	free(cache);
 	return NULL;
+}
+
+const struct cache_model *cache_model(const struct cache *cache)
+{
+	return &cache->model;
+}
+
+uint32_t cache_unit_bytes(const struct cache *cache)
+{
+	return cache->block_bytes;
+}
+
+bool cache_has_log(const struct cache *cache)
+{
+	return cache->redo;
+}
+
+void cache_begin(struct cache *cache)
+{
+	if (cache->redo)
+		redo_begin(cache->redo);
+}
+
+void cache_end(struct cache *cache)
+{
+	if (cache->redo)
+		redo_end(cache->redo);
 }
 
 void cache_before_change(struct cache *cache, uint64_t at, uint64_t len)
 {
 	uint64_t nr;
 
+	if (cache->redo) {
+		redo_before(cache->redo, at, len);
+		return;
+	}
 	shadow_save(cache->medium, cache->store, at, len, false, &nr);
 	if (nr)
 		atomic_fetch_add_explicit(&cache->nr_volatile, nr, memory_order_relaxed);
 }
 
+void cache_after_change(struct cache *cache, uint64_t at, uint64_t len, bool zero)
+{
+	if (cache->redo)
+		redo_note(cache->redo, at, len, zero);
+}
+
+void cache_after_hole(struct cache *cache, uint64_t at, uint64_t len)
+{
+	if (cache->redo)
+		redo_note_hole(cache->redo, at, len);
+}
+
 void cache_flush(struct cache *cache)
 {
 	/* Blocks that were settled one by one have left their copies behind: those go too. */
-	if (shadow_is_empty(cache->medium))
+	if (!cache->redo && shadow_is_empty(cache->medium))
 		return;
 	store_lock_all(cache->store);
-	shadow_clear(cache->medium);
+	if (cache->redo)
+		redo_flush(cache->redo);
+	else
+		shadow_clear(cache->medium);
 	atomic_store_explicit(&cache->nr_volatile, 0, memory_order_relaxed);
 	store_unlock_all(cache->store);
 }
 
 void cache_settle(struct cache *cache, uint64_t at, uint64_t len)
 {
-	uint64_t nr = shadow_forget(cache->medium, at, len);
+	uint64_t nr;
 
+	if (cache->redo) {
+		redo_settle(cache->redo, at, len);
+		return;
+	}
+	nr = shadow_forget(cache->medium, at, len);
 	atomic_fetch_sub_explicit(&cache->nr_volatile, nr, memory_order_relaxed);
 }
 
 uint64_t cache_nr_volatile(const struct cache *cache)
 {
+	if (cache->redo)
+		return redo_nr_volatile(cache->redo);
 	return atomic_load_explicit(&cache->nr_volatile, memory_order_relaxed);
 }
 
-struct cut {
+uint64_t cache_volatile_bytes(const struct cache *cache)
+{
+	return cache_nr_volatile(cache) * cache->block_bytes;
+}
+
+/* ------------------------------------------------------------------------------ the cut */
+
+struct taking {
 	struct cache *cache;
-	enum keep keep;
-	uint64_t bits, threshold;
-	uint64_t nr_lost;
+	const struct cut *cut;
+	struct snapshots *snapshots;
+	struct cut_result result;
 };
+
+static bool keeps_block(const struct taking *taking, uint64_t block)
+{
+	const struct cut *cut = taking->cut;
+
+	if (cut->keep == KEEP_PATTERN)
+		return cut_pattern_keeps(cut, taking->result.nr_volatile);
+	return condition_keeps(cut->keep, cut->bits, cut->threshold, block);
+}
 
 static void cut_block(void *ctx, uint64_t at, const unsigned char *block)
 {
-	struct cut *cut = ctx;
-	struct cache *cache = cut->cache;
+	struct taking *taking = ctx;
+	struct cache *cache = taking->cache;
+	bool kept = keeps_block(taking, at / cache->block_bytes);
 
-	if (condition_keeps(cut->keep, cut->bits, cut->threshold, at / cache->block_bytes))
+	taking->result.nr_volatile++;
+	if (kept)
 		return;
+	if (taking->snapshots)
+		snapshots_before(taking->snapshots, at, cache->block_bytes);
 	store_mark(cache->store, at, cache->block_bytes);
 	memcpy(store_data(cache->store) + at, block, cache->block_bytes);
-	cut->nr_lost++;
+	taking->result.nr_lost++;
 }
 
-_cold_ uint64_t cache_cut(struct cache *cache, const struct condition *condition)
+_cold_ void cache_cut(struct cache *cache, const struct cut *cut, struct snapshots *snapshots,
+		      struct cut_result *ret_result)
 {
-	struct cut cut = {
-		.cache = cache,
-		.keep = (enum keep)atomic_load(&condition->keep),
-		.bits = atomic_load(&condition->keep_bits),
-		.threshold = atomic_load(&condition->keep_threshold),
-	};
+	struct taking taking = { .cache = cache, .cut = cut, .snapshots = snapshots };
 
 	store_lock_all(cache->store);
-	shadow_each(cache->medium, cut_block, &cut);
-	shadow_clear(cache->medium);
+	if (cache->redo) {
+		redo_cut(cache->redo, cut, snapshots, &taking.result);
+	} else {
+		shadow_each(cache->medium, cut_block, &taking);
+		shadow_clear(cache->medium);
+	}
 	atomic_store_explicit(&cache->nr_volatile, 0, memory_order_relaxed);
 	store_unlock_all(cache->store);
-	return cut.nr_lost;
+	*ret_result = taking.result;
 }

@@ -7,6 +7,7 @@
 #define FAULTS_MEDIUM_H
 
 #include "faults/cache.h"
+#include "faults/snapshot.h"
 #include "faults/store.h"
 
 struct rule;
@@ -14,6 +15,7 @@ struct rule;
 struct medium {
 	struct store *store;
 	struct cache *cache;          /* NULL: everything is durable at once */
+	struct snapshots *snapshots;  /* NULL: there are none */
 	struct rule *const *watchers; /* rules whose kinds see changes */
 	uint32_t nr_watchers;
 };
@@ -23,10 +25,13 @@ void medium_before(const struct medium *medium, uint64_t at, uint64_t len);
 /* The same for bytes that read as zero and will go on doing so: nothing that a power cut loses. */
 void medium_before_hole(const struct medium *medium, uint64_t at, uint64_t len);
 void medium_after(const struct medium *medium, uint64_t at, uint64_t len);
+/* After a change that is none of a discard: for the cache too. @durable: no power cut takes it
+ * back. */
+void medium_changed(const struct medium *medium, uint64_t at, uint64_t len, bool durable);
 
 static inline bool medium_is_plain(const struct medium *medium)
 {
-	return !medium->nr_watchers && !medium->cache;
+	return !medium->nr_watchers && !medium->cache && !medium->snapshots;
 }
 
 #endif

@@ -22,13 +22,14 @@
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/explain.h"
+#include "faults/freeze.h"
+#include "faults/hold.h"
 #include "faults/plan.h"
 #include "faults/recorder.h"
 #include "faults/rule_ast.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,10 +40,6 @@ struct queue {
 	uint32_t op_bits; /* of the plan: the one load of a request that no rule is about */
 	struct medium medium;
 	_Atomic uint64_t adopted;
-	/* Held requests, oldest first; the lock is for the control thread's looks at them. */
-	pthread_mutex_t held_lock;
-	struct io *held_first, *held_last;
-	_Atomic bool release; /* some of them are to be unparked */
 };
 
 struct pipeline {
@@ -52,6 +49,12 @@ struct pipeline {
 	struct store *store;
 	struct cache *cache; /* NULL: none */
 	struct event_log *events;
+	struct hold *holds; /* by queue */
+	struct snapshots *snapshots;
+	struct freeze freeze;
+	unsigned int nr_sharers; /* of the store, beyond the queues */
+	bool crashed;            /* a power cut whose toll has been taken; @lost to it */
+	uint64_t lost;
 	struct recorder_disk *recorder; /* NULL: nothing is recorded */
 	void (*wake)(void *ctx);
 	void (*unpark)(void *ctx, struct io *io);
@@ -78,12 +81,12 @@ static void publish_plan(struct pipeline *pipeline, struct plan *plan)
 	atomic_store_explicit(&pipeline->published, plan, memory_order_release);
 }
 
-/* What several queues see written whole: the block of the disk, and at least a page. */
-static uint32_t shared_unit(uint32_t block_bytes)
+/* What several threads see written whole: the block of the disk, and at least a page. */
+static uint32_t shared_unit(const struct pipeline *pipeline)
 {
-	uint32_t unit = 4096;
+	uint32_t cached = pipeline->cache ? cache_unit_bytes(pipeline->cache) : 0, unit = 4096;
 
-	while (unit < block_bytes)
+	while (unit < pipeline->geometry.block_bytes || unit < cached)
 		unit *= 2;
 	return unit;
 }
@@ -94,13 +97,18 @@ static int create_parts(struct pipeline *pipeline, const struct pipeline_options
 	uint32_t block_bytes = options->geometry.block_bytes;
 	int err = 0;
 
-	if (nr_queues > 1)
-		err = store_share(pipeline->store, shared_unit(block_bytes));
-	if (!err && options->cache)
-		err = cache_create(pipeline->store, block_bytes, &pipeline->cache);
+	if (options->cache)
+		err = cache_create(pipeline->store, block_bytes, &options->cache_model,
+				   &pipeline->cache);
+	if (!err && nr_queues > 1)
+		err = store_share(pipeline->store, shared_unit(pipeline));
+	if (!err)
+		err = snapshots_create(pipeline->store, &pipeline->snapshots);
 	if (!err)
 		err = event_log_create(nr_queues, &pipeline->events);
-	return err;
+	if (!err)
+		pipeline->holds = hold_new(nr_queues);
+	return err || pipeline->holds ? err : -ENOMEM;
 }
 
 static void adopt(struct pipeline *pipeline, struct queue *queue, const struct plan *plan)
@@ -110,6 +118,7 @@ static void adopt(struct pipeline *pipeline, struct queue *queue, const struct p
 	queue->medium = (struct medium){
 		.store = pipeline->store,
 		.cache = pipeline->cache,
+		.snapshots = snapshots_any(pipeline->snapshots) ? pipeline->snapshots : NULL,
 		.watchers = plan->watchers,
 		.nr_watchers = plan->nr_watchers,
 	};
@@ -127,10 +136,15 @@ static bool options_fit(const struct pipeline_options *options, const struct sto
 }
 
 /* The unit of a power cut lies whole in the store, and in one of its units. */
-static bool cache_fits(const struct rule_geometry *geometry)
+static bool cache_fits(const struct rule_geometry *geometry, const struct cache_model *model)
 {
-	return (geometry->block_bytes & (geometry->block_bytes - 1)) == 0 &&
-	       geometry->size_bytes % geometry->block_bytes == 0;
+	uint64_t unit = model->unit_bytes ? model->unit_bytes : geometry->block_bytes;
+	uint64_t size = model->size_bytes ? model->size_bytes : CACHE_SIZE_DEFAULT;
+
+	return (unit & (unit - 1)) == 0 && unit >= SECTOR_SIZE &&
+	       geometry->size_bytes % unit == 0 && model->unit_bytes <= CACHE_UNIT_MAX &&
+	       !(model->unit_bytes && model->whole_writes) && size >= CACHE_SIZE_MIN &&
+	       size / 16 >= model->unit_bytes;
 }
 
 _cold_ int pipeline_create(struct store *store, const struct pipeline_options *options,
@@ -142,7 +156,8 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 	struct pipeline *pipeline;
 	struct plan *plan;
 
-	if (!options_fit(options, store) || (options->cache && !cache_fits(&options->geometry)))
+	if (!options_fit(options, store) ||
+	    (options->cache && !cache_fits(&options->geometry, &options->cache_model)))
 		return -EINVAL;
 	pipeline = fail_alloc("faults/pipeline/alloc", aligned_alloc(CACHE_LINE, size));
 	if (!pipeline)
@@ -152,6 +167,7 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 	pipeline->geometry = options->geometry;
 	pipeline->geometry.has_cache = options->cache;
 	pipeline->seed = options->seed;
+	freeze_init(&pipeline->freeze);
 	pipeline->recorder = options->recorder;
 	pipeline->wake = options->wake;
 	pipeline->unpark = options->unpark;
@@ -163,10 +179,8 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 		return -ENOMEM;
 	}
 	publish_plan(pipeline, plan);
-	for (uint16_t i = 0; i < nr_queues; i++) {
-		pthread_mutex_init(&pipeline->queues[i].held_lock, NULL);
+	for (uint16_t i = 0; i < nr_queues; i++)
 		adopt(pipeline, &pipeline->queues[i], plan);
-	}
 	*ret_pipeline = pipeline;
 	return 0;
 }
@@ -175,8 +189,6 @@ _cold_ struct pipeline *pipeline_free(struct pipeline *pipeline)
 {
 	if (!pipeline)
 		return NULL;
-	for (uint16_t i = 0; pipeline->plans && i < pipeline->geometry.nr_queues; i++)
-		pthread_mutex_destroy(&pipeline->queues[i].held_lock);
 	while (pipeline->plans) {
 		struct plan *plan = pipeline->plans;
 
@@ -184,8 +196,11 @@ _cold_ struct pipeline *pipeline_free(struct pipeline *pipeline)
 		pipeline->plans = plan->next;
 		plan_free(plan);
 	}
+	hold_free(pipeline->holds, pipeline->geometry.nr_queues);
 	event_log_free(pipeline->events);
+	snapshots_free(pipeline->snapshots);
 	cache_free(pipeline->cache);
+	freeze_destroy(&pipeline->freeze);
 	free(pipeline);
 	return NULL;
 }
@@ -382,129 +397,6 @@ static void finish(struct pipeline *pipeline, struct io *io, uint32_t before)
 		pipeline->wake(pipeline->ctx);
 }
 
-/* ------------------------------------------------------------------------------ holding */
-
-static void hold(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
-{
-	struct queue *queue = &pipeline->queues[io->queue];
-
-	io->released = false;
-	io->held_ns = now_ns;
-	pthread_mutex_lock(&queue->held_lock);
-	io->held_next = NULL;
-	io->held_prev = queue->held_last;
-	*(queue->held_last ? &queue->held_last->held_next : &queue->held_first) = io;
-	queue->held_last = io;
-	pthread_mutex_unlock(&queue->held_lock);
-}
-
-/* Returns what the request ends with because nobody released it in time; 0: it goes on. */
-static int let_go(struct pipeline *pipeline, struct io *io)
-{
-	struct queue *queue = &pipeline->queues[io->queue];
-	const struct rule *rule = io->holder;
-	bool released;
-
-	pthread_mutex_lock(&queue->held_lock);
-	*(io->held_prev ? &io->held_prev->held_next : &queue->held_first) = io->held_next;
-	*(io->held_next ? &io->held_next->held_prev : &queue->held_last) = io->held_prev;
-	released = io->released;
-	pthread_mutex_unlock(&queue->held_lock);
-	io->holder = NULL;
-	return released || !rule->kind->ops->overdue ? 0 : rule->kind->ops->overdue(&rule->args);
-}
-
-/* Queue thread: unpark what the control thread marked. */
-static void unpark_released(struct pipeline *pipeline, struct queue *queue)
-{
-	pthread_mutex_lock(&queue->held_lock);
-	for (struct io *io = queue->held_first; io; io = io->held_next)
-		if (io->released && pipeline->unpark)
-			pipeline->unpark(pipeline->ctx, io);
-	pthread_mutex_unlock(&queue->held_lock);
-}
-
-/* Put it in its place among the @nr oldest, of which there is room for @max. */
-_cold_ static void insert_held(const struct io *io, struct held *held, size_t nr, size_t max)
-{
-	size_t at = nr < max ? nr : max;
-
-	while (at && held[at - 1].id > io->id)
-		at--;
-	if (at == max)
-		return;
-	memmove(&held[at + 1], &held[at], ((nr < max ? nr + 1 : max) - at - 1) * sizeof(*held));
-	held[at] = (struct held){
-		.id = io->id,
-		.since_ns = io->held_ns,
-		.sector = io->sector,
-		.len_bytes = io->len_bytes,
-		.queue = io->queue,
-		.op = io->op,
-	};
-	memcpy(held[at].rule, io->holder->name, sizeof(held[at].rule));
-}
-
-_cold_ size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t max)
-{
-	size_t nr = 0;
-
-	for (uint16_t i = 0; i < pipeline->geometry.nr_queues; i++) {
-		struct queue *queue = &pipeline->queues[i];
-
-		pthread_mutex_lock(&queue->held_lock);
-		for (const struct io *io = queue->held_first; io; io = io->held_next)
-			if (!io->released)
-				insert_held(io, held, nr++, max);
-		pthread_mutex_unlock(&queue->held_lock);
-	}
-	return nr;
-}
-
-/* The oldest one that fits and has not been released yet; its queue's lock is held, or NULL. */
-static struct io *lock_oldest(struct pipeline *pipeline, const char *rule, uint64_t id)
-{
-	struct io *best = NULL;
-
-	for (uint16_t i = 0; i < pipeline->geometry.nr_queues; i++) {
-		struct queue *queue = &pipeline->queues[i];
-		struct io *io;
-
-		pthread_mutex_lock(&queue->held_lock);
-		io = queue->held_first;
-		while (io && (io->released || (rule && strcmp(io->holder->name, rule) != 0) ||
-			      (id && io->id != id)))
-			io = io->held_next;
-		if (!io || (best && best->id < io->id)) {
-			pthread_mutex_unlock(&queue->held_lock);
-			continue;
-		}
-		if (best)
-			pthread_mutex_unlock(&pipeline->queues[best->queue].held_lock);
-		best = io;
-	}
-	return best;
-}
-
-_cold_ size_t pipeline_release(struct pipeline *pipeline, const char *rule, uint64_t id,
-			       size_t count)
-{
-	size_t nr = 0;
-
-	for (; nr < count; nr++) {
-		struct io *io = lock_oldest(pipeline, rule, id);
-		struct queue *queue;
-
-		if (!io)
-			break;
-		queue = &pipeline->queues[io->queue];
-		io->released = true;
-		atomic_store(&queue->release, true);
-		pthread_mutex_unlock(&queue->held_lock);
-	}
-	return nr;
-}
-
 /* ------------------------------------------------------------------------------ requests */
 
 static void park(struct pipeline *pipeline, const struct plan *plan, struct io *io,
@@ -517,7 +409,7 @@ static void park(struct pipeline *pipeline, const struct plan *plan, struct io *
 	/* Relaxed: the queue's own release of its next epoch makes it visible before it matters. */
 	atomic_fetch_add_explicit(&io->plan->nr_parked, 1, memory_order_relaxed);
 	if (walk->held)
-		hold(pipeline, io, walk->now_ns);
+		hold_add(&pipeline->holds[io->queue], io, walk->now_ns);
 }
 
 /* The walk is over. */
@@ -644,7 +536,7 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 
 	assert(plan);
 	if (held)
-		err = let_go(pipeline, io);
+		err = hold_remove(&pipeline->holds[io->queue], io);
 	if (died || condition & CONDITION_OFF)
 		err = -EIO;
 	else if (condition & CONDITION_GONE)
@@ -664,11 +556,12 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 void pipeline_adopt(struct pipeline *pipeline, uint16_t index)
 {
 	struct queue *queue = &pipeline->queues[index];
-	const struct plan *plan = atomic_load_explicit(&pipeline->published, memory_order_acquire);
+	const struct plan *plan;
 
-	if (atomic_load_explicit(&queue->release, memory_order_relaxed) &&
-	    atomic_exchange(&queue->release, false))
-		unpark_released(pipeline, queue);
+	freeze_point(&pipeline->freeze);
+	plan = atomic_load_explicit(&pipeline->published, memory_order_acquire);
+	if (hold_has_released(&pipeline->holds[index]))
+		hold_unpark(&pipeline->holds[index], pipeline->unpark, pipeline->ctx);
 	if (plan == queue->plan)
 		return;
 	if (pipeline->recorder)
@@ -803,6 +696,17 @@ _cold_ char *pipeline_explain(struct pipeline *pipeline, const struct io *io, ui
 
 /* ------------------------------------------------------------------------------ what happens */
 
+_cold_ size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t max)
+{
+	return hold_list(pipeline->holds, pipeline->geometry.nr_queues, held, max);
+}
+
+_cold_ size_t pipeline_release(struct pipeline *pipeline, const char *rule, uint64_t id,
+			       size_t count)
+{
+	return hold_release(pipeline->holds, pipeline->geometry.nr_queues, rule, id, count);
+}
+
 struct recorder_disk *pipeline_recorder(const struct pipeline *pipeline)
 {
 	return pipeline->recorder;
@@ -841,15 +745,39 @@ struct condition *pipeline_condition(struct pipeline *pipeline)
 	return &pipeline->condition;
 }
 
+struct cache *pipeline_cache(const struct pipeline *pipeline)
+{
+	return pipeline->cache;
+}
+
 uint64_t pipeline_nr_volatile(const struct pipeline *pipeline)
 {
 	return pipeline->cache ? cache_nr_volatile(pipeline->cache) : 0;
+}
+
+static struct cut cut_of(const struct condition *condition)
+{
+	return (struct cut){
+		.keep = (enum keep)atomic_load(&condition->keep),
+		.bits = atomic_load(&condition->keep_bits),
+		.threshold = atomic_load(&condition->keep_threshold),
+	};
+}
+
+static struct cut_result take_toll(struct pipeline *pipeline, const struct cut *cut)
+{
+	struct cut_result result = { 0 };
+
+	if (pipeline->cache)
+		cache_cut(pipeline->cache, cut, pipeline->snapshots, &result);
+	return result;
 }
 
 _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 {
 	struct condition *condition = &pipeline->condition;
 	uint32_t bits = condition_bits(condition);
+	struct cut cut = cut_of(condition);
 	uint64_t lost = 0;
 
 	if (pipeline->recorder)
@@ -857,10 +785,101 @@ _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 	/* Whatever is parked belongs to the life that ends; nothing is under way any more. */
 	if (bits & CONDITION_DEAD)
 		atomic_fetch_add_explicit(&pipeline->life, 1, memory_order_relaxed);
-	if (bits & CONDITION_OFF && pipeline->cache)
-		lost = cache_cut(pipeline->cache, condition);
+	if (bits & CONDITION_OFF)
+		lost = pipeline->crashed ? pipeline->lost : take_toll(pipeline, &cut).nr_lost;
+	pipeline->crashed = false;
 	condition_reset(condition, bits);
 	if (ret_lost)
 		*ret_lost = lost;
 	return bits;
+}
+
+_cold_ int pipeline_crash(struct pipeline *pipeline, const struct cut *cut, bool remove,
+			  struct cut_result *ret_result)
+{
+	assert(cut->keep != KEEP_PATTERN ||
+	       (cut->nr_pattern && cut->nr_pattern <= KEEP_PATTERN_BITS));
+	if (!condition_cut(&pipeline->condition, cut->keep, cut->bits, cut->threshold))
+		return -EALREADY;
+	if (remove)
+		condition_remove(&pipeline->condition, 0);
+	*ret_result = take_toll(pipeline, cut);
+	pipeline->crashed = true;
+	pipeline->lost = ret_result->nr_lost;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ stopped queues */
+
+_cold_ void pipeline_freeze(struct pipeline *pipeline)
+{
+	freeze_begin(&pipeline->freeze);
+}
+
+_cold_ bool pipeline_is_frozen(struct pipeline *pipeline)
+{
+	return freeze_count(&pipeline->freeze) == pipeline->geometry.nr_queues;
+}
+
+_cold_ void pipeline_thaw(struct pipeline *pipeline)
+{
+	freeze_end(&pipeline->freeze);
+}
+
+struct snapshots *pipeline_snapshots(const struct pipeline *pipeline)
+{
+	return pipeline->snapshots;
+}
+
+/* Queues that wait see it when they go on. */
+static void tell_queues(struct pipeline *pipeline)
+{
+	bool any = snapshots_any(pipeline->snapshots);
+
+	for (uint16_t i = 0; i < pipeline->geometry.nr_queues; i++)
+		pipeline->queues[i].medium.snapshots = any ? pipeline->snapshots : NULL;
+}
+
+_cold_ int pipeline_snapshot_add(struct pipeline *pipeline, const char *name, uint64_t time_ns,
+				 struct snapshot **ret_snapshot)
+{
+	int err = snapshots_add(pipeline->snapshots, name, time_ns, ret_snapshot);
+
+	tell_queues(pipeline);
+	return err;
+}
+
+_cold_ int pipeline_snapshot_remove(struct pipeline *pipeline, struct snapshot *snapshot)
+{
+	int err = snapshots_remove(pipeline->snapshots, snapshot);
+
+	tell_queues(pipeline);
+	return err;
+}
+
+_cold_ int pipeline_snapshot_restore(struct pipeline *pipeline, struct snapshot *snapshot,
+				     uint64_t *ret_bytes)
+{
+	int err = snapshots_restore(pipeline->snapshots, snapshot, ret_bytes);
+
+	if (pipeline->cache)
+		cache_flush(pipeline->cache);
+	return err;
+}
+
+_cold_ int pipeline_share(struct pipeline *pipeline)
+{
+	int err = 0;
+
+	if (pipeline->geometry.nr_queues == 1 && !pipeline->nr_sharers)
+		err = store_share(pipeline->store, shared_unit(pipeline));
+	pipeline->nr_sharers += !err;
+	return err;
+}
+
+_cold_ void pipeline_unshare(struct pipeline *pipeline)
+{
+	assert(pipeline->nr_sharers);
+	if (!--pipeline->nr_sharers && pipeline->geometry.nr_queues == 1)
+		store_unshare(pipeline->store);
 }

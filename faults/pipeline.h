@@ -13,10 +13,13 @@
 #define FAULTS_PIPELINE_H
 
 #include "base/diag.h"
+#include "faults/cache.h"
 #include "faults/condition.h"
 #include "faults/event.h"
+#include "faults/hold.h"
 #include "faults/io.h"
 #include "faults/rule.h"
+#include "faults/snapshot.h"
 #include "faults/store.h"
 
 struct pipeline;
@@ -32,7 +35,8 @@ enum io_verdict {
 struct pipeline_options {
 	struct rule_geometry geometry; /* nr_queues: how many queues adopt plans */
 	uint64_t seed;
-	bool cache; /* a volatile write cache of logical blocks; without, all is durable at once */
+	bool cache; /* a volatile write cache; without, all is durable at once */
+	struct cache_model cache_model; /* with cache: what a power cut may leave */
 	/*
 	 * Queue thread: the disk's condition has changed, or a hit that the control thread asked
 	 * to hear of (pipeline_listen). NULL: nobody hears.
@@ -49,7 +53,7 @@ struct pipeline_options {
 /*
  * The store is borrowed and must outlive the pipeline. Starts with no rules. -EINVAL: no queues, a
  * logical block that is no multiple of 512, or a size that is not the store's; with a cache also a
- * block that is no power of two or does not divide the size.
+ * block that is no power of two or does not divide the size, or a model that does not fit the disk.
  */
 int pipeline_create(struct store *store, const struct pipeline_options *options,
 		    struct pipeline **ret_pipeline);
@@ -124,16 +128,6 @@ void pipeline_listen(struct pipeline *pipeline, bool listen);
  */
 const char *pipeline_state(const struct pipeline *pipeline);
 
-/* One request that is held. */
-struct held {
-	uint64_t id;
-	uint64_t since_ns;
-	uint64_t sector;
-	uint32_t len_bytes;
-	uint16_t queue;
-	uint8_t op;
-	char rule[RULE_NAME_MAX + 1];
-};
 /* Those held now, oldest first: fills up to @max, returns how many there are. Control thread. */
 size_t pipeline_held(struct pipeline *pipeline, struct held *held, size_t max);
 /*
@@ -145,6 +139,8 @@ size_t pipeline_release(struct pipeline *pipeline, const char *rule, uint64_t id
 /* ------------------------------------------------------------------------------ its condition */
 
 struct condition *pipeline_condition(struct pipeline *pipeline);
+/* The cache, or NULL; borrowed. */
+struct cache *pipeline_cache(const struct pipeline *pipeline);
 /* Blocks that a power cut might lose; 0 without a cache. */
 uint64_t pipeline_nr_volatile(const struct pipeline *pipeline);
 /*
@@ -155,6 +151,39 @@ uint64_t pipeline_nr_volatile(const struct pipeline *pipeline);
  * NULL): blocks that went back to what was durable. Control thread.
  */
 uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost);
+/*
+ * Cut the power now, and take the toll of the cache at once; @remove: the disk also leaves the
+ * machine. pipeline_revive() then brings it back, and tells again what was lost. -EALREADY: it has
+ * no power. Control thread, and no request is under way: frozen, or nobody runs queues.
+ */
+int pipeline_crash(struct pipeline *pipeline, const struct cut *cut, bool remove,
+		   struct cut_result *ret_result);
+
+/* ------------------------------------------------------------------------------ stopped queues */
+
+/*
+ * Queues stop where they next adopt, and wait there: between two batches no request is under way.
+ * Control thread: freeze, kick the queues, wait until the pipeline is frozen, do what needs it,
+ * thaw. A thaw without that takes the freeze back. Nothing that waits for I/O of this disk may be
+ * done in between.
+ */
+void pipeline_freeze(struct pipeline *pipeline);
+bool pipeline_is_frozen(struct pipeline *pipeline);
+void pipeline_thaw(struct pipeline *pipeline);
+
+/* For the calls of snapshot.h that only look, and for snapshots_find(). */
+struct snapshots *pipeline_snapshots(const struct pipeline *pipeline);
+/* As those of snapshot.h. Control thread, and no request is under way: frozen, as above. After a
+ * restore nothing is volatile. */
+int pipeline_snapshot_add(struct pipeline *pipeline, const char *name, uint64_t time_ns,
+			  struct snapshot **ret_snapshot);
+int pipeline_snapshot_remove(struct pipeline *pipeline, struct snapshot *snapshot);
+int pipeline_snapshot_restore(struct pipeline *pipeline, struct snapshot *snapshot,
+			      uint64_t *ret_bytes);
+/* Threads that are not queues are going to read, or change, the disk: or have done. Frozen.
+ * Counted. -ENOMEM. */
+int pipeline_share(struct pipeline *pipeline);
+void pipeline_unshare(struct pipeline *pipeline);
 
 /* Plans alive, the one in force included: more than one only while queues or requests lag behind.
  */

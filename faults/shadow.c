@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 
 #define NR_RECENT 4096
 #define WORD_BITS 64
+#define PAGE      4096u
 
 struct shadow {
 	unsigned char *data;
@@ -26,6 +28,7 @@ struct shadow {
 	_Atomic uint64_t *filled; /* the same: its place in data may be other than zero */
 	uint64_t from, to;
 	unsigned int shift;
+	_Atomic uint64_t nr_filled;
 	_Atomic uint64_t nr_recent; /* may exceed NR_RECENT: then the list is not complete */
 	_Atomic uint64_t recent[NR_RECENT];
 };
@@ -99,6 +102,12 @@ static void set_bit(_Atomic uint64_t *bits, uint64_t block)
 				 memory_order_relaxed);
 }
 
+static void fill(struct shadow *shadow, uint64_t block)
+{
+	set_bit(shadow->filled, block);
+	atomic_fetch_add_explicit(&shadow->nr_filled, 1, memory_order_relaxed);
+}
+
 static bool is_saved(const struct shadow *shadow, uint64_t block)
 {
 	return has_bit(shadow->saved, block);
@@ -134,14 +143,16 @@ static void copy_block(struct shadow *shadow, const struct store *store, uint64_
 	uint64_t len = 1ull << shadow->shift, done = 0;
 	unsigned char *to = shadow->data + (block << shadow->shift);
 	uint64_t at = shadow->from + (block << shadow->shift);
-	bool filled = has_bit(shadow->filled, block);
+	bool filled = has_bit(shadow->filled, block), counted = false;
 
 	while (done < len) {
 		bool marked;
 		uint64_t span = store_span(store, at + done, len - done, &marked);
 
-		if (marked && !filled)
-			set_bit(shadow->filled, block);
+		if (marked && !filled && !counted) {
+			fill(shadow, block);
+			counted = true;
+		}
 		if (marked)
 			memcpy(to + done, store_bytes(store) + at + done, span);
 		else if (filled)
@@ -179,6 +190,96 @@ const unsigned char *shadow_block(const struct shadow *shadow, uint64_t at)
 		return NULL;
 	block = (at - shadow->from) >> shadow->shift;
 	return is_saved(shadow, block) ? shadow->data + (block << shadow->shift) : NULL;
+}
+
+bool shadow_is_hole(const struct shadow *shadow, uint64_t at)
+{
+	return shadow_block(shadow, at) &&
+	       !has_bit(shadow->filled, (at - shadow->from) >> shadow->shift);
+}
+
+uint64_t shadow_next(const struct shadow *shadow, uint64_t at, uint64_t end)
+{
+	uint64_t block, last, found = UINT64_MAX;
+
+	if (at >= end || !clip(shadow, at, end - at, &block, &last))
+		return end;
+	while (block < last && found == UINT64_MAX) {
+		uint64_t word = block / WORD_BITS;
+		uint64_t bits = atomic_load_explicit(&shadow->saved[word], memory_order_relaxed) &
+				UINT64_MAX << block % WORD_BITS;
+
+		if (bits)
+			found = word * WORD_BITS + (uint64_t)__builtin_ctzll(bits);
+		block = (word + 1) * WORD_BITS;
+	}
+	if (found >= last)
+		return end;
+	found = shadow->from + (found << shadow->shift);
+	return found > at ? found : at;
+}
+
+void shadow_put(struct shadow *shadow, uint64_t at, const unsigned char *block)
+{
+	uint64_t nr = (at - shadow->from) >> shadow->shift, len = 1ull << shadow->shift;
+	unsigned char *to = shadow->data + (nr << shadow->shift);
+
+	if (block && !has_bit(shadow->filled, nr))
+		fill(shadow, nr);
+	if (block)
+		memcpy(to, block, len);
+	else if (has_bit(shadow->filled, nr))
+		memset(to, 0, len);
+	if (!is_saved(shadow, nr))
+		remember(shadow, nr);
+}
+
+void shadow_patch(struct shadow *shadow, uint64_t at, const unsigned char *data, uint64_t len)
+{
+	uint64_t block = (at - shadow->from) >> shadow->shift;
+	unsigned char *to = shadow->data + (at - shadow->from);
+
+	assert(is_saved(shadow, block));
+	assert(block == (at - shadow->from + len - 1) >> shadow->shift);
+	if (data && !has_bit(shadow->filled, block))
+		fill(shadow, block);
+	if (data)
+		memcpy(to, data, len);
+	else if (has_bit(shadow->filled, block))
+		memset(to, 0, len);
+}
+
+uint64_t shadow_bytes(const struct shadow *shadow)
+{
+	return atomic_load_explicit(&shadow->nr_filled, memory_order_relaxed) << shadow->shift;
+}
+
+/* The place of a page, or of a block where that is larger: nothing in it is saved. */
+static void free_place(struct shadow *shadow, uint64_t block, uint64_t bits, uint64_t len)
+{
+	_Atomic uint64_t *filled = &shadow->filled[block / WORD_BITS];
+
+	madvise(shadow->data + (block << shadow->shift), len, MADV_DONTNEED);
+	atomic_fetch_and_explicit(filled, ~bits, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&shadow->nr_filled, (uint64_t)__builtin_popcountll(bits),
+				  memory_order_relaxed);
+}
+
+void shadow_trim(struct shadow *shadow)
+{
+	uint64_t len = 1ull << shadow->shift, nr_words = bits_bytes(shadow) / sizeof(uint64_t);
+	unsigned int each = len < PAGE ? PAGE >> shadow->shift : 1;
+	uint64_t mask = (1ull << each) - 1;
+
+	for (uint64_t word = 0; word < nr_words; word++) {
+		uint64_t saved = atomic_load_explicit(&shadow->saved[word], memory_order_relaxed);
+		uint64_t filled = atomic_load_explicit(&shadow->filled[word], memory_order_relaxed);
+
+		for (unsigned int i = 0; filled & ~saved && i < WORD_BITS; i += each)
+			if (filled & mask << i && !(saved & mask << i))
+				free_place(shadow, word * WORD_BITS + i, filled & mask << i,
+					   len < PAGE ? PAGE : len);
+	}
 }
 
 uint64_t shadow_forget(struct shadow *shadow, uint64_t at, uint64_t len)
@@ -227,6 +328,7 @@ void shadow_clear(struct shadow *shadow)
 		madvise(shadow->data, shadow->to - shadow->from, MADV_DONTNEED);
 		madvise((void *)shadow->saved, bits_bytes(shadow), MADV_DONTNEED);
 		madvise((void *)shadow->filled, bits_bytes(shadow), MADV_DONTNEED);
+		atomic_store_explicit(&shadow->nr_filled, 0, memory_order_relaxed);
 	}
 	for (uint64_t i = 0; i < nr && nr <= NR_RECENT; i++) {
 		uint64_t block = atomic_load_explicit(&shadow->recent[i], memory_order_relaxed);

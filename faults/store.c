@@ -226,6 +226,22 @@ uint64_t store_span(const struct store *store, uint64_t offset_bytes, uint64_t l
 	return end < offset_bytes + len_bytes ? end - offset_bytes : len_bytes;
 }
 
+int store_each_extent(struct store *store,
+		      int (*each)(void *ctx, uint64_t offset_bytes, uint64_t len_bytes), void *ctx)
+{
+	uint64_t at = 0, span;
+	int result = 0;
+
+	for (; at < store->size_bytes && !result; at += span) {
+		bool marked;
+
+		span = store_span(store, at, store->size_bytes - at, &marked);
+		if (marked)
+			result = each(ctx, at, span);
+	}
+	return result;
+}
+
 /* ------------------------------------------------------------------------------ punching */
 
 void store_lock_all(struct store *store)
@@ -285,6 +301,14 @@ int store_share(struct store *store, uint32_t unit_bytes)
 		pthread_mutex_init(&store->locks[i].mutex, NULL);
 	store->unit_shift = (unsigned int)__builtin_ctz(unit_bytes);
 	return 0;
+}
+
+void store_unshare(struct store *store)
+{
+	for (int i = 0; store->locks && i < NR_LOCKS; i++)
+		pthread_mutex_destroy(&store->locks[i].mutex);
+	free(store->locks);
+	store->locks = NULL;
 }
 
 uint64_t store_unit_left(const struct store *store, uint64_t offset_bytes)

@@ -36,6 +36,12 @@ void store_mark(struct store *store, uint64_t offset_bytes, uint64_t len_bytes);
  */
 uint64_t store_span(const struct store *store, uint64_t offset_bytes, uint64_t len_bytes,
 		    bool *ret_marked);
+/*
+ * Call @each for what is marked, in ascending order, until it returns non-zero; that is then
+ * returned. Nobody writes meanwhile.
+ */
+int store_each_extent(struct store *store,
+		      int (*each)(void *ctx, uint64_t offset_bytes, uint64_t len_bytes), void *ctx);
 /* Bytes of memory in use now, as the kernel counts them. */
 uint64_t store_allocated(const struct store *store);
 /* [offset, offset+len) reads as zero afterwards; whole pages inside are freed. 0 or -errno. Takes
@@ -48,6 +54,8 @@ int store_punch(struct store *store, uint64_t offset_bytes, uint64_t len_bytes);
  * written. Before this the locks do nothing. Once, before the threads start. 0 or -ENOMEM.
  */
 int store_share(struct store *store, uint32_t unit_bytes);
+/* The other threads are gone. Nobody holds a lock. */
+void store_unshare(struct store *store);
 /* Bytes from @offset to the end of its unit; UINT64_MAX where the store is not shared. */
 uint64_t store_unit_left(const struct store *store, uint64_t offset_bytes);
 /* Lock the unit that holds @offset. A thread holds at most one. */

@@ -11,6 +11,7 @@
 #include "daemon.h"
 #include "faults/recorder.h"
 #include "fiu_rc.h"
+#include "image.h"
 #include "opt.h"
 #include "rpc_client.h"
 #include "rule_file.h"
@@ -24,11 +25,13 @@
 #include <sys/random.h>
 
 #define SEED_DEFAULT "random"
-#define ID_MAX       1048575     /* of the kernel's minor numbers */
 #define DATA_LIMIT   (4ull << 30) /* of a recording with data */
 
 /* In a recording, of a disk that is given none. */
 #define RECORD_NAMELESS "disk"
+#define SIZE_DEFAULT    "256M"
+#define UNIT_WRITE      "write"
+#define ID_MAX          1048575 /* of the kernel's minor numbers */
 
 struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
@@ -37,13 +40,15 @@ struct run_opts {
 	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc, *record, *scenario;
 	const char *record_limit, *record_full;
 	bool record_data;
-	uint64_t speed;
-	bool check;
+	const char *cache_unit, *load;
+	uint64_t speed, cache_size;
+	bool check, cache_order;
 };
 
 #define O struct run_opts
 static const struct opt run_table[] = {
-	OPT_SIZE(O, size, "size", "256M", 512, UINT64_MAX, "size of the disk"),
+	OPT_SIZE(O, size, "size", NULL, 512, UINT64_MAX,
+		 "size of the disk; default: that of --load FILE, or " SIZE_DEFAULT),
 	OPT_COUNT(O, queues, "queues", "1", 1, 4096, "hardware queues, at most one for each CPU"),
 	OPT_COUNT(O, depth, "depth", "128", 1, 4096, "requests in flight for each queue"),
 	OPT_SIZE(O, block_size, "block-size", "512", 512, 64 << 10, "logical block size"),
@@ -55,6 +60,13 @@ static const struct opt run_table[] = {
 	OPT_FLAG(O, no_cache, "no-cache", "no volatile cache: the disk sees no flushes"),
 	OPT_FLAG(O, no_fua, "no-fua", "no FUA writes: they become a write and a flush"),
 	OPT_FLAG(O, cache, "cache", "a power cut loses what was written and not flushed"),
+	OPT_TEXT(O, cache_unit, "cache-unit", NULL, "SIZE|write",
+		 "with --cache: what survives whole or not at all, each in any of its versions"),
+	OPT_FLAG(O, cache_order, "cache-order",
+		 "with --cache: what survives is the first so many writes"),
+	OPT_SIZE(O, cache_size, "cache-size", NULL, CACHE_SIZE_MIN, 1ull << 40,
+		 "with --cache: remember so much of what is volatile; default: 64M"),
+	OPT_TEXT(O, load, "load", NULL, "FILE", "begin with the content of this raw image"),
 	OPT_FLAG(O, user_copy, "user-copy", "let this program copy the data, not the driver"),
 	OPT_LIST(O, rules, "rule", "'TEXT'", "a rule, see faultblk-rules(5)"),
 	OPT_TEXT(O, rules_file, "rules", NULL, "FILE", "a file of rules, before those of --rule"),
@@ -208,6 +220,15 @@ static int check_options(const struct run_opts *opts, bool has_command, struct d
 			diag, -EINVAL, "option.max-io",
 			"--max-io: got %llu bytes, wanted a multiple of the block size, %llu",
 			(unsigned long long)opts->max_io, (unsigned long long)opts->block_size);
+	if (!opts->cache && (opts->cache_unit || opts->cache_order || opts->cache_size))
+		return diag_set(diag, -EINVAL,
+				opts->cache_unit    ? "option.cache-unit"
+				: opts->cache_order ? "option.cache-order"
+						    : "option.cache-size",
+				"--cache-%s is about the volatile cache: give --cache too",
+				opts->cache_unit    ? "unit"
+				: opts->cache_order ? "order"
+						    : "size");
 	if (opts->cache && opts->no_cache)
 		return diag_set(diag, -EINVAL, "option.cache",
 				"--cache and --no-cache exclude each other");
@@ -249,12 +270,68 @@ static int fill_recording(struct run *run, struct diag *diag)
 	return 0;
 }
 
+/* What survives a power cut as one. */
+static int parse_cache(const struct run_opts *opts, struct cache_model *model, struct diag *diag)
+{
+	uint64_t unit = 0;
+
+	*model = (struct cache_model){ .in_order = opts->cache_order,
+				       .size_bytes = opts->cache_size };
+	if (!opts->cache_unit)
+		return 0;
+	model->whole_writes = strcmp(opts->cache_unit, UNIT_WRITE) == 0;
+	if (model->whole_writes)
+		return 0;
+	if (units_parse_size(opts->cache_unit, strlen(opts->cache_unit), &unit) || unit < 512 ||
+	    unit > CACHE_UNIT_MAX || unit & (unit - 1))
+		return diag_set(diag, -EINVAL, "option.cache-unit",
+				"--cache-unit: got '%.200s', wanted 'write' or a power of two from "
+				"512 to 1M",
+				opts->cache_unit);
+	if (opts->size % unit)
+		return diag_set(diag, -EINVAL, "option.cache-unit",
+				"--cache-unit: got %llu bytes, wanted a part of the size, %llu",
+				(unsigned long long)unit, (unsigned long long)opts->size);
+	if (opts->cache_size && opts->cache_size / 16 < unit)
+		return diag_set(diag, -EINVAL, "option.cache-size",
+				"--cache-size: got %llu bytes, wanted at least 16 times the unit, "
+				"%llu",
+				(unsigned long long)opts->cache_size, (unsigned long long)unit);
+	model->unit_bytes = (uint32_t)unit;
+	return 0;
+}
+
+/* Where --size does not say it. */
+static int find_size(struct run_opts *opts, struct diag *diag)
+{
+	struct image_limits limits = { .size_bytes = opts->size,
+				       .block_bytes = (uint32_t)opts->block_size };
+	struct image image;
+	int err;
+
+	if (!opts->load)
+		return opts->size
+			       ? 0
+			       : units_parse_size(SIZE_DEFAULT, strlen(SIZE_DEFAULT), &opts->size);
+	err = image_open(opts->load, &limits, diag, &image);
+	if (err) {
+		snprintf(diag->id, sizeof(diag->id), "option.load");
+		return -EINVAL;
+	}
+	if (!opts->size)
+		opts->size = image.size_bytes;
+	image_close(&image);
+	return 0;
+}
+
 static int fill_disk_options(struct run *run, struct diag *diag)
 {
 	const struct run_opts *opts = &run->opts;
 	struct ublk_options *ublk = &run->disk_options.ublk;
-	int err;
+	int err = find_size(&run->opts, diag);
 
+	if (err)
+		return err;
 	ublk_options_init(ublk);
 	ublk->size_bytes = opts->size;
 	ublk->nr_queues = (unsigned int)opts->queues;
@@ -274,9 +351,12 @@ static int fill_disk_options(struct run *run, struct diag *diag)
 	ublk->log = log_device;
 	run->disk_options.name = opts->name;
 	run->disk_options.cache = opts->cache;
+	run->disk_options.load = opts->load;
 	err = check_options(opts, run->command, diag);
 	if (!err)
 		err = fill_recording(run, diag);
+	if (!err)
+		err = parse_cache(opts, &run->disk_options.cache_model, diag);
 	if (!err)
 		err = parse_id(opts->id, &ublk->id, diag);
 	return err ? err : parse_seed(opts->seed, &run->disk_options.seed, diag);
@@ -619,6 +699,7 @@ static int prepare(struct run *run, int argc, char **argv)
 static int run_parsed(struct run *run, int argc, char **argv)
 {
 	char socket[PATH_MAX], pid_file[PATH_MAX], fiu_rc[PATH_MAX], record[PATH_MAX];
+	char load[PATH_MAX];
 	int code = make_absolute(&run->opts.socket, socket);
 
 	if (!code)
@@ -627,6 +708,8 @@ static int run_parsed(struct run *run, int argc, char **argv)
 		code = make_absolute(&run->opts.fiu_rc, fiu_rc);
 	if (!code)
 		code = make_absolute(&run->opts.record, record);
+	if (!code)
+		code = make_absolute(&run->opts.load, load);
 	if (!code)
 		code = prepare(run, argc, argv);
 	if (code)

@@ -104,6 +104,18 @@ static void print_holders(json_t *holders)
 	}
 }
 
+static void print_snapshots(json_t *snapshots)
+{
+	char size[UNITS_MAX];
+
+	if (json_integer_value(json_object_get(snapshots, "count")))
+		printf("%-16s%lld, %s of memory\n", "snapshots",
+		       (long long)json_integer_value(json_object_get(snapshots, "count")),
+		       units_format_size(
+			       (uint64_t)json_integer_value(json_object_get(snapshots, "bytes")),
+			       size));
+}
+
 int cmd_status(int argc, char **argv)
 {
 	struct status_opts opts;
@@ -118,6 +130,7 @@ int cmd_status(int argc, char **argv)
 		return code ? code : tool_print_json(answer);
 	for (const struct row *row = rows; row->key; row++)
 		print_row(row, json_object_get(answer, row->key));
+	print_snapshots(json_object_get(answer, "snapshots"));
 	print_holders(json_object_get(answer, "holders"));
 	json_decref(answer);
 	return EXIT_OK;

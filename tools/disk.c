@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "faults/recorder.h"
+#include "image.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,11 +18,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 
 #define ADOPT_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define ADOPT_NAP_NS     (50 * NSEC_PER_USEC)
 #define ADOPT_KICK_NS    (100 * NSEC_PER_MSEC)
 #define CACHE_LINE       64
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
 
 _Static_assert((int)UBLK_OP_READ == (int)IO_READ, "op");
 _Static_assert((int)UBLK_OP_WRITE == (int)IO_WRITE, "op");
@@ -232,6 +238,40 @@ static int open_device(struct disk *disk, const struct ublk_options *options, st
 	return err;
 }
 
+struct base {
+	const struct store *store;
+	struct recorder_disk *recorder;
+};
+
+static int record_extent(void *ctx, uint64_t at, uint64_t len)
+{
+	const struct base *base = ctx;
+
+	return recorder_base(base->recorder, at, store_bytes(base->store) + at, len);
+}
+
+/* A recording of the disk takes in what it begins with, before any request. */
+static int load_image(struct disk *disk, const struct disk_options *options, struct diag *diag)
+{
+	const struct image_limits limits = { .size_bytes = options->ublk.size_bytes,
+					     .block_bytes = options->ublk.logical_block };
+	struct base base = { disk->store, options->recorder };
+	struct image image;
+	int err = image_open(options->load, &limits, diag, &image);
+
+	if (err)
+		return err;
+	err = image_load(&image, disk->store, diag);
+	image_close(&image);
+	if (err || !options->recorder)
+		return err;
+	err = store_each_extent(disk->store, record_extent, &base);
+	if (err)
+		diag_set(diag, err, "recording.base", "the image cannot be recorded: %s",
+			 strerror(-err));
+	return err;
+}
+
 static int create_engine(struct disk *disk, const struct disk_options *options, struct diag *diag)
 {
 	const struct pipeline_options pipeline = {
@@ -245,6 +285,7 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 		},
 		.seed = options->seed,
 		.cache = options->cache,
+		.cache_model = options->cache_model,
 		.recorder = options->recorder,
 		.wake = disk_wake,
 		.unpark = disk_unpark,
@@ -257,6 +298,10 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 	if (disk->event_fd < 0)
 		return diag_set(diag, -errno, "disk.system", "no eventfd: %s", strerror(errno));
 	err = store_create(options->ublk.size_bytes, diag, &disk->store);
+	if (err)
+		return err;
+	if (options->load)
+		err = load_image(disk, options, diag);
 	if (err)
 		return err;
 	err = pipeline_create(disk->store, &pipeline, &disk->pipeline);
@@ -423,17 +468,19 @@ static bool waits_for_recording(const struct disk *disk)
 		recorder_status(recorder_of(recorder), &status);
 	return status.state == RECORDER_FULL;
 }
+/* ------------------------------------------------------------------------------ waiting */
 
 /*
  * A kick may be swallowed by a queue that was just about to sleep when it came; it is repeated,
  * rarely, so that the wait does not depend on the next request.
  */
-static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
+static int wait_queues(struct disk *disk, bool (*there)(struct disk *disk, uint64_t epoch),
+		       uint64_t epoch, struct diag *diag)
 {
 	const struct timespec nap = { .tv_nsec = ADOPT_NAP_NS };
 	uint64_t start_ns = clock_now_ns(), kicked_ns = start_ns, now_ns;
 
-	while (!pipeline_adopted(disk->pipeline, epoch)) {
+	while (!there(disk, epoch)) {
 		nanosleep(&nap, NULL);
 		now_ns = clock_now_ns();
 		if (waits_for_recording(disk))
@@ -443,15 +490,79 @@ static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
 		if (disk_is_gone(disk))
 			return diag_set(diag, -ENODEV, "disk.gone", "the disk is gone");
 		if (now_ns - start_ns > ADOPT_TIMEOUT_NS)
-			return diag_set(diag, -ETIMEDOUT, "rules.not-adopted",
-					"the rules are published, but a queue has not taken them "
-					"up within 10s");
+			return -ETIMEDOUT;
 		if (now_ns - kicked_ns > ADOPT_KICK_NS) {
 			disk_kick(disk);
 			kicked_ns = now_ns;
 		}
 	}
 	return 0;
+}
+
+static bool has_adopted(struct disk *disk, uint64_t epoch)
+{
+	return pipeline_adopted(disk->pipeline, epoch);
+}
+
+static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
+{
+	int err = wait_queues(disk, has_adopted, epoch, diag);
+
+	if (err == -ETIMEDOUT)
+		diag_set(diag, err, "rules.not-adopted",
+			 "the rules are published, but a queue has not taken them up within 10s");
+	return err;
+}
+
+static bool is_frozen(struct disk *disk, uint64_t epoch)
+{
+	(void)epoch;
+	return pipeline_is_frozen(disk->pipeline);
+}
+
+/* What we allocate while the queues stand still must not wait for I/O of this very disk. */
+static void set_flusher(bool on)
+{
+	prctl(PR_SET_IO_FLUSHER, on, 0, 0, 0);
+}
+
+int disk_freeze(struct disk *disk, struct diag *diag)
+{
+	int err;
+
+	if (!disk->dev || disk->closed)
+		return 0;
+	set_flusher(true);
+	pipeline_freeze(disk->pipeline);
+	disk_kick(disk);
+	err = fail_value("tools/disk/freeze", -ETIMEDOUT, wait_queues(disk, is_frozen, 0, diag));
+	if (err == -ETIMEDOUT)
+		diag_set(diag, err, "disk.busy", "a queue has not come to a stop within 10s");
+	if (err)
+		disk_thaw(disk);
+	return err;
+}
+
+void disk_thaw(struct disk *disk)
+{
+	pipeline_thaw(disk->pipeline);
+	set_flusher(false);
+}
+
+int disk_crash(struct disk *disk, const struct cut *cut, bool remove, struct diag *diag,
+	       struct cut_result *ret_result)
+{
+	int err = disk_freeze(disk, diag);
+
+	if (err)
+		return err;
+	err = pipeline_crash(disk->pipeline, cut, remove, ret_result);
+	disk_thaw(disk);
+	if (err) {
+		diag_set(diag, err, "disk.no-power", "the disk is without power already");
+		diag_hint(diag, "bring it back with: faultblk revive");
+	}
+	return err;
 }
 
 void disk_kick(struct disk *disk)

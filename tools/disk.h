@@ -20,9 +20,11 @@ typedef bool (*disk_decide_fn)(void *ctx, const struct io *io,
 struct disk_options {
 	struct ublk_options ublk; /* size_bytes and the rest; log callback included */
 	uint64_t seed;
-	bool cache;                /* a volatile write cache, lost by a power cut */
+	bool cache;                     /* a volatile write cache, lost by a power cut */
+	struct cache_model cache_model; /* with cache */
+	const char *load;               /* a raw image that the disk begins with; NULL: zeroes */
 	struct recorder_disk *recorder; /* borrowed until the disk is freed; NULL: none */
-	const char *name;          /* NULL: "ublkbN" */
+	const char *name;               /* NULL: "ublkbN" */
 	/* Asked for every request; false: no rule acts on it. NULL: the rules decide. */
 	disk_decide_fn decide;
 	void *decide_ctx;
@@ -56,6 +58,16 @@ int disk_event_fd(const struct disk *disk);
 void disk_event_seen(struct disk *disk);
 /* Make the queues look for new rules and released requests. */
 void disk_kick(struct disk *disk);
+
+/*
+ * Stop all queues between two requests, and let them go on; see pipeline_freeze() for what may be
+ * done meanwhile. A disk that has gone has none: that is fine. -ETIMEDOUT after 10 s, -ENODEV.
+ */
+int disk_freeze(struct disk *disk, struct diag *diag);
+void disk_thaw(struct disk *disk);
+/* Cut the power now; as pipeline_crash(). A device that is to be removed is still there. */
+int disk_crash(struct disk *disk, const struct cut *cut, bool remove, struct diag *diag,
+	       struct cut_result *ret_result);
 
 /*
  * Remove the device from the machine, held or not: requests in flight and those to come get errors.

@@ -52,5 +52,17 @@ int rpc_disk_revive(struct rpc_call *call);
 int rpc_mark(struct rpc_call *call);
 int rpc_recording_limit(struct rpc_call *call);
 int rpc_recording_stop(struct rpc_call *call);
+/* rpc_state.c */
+int rpc_disk_crash(struct rpc_call *call);
+int rpc_snapshot_create(struct rpc_call *call);
+int rpc_snapshot_restore(struct rpc_call *call);
+int rpc_snapshot_remove(struct rpc_call *call);
+int rpc_snapshot_list(struct rpc_call *call);
+int rpc_snapshot_save(struct rpc_call *call);
+int rpc_image_save(struct rpc_call *call);
+int rpc_image_load(struct rpc_call *call);
+/* For status. New references; NULL where there is nothing to say. */
+json_t *rpc_status_cache(const struct rpc_target *target);
+json_t *rpc_status_snapshots(const struct rpc_target *target);
 
 #endif

@@ -565,7 +565,11 @@ static int status(struct rpc_call *call)
 	json_object_set_new(result, "state", json_string(pipeline_state(pipeline)));
 	json_object_set_new(result, "held", counter(pipeline_held(pipeline, NULL, 0)));
 	json_object_set_new(result, "volatile_bytes",
-			    counter(pipeline_nr_volatile(pipeline) * target->geometry.block_bytes));
+			    counter(pipeline_cache(pipeline)
+					    ? cache_volatile_bytes(pipeline_cache(pipeline))
+					    : 0));
+	json_object_set_new(result, "cache", rpc_status_cache(target));
+	json_object_set_new(result, "snapshots", rpc_status_snapshots(target));
 	json_object_set_new(result, "events", counter(event_log_newest(pipeline_events(pipeline))));
 	json_object_set_new(result, "recording", rpc_recording(pipeline));
 	call->result = result;
@@ -691,6 +695,14 @@ static const struct method {
 	{ "mark", rpc_mark, false, { "text", NULL } },
 	{ "recording.limit", rpc_recording_limit, false, { "limit", NULL } },
 	{ "recording.stop", rpc_recording_stop, false, { NULL } },
+	{ "disk.crash", rpc_disk_crash, true, { "keep", "seed", "pattern", "vanish", NULL } },
+	{ "snapshot.create", rpc_snapshot_create, true, { "name", NULL } },
+	{ "snapshot.restore", rpc_snapshot_restore, true, { "name", NULL } },
+	{ "snapshot.remove", rpc_snapshot_remove, true, { "name", NULL } },
+	{ "snapshot.list", rpc_snapshot_list, true, { NULL } },
+	{ "snapshot.save", rpc_snapshot_save, true, { "name", "path", "force", NULL } },
+	{ "image.save", rpc_image_save, true, { "path", "force", NULL } },
+	{ "image.load", rpc_image_load, true, { "path", NULL } },
 	{ "stop", stop, true, { "force", NULL } },
 };
 

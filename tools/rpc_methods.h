@@ -7,6 +7,7 @@
 #define TOOLS_RPC_METHODS_H
 
 #include "disk.h"
+#include "image_job.h"
 #include "rpc_line.h"
 
 /* The answer comes later, through rpc_server_reply(): whose it is and which. */
@@ -31,6 +32,13 @@ struct rpc_target {
 	int (*stop)(void *ctx, bool force, struct rpc_ticket *ticket, struct diag *diag);
 	/* Bring the disk back; *ret_was: the condition bits that it was in. 0 or -errno. */
 	int (*revive)(void *ctx, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost);
+	/* Cut the power; as disk_crash(). */
+	int (*crash)(void *ctx, const struct cut *cut, bool vanish, struct diag *diag,
+		     struct cut_result *ret_result);
+	/* Begin to write or read an image. -EINPROGRESS: @ticket was taken over, as by stop; else
+	 * -errno, words in @diag; -EBUSY: one is under way. */
+	int (*image)(void *ctx, const struct image_request *request, struct rpc_ticket *ticket,
+		     struct diag *diag);
 	void *ctx;
 };
 
@@ -51,5 +59,9 @@ json_t *rpc_kinds(void);
 json_t *rpc_recording(struct pipeline *pipeline);
 /* The code that an error of a library call is reported under. */
 int rpc_code_of(int err);
+/* The same for images and snapshots, whose errors are none of rules. */
+int rpc_image_code_of(int err);
+/* The answer to snapshot.save, image.save and image.load. New reference. */
+json_t *rpc_image_answer(uint64_t size_bytes, uint64_t data_bytes);
 
 #endif

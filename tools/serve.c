@@ -53,7 +53,9 @@ struct serve {
 	uint64_t deadline_ns;
 	struct rpc_ticket tickets[RPC_CLIENT_MAX]; /* who asked for the stop */
 	unsigned int nr_tickets;
-	pid_t child; /* 0: none, or it has ended */
+	pid_t child;           /* 0: none, or it has ended */
+	struct image_job *job; /* NULL: none is under way */
+	struct rpc_ticket job_ticket;
 	int code;
 };
 
@@ -109,6 +111,7 @@ static void let_recording_wait(struct serve *s, bool may)
 	if (recorder)
 		recorder_let_wait(recorder_of(recorder), may);
 }
+static void end_job(struct serve *s, bool cancel);
 
 /* Whatever took the disk away: it is, and with it goes the socket. */
 static void enter_gone(struct serve *s)
@@ -118,6 +121,7 @@ static void enter_gone(struct serve *s)
 	unlink(s->socket);
 	let_recording_wait(s, false);
 	disk_vanish(s->disk);
+	end_job(s, true);
 	answer_stops(s, 0, NULL);
 	watch_end_waits(s->watch, s->server, -ENODEV, "the disk was taken away");
 	rpc_server_flush(s->server, FLUSH_MS);
@@ -199,6 +203,40 @@ static int on_stop(void *ctx, bool force, struct rpc_ticket *ticket, struct diag
 	return -EINPROGRESS;
 }
 
+/* ------------------------------------------------------------------------------ images */
+
+static int on_image(void *ctx, const struct image_request *request, struct rpc_ticket *ticket,
+		    struct diag *diag)
+{
+	struct serve *s = ctx;
+	int err;
+
+	if (s->job) {
+		diag_set(diag, -EBUSY, "image.busy", "an image is being written or read already");
+		diag_hint(diag, "wait for it");
+		return -EBUSY;
+	}
+	err = image_job_start(s->disk, request, diag, &s->job);
+	if (err)
+		return err;
+	s->job_ticket = *ticket;
+	return -EINPROGRESS;
+}
+
+static void end_job(struct serve *s, bool cancel)
+{
+	struct diag diag = { 0 };
+	uint64_t bytes, size;
+	int err;
+
+	if (!s->job)
+		return;
+	err = image_job_end(s->job, cancel, &diag, &bytes, &size);
+	s->job = NULL;
+	rpc_server_reply(s->server, &s->job_ticket, err ? rpc_image_code_of(err) : 0, &diag,
+			 err ? NULL : rpc_image_answer(size, bytes));
+}
+
 /* ------------------------------------------------------------------------------ condition */
 
 static int revive(struct serve *s, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost)
@@ -215,6 +253,19 @@ static int revive(struct serve *s, struct diag *diag, uint32_t *ret_was, uint64_
 static int on_revive(void *ctx, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost)
 {
 	return revive(ctx, diag, ret_was, ret_lost);
+}
+
+static void look_at_condition(struct serve *s);
+
+static int on_crash(void *ctx, const struct cut *cut, bool vanish, struct diag *diag,
+		    struct cut_result *ret_result)
+{
+	struct serve *s = ctx;
+	int err = disk_crash(s->disk, cut, vanish, diag, ret_result);
+
+	if (!err)
+		look_at_condition(s);
+	return err;
 }
 
 static void come_back(struct serve *s)
@@ -395,7 +446,9 @@ static int turn_with_disk(struct serve *s)
 		{ .fd = s->signal_fd, .events = POLLIN },
 		{ .fd = dev ? ublk_dev_gone_fd(dev) : -1, .events = POLLIN },
 		{ .fd = disk_event_fd(s->disk), .events = POLLIN },
-		{ .fd = recorder ? recorder_event_fd(recorder_of(recorder)) : -1, .events = POLLIN },
+		{ .fd = recorder ? recorder_event_fd(recorder_of(recorder)) : -1,
+		  .events = POLLIN },
+		{ .fd = s->job ? image_job_fd(s->job) : -1, .events = POLLIN },
 	};
 	int err = rpc_server_turn(s->server, extra, array_size(extra), turn_timeout_ms(s));
 
@@ -414,6 +467,8 @@ static int turn_with_disk(struct serve *s)
 		handle_events(s);
 	if (extra[3].revents)
 		handle_recording(s);
+	if (extra[4].revents)
+		end_job(s, false);
 	if (s->return_ns && clock_now_ns() >= s->return_ns && s->phase == SERVING)
 		come_back(s);
 	s->more = watch_turn(s->watch, s->server);
@@ -453,6 +508,8 @@ static int prepare(struct serve *s, const struct serve_options *options)
 		.disk = s->disk,
 		.stop = on_stop,
 		.revive = on_revive,
+		.crash = on_crash,
+		.image = on_image,
 		.ctx = s,
 	};
 	/* What the kernel made of the options may be less than was asked for. */
@@ -489,6 +546,8 @@ int serve(const struct serve_options *options)
 	}
 	if (s.phase != GONE) {
 		unlink(s.socket);
+		disk_vanish(s.disk);
+		end_job(&s, true);
 		rpc_server_free(s.server);
 		disk_free(s.disk);
 	}

@@ -45,6 +45,9 @@ int cmd_held(int argc, char **argv);
 int cmd_release(int argc, char **argv);
 int cmd_badblock(int argc, char **argv);
 int cmd_revive(int argc, char **argv);
+int cmd_crash(int argc, char **argv);
+int cmd_snapshot(int argc, char **argv);
+int cmd_image(int argc, char **argv);
 
 /* "faultblk: message" and a newline on standard error. */
 void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

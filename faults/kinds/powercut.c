@@ -44,8 +44,15 @@ static void store_kept(const struct kind_hit *hit, struct io *io, enum keep keep
 		       uint64_t threshold)
 {
 	uint64_t start = io_start(io), block = hit->block_bytes;
-	uint32_t from = 0, at = 0;
+	uint32_t from = 0, at = 0, fua = io->flags & IO_FUA;
 
+	/* A cache that knows its versions decides about this one too when the disk is revived. */
+	if (hit->medium->cache && cache_has_log(hit->medium->cache)) {
+		io->flags &= ~fua;
+		apply_part(hit->medium, io, 0, io->len_bytes);
+		io->flags |= fua;
+		return;
+	}
 	while (at < io->len_bytes) {
 		uint64_t number = (start + at) / block, end = (number + 1) * block - start;
 		bool kept = condition_keeps(keep, hit->bits, threshold, number);
@@ -97,6 +104,8 @@ static void describe(FILE *out, const struct kind_args *args, const struct kind_
 		break;
 	case KEEP_RANDOM:
 		fprintf(out, "a share of %s is kept", share_format(share_of(args), share));
+		break;
+	case KEEP_PATTERN:
 		break;
 	}
 }

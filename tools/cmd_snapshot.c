@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT
+/* faultblk snapshot and faultblk image: what a disk holds, kept, brought back, saved, loaded. */
+#include "base/cleanup.h"
+#include "base/near.h"
+#include "base/units.h"
+#include "opt.h"
+#include "rpc_client.h"
+#include "tool.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct state_opts {
+	struct disk_choice disk;
+	bool force, json;
+};
+
+static const struct opt plain_table[] = {
+	OPT_DISK_CHOICE(struct state_opts, disk),
+	OPT_FLAG(struct state_opts, json, "json", "print JSON"),
+	OPT_END,
+};
+
+static const struct opt save_table[] = {
+	OPT_FLAG(struct state_opts, force, "force", "replace FILE if it is there"),
+	OPT_DISK_CHOICE(struct state_opts, disk),
+	OPT_FLAG(struct state_opts, json, "json", "print JSON"),
+	OPT_END,
+};
+
+#define STATE_EXITS                                                                                \
+	"  0  done\n  1  that failed\n  2  wrong options or words\n  4  no such disk\n"            \
+	"  5  an image is being written or read already, or the snapshot is being saved"
+
+static uint64_t number_of(const json_t *object, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+/* What most of them do; @ret_answer only with EXIT_OK and without --json. */
+static int call(const struct state_opts *opts, const char *method, json_t *params,
+		json_t **ret_answer)
+{
+	int code = rpc_client_once(&opts->disk, method, params, ret_answer);
+
+	if (code || !opts->json)
+		return code;
+	code = tool_print_json(*ret_answer);
+	*ret_answer = NULL;
+	return code;
+}
+
+/* ------------------------------------------------------------------------------ images */
+
+/* The server has another working directory. */
+static int absolute(const char *path, char buf[PATH_MAX])
+{
+	char cwd[PATH_MAX] = "";
+	int len;
+
+	if (path[0] != '/' && !getcwd(cwd, sizeof(cwd))) {
+		tool_msg("cannot make '%s' an absolute path", path);
+		return EXIT_USAGE;
+	}
+	len = snprintf(buf, PATH_MAX, "%s%s%s", cwd, path[0] == '/' ? "" : "/", path);
+	if (len < PATH_MAX)
+		return EXIT_OK;
+	tool_msg("the path is too long: %s", path);
+	return EXIT_USAGE;
+}
+
+/* However long it takes. */
+static int call_patiently(const struct state_opts *opts, const char *method, json_t *params,
+			  json_t **ret_answer)
+{
+	struct rpc_client *client = NULL;
+	struct diag diag = { 0 };
+	int code = 0, err = rpc_client_open(&opts->disk, &diag, &client);
+
+	if (err) {
+		json_decref(params);
+	} else {
+		rpc_client_patience(client, -1);
+		err = rpc_client_call(client, method, params, &diag, &code, ret_answer);
+	}
+	rpc_client_free(client);
+	return err ? rpc_client_fail(err, code, &diag) : EXIT_OK;
+}
+
+static int transfer(const struct state_opts *opts, const char *method, json_t *params,
+		    const char *done, const char *path)
+{
+	char size[UNITS_MAX], data[UNITS_MAX];
+	json_t *answer = NULL;
+	int code = call_patiently(opts, method, params, &answer);
+
+	if (code || opts->json)
+		return code ? code : tool_print_json(answer);
+	printf("%s %s: %s, of which %s is data\n", done, path,
+	       units_format_size(number_of(answer, "size_bytes"), size),
+	       units_format_size(number_of(answer, "data_bytes"), data));
+	json_decref(answer);
+	return EXIT_OK;
+}
+
+static int save(const struct state_opts *opts, const char *snapshot, const char *file)
+{
+	char path[PATH_MAX];
+	int code = absolute(file, path);
+
+	if (code)
+		return code;
+	return transfer(
+		opts, snapshot ? "snapshot.save" : "image.save",
+		json_pack("{s:s*, s:s, s:b}", "name", snapshot, "path", path, "force", opts->force),
+		"saved", path);
+}
+
+static int image_save(const struct state_opts *opts, char **words)
+{
+	return save(opts, NULL, words[0]);
+}
+
+static int image_load_file(const struct state_opts *opts, char **words)
+{
+	char path[PATH_MAX];
+	int code = absolute(words[0], path);
+
+	return code ? code
+		    : transfer(opts, "image.load", json_pack("{s:s}", "path", path), "loaded",
+			       path);
+}
+
+/* ------------------------------------------------------------------------------ snapshots */
+
+static json_t *name_params(char **words)
+{
+	return json_pack("{s:s}", "name", words[0]);
+}
+
+static int snapshot_create(const struct state_opts *opts, char **words)
+{
+	json_t *answer = NULL;
+	int code = call(opts, "snapshot.create", name_params(words), &answer);
+
+	json_decref(answer);
+	return code;
+}
+
+static int snapshot_restore(const struct state_opts *opts, char **words)
+{
+	json_t *answer = NULL;
+	char size[UNITS_MAX];
+	int code = call(opts, "snapshot.restore", name_params(words), &answer);
+
+	if (!code && answer)
+		printf("%s went back to what they were\n",
+		       units_format_size(number_of(answer, "restored_bytes"), size));
+	json_decref(answer);
+	return code;
+}
+
+static int snapshot_rm(const struct state_opts *opts, char **words)
+{
+	json_t *answer = NULL;
+	int code = call(opts, "snapshot.remove", name_params(words), &answer);
+
+	json_decref(answer);
+	return code;
+}
+
+static void print_snapshot(const json_t *snapshot)
+{
+	time_t created = (time_t)(number_of(snapshot, "created_ns") / 1000000000u);
+	char size[UNITS_MAX], when[32] = "";
+	struct tm tm;
+
+	if (localtime_r(&created, &tm))
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+	printf("%-24s %-20s %10s\n", json_string_value(json_object_get(snapshot, "name")), when,
+	       units_format_size(number_of(snapshot, "bytes"), size));
+}
+
+static int snapshot_ls(const struct state_opts *opts, char **words)
+{
+	json_t *answer = NULL, *snapshot;
+	int code = call(opts, "snapshot.list", NULL, &answer);
+	size_t i;
+
+	(void)words;
+	if (!code && answer) {
+		printf("%-24s %-20s %10s\n", "name", "made", "holds");
+		json_array_foreach (json_object_get(answer, "snapshots"), i, snapshot)
+			print_snapshot(snapshot);
+	}
+	json_decref(answer);
+	return code;
+}
+
+static int snapshot_save(const struct state_opts *opts, char **words)
+{
+	return save(opts, words[0], words[1]);
+}
+
+/* ------------------------------------------------------------------------------ sub-commands */
+
+struct sub_command {
+	const char *name, *label;
+	int (*run)(const struct state_opts *opts, char **words);
+	const struct opt *table;
+	struct opt_help help;
+	const char *summary;
+};
+
+/* clang-format off */
+static const struct sub_command snapshots[] = {
+	{ "create", "snapshot create", snapshot_create, plain_table,
+	  { .usage = "faultblk snapshot create [options] NAME",
+	    .what = "Keep what the disk holds now, at once: pages are copied when they change.\n"
+		    DISK_CHOICE_HELP,
+	    .examples = "  faultblk snapshot create clean", .exits = STATE_EXITS, .min_words = 1,
+	    .max_words = 1 },
+	  "keep what the disk holds now" },
+	{ "restore", "snapshot restore", snapshot_restore, plain_table,
+	  { .usage = "faultblk snapshot restore [options] NAME",
+	    .what = "Make the disk what it was, all of it durable. Snapshots stay as they are.\n"
+		    "Unmount first: a file system that is mounted goes on with what it remembers.\n"
+		    DISK_CHOICE_HELP,
+	    .examples = "  faultblk snapshot restore clean", .exits = STATE_EXITS, .min_words = 1,
+	    .max_words = 1 },
+	  "make the disk what it was" },
+	{ "rm", "snapshot rm", snapshot_rm, plain_table,
+	  { .usage = "faultblk snapshot rm [options] NAME",
+	    .what = "Forget a snapshot; older ones keep what they need of it.\n" DISK_CHOICE_HELP,
+	    .examples = "  faultblk snapshot rm clean", .exits = STATE_EXITS, .min_words = 1,
+	    .max_words = 1 },
+	  "forget a snapshot" },
+	{ "ls", "snapshot ls", snapshot_ls, plain_table,
+	  { .usage = "faultblk snapshot ls [options]",
+	    .what = "The snapshots, oldest first, and the memory that each holds.\n"
+		    DISK_CHOICE_HELP,
+	    .examples = "  faultblk snapshot ls", .exits = STATE_EXITS },
+	  "list the snapshots" },
+	{ "save", "snapshot save", snapshot_save, save_table,
+	  { .usage = "faultblk snapshot save [options] NAME FILE",
+	    .what = "Write a snapshot to a raw, sparse file, while the disk serves on. FILE is\n"
+		    "written by the server, and appears when it is whole.\n" DISK_CHOICE_HELP,
+	    .examples = "  faultblk snapshot save clean clean.img", .exits = STATE_EXITS,
+	    .min_words = 2, .max_words = 2 },
+	  "write a snapshot to a file" },
+	{ .name = NULL },
+};
+
+static const struct sub_command images[] = {
+	{ "save", "image save", image_save, save_table,
+	  { .usage = "faultblk image save [options] FILE",
+	    .what = "Write the disk as it is at this moment to a raw, sparse file, while it serves\n"
+		    "on. FILE is written by the server, and appears when it is whole.\n"
+		    DISK_CHOICE_HELP,
+	    .examples = "  faultblk image save now.img && fsck.ext4 -fn now.img",
+	    .exits = STATE_EXITS, .min_words = 1, .max_words = 1 },
+	  "write the disk to a file" },
+	{ "load", "image load", image_load_file, plain_table,
+	  { .usage = "faultblk image load [options] FILE",
+	    .what = "Make the disk what a raw file holds, and zero beyond its end, all of it\n"
+		    "durable. Unmount first. I/O meanwhile sees a mixture.\n" DISK_CHOICE_HELP,
+	    .examples = "  faultblk image load clean.img", .exits = STATE_EXITS, .min_words = 1,
+	    .max_words = 1 },
+	  "read the disk from a file" },
+	{ .name = NULL },
+};
+/* clang-format on */
+
+static void print_usage(FILE *out, const char *name, const char *what,
+			const struct sub_command *subs)
+{
+	fprintf(out, "usage: faultblk %s COMMAND [options]\n\n%s\n\ncommands:\n", name, what);
+	for (const struct sub_command *sub = subs; sub->name; sub++)
+		fprintf(out, "  %-8s %s\n", sub->name, sub->summary);
+	fprintf(out, "\nexamples:\n");
+	for (const struct sub_command *sub = subs; sub->name; sub++)
+		fprintf(out, "%s\n", sub->help.examples);
+	fprintf(out, "\nexit codes:\n" STATE_EXITS "\n");
+}
+
+static int run_sub_command(const struct sub_command *sub, int argc, char **argv)
+{
+	struct state_opts opts = { 0 };
+	struct opt_words words;
+	enum opt_result result;
+
+	argv[0] = (char *)sub->label; /* read only, for messages */
+	result = opt_parse(argc, argv, sub->table, &sub->help, &opts, &words);
+	return result == OPT_OK ? sub->run(&opts, words.words) : opt_exit(result);
+}
+
+static int run(int argc, char **argv, const char *what, const struct sub_command *subs)
+{
+	const char *names[8] = { NULL };
+	const char *near;
+
+	if (argc < 2) {
+		print_usage(stderr, argv[0], what, subs);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+		print_usage(stdout, argv[0], what, subs);
+		return EXIT_OK;
+	}
+	for (size_t i = 0; subs[i].name; i++) {
+		names[i] = subs[i].name;
+		if (strcmp(argv[1], subs[i].name) == 0)
+			return run_sub_command(&subs[i], argc - 1, argv + 1);
+	}
+	near = near_word(argv[1], strlen(argv[1]), names);
+	if (near)
+		tool_msg("%s: there is no command '%s'; did you mean '%s'?", argv[0], argv[1],
+			 near);
+	else
+		tool_msg("%s: there is no command '%s'; faultblk %s --help lists them", argv[0],
+			 argv[1], argv[0]);
+	return EXIT_USAGE;
+}
+
+int cmd_snapshot(int argc, char **argv)
+{
+	return run(argc, argv, "What a disk holds, kept and brought back.", snapshots);
+}
+
+int cmd_image(int argc, char **argv)
+{
+	return run(argc, argv, "What a disk holds, as a raw file.", images);
+}

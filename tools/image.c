@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: MIT
+#include "image.h"
+
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+#include "base/units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define CHUNK (1u << 20)
+#define PAGE  4096u
+
+/* ------------------------------------------------------------------------------ reading */
+
+static int read_error(const char *path, int err, struct diag *diag)
+{
+	return diag_set(diag, err, "image.read", "cannot read %.200s: %s", path, strerror(-err));
+}
+
+static int check_limits(const struct image *image, const struct image_limits *limits,
+			struct diag *diag)
+{
+	if (limits->size_bytes && image->size_bytes > limits->size_bytes) {
+		diag_set(diag, -EINVAL, "image.size",
+			 "image %.200s: got %llu bytes, wanted at most those of the disk, %llu",
+			 image->path, (unsigned long long)image->size_bytes,
+			 (unsigned long long)limits->size_bytes);
+		diag_hint(diag, "make a disk that is at least as large");
+		return -EINVAL;
+	}
+	if (image->size_bytes && image->size_bytes % limits->block_bytes == 0)
+		return 0;
+	diag_set(diag, -EINVAL, "image.size",
+		 "image %.200s: got %llu bytes, wanted a multiple of the block size, %u",
+		 image->path, (unsigned long long)image->size_bytes, limits->block_bytes);
+	diag_hint(diag, "make it longer with: truncate -s %%%u FILE", limits->block_bytes);
+	return -EINVAL;
+}
+
+int image_open(const char *path, const struct image_limits *limits, struct diag *diag,
+	       struct image *ret_image)
+{
+	struct image image = { .path = path };
+	struct stat st;
+	off_t size;
+	int err;
+
+	image.fd = fail_errno("tools/image/open", EMFILE, open(path, O_RDONLY | O_CLOEXEC));
+	if (image.fd < 0)
+		return read_error(path, -errno, diag);
+	if (fstat(image.fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))) {
+		image_close(&image);
+		return diag_set(diag, -EINVAL, "image.kind",
+				"image %.200s: wanted a file or a block device", path);
+	}
+	size = lseek(image.fd, 0, SEEK_END);
+	err = size < 0 ? read_error(path, -errno, diag) : 0;
+	image.size_bytes = size < 0 ? 0 : (uint64_t)size;
+	if (!err)
+		err = check_limits(&image, limits, diag);
+	if (err)
+		image_close(&image);
+	else
+		*ret_image = image;
+	return err;
+}
+
+void image_close(struct image *image)
+{
+	close(image->fd);
+}
+
+/* The next data from @at on: [*ret_from, *ret_to); both are the end where there is none. */
+static int find_data(const struct image *image, uint64_t at, uint64_t *ret_from, uint64_t *ret_to)
+{
+	off_t from = lseek(image->fd, (off_t)at, SEEK_DATA), to;
+
+	*ret_from = *ret_to = image->size_bytes;
+	if (from < 0 && errno == ENXIO)
+		return 0;
+	/* Nobody knows of holes here: all of it is data. */
+	if (from < 0 && errno == EINVAL) {
+		*ret_from = at;
+		return 0;
+	}
+	if (from < 0)
+		return -errno;
+	to = lseek(image->fd, from, SEEK_HOLE);
+	if (to < 0)
+		return -errno;
+	/* It may have grown meanwhile. */
+	*ret_from = (uint64_t)from < image->size_bytes ? (uint64_t)from : image->size_bytes;
+	*ret_to = (uint64_t)to < image->size_bytes ? (uint64_t)to : image->size_bytes;
+	return 0;
+}
+
+static int read_all(const struct image *image, uint64_t at, unsigned char *to, uint64_t len)
+{
+	for (uint64_t done = 0; done < len;) {
+		ssize_t nr =
+			fail_errno("tools/image/read", EIO,
+				   pread(image->fd, to + done, len - done, (off_t)(at + done)));
+
+		if (nr < 0 && errno == EINTR)
+			continue;
+		if (nr < 0)
+			return -errno;
+		if (nr == 0)
+			return -ENODATA; /* it has become shorter */
+		done += (uint64_t)nr;
+	}
+	return 0;
+}
+
+static int sink_hole(const struct image_sink *sink, uint64_t at, uint64_t len)
+{
+	return len && sink->hole ? sink->hole(sink->ctx, at, len) : 0;
+}
+
+static bool is_zero(const unsigned char *bytes, uint64_t len)
+{
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
+}
+
+/* Runs of pages that are alike: zeroes or not. */
+static int sink_pages(const struct image_sink *sink, uint64_t at, const unsigned char *bytes,
+		      uint64_t len)
+{
+	uint64_t from = 0, to = 0;
+	int err = 0;
+
+	for (; from < len && !err; from = to) {
+		bool zero = false;
+
+		for (uint64_t next; to < len; to = next) {
+			uint64_t page = PAGE - (at + to) % PAGE;
+			bool alike;
+
+			next = to + (page < len - to ? page : len - to);
+			alike = is_zero(bytes + to, next - to);
+			if (to > from && alike != zero)
+				break;
+			zero = alike;
+		}
+		err = zero ? sink_hole(sink, at + from, to - from)
+			   : sink->data(sink->ctx, at + from, bytes + from, to - from);
+	}
+	return err;
+}
+
+static int read_extent(const struct image *image, const struct image_sink *sink, uint64_t at,
+		       uint64_t to, unsigned char *buf, struct diag *diag)
+{
+	int err = 0;
+
+	for (uint64_t len; at < to && !err; at += len) {
+		len = CHUNK - at % CHUNK;
+		len = len < to - at ? len : to - at;
+		err = read_all(image, at, buf, len);
+		if (err)
+			return read_error(image->path, err, diag);
+		err = sink_pages(sink, at, buf, len);
+	}
+	return err;
+}
+
+int image_read(const struct image *image, const struct image_sink *sink, struct diag *diag)
+{
+	_cleanup_free_ unsigned char *buf = fail_alloc("tools/image/buffer", malloc(CHUNK));
+	uint64_t at = 0, from, to;
+	int err = 0;
+
+	if (!buf)
+		return diag_set(diag, -ENOMEM, "image.memory", "no memory to read %.200s",
+				image->path);
+	while (at < image->size_bytes && !err) {
+		err = find_data(image, at, &from, &to);
+		if (err)
+			return read_error(image->path, err, diag);
+		err = sink_hole(sink, at, from - at);
+		if (!err)
+			err = read_extent(image, sink, from, to, buf, diag);
+		at = to;
+	}
+	return err;
+}
+
+static int load_data(void *ctx, uint64_t at, const unsigned char *bytes, uint64_t len)
+{
+	struct store *store = ctx;
+
+	store_mark(store, at, len);
+	memcpy(store_data(store) + at, bytes, len);
+	return 0;
+}
+
+int image_load(const struct image *image, struct store *store, struct diag *diag)
+{
+	const struct image_sink sink = { .data = load_data, .ctx = store };
+
+	return image_read(image, &sink, diag);
+}
+
+/* ------------------------------------------------------------------------------ writing */
+
+static int write_error(const struct image_out *out, int err, struct diag *diag)
+{
+	diag_set(diag, err, "image.write", "cannot write %.200s: %s", out->path, strerror(-err));
+	if (err == -ENOSPC)
+		diag_hint(diag, "it needs the space that `faultblk status` names as allocated");
+	return err;
+}
+
+static int exists_error(const char *path, struct diag *diag)
+{
+	diag_set(diag, -EEXIST, "image.exists", "%.200s is there already", path);
+	diag_hint(diag, "give another name, or --force to replace it");
+	return -EEXIST;
+}
+
+int image_out_open(const char *path, bool force, struct diag *diag, struct image_out *ret_out)
+{
+	struct image_out *out = ret_out;
+	int len;
+
+	out->force = force;
+	out->fd = -1;
+	len = snprintf(out->path, sizeof(out->path), "%s", path);
+	if (len < PATH_MAX)
+		len = snprintf(out->part, sizeof(out->part), "%s.part-%d", path, (int)getpid());
+	if (len >= PATH_MAX)
+		return diag_set(diag, -ENAMETOOLONG, "image.write", "the path is too long: %.200s",
+				path);
+	if (!force && faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return exists_error(path, diag);
+	out->fd = fail_errno("tools/image/create", ENOSPC,
+			     open(out->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+	return out->fd < 0 ? write_error(out, -errno, diag) : 0;
+}
+
+static int write_all(int fd, uint64_t at, const unsigned char *from, uint64_t len)
+{
+	for (uint64_t done = 0; done < len;) {
+		ssize_t nr = fail_errno("tools/image/write", ENOSPC,
+					pwrite(fd, from + done, len - done, (off_t)(at + done)));
+
+		if (nr < 0 && errno == EINTR)
+			continue;
+		if (nr < 0)
+			return -errno;
+		done += (uint64_t)nr;
+	}
+	return 0;
+}
+
+int image_out_write(struct image_out *out, uint64_t size_bytes, image_source_fn source, void *ctx,
+		    struct diag *diag, uint64_t *ret_bytes)
+{
+	_cleanup_free_ unsigned char *data =
+		fail_alloc("tools/image/out-buffer", malloc(IMAGE_SOURCE_MAX));
+	uint64_t at = 0, bytes = 0;
+	int err = 0;
+
+	if (!data)
+		return diag_set(diag, -ENOMEM, "image.memory", "no memory to write %.200s",
+				out->path);
+	if (fail_errno("tools/image/size", EFBIG, ftruncate(out->fd, (off_t)size_bytes)) < 0)
+		return write_error(out, -errno, diag);
+	while (at < size_bytes && !err) {
+		bool hole;
+		uint64_t nr = source(ctx, at, size_bytes - at, data, &hole);
+
+		if (!nr)
+			return diag_set(diag, -ECANCELED, "image.cancelled",
+					"%.200s: given up, the disk goes away", out->path);
+		if (!hole) {
+			err = write_all(out->fd, at, data, nr);
+			bytes += nr;
+		}
+		at += nr;
+	}
+	if (!err && fail_errno("tools/image/sync", EIO, fdatasync(out->fd)) < 0)
+		err = -errno;
+	if (err)
+		return write_error(out, err, diag);
+	*ret_bytes = bytes;
+	return 0;
+}
+
+/* Some file systems know of no renaming that replaces nothing: then what came in between loses. */
+static int rename_new(const struct image_out *out)
+{
+	if (renameat2(AT_FDCWD, out->part, AT_FDCWD, out->path, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (link(out->part, out->path) == 0)
+		return unlink(out->part) < 0 ? -errno : 0;
+	return -errno;
+}
+
+int image_out_commit(struct image_out *out, struct diag *diag)
+{
+	int err = fail_value("tools/image/rename", -EIO, 0);
+
+	if (!err && !out->force)
+		err = rename_new(out);
+	else if (!err && rename(out->part, out->path) < 0)
+		err = -errno;
+	if (err == -EEXIST)
+		return exists_error(out->path, diag);
+	if (err)
+		return write_error(out, err, diag);
+	out->part[0] = '\0';
+	return 0;
+}
+
+void image_out_close(struct image_out *out)
+{
+	if (out->fd >= 0)
+		close(out->fd);
+	if (out->fd >= 0 && out->part[0])
+		unlink(out->part);
+	out->fd = -1;
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A save pins a snapshot, its own one or the user's, and reads that; queues copy what they change.
+ * A load changes the disk as a queue would, a piece at a time; nothing of it is volatile at the
+ * end. Both need the locks of the store, which a disk with one queue has only while they last:
+ * locks come and go while the queues stand still.
+ */
+#include "image_job.h"
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "faults/apply.h"
+#include "image.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct image_job {
+	struct disk *disk;
+	enum image_what what;
+	struct snapshot *snapshot; /* what is saved */
+	bool own;                  /* it is removed at the end */
+	struct image_out out;
+	struct image image;
+	char path[PATH_MAX];
+	int event_fd;
+	pthread_t thread;
+	_Atomic bool cancel;
+	/* The thread's, until it has ended. */
+	struct diag diag;
+	int err;
+	uint64_t bytes;
+};
+
+/* ------------------------------------------------------------------------------ the thread */
+
+static uint64_t source(void *ctx, uint64_t at, uint64_t len, unsigned char *data, bool *ret_hole)
+{
+	struct image_job *job = ctx;
+
+	_Static_assert(IMAGE_SOURCE_MAX >= SNAPSHOT_READ_MAX, "the buffer has room");
+	if (atomic_load(&job->cancel))
+		return 0;
+	return snapshots_read(pipeline_snapshots(disk_pipeline(job->disk)), job->snapshot, at, len,
+			      data, ret_hole);
+}
+
+static int save(struct image_job *job)
+{
+	int err = image_out_write(&job->out, store_size(disk_store(job->disk)), source, job,
+				  &job->diag, &job->bytes);
+
+	return err ? err : image_out_commit(&job->out, &job->diag);
+}
+
+static int take(struct image_job *job, uint64_t at, const unsigned char *bytes, uint64_t len)
+{
+	struct snapshots *snapshots = pipeline_snapshots(disk_pipeline(job->disk));
+	const struct medium medium = { .store = disk_store(job->disk), .snapshots = snapshots };
+	int err = 0;
+
+	if (atomic_load(&job->cancel))
+		return diag_set(&job->diag, -ECANCELED, "image.cancelled",
+				"%.200s: given up, the disk goes away", job->path);
+	snapshots_lock(snapshots);
+	if (bytes)
+		apply_data(&medium, at, bytes, len);
+	else
+		err = apply_punch(&medium, at, len);
+	snapshots_unlock(snapshots);
+	return err;
+}
+
+static int take_data(void *ctx, uint64_t at, const unsigned char *bytes, uint64_t len)
+{
+	struct image_job *job = ctx;
+
+	job->bytes += len;
+	return take(job, at, bytes, len);
+}
+
+static int take_hole(void *ctx, uint64_t at, uint64_t len)
+{
+	return take(ctx, at, NULL, len);
+}
+
+static int load(struct image_job *job)
+{
+	const struct image_sink sink = { .data = take_data, .hole = take_hole, .ctx = job };
+	uint64_t end = job->image.size_bytes, size = store_size(disk_store(job->disk));
+	int err = image_read(&job->image, &sink, &job->diag);
+
+	if (!err && end < size)
+		err = take(job, end, NULL, size - end);
+	if (err && !job->diag.message[0])
+		diag_set(&job->diag, err, "image.memory", "%.200s: cannot free memory: %s",
+			 job->path, strerror(-err));
+	return err;
+}
+
+static void *run(void *ctx)
+{
+	struct image_job *job = ctx;
+
+	job->err = job->what == IMAGE_SAVE ? save(job) : load(job);
+	eventfd_write(job->event_fd, 1);
+	return NULL;
+}
+
+/* ------------------------------------------------------------------------------ control thread */
+
+static int open_file(struct image_job *job, const struct image_request *request, struct diag *diag)
+{
+	const struct image_limits limits = {
+		.size_bytes = store_size(disk_store(job->disk)),
+		.block_bytes = disk_ublk_options(job->disk)->logical_block,
+	};
+
+	snprintf(job->path, sizeof(job->path), "%s", request->path);
+	if (job->what == IMAGE_SAVE)
+		return image_out_open(job->path, request->force, diag, &job->out);
+	return image_open(job->path, &limits, diag, &job->image);
+}
+
+static void close_file(struct image_job *job)
+{
+	if (job->what == IMAGE_SAVE)
+		image_out_close(&job->out);
+	else
+		image_close(&job->image);
+}
+
+/* The queues stand still. */
+static int begin(struct image_job *job, const char *name)
+{
+	struct pipeline *pipeline = disk_pipeline(job->disk);
+	int err = pipeline_share(pipeline);
+
+	if (err || job->what == IMAGE_LOAD)
+		return err;
+	job->own = !name;
+	if (name)
+		job->snapshot = snapshots_find(pipeline_snapshots(pipeline), name);
+	else
+		err = pipeline_snapshot_add(pipeline, NULL, clock_now_ns(), &job->snapshot);
+	if (err)
+		pipeline_unshare(pipeline);
+	else
+		snapshots_pin(job->snapshot);
+	return err;
+}
+
+static void finish(struct image_job *job)
+{
+	struct pipeline *pipeline = disk_pipeline(job->disk);
+
+	if (job->snapshot)
+		snapshots_unpin(job->snapshot);
+	if (job->own)
+		pipeline_snapshot_remove(pipeline, job->snapshot);
+	if (job->what == IMAGE_LOAD && pipeline_cache(pipeline))
+		cache_flush(pipeline_cache(pipeline));
+	pipeline_unshare(pipeline);
+}
+
+/* What cannot be done now is left: the locks stay, and a snapshot that nobody names. */
+static int finish_frozen(struct image_job *job, struct diag *diag)
+{
+	int err = disk_freeze(job->disk, diag);
+
+	if (err)
+		return err;
+	finish(job);
+	disk_thaw(job->disk);
+	return 0;
+}
+
+static int start(struct image_job *job, const struct image_request *request, struct diag *diag)
+{
+	struct snapshots *snapshots = pipeline_snapshots(disk_pipeline(job->disk));
+	int err;
+
+	if (request->snapshot && !snapshots_find(snapshots, request->snapshot))
+		return diag_set(diag, -ENOENT, "snapshot.unknown", "there is no snapshot '%.64s'",
+				request->snapshot);
+	err = open_file(job, request, diag);
+	if (err)
+		return err;
+	err = disk_freeze(job->disk, diag);
+	if (!err) {
+		err = begin(job, request->snapshot);
+		disk_thaw(job->disk);
+		if (err)
+			diag_set(diag, err, "image.memory", "no memory to begin: %s",
+				 strerror(-err));
+	}
+	if (!err) {
+		err = -fail_value("tools/image_job/thread", EAGAIN,
+				  pthread_create(&job->thread, NULL, run, job));
+		if (err) {
+			finish_frozen(job, NULL);
+			diag_set(diag, err, "image.memory", "no thread for it: %s", strerror(-err));
+		}
+	}
+	if (err)
+		close_file(job);
+	return err;
+}
+
+int image_job_start(struct disk *disk, const struct image_request *request, struct diag *diag,
+		    struct image_job **ret_job)
+{
+	struct image_job *job = fail_alloc("tools/image_job/alloc", calloc(1, sizeof(*job)));
+	int err;
+
+	if (!job)
+		return diag_set(diag, -ENOMEM, "image.memory", "no memory");
+	job->disk = disk;
+	job->what = request->what;
+	job->event_fd = fail_errno("tools/image_job/eventfd", EMFILE,
+				   eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	if (job->event_fd < 0)
+		err = diag_set(diag, -errno, "image.memory", "no eventfd: %s", strerror(errno));
+	else
+		err = start(job, request, diag);
+	if (err) {
+		if (job->event_fd >= 0)
+			close(job->event_fd);
+		free(job);
+		return err;
+	}
+	*ret_job = job;
+	return 0;
+}
+
+int image_job_fd(const struct image_job *job)
+{
+	return job->event_fd;
+}
+
+int image_job_end(struct image_job *job, bool cancel, struct diag *diag, uint64_t *ret_bytes,
+		  uint64_t *ret_size)
+{
+	uint64_t size = store_size(disk_store(job->disk));
+	int err, thaw_err;
+
+	if (cancel)
+		atomic_store(&job->cancel, true);
+	pthread_join(job->thread, NULL);
+	err = job->err;
+	*diag = job->diag;
+	thaw_err = finish_frozen(job, err ? NULL : diag);
+	*ret_bytes = job->bytes;
+	*ret_size = job->what == IMAGE_LOAD ? job->image.size_bytes : size;
+	close_file(job);
+	close(job->event_fd);
+	free(job);
+	return err ? err : thaw_err;
+}

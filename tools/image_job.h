@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An image written from, or read into, a disk that serves on: by a thread of its own, because the
+ * file may be slow, or lie on that very disk. What is written is the disk at the moment of the
+ * start, or a snapshot of it.
+ */
+#ifndef TOOLS_IMAGE_JOB_H
+#define TOOLS_IMAGE_JOB_H
+
+#include "disk.h"
+
+enum image_what { IMAGE_SAVE, IMAGE_LOAD };
+
+struct image_request {
+	enum image_what what;
+	const char *path;     /* absolute */
+	const char *snapshot; /* IMAGE_SAVE: this one; NULL: the disk as it is now */
+	bool force;           /* IMAGE_SAVE: @path may be there already */
+};
+
+struct image_job;
+
+/*
+ * Control thread, as all of these. The disk is borrowed until the end. -ENOENT: no such snapshot;
+ * -EINVAL, -EEXIST, -ENOMEM, -errno of open and those of disk_freeze().
+ */
+int image_job_start(struct disk *disk, const struct image_request *request, struct diag *diag,
+		    struct image_job **ret_job);
+/* Readable once the job is over. Borrowed. */
+int image_job_fd(const struct image_job *job);
+/*
+ * Wait for the end, free it: 0 or -errno with words in @diag. @cancel: make it end soon.
+ * *ret_bytes: data written or read, on success. *ret_size: of the image.
+ */
+int image_job_end(struct image_job *job, bool cancel, struct diag *diag, uint64_t *ret_bytes,
+		  uint64_t *ret_size);
+
+#endif

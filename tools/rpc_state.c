@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+/* Methods about what the disk holds: power cuts on command, snapshots, images. */
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+#include "rpc_call.h"
+#include "runtime.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#define HALF (1ull << 63) /* of what is drawn: a chance of 50% */
+
+int rpc_image_code_of(int err)
+{
+	return err == -EINVAL || err == -EEXIST || err == -ENOSPC ? RPC_FAILED : rpc_code_of(err);
+}
+
+static int state_error(struct rpc_call *call, int err)
+{
+	rpc_engine_error(call, err);
+	return rpc_image_code_of(err);
+}
+
+/* ------------------------------------------------------------------------------ power cuts */
+
+static const char *const keep_words[] = {
+	[KEEP_NONE] = "none",
+	[KEEP_ALL] = "all",
+	[KEEP_RANDOM] = "random",
+	[KEEP_PATTERN] = "pattern",
+};
+
+static int param_keep(struct rpc_call *call, enum keep *ret_keep)
+{
+	const char *word = NULL;
+	int err = rpc_param_string(call, "keep", false, &word);
+
+	if (err || !word)
+		return err;
+	for (size_t i = 0; i < array_size(keep_words); i++) {
+		if (strcmp(word, keep_words[i]) == 0) {
+			*ret_keep = (enum keep)i;
+			return 0;
+		}
+	}
+	return rpc_bad_param(call, "keep", "none, all, random or pattern");
+}
+
+static int param_seed(struct rpc_call *call, enum keep keep, uint64_t *ret_seed)
+{
+	static const char wanted[] = "a whole number below 2^64, as text";
+	const char *text = NULL;
+	char *end;
+	int err = rpc_param_string(call, "seed", false, &text);
+
+	if (err)
+		return err;
+	if (text && keep != KEEP_RANDOM)
+		return rpc_bad_param(call, "seed", "it together with keep=random only");
+	if (!text && keep == KEEP_RANDOM &&
+	    fail_errno("tools/rpc_state/seed", ENOSYS, getrandom(ret_seed, sizeof(*ret_seed), 0)) !=
+		    (ssize_t)sizeof(*ret_seed))
+		return state_error(call, -EIO);
+	if (!text)
+		return 0;
+	errno = 0;
+	*ret_seed = strtoull(text, &end, 0);
+	if (text[0] < '0' || text[0] > '9' || *end || errno)
+		return rpc_bad_param(call, "seed", wanted);
+	return 0;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static int param_pattern(struct rpc_call *call, struct cut *cut, const char **ret_text)
+{
+	static const char wanted[] = "1 to 256 hexadecimal digits, with keep=pattern";
+	const char *text = NULL;
+	int err = rpc_param_string(call, "pattern", cut->keep == KEEP_PATTERN, &text);
+	size_t len = text ? strlen(text) : 0;
+
+	*ret_text = text;
+	if (err || !text)
+		return err;
+	if (cut->keep != KEEP_PATTERN || !len || len > KEEP_PATTERN_BITS / 4)
+		return rpc_bad_param(call, "pattern", wanted);
+	for (size_t i = 0; i < len; i++) {
+		int digit = hex_digit(text[i]);
+
+		if (digit < 0)
+			return rpc_bad_param(call, "pattern", wanted);
+		cut->pattern[i / 2] |= (unsigned char)(digit << (i % 2 ? 0 : 4));
+	}
+	cut->nr_pattern = (uint32_t)len * 4;
+	return 0;
+}
+
+static json_t *crash_answer(const struct rpc_call *call, const struct cut *cut, const char *pattern,
+			    const struct cut_result *result)
+{
+	struct pipeline *pipeline = call->target->pipeline;
+	struct cache *cache = pipeline_cache(pipeline);
+	bool writes = cache && cache_model(cache)->whole_writes;
+	json_t *answer = json_pack(
+		"{s:s, s:I, s:I, s:s, s:s, s:s*}", "keep", keep_words[cut->keep], "volatile",
+		(json_int_t)result->nr_volatile, "lost", (json_int_t)result->nr_lost, "of",
+		writes ? "writes" : "blocks", "condition",
+		condition_name(condition_bits(pipeline_condition(pipeline))), "pattern", pattern);
+	char seed[24];
+
+	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)cut->bits);
+	if (cut->keep == KEEP_RANDOM)
+		json_object_set_new(answer, "seed", json_string(seed));
+	if (cache && !writes)
+		json_object_set_new(answer, "block_bytes",
+				    json_integer((json_int_t)cache_unit_bytes(cache)));
+	json_object_set_new(answer, "cache", json_boolean(cache != NULL));
+	return answer;
+}
+
+int rpc_disk_crash(struct rpc_call *call)
+{
+	const struct rpc_target *target = call->target;
+	struct cut cut = { .keep = KEEP_NONE, .threshold = HALF };
+	struct cut_result result = { 0 };
+	const char *pattern = NULL;
+	bool vanish = false;
+	int err = param_keep(call, &cut.keep);
+
+	if (!err)
+		err = param_seed(call, cut.keep, &cut.bits);
+	if (!err)
+		err = param_pattern(call, &cut, &pattern);
+	if (!err)
+		err = rpc_param_bool(call, "vanish", &vanish);
+	if (err)
+		return err;
+	err = target->crash(target->ctx, &cut, vanish, &call->diag, &result);
+	if (err)
+		return state_error(call, err);
+	call->result = crash_answer(call, &cut, pattern, &result);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ snapshots */
+
+static int param_name(struct rpc_call *call, const char **ret_name)
+{
+	int err = rpc_param_string(call, "name", true, ret_name);
+
+	if (err)
+		return err;
+	if (runtime_check_name(*ret_name, &call->diag)) {
+		snprintf(call->diag.id, sizeof(call->diag.id), "snapshot.name");
+		return RPC_INVALID_PARAMS;
+	}
+	return 0;
+}
+
+/* The snapshot that the parameter names. */
+static int param_snapshot(struct rpc_call *call, struct snapshot **ret_snapshot)
+{
+	const char *name;
+	int err = param_name(call, &name);
+
+	if (err)
+		return err;
+	*ret_snapshot = snapshots_find(pipeline_snapshots(call->target->pipeline), name);
+	if (*ret_snapshot)
+		return 0;
+	diag_set(&call->diag, 0, "snapshot.unknown", "there is no snapshot '%.64s'", name);
+	diag_hint(&call->diag, "faultblk snapshot ls shows those that there are");
+	return RPC_NOT_FOUND;
+}
+
+static uint64_t wall_clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+static json_t *info_row(const struct snapshot_info *info)
+{
+	return json_pack("{s:s, s:I, s:I}", "name", info->name, "created_ns",
+			 (json_int_t)info->time_ns, "bytes", (json_int_t)info->bytes);
+}
+
+int rpc_snapshot_create(struct rpc_call *call)
+{
+	struct disk *disk = call->target->disk;
+	const char *name;
+	int err = param_name(call, &name);
+
+	if (err)
+		return err;
+	err = disk_freeze(disk, &call->diag);
+	if (err)
+		return state_error(call, err);
+	err = pipeline_snapshot_add(call->target->pipeline, name, wall_clock_ns(), NULL);
+	disk_thaw(disk);
+	if (err == -EEXIST)
+		diag_set(&call->diag, err, "snapshot.exists", "there is a snapshot '%.64s' already",
+			 name);
+	else if (err == -ENOSPC)
+		diag_set(&call->diag, err, "snapshot.limit", "there are %d snapshots, no more fit",
+			 SNAPSHOT_MAX);
+	else if (err)
+		diag_set(&call->diag, err, "snapshot.memory", "no memory for a snapshot: %s",
+			 strerror(-err));
+	if (err)
+		return state_error(call, err);
+	call->result = json_pack("{s:s}", "name", name);
+	return 0;
+}
+
+int rpc_snapshot_restore(struct rpc_call *call)
+{
+	struct disk *disk = call->target->disk;
+	struct snapshot *snapshot;
+	uint64_t bytes = 0;
+	int err = param_snapshot(call, &snapshot);
+
+	if (err)
+		return err;
+	err = disk_freeze(disk, &call->diag);
+	if (err)
+		return state_error(call, err);
+	err = pipeline_snapshot_restore(call->target->pipeline, snapshot, &bytes);
+	disk_thaw(disk);
+	if (err)
+		return state_error(call, err);
+	call->result = json_pack("{s:I}", "restored_bytes", (json_int_t)bytes);
+	return 0;
+}
+
+int rpc_snapshot_remove(struct rpc_call *call)
+{
+	struct disk *disk = call->target->disk;
+	struct snapshot *snapshot;
+	int err = param_snapshot(call, &snapshot);
+
+	if (err)
+		return err;
+	err = disk_freeze(disk, &call->diag);
+	if (err)
+		return state_error(call, err);
+	err = pipeline_snapshot_remove(call->target->pipeline, snapshot);
+	disk_thaw(disk);
+	if (err == -EBUSY)
+		diag_set(&call->diag, err, "snapshot.busy", "it is being saved; wait for that");
+	if (err)
+		return state_error(call, err);
+	call->result = json_object();
+	return 0;
+}
+
+int rpc_snapshot_list(struct rpc_call *call)
+{
+	struct snapshots *snapshots = pipeline_snapshots(call->target->pipeline);
+	size_t nr = snapshots_list(snapshots, NULL, 0);
+	_cleanup_free_ struct snapshot_info *info =
+		fail_alloc("tools/rpc_state/list", calloc(nr + 1, sizeof(*info)));
+	json_t *list;
+
+	if (!info)
+		return state_error(call, -ENOMEM);
+	snapshots_list(snapshots, info, nr);
+	list = json_array();
+	for (size_t i = 0; i < nr; i++)
+		json_array_append_new(list, info_row(&info[i]));
+	call->result = json_pack("{s:o, s:I}", "snapshots", list, "bytes",
+				 (json_int_t)snapshots_bytes(snapshots));
+	return 0;
+}
+
+json_t *rpc_status_snapshots(const struct rpc_target *target)
+{
+	struct snapshots *snapshots = pipeline_snapshots(target->pipeline);
+
+	return json_pack("{s:I, s:I}", "count", (json_int_t)snapshots_list(snapshots, NULL, 0),
+			 "bytes", (json_int_t)snapshots_bytes(snapshots));
+}
+
+json_t *rpc_status_cache(const struct rpc_target *target)
+{
+	const struct cache *cache = pipeline_cache(target->pipeline);
+	const struct cache_model *model = cache ? cache_model(cache) : NULL;
+
+	if (!model)
+		return NULL;
+	return json_pack("{s:o, s:b, s:I}", "unit",
+			 model->whole_writes ? json_string("write")
+					     : json_integer((json_int_t)model->unit_bytes),
+			 "in_order", model->in_order, "size_bytes", (json_int_t)model->size_bytes);
+}
+
+/* ------------------------------------------------------------------------------ images */
+
+json_t *rpc_image_answer(uint64_t size_bytes, uint64_t data_bytes)
+{
+	return json_pack("{s:I, s:I}", "size_bytes", (json_int_t)size_bytes, "data_bytes",
+			 (json_int_t)data_bytes);
+}
+
+static int begin_image(struct rpc_call *call, struct image_request *request)
+{
+	const struct rpc_target *target = call->target;
+	int err = rpc_param_string(call, "path", true, &request->path);
+
+	if (err)
+		return err;
+	if (request->path[0] != '/')
+		return rpc_bad_param(call, "path", "an absolute path");
+	err = target->image(target->ctx, request, &call->ticket, &call->diag);
+	return err == -EINPROGRESS ? err : state_error(call, err);
+}
+
+static int begin_save(struct rpc_call *call, const char *snapshot)
+{
+	struct image_request request = { .what = IMAGE_SAVE, .snapshot = snapshot };
+	int err = rpc_param_bool(call, "force", &request.force);
+
+	return err ? err : begin_image(call, &request);
+}
+
+int rpc_snapshot_save(struct rpc_call *call)
+{
+	const char *name;
+	int err = param_name(call, &name);
+
+	return err ? err : begin_save(call, name);
+}
+
+int rpc_image_save(struct rpc_call *call)
+{
+	return begin_save(call, NULL);
+}
+
+int rpc_image_load(struct rpc_call *call)
+{
+	struct image_request request = { .what = IMAGE_LOAD };
+
+	return begin_image(call, &request);
+}
