@@ -22,6 +22,7 @@ static const struct command commands[] = {
 	{ "held", cmd_held, "the requests that are held" },
 	{ "release", cmd_release, "let held requests go" },
 	{ "badblock", cmd_badblock, "add, remove, count and list the bad blocks of a rule" },
+	{ "explore", cmd_explore, "check what a power cut could have left of recorded disks" },
 	{ "revive", cmd_revive, "bring back a disk that lost power, went away or wore out" },
 	{ "stop", cmd_stop, "take a disk away" },
 	{ "gc", cmd_gc, "delete disks whose server was killed" },
