@@ -4,8 +4,8 @@
  *
  * The overlay has a page of 4 KiB wherever something was written, with a bit for each sector that
  * was; a page without memory is zero in these sectors, so that to discard a disk costs nothing but
- * its pages' entries. Pages lie in the order in which they came, found through a table of open
- * addresses; their memory comes from chunks that a reset keeps. So a reset costs what was written.
+ * its pages' entries. Their memory comes from chunks that a reset keeps. So a reset costs what was
+ * written.
  *
  * Below it are the pieces: what of the image is hidden, by place. With undecided units each choice
  * is a piece; a piece that is not of this generation is open. With a whole-write mode the pieces
@@ -20,26 +20,23 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
+#include "faults/pages.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#define PAGE_SHIFT    12
-#define PAGE_BYTES    (1u << PAGE_SHIFT)
 #define CHUNK_PAGES   64u
 #define CHUNKS_KEPT   256u /* 64 MiB */
 #define WORD_SHIFT    (PAGE_SHIFT + 6)
 #define WORD_BYTES    (1ull << WORD_SHIFT)
 #define LIMIT_DEFAULT (1ull << 30)
-#define DISK_SHIFT    52 /* of a page's key; above: the disk */
-#define TABLE_MIN     1024u
+#define FIRST         64u /* entries of an array */
 
-struct page {
-	uint64_t key;
-	unsigned char *data; /* NULL: zero */
-	uint32_t slot;       /* in the table */
-	uint8_t written;     /* a bit for each sector */
+struct over {
+	struct page page;
+	uint8_t written, late; /* a bit for each sector; late: since view_phase() */
+	unsigned char *data;   /* NULL: zero */
 };
 
 struct piece {
@@ -74,10 +71,11 @@ struct view {
 	unsigned char **copies; /* contents of pieces, when they are copied */
 	size_t nr_copies, max_copies;
 
-	struct page *pages;
-	size_t nr_pages, max_pages;
-	uint32_t *table; /* index of the page plus 1, or 0 */
-	uint32_t table_size;
+	view_watch_fn watch;
+	void *watch_ctx;
+	bool late;
+
+	struct pages overlay; /* of struct over */
 	unsigned char **chunks;
 	size_t nr_chunks, max_chunks;
 	size_t nr_data; /* pages with memory */
@@ -87,9 +85,9 @@ struct view {
 /* ------------------------------------------------------------------------------ growing */
 
 /* Room for one more in an array that doubles; NULL: no memory, and the array is as it was. */
-static void *grow(void *array, size_t nr, size_t *max, size_t size, size_t first)
+static void *grow(void *array, size_t nr, size_t *max, size_t size)
 {
-	size_t to = *max ? 2 * *max : first;
+	size_t to = *max ? 2 * *max : FIRST;
 	void *bigger;
 
 	if (nr < *max)
@@ -102,79 +100,23 @@ static void *grow(void *array, size_t nr, size_t *max, size_t size, size_t first
 
 /* ------------------------------------------------------------------------------ the overlay */
 
-static uint64_t key_of(uint16_t disk, uint64_t at)
+static int add_page(struct view *view, uint64_t key, struct over **ret_over)
 {
-	return (uint64_t)disk << DISK_SHIFT | at >> PAGE_SHIFT;
-}
-
-static uint32_t home_of(const struct view *view, uint64_t key)
-{
-	return (uint32_t)((key * 0x9e3779b97f4a7c15ull) >> 32) & (view->table_size - 1);
-}
-
-static struct page *find_page(const struct view *view, uint64_t key)
-{
-	uint32_t slot = home_of(view, key);
-
-	for (; view->table[slot]; slot = (slot + 1) & (view->table_size - 1))
-		if (view->pages[view->table[slot] - 1].key == key)
-			return &view->pages[view->table[slot] - 1];
-	return NULL;
-}
-
-static void enter_page(struct view *view, size_t i)
-{
-	uint32_t slot = home_of(view, view->pages[i].key);
-
-	while (view->table[slot])
-		slot = (slot + 1) & (view->table_size - 1);
-	view->table[slot] = (uint32_t)i + 1;
-	view->pages[i].slot = slot;
-}
-
-static int grow_table(struct view *view)
-{
-	uint32_t size = view->table_size ? 2 * view->table_size : TABLE_MIN;
-	uint32_t *table = fail_alloc("faults/view/table", calloc(size, sizeof(*table)));
-
-	if (!table)
+	if (view_written(view) + sizeof(struct over) > view->limit)
 		return -ENOMEM;
-	free(view->table);
-	view->table = table;
-	view->table_size = size;
-	for (size_t i = 0; i < view->nr_pages; i++)
-		enter_page(view, i);
-	return 0;
-}
-
-static int add_page(struct view *view, uint64_t key, struct page **ret_page)
-{
-	struct page *pages;
-
-	if (view_written(view) + sizeof(*pages) > view->limit || view->nr_pages == UINT32_MAX / 4)
-		return -ENOMEM;
-	if (2 * (view->nr_pages + 1) > view->table_size && grow_table(view) < 0)
-		return -ENOMEM;
-	pages = grow(view->pages, view->nr_pages, &view->max_pages, sizeof(*pages), CHUNK_PAGES);
-	if (!pages)
-		return -ENOMEM;
-	view->pages = pages;
-	pages[view->nr_pages] = (struct page){ .key = key };
-	enter_page(view, view->nr_pages);
-	*ret_page = &pages[view->nr_pages++];
-	return 0;
+	return pages_add(&view->overlay, key, ret_over);
 }
 
 /* Memory for a page that was zero in what was written of it. */
-static int fill_page(struct view *view, struct page *page)
+static int fill_page(struct view *view, struct over *over)
 {
 	size_t chunk = view->nr_data / CHUNK_PAGES;
 
 	if (view_written(view) + PAGE_BYTES > view->limit)
 		return -ENOMEM;
 	if (chunk == view->nr_chunks) {
-		unsigned char **chunks = grow(view->chunks, view->nr_chunks, &view->max_chunks,
-					      sizeof(*chunks), CHUNK_PAGES);
+		unsigned char **chunks =
+			grow(view->chunks, view->nr_chunks, &view->max_chunks, sizeof(*chunks));
 		unsigned char *bytes;
 
 		if (!chunks)
@@ -186,16 +128,10 @@ static int fill_page(struct view *view, struct page *page)
 			return -ENOMEM;
 		chunks[view->nr_chunks++] = bytes;
 	}
-	page->data = view->chunks[chunk] + view->nr_data++ % CHUNK_PAGES * PAGE_BYTES;
-	if (page->written)
-		memset(page->data, 0, PAGE_BYTES);
+	over->data = view->chunks[chunk] + view->nr_data++ % CHUNK_PAGES * PAGE_BYTES;
+	if (over->written)
+		memset(over->data, 0, PAGE_BYTES);
 	return 0;
-}
-
-/* A bit for each sector of [from, to) of a page. */
-static uint8_t sectors(uint32_t from, uint32_t to)
-{
-	return (uint8_t)((1u << (to >> SECTOR_SHIFT)) - (1u << (from >> SECTOR_SHIFT)));
 }
 
 /* Write to one page; @from NULL: zeroes. */
@@ -203,18 +139,21 @@ static int write_page(struct view *view, uint16_t disk, uint64_t at, const unsig
 		      uint32_t len)
 {
 	uint32_t offset = at & (PAGE_BYTES - 1);
-	struct page *page = find_page(view, key_of(disk, at));
-	int err = page ? 0 : add_page(view, key_of(disk, at), &page);
+	uint8_t bits = page_sectors(offset, offset + len);
+	struct over *over = pages_find(&view->overlay, page_key(disk, at));
+	int err = over ? 0 : add_page(view, page_key(disk, at), &over);
 
-	if (!err && from && !page->data)
-		err = fill_page(view, page);
+	if (!err && from && !over->data)
+		err = fill_page(view, over);
 	if (err)
 		return err;
-	page->written |= sectors(offset, offset + len);
+	over->written |= bits;
+	if (view->late)
+		over->late |= bits;
 	if (from)
-		memcpy(page->data + offset, from, len);
-	else if (page->data)
-		memset(page->data + offset, 0, len);
+		memcpy(over->data + offset, from, len);
+	else if (over->data)
+		memset(over->data + offset, 0, len);
 	return 0;
 }
 
@@ -252,17 +191,29 @@ int view_zero(struct view *view, uint16_t disk, uint64_t at, uint64_t len)
 	return write_pages(view, disk, at, NULL, len);
 }
 
-bool view_is_written(const struct view *view, uint16_t disk, uint64_t at)
+uint8_t view_changed(const struct view *view, uint16_t disk, uint64_t at, uint8_t *ret_late)
 {
-	const struct page *page = find_page(view, key_of(disk, at));
+	const struct over *over = pages_find(&view->overlay, page_key(disk, at));
 
-	return page && page->written >> ((at & (PAGE_BYTES - 1)) >> SECTOR_SHIFT) & 1;
+	*ret_late = over ? over->late : 0;
+	return over ? over->written : 0;
+}
+
+void view_watch(struct view *view, view_watch_fn watch, void *ctx)
+{
+	view->watch = watch;
+	view->watch_ctx = ctx;
+}
+
+void view_phase(struct view *view)
+{
+	view->late = true;
 }
 
 uint64_t view_written(const struct view *view)
 {
 	return (uint64_t)view->nr_data * PAGE_BYTES +
-	       (uint64_t)view->nr_pages * sizeof(*view->pages);
+	       (uint64_t)view->overlay.nr * sizeof(struct over);
 }
 
 void view_limit(struct view *view, uint64_t bytes)
@@ -272,10 +223,9 @@ void view_limit(struct view *view, uint64_t bytes)
 
 static void forget_written(struct view *view)
 {
-	for (size_t i = 0; i < view->nr_pages; i++)
-		view->table[view->pages[i].slot] = 0;
-	view->nr_pages = 0;
+	pages_clear(&view->overlay);
 	view->nr_data = 0;
+	view->late = false;
 	while (view->nr_chunks > CHUNKS_KEPT)
 		free(view->chunks[--view->nr_chunks]);
 }
@@ -419,11 +369,11 @@ static int read_below(struct view *view, uint16_t disk, uint64_t at, uint64_t en
 }
 
 /* How far from @at on all sectors are alike, written or not; not past @end nor the page. */
-static uint64_t alike(const struct page *page, uint64_t at, uint64_t end, bool *ret_written)
+static uint64_t alike(const struct over *over, uint64_t at, uint64_t end, bool *ret_written)
 {
 	uint32_t first = (at & (PAGE_BYTES - 1)) >> SECTOR_SHIFT;
-	uint32_t bits = (page ? page->written : 0u) >> first;
-	uint32_t run, limit = PAGE_BYTES / SECTOR_SIZE - first;
+	uint32_t bits = (over ? over->written : 0u) >> first;
+	uint32_t run, limit = PAGE_SECTORS - first;
 	uint64_t stop;
 
 	*ret_written = bits & 1;
@@ -432,35 +382,44 @@ static uint64_t alike(const struct page *page, uint64_t at, uint64_t end, bool *
 	return stop < end ? stop : end;
 }
 
-int view_read(struct view *view, uint16_t disk, uint64_t at, void *to, size_t len)
+static int read_over(struct view *view, uint16_t disk, uint64_t at, uint64_t end, unsigned char *to)
 {
-	uint64_t end = at + len, origin = at;
-	uint64_t start = at; /* [start, at) is below, and to be read at once */
-	unsigned char *bytes = to;
+	uint64_t origin = at, start = at; /* [start, at) is below, and to be read at once */
 	int err = 0;
 
-	assert(inside(view, disk, at, len));
-	if (!view->nr_pages)
-		return read_below(view, disk, at, end, to);
 	while (at < end && !err) {
-		const struct page *page = find_page(view, key_of(disk, at));
-		uint32_t offset = at & (PAGE_BYTES - 1);
+		const struct over *over = pages_find(&view->overlay, page_key(disk, at));
 		bool written;
-		uint64_t stop = alike(page, at, end, &written);
+		uint64_t stop = alike(over, at, end, &written);
 
 		if (written) {
 			if (start < at)
-				err = read_below(view, disk, start, at, bytes + (start - origin));
-			if (page->data)
-				memcpy(bytes + (at - origin), page->data + offset, stop - at);
+				err = read_below(view, disk, start, at, to + (start - origin));
+			if (over->data)
+				memcpy(to + (at - origin), over->data + (at & (PAGE_BYTES - 1)),
+				       stop - at);
 			else
-				memset(bytes + (at - origin), 0, stop - at);
+				memset(to + (at - origin), 0, stop - at);
 			start = stop;
 		}
 		at = stop;
 	}
 	if (start < end && !err)
-		err = read_below(view, disk, start, end, bytes + (start - origin));
+		err = read_below(view, disk, start, end, to + (start - origin));
+	return err;
+}
+
+int view_read(struct view *view, uint16_t disk, uint64_t at, void *to, size_t len)
+{
+	int err;
+
+	assert(inside(view, disk, at, len));
+	if (view->overlay.nr)
+		err = read_over(view, disk, at, at + len, to);
+	else
+		err = read_below(view, disk, at, at + len, to);
+	if (!err && view->watch)
+		view->watch(view->watch_ctx, disk, at, to, len);
 	return err;
 }
 
@@ -474,8 +433,8 @@ static void drop_copies(struct view *view)
 
 static struct piece *add_piece(struct view *view, uint16_t disk, uint64_t at, uint32_t len_bytes)
 {
-	struct piece *pieces = grow(view->pieces, view->nr_pieces, &view->max_pieces,
-				    sizeof(*pieces), CHUNK_PAGES);
+	struct piece *pieces =
+		grow(view->pieces, view->nr_pieces, &view->max_pieces, sizeof(*pieces));
 
 	if (!pieces)
 		return NULL;
@@ -491,8 +450,8 @@ static int copy_piece(void *ctx, uint16_t disk, uint64_t at, const unsigned char
 {
 	struct view *view = ctx;
 	struct piece *piece = add_piece(view, disk, at, len_bytes);
-	unsigned char **copies = grow(view->copies, view->nr_copies, &view->max_copies,
-				      sizeof(*copies), CHUNK_PAGES);
+	unsigned char **copies =
+		grow(view->copies, view->nr_copies, &view->max_copies, sizeof(*copies));
 
 	if (copies)
 		view->copies = copies;
@@ -560,7 +519,7 @@ static int open_view(struct view *view, const struct crash_image *images)
 
 	view->disks =
 		fail_alloc("faults/view/disks", calloc(journal->nr_disks, sizeof(*view->disks)));
-	if (!view->disks || grow_table(view) < 0)
+	if (!view->disks)
 		return -ENOMEM;
 	view->nr_disks = journal->nr_disks;
 	for (size_t i = 0; i < view->nr_disks; i++)
@@ -583,6 +542,7 @@ _cold_ int view_create(const struct crash *crash, const struct crash_image *imag
 	view->crash = crash;
 	view->atomic = crash_options(crash)->atomic;
 	view->limit = LIMIT_DEFAULT;
+	view->overlay.entry_bytes = sizeof(struct over);
 	if (open_view(view, images) < 0) {
 		view_free(view);
 		return -ENOMEM;
@@ -606,8 +566,7 @@ _cold_ struct view *view_free(struct view *view)
 	free(view->chunks);
 	free(view->disks);
 	free(view->pieces);
-	free(view->pages);
-	free(view->table);
+	pages_free(&view->overlay);
 	free(view);
 	return NULL;
 }

@@ -42,8 +42,15 @@ int view_read(struct view *view, uint16_t disk, uint64_t at, void *to, size_t le
 /* -ENOMEM: no memory, or more than the overlay's limit; a part may have been written. */
 int view_write(struct view *view, uint16_t disk, uint64_t at, const void *from, size_t len);
 int view_zero(struct view *view, uint16_t disk, uint64_t at, uint64_t len);
-/* Of the 512-byte sector at @at: was it written since the reset? */
-bool view_is_written(const struct view *view, uint16_t disk, uint64_t at);
+/*
+ * @watch is told of each read once it has been answered; NULL: nobody is. It may ask for the
+ * sectors of the page (4 KiB) around @at that were written since the reset, and since view_phase(),
+ * a bit for each.
+ */
+typedef void (*view_watch_fn)(void *ctx, uint16_t disk, uint64_t at, const void *data, size_t len);
+void view_watch(struct view *view, view_watch_fn watch, void *ctx);
+void view_phase(struct view *view);
+uint8_t view_changed(const struct view *view, uint16_t disk, uint64_t at, uint8_t *ret_late);
 /* Bytes of memory that the overlay takes now; and its limit (default 1 GiB). */
 uint64_t view_written(const struct view *view);
 void view_limit(struct view *view, uint64_t bytes);
