@@ -120,6 +120,8 @@ int journal_add_mark(struct journal *journal, uint64_t step, uint64_t time_ns, c
 		     size_t len);
 /* @memory (from malloc) is freed with the journal; on error it is freed at once. */
 int journal_own(struct journal *journal, void *memory);
+/* The same for a mapping of @size bytes, which is unmapped. */
+int journal_own_map(struct journal *journal, void *map, size_t size);
 /*
  * Filled: sort (indices are those after it), check, name. -EINVAL in words: two things with one
  * step, step 0, something outside its disk or not of whole blocks, a completion before its

@@ -52,7 +52,7 @@ struct pipeline {
 	struct store *store;
 	struct cache *cache; /* NULL: none */
 	struct event_log *events;
-	struct recorder *recorder; /* NULL: nothing is recorded */
+	struct recorder_disk *recorder; /* NULL: nothing is recorded */
 	void (*wake)(void *ctx);
 	void (*unpark)(void *ctx, struct io *io);
 	void *ctx;
@@ -676,6 +676,12 @@ void pipeline_adopt(struct pipeline *pipeline, uint16_t index)
 	adopt(pipeline, queue, plan);
 }
 
+void pipeline_batch_done(struct pipeline *pipeline, uint16_t queue)
+{
+	if (pipeline->recorder)
+		recorder_batch_done(pipeline->recorder, queue);
+}
+
 /* ------------------------------------------------------------------------------ plans */
 
 /* The epoch that every queue has reached. */
@@ -797,7 +803,7 @@ _cold_ char *pipeline_explain(struct pipeline *pipeline, const struct io *io, ui
 
 /* ------------------------------------------------------------------------------ what happens */
 
-struct recorder *pipeline_recorder(const struct pipeline *pipeline)
+struct recorder_disk *pipeline_recorder(const struct pipeline *pipeline)
 {
 	return pipeline->recorder;
 }

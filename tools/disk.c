@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "faults/recorder.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -144,6 +145,13 @@ static void disk_batch(void *ctx, unsigned int queue, uint64_t now_ns)
 	pipeline_adopt(disk->pipeline, (uint16_t)queue);
 }
 
+static void disk_batch_done(void *ctx, unsigned int queue)
+{
+	struct disk *disk = ctx;
+
+	pipeline_batch_done(disk->pipeline, (uint16_t)queue);
+}
+
 static void disk_wake(void *ctx)
 {
 	struct disk *disk = ctx;
@@ -163,6 +171,7 @@ static const struct ublk_backend disk_backend = {
 	.submit = disk_submit,
 	.resume = disk_resume,
 	.batch = disk_batch,
+	.batch_done = disk_batch_done,
 	.pdu_bytes = sizeof(struct disk_io),
 };
 
@@ -404,6 +413,17 @@ static void adopt_for_all(struct disk *disk)
 		pipeline_adopt(disk->pipeline, i);
 }
 
+/* A full recording makes them wait, for as long as the user wants. */
+static bool waits_for_recording(const struct disk *disk)
+{
+	struct recorder_disk *recorder = pipeline_recorder(disk->pipeline);
+	struct recorder_status status = { 0 };
+
+	if (recorder)
+		recorder_status(recorder_of(recorder), &status);
+	return status.state == RECORDER_FULL;
+}
+
 /*
  * A kick may be swallowed by a queue that was just about to sleep when it came; it is repeated,
  * rarely, so that the wait does not depend on the next request.
@@ -416,6 +436,10 @@ static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
 	while (!pipeline_adopted(disk->pipeline, epoch)) {
 		nanosleep(&nap, NULL);
 		now_ns = clock_now_ns();
+		if (waits_for_recording(disk))
+			return diag_set(diag, -EBUSY, "recording.full",
+					"the rules are published, but the queues wait: the "
+					"recording is full, see `faultblk recording`");
 		if (disk_is_gone(disk))
 			return diag_set(diag, -ENODEV, "disk.gone", "the disk is gone");
 		if (now_ns - start_ns > ADOPT_TIMEOUT_NS)

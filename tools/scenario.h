@@ -154,6 +154,9 @@ int scenario_run(const struct scenario_run_options *options);
 /* Read and parse a file ("-": standard input). Returns an enum tool_exit; messages: stderr. */
 int scenario_load(const char *path, struct scenario **ret_scenario);
 
+/* To the server of a disk: it joins the recording of the scenario, by these two descriptors. */
+#define RECORDING_ENV "FAULTBLK_RECORDING_FDS"
+
 /* ------------------------------------------------------------------------------ cmd_run.c */
 
 /*

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* A file that may be a recording: mapped, and what kind it is. journal_open() stands on this. */
+#ifndef FAULTS_JOURNAL_READ_H
+#define FAULTS_JOURNAL_READ_H
+
+#include "faults/journal.h"
+
+struct journal_file {
+	void *bytes; /* mapped to be read */
+	size_t size;
+};
+
+/* A file or a block device. -errno of opening or mapping it, -EINVAL: neither, or empty; in words.
+ */
+int journal_map(const char *path, struct diag *diag, struct journal_file *ret_file);
+void journal_unmap(struct journal_file *file); /* one that is all zero: nothing */
+
+enum journal_format {
+	JOURNAL_UNKNOWN,
+	JOURNAL_RECORD,    /* faultblk-record(5) */
+	JOURNAL_LOGWRITES, /* dm-log-writes */
+};
+enum journal_format journal_format(const struct journal_file *file);
+
+#endif

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A journal as a log, in the order in which dm-log-writes would have written it, had it sat on this
+ * disk: the disk's events are gone through in the order of their steps, and what has been completed
+ * waits until something makes it durable.
+ *
+ *	completed --> waiting, by completion --(a flush submitted later completes)--> the log
+ *
+ * A write with FUA, and a mark, go to the log at once. But an older write to the same place, still
+ * waiting, goes first: it has been replaced, and whoever replays the log must not bring it back.
+ */
+#include "faults/logwrites.h"
+
+#include "base/cleanup.h"
+#include "faults/logwrites_code.h"
+#include "faults/record_code.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define BUFFER_BYTES (1u << 20)
+#define NONE         UINT32_MAX
+
+#define FILTER_BITS  65536u
+#define FILTER_CHUNK (64u << 10)
+#define FILTER_MOST  64 /* chunks of one write; a longer one counts as everywhere */
+
+enum event_what { WRITE_DONE, FLUSH_DONE, MARKED };
+
+struct event {
+	uint64_t step;
+	uint32_t index; /* of the journal's writes, flushes or marks */
+	uint8_t what;   /* enum event_what */
+};
+
+struct export
+{
+	const struct journal *journal;
+	const struct journal_disk *disk;
+	uint16_t disk_index;
+	FILE *out;
+	int err;
+	/* Writes that wait, in the order in which they were completed. */
+	uint32_t *next; /* for each write: the one behind it */
+	uint32_t head, tail;
+	/* Where those that wait may be: a set bit for each chunk, by a hash of its number. */
+	uint64_t filter[FILTER_BITS / 64];
+	bool everywhere;
+	struct event *events;
+	size_t nr_events;
+	struct logwrites_export stats;
+};
+
+/* ------------------------------------------------------------------------------ bytes */
+
+/* The first error is kept and asked for at the end. */
+static void put(struct export *export, const void *bytes, size_t len)
+{
+	if (!export->err && fwrite(bytes, 1, len, export->out) != len)
+		export->err = errno ? -errno : -EIO;
+}
+
+static int put_end(struct export *export)
+{
+	if (!export->err && fflush(export->out))
+		export->err = errno ? -errno : -EIO;
+	return export->err;
+}
+
+static void put_zeroes(struct export *export, uint64_t len)
+{
+	static const unsigned char zeroes[4096];
+
+	while (len) {
+		size_t part = len < sizeof(zeroes) ? (size_t)len : sizeof(zeroes);
+
+		put(export, zeroes, part);
+		len -= part;
+	}
+}
+
+/* @text may be NULL; what does not fit beside the header is cut off. */
+static void put_entry(struct export *export, uint64_t at, uint64_t len_bytes, uint32_t flags,
+		      const char *text)
+{
+	uint32_t block = export->disk->block_bytes;
+	unsigned char head[LOG_ENTRY_BYTES];
+	size_t len = text ? strlen(text) : 0;
+
+	/* Readers want a terminated text. */
+	if (len > block - LOG_ENTRY_BYTES - 1)
+		len = block - LOG_ENTRY_BYTES - 1;
+	put_le(head, at / block, 8);
+	put_le(head + 8, len_bytes / block, 8);
+	put_le(head + 16, flags, 8);
+	put_le(head + 24, len, 8);
+	put(export, head, sizeof(head));
+	if (len)
+		put(export, text, len);
+	put_zeroes(export, block - LOG_ENTRY_BYTES - len);
+	export->stats.nr_entries++;
+}
+
+static void put_discard(struct export *export, uint64_t at, uint64_t len, uint32_t flags)
+{
+	while (len) {
+		uint64_t part = len < LOGWRITES_DISCARD_MAX ? len : LOGWRITES_DISCARD_MAX;
+
+		put_entry(export, at, part, flags | LOGWRITES_DISCARD, NULL);
+		at += part;
+		len -= part;
+	}
+}
+
+/* A write whose data was zeroes from the start has no data in the journal either. */
+static void put_write(struct export *export, const struct journal_write *write)
+{
+	bool durable = write->flags & IO_FUA || !export->disk->cache;
+	uint32_t flags =
+		(durable ? LOGWRITES_FUA : 0) | (write->flags & IO_META ? LOGWRITES_META : 0);
+
+	if (write->op != IO_WRITE) {
+		put_discard(export, write->at, write->len_bytes, flags);
+		return;
+	}
+	put_entry(export, write->at, write->len_bytes, flags, NULL);
+	if (write->data)
+		put(export, write->data, write->len_bytes);
+	else
+		put_zeroes(export, write->len_bytes);
+}
+
+static void put_base(struct export *export)
+{
+	const struct journal *journal = export->journal;
+	uint64_t nr = 0;
+	char text[256];
+
+	for (size_t i = 0; i < journal->nr_extents; i++)
+		nr += journal->extents[i].disk == export->disk_index;
+	snprintf(text, sizeof(text), LOG_DISK_SIZE "%llu" LOG_DISK_BASE "%llu" LOG_DISK_NAME "%s",
+		 (unsigned long long)export->disk->size_bytes, (unsigned long long)nr,
+		 export->disk->name);
+	put_entry(export, 0, 0, LOGWRITES_MARK, text);
+	for (size_t i = 0; i < journal->nr_extents; i++) {
+		const struct journal_extent *extent = &journal->extents[i];
+
+		if (extent->disk != export->disk_index)
+			continue;
+		put_entry(export, extent->at, extent->len_bytes, 0, NULL);
+		put(export, extent->data, extent->len_bytes);
+	}
+	if (nr)
+		put_entry(export, 0, 0, LOGWRITES_FLUSH, NULL);
+}
+
+static void put_super(struct export *export)
+{
+	unsigned char super[LOG_SUPER_BYTES];
+
+	put_le(super, LOG_MAGIC, 8);
+	put_le(super + 8, LOG_VERSION, 8);
+	put_le(super + 16, export->stats.nr_entries, 8);
+	put_le(super + 24, export->disk->block_bytes, 4);
+	put(export, super, sizeof(super));
+}
+
+/* ------------------------------------------------------------------------------ events */
+
+static void add_event(struct export *export, uint64_t step, enum event_what what, size_t index)
+{
+	export->events[export->nr_events++] =
+		(struct event){ .step = step, .index = (uint32_t)index, .what = (uint8_t)what };
+}
+
+static int compare_events(const void *a, const void *b)
+{
+	const struct event *one = a, *two = b;
+
+	/* What a batch completed shares its step: as submitted. */
+	if (one->step != two->step)
+		return one->step < two->step ? -1 : 1;
+	if (one->what != two->what)
+		return one->what < two->what ? -1 : 1;
+	return one->index < two->index ? -1 : one->index > two->index;
+}
+
+static void collect_writes(struct export *export)
+{
+	const struct journal *journal = export->journal;
+
+	for (size_t i = 0; i < journal->nr_writes; i++) {
+		const struct journal_write *write = &journal->writes[i];
+
+		if (write->disk != export->disk_index)
+			continue;
+		export->stats.nr_lied += write->lied;
+		if (write->complete == JOURNAL_NEVER)
+			export->stats.nr_unfinished++;
+		else if (write->failed)
+			export->stats.nr_failed++;
+		else
+			add_event(export, write->complete, WRITE_DONE, i);
+	}
+}
+
+static void collect_flushes(struct export *export)
+{
+	const struct journal *journal = export->journal;
+
+	for (size_t i = 0; i < journal->nr_flushes; i++) {
+		const struct journal_flush *flush = &journal->flushes[i];
+
+		/* One that fails or never ends guarantees nothing: as if it had not been. */
+		if (flush->disk != export->disk_index || flush->complete == JOURNAL_NEVER ||
+		    flush->failed)
+			continue;
+		export->stats.nr_lied += flush->lied;
+		add_event(export, flush->complete, FLUSH_DONE, i);
+	}
+}
+
+static int collect(struct export *export)
+{
+	const struct journal *journal = export->journal;
+
+	export->next = calloc(journal->nr_writes + 1, sizeof(*export->next));
+	export->events = calloc(journal->nr_writes + journal->nr_flushes + journal->nr_marks + 1,
+				sizeof(*export->events));
+	if (!export->next || !export->events)
+		return -ENOMEM;
+	collect_writes(export);
+	collect_flushes(export);
+	for (size_t i = 0; i < journal->nr_marks; i++)
+		add_event(export, journal->marks[i].step, MARKED, i);
+	qsort(export->events, export->nr_events, sizeof(*export->events), compare_events);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ the order */
+
+static uint32_t filter_bit(uint64_t chunk)
+{
+	return (uint32_t)(chunk * 0x9e3779b97f4a7c15ull >> 48) % FILTER_BITS;
+}
+
+/* Marks the chunks of @write, or asks whether any is marked. */
+static bool filter(struct export *export, const struct journal_write *write, bool mark)
+{
+	uint64_t first = write->at / FILTER_CHUNK;
+	uint64_t last = (write->at + write->len_bytes - 1) / FILTER_CHUNK;
+
+	if (last - first >= FILTER_MOST) {
+		export->everywhere |= mark;
+		return true;
+	}
+	for (uint64_t chunk = first; chunk <= last; chunk++) {
+		uint32_t bit = filter_bit(chunk);
+
+		if (mark)
+			export->filter[bit / 64] |= 1ull << bit % 64;
+		else if (export->filter[bit / 64] >> bit % 64 & 1)
+			return true;
+	}
+	return export->everywhere;
+}
+
+static void wait_for_flush(struct export *export, uint32_t write)
+{
+	filter(export, &export->journal->writes[write], true);
+	export->next[write] = NONE;
+	if (export->head == NONE)
+		export->head = write;
+	else
+		export->next[export->tail] = write;
+	export->tail = write;
+}
+
+static void forget_empty(struct export *export)
+{
+	if (export->head != NONE)
+		return;
+	export->tail = NONE;
+	export->everywhere = false;
+	memset(export->filter, 0, sizeof(export->filter));
+}
+
+/* Those that wait and were completed before @step. */
+static void put_waiting(struct export *export, uint64_t step)
+{
+	const struct journal_write *writes = export->journal->writes;
+
+	if (export->head == NONE)
+		return;
+	for (; export->head != NONE && writes[export->head].complete < step;
+	     export->head = export->next[export->head])
+		put_write(export, &writes[export->head]);
+	forget_empty(export);
+}
+
+static void put_replaced(struct export *export, const struct journal_write *by)
+{
+	uint32_t *link = &export->head, last = NONE;
+
+	if (export->head == NONE || !filter(export, by, false))
+		return;
+	while (*link != NONE) {
+		const struct journal_write *write = &export->journal->writes[*link];
+
+		if (write->at < by->at + by->len_bytes && by->at < write->at + write->len_bytes) {
+			put_write(export, write);
+			*link = export->next[*link];
+		} else {
+			last = *link;
+			link = &export->next[*link];
+		}
+	}
+	export->tail = last;
+	forget_empty(export);
+}
+
+static void handle(struct export *export, const struct event *event)
+{
+	const struct journal *journal = export->journal;
+
+	switch ((enum event_what)event->what) {
+	case WRITE_DONE:
+		if (export->disk->cache && !(journal->writes[event->index].flags & IO_FUA)) {
+			wait_for_flush(export, event->index);
+			break;
+		}
+		put_replaced(export, &journal->writes[event->index]);
+		put_write(export, &journal->writes[event->index]);
+		break;
+	case FLUSH_DONE:
+		put_waiting(export, journal->flushes[event->index].submit);
+		put_entry(export, 0, 0, LOGWRITES_FLUSH, NULL);
+		break;
+	case MARKED:
+		put_entry(export, 0, 0, LOGWRITES_MARK, journal->marks[event->index].text);
+		break;
+	}
+}
+
+/* The super block last: until then its place holds zeroes. */
+static int put_log(struct export *export)
+{
+	put_zeroes(export, export->disk->block_bytes);
+	put_base(export);
+	for (size_t i = 0; i < export->nr_events; i++)
+		handle(export, &export->events[i]);
+	put_waiting(export, UINT64_MAX);
+	put_entry(export, 0, 0, LOGWRITES_MARK, LOGWRITES_END);
+	if (put_end(export))
+		return export->err;
+	if (fseek(export->out, 0, SEEK_SET))
+		return -errno;
+	put_super(export);
+	return put_end(export);
+}
+
+static int open_out(struct export *export, int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (copy < 0)
+		return -errno;
+	export->out = fdopen(copy, "w");
+	if (!export->out) {
+		close(copy);
+		return -ENOMEM;
+	}
+	setvbuf(export->out, NULL, _IOFBF, BUFFER_BYTES);
+	return 0;
+}
+
+int logwrites_export(const struct journal *journal, uint16_t disk, int fd, struct diag *diag,
+		     struct logwrites_export *ret_export)
+{
+	struct export export = {
+		.journal = journal,
+		.disk = &journal->disks[disk],
+		.disk_index = disk,
+		.head = NONE,
+		.tail = NONE,
+	};
+	int err;
+
+	if (export.disk->block_bytes > LOG_BLOCK_MAX)
+		return diag_set(diag, -EINVAL, "logwrites.block",
+				"disk '%s' has logical blocks of %u bytes; a log can have at most "
+				"%u",
+				export.disk->name, export.disk->block_bytes, LOG_BLOCK_MAX);
+	err = open_out(&export, fd);
+	if (!err)
+		err = collect(&export);
+	if (!err)
+		err = put_log(&export);
+	if (err)
+		diag_set(diag, err, "logwrites.write", "cannot write the log: %s", strerror(-err));
+	else
+		*ret_export = export.stats;
+	if (export.out)
+		fclose(export.out);
+	free(export.next);
+	free(export.events);
+	return err;
+}
