@@ -23,6 +23,7 @@ static const struct command commands[] = {
 	{ "release", cmd_release, "let held requests go" },
 	{ "badblock", cmd_badblock, "add, remove, count and list the bad blocks of a rule" },
 	{ "revive", cmd_revive, "bring back a disk that lost power, went away or wore out" },
+	{ "check", cmd_check, "the ready-made checks of what a power cut left" },
 	{ "stop", cmd_stop, "take a disk away" },
 	{ "gc", cmd_gc, "delete disks whose server was killed" },
 	{ "doctor", cmd_doctor, "check this machine, with the command that fixes each finding" },
