@@ -23,6 +23,8 @@ static const struct command commands[] = {
 	{ "release", cmd_release, "let held requests go" },
 	{ "badblock", cmd_badblock, "add, remove, count and list the bad blocks of a rule" },
 	{ "revive", cmd_revive, "bring back a disk that lost power, went away or wore out" },
+	{ "crashtest", cmd_crashtest,
+	  "record a workload, cut the power everywhere, check what is left" },
 	{ "check", cmd_check, "the ready-made checks of what a power cut left" },
 	{ "stop", cmd_stop, "take a disk away" },
 	{ "gc", cmd_gc, "delete disks whose server was killed" },
@@ -35,7 +37,7 @@ static void print_usage(FILE *out)
 	fprintf(out, "usage: faultblk COMMAND [options]\n\n"
 		     "A block device that breaks on purpose.\n\ncommands:\n");
 	for (size_t i = 0; i < array_size(commands); i++)
-		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
 	fprintf(out, "\n`faultblk COMMAND --help` says more, each with an example. To begin with:\n"
 		     "  faultblk run --rule 'hole op=read range=17s..23s do=error:EIO' -- "
 		     "sh -c 'dd if=$FAULTBLK_DEV of=/dev/null'\n");

@@ -42,6 +42,7 @@ int cmd_wait(int argc, char **argv);
 int cmd_held(int argc, char **argv);
 int cmd_release(int argc, char **argv);
 int cmd_badblock(int argc, char **argv);
+int cmd_crashtest(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_revive(int argc, char **argv);
 
