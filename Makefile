@@ -128,7 +128,11 @@ $B/obj/tools/vm/blob.o: tools/vm/blob.S $B/vm/init tools/vm/fetch
 	@mkdir -p $(@D)
 	$(CC) -DVM_INIT_PATH='"$B/vm/init"' -DVM_FETCH_PATH='"tools/vm/fetch"' -c $< -o $@
 
-TOOL_OBJ = $(call obj,$(TOOL_SRC)) $B/obj/tools/vm/blob.o
+$B/obj/tools/checks/blob.o: tools/checks/blob.S $(wildcard tools/checks/*)
+	@mkdir -p $(@D)
+	$(CC) -c $< -o $@
+
+TOOL_OBJ = $(call obj,$(TOOL_SRC)) $B/obj/tools/vm/blob.o $B/obj/tools/checks/blob.o
 $B/faultblk: $(TOOL_OBJ) $B/libfaults.a $B/libcore.a
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
 

@@ -56,7 +56,7 @@ struct presenter_ops {
 	void (*close)(void *self); /* NULL allowed as @self */
 };
 
-extern const struct presenter_ops presenter_file;
+extern const struct presenter_ops presenter_file, presenter_device;
 
 /* By name; -EINVAL in words: what there is, the nearest. */
 int presenter_find(const char *name, struct diag *diag, const struct presenter_ops **ret_ops);

@@ -45,6 +45,8 @@ int cmd_held(int argc, char **argv);
 int cmd_release(int argc, char **argv);
 int cmd_badblock(int argc, char **argv);
 int cmd_explore(int argc, char **argv);
+int cmd_crashtest(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_revive(int argc, char **argv);
 
 /* "faultblk: message" and a newline on standard error. */
