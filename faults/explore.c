@@ -105,7 +105,8 @@ static void count_verdict(struct explore *e, struct moment *moment, enum explore
 
 /* ------------------------------------------------------------------------------ moments */
 
-static struct moment *moment_new(struct explore *e)
+/* @err: of crash_move(); -E2BIG: there is a choice that has no picks, and no state to generate. */
+static struct moment *moment_new(struct explore *e, int err)
 {
 	struct moment *moment = fail_alloc("faults/explore/moment", calloc(1, sizeof(*moment)));
 	const struct crash_choice *choices;
@@ -115,9 +116,11 @@ static struct moment *moment_new(struct explore *e)
 		return NULL;
 	moment->pub.point = &e->points[e->next_point];
 	moment->pub.point_index = e->next_point;
-	crash_count(e->crash, &moment->pub.legal);
-	moment->pub.nr_choices = crash_choices(e->crash, &choices);
-	moment->pub.nr_volatile = crash_volatile(e->crash, &writes);
+	if (!err) {
+		crash_count(e->crash, &moment->pub.legal);
+		moment->pub.nr_choices = crash_choices(e->crash, &choices);
+		moment->pub.nr_volatile = crash_volatile(e->crash, &writes);
+	}
 	moment->next = e->live;
 	e->live = moment;
 	return moment;
@@ -200,9 +203,9 @@ static int gen_moment(struct explore *e)
 	if (e->next_point == e->nr_points)
 		return GEN_END;
 	err = crash_move(e->crash, e->points[e->next_point].step);
-	if (err)
+	if (err && err != -E2BIG)
 		return err;
-	moment = moment_new(e);
+	moment = moment_new(e, err);
 	if (!moment)
 		return -ENOMEM;
 	if (moment->pub.nr_choices > e->nr_picks) {
@@ -218,7 +221,7 @@ static int gen_moment(struct explore *e)
 	e->next_point++;
 	moment->nr_held = 1; /* by the generator */
 	e->moment = moment;
-	e->next_strategy = 0;
+	e->next_strategy = err ? e->options.nr_strategies : 0;
 	key_set_clear(&e->here);
 	return GEN_AGAIN;
 }
@@ -269,7 +272,8 @@ static int gen_strategy(struct explore *e, struct task *task)
 	int err;
 
 	/* Units with their contents told apart: each state is another content. */
-	if (e->options.crash.atomic == CRASH_UNIT && e->moment->seen == e->moment->pub.legal.exact)
+	if (e->options.crash.atomic == CRASH_UNIT && e->moment->seen &&
+	    e->moment->seen == e->moment->pub.legal.exact)
 		e->moment->complete = true;
 	if (e->next_strategy == e->options.nr_strategies || e->moment->complete) {
 		gen_moment_end(e);

@@ -49,7 +49,7 @@ struct run {
 
 /* ------------------------------------------------------------------------------ words */
 
-static const struct presenter_ops *const presenters[] = { &presenter_file };
+static const struct presenter_ops *const presenters[] = { &presenter_file, &presenter_device };
 
 int presenter_find(const char *name, struct diag *diag, const struct presenter_ops **ret_ops)
 {
@@ -63,7 +63,7 @@ int presenter_find(const char *name, struct diag *diag, const struct presenter_o
 			return 0;
 		}
 	}
-	diag_set(diag, -EINVAL, "explore.present", "--present %.100s: a state is shown as a file",
+	diag_set(diag, -EINVAL, "explore.present", "--present: got '%.100s', wanted file or device",
 		 name);
 	near = near_word(name, strlen(name), names);
 	if (near)
