@@ -59,8 +59,25 @@ struct journal_mark {
 	const char *text; /* one line, terminated */
 };
 
+/* Everything that happened to the disks, and the marks, in one line: made by journal_seal(). */
+enum journal_what {
+	JOURNAL_SUBMIT,   /* of a write */
+	JOURNAL_COMPLETE, /* of a write, failed or not */
+	JOURNAL_FLUSH_SUBMIT,
+	JOURNAL_FLUSH_COMPLETE,
+	JOURNAL_MARK,
+};
+
+struct journal_event {
+	uint64_t step;
+	uint32_t index; /* of the write, flush or mark */
+	uint8_t what;   /* enum journal_what */
+};
+
 struct journal {
-	uint64_t id; /* hash of all of it: the same recording, whatever its file is called */
+	/* Hash of all of it: the same recording, whatever its file is called. One that is already
+	 * known may be set before journal_seal(), which then does not read all data for it. */
+	uint64_t id;
 	uint32_t nr_disks;
 	size_t nr_extents, nr_writes, nr_flushes, nr_marks;
 	struct journal_disk *disks;
@@ -68,9 +85,14 @@ struct journal {
 	struct journal_write *writes;   /* by submit step */
 	struct journal_flush *flushes;  /* by submit step */
 	struct journal_mark *marks;     /* by step */
-	uint64_t end_step;              /* of the last thing that happened */
+	size_t nr_events;
+	struct journal_event *events; /* by step */
+	/* Of the last thing that happened, and the times of the first and the last; may be set
+	 * further apart before journal_seal(), for what is not in here (reads). */
+	uint64_t end_step;
 	uint64_t start_ns, end_ns;
 	bool closed; /* the recording ended in order, not by a kill */
+	struct journal_inside *inside;
 };
 
 /*
@@ -81,9 +103,13 @@ struct journal {
 int journal_open(const char *path, struct diag *diag, struct journal **ret_journal);
 struct journal *journal_free(struct journal *journal); /* NULL allowed; returns NULL */
 
+/* The time of an event of a sealed journal. */
+uint64_t journal_event_ns(const struct journal *journal, const struct journal_event *event);
+
 /* ------------------------------------------------------------------------------ by hand */
 
-/* For what does not come from a recording: other logs, tests. -ENOMEM from each. */
+/* For what does not come from a recording: other logs, tests. -ENOMEM from each; -E2BIG: more disks
+ * than JOURNAL_DISKS_MAX, or more than 2^32 - 2 of something. */
 int journal_new(struct journal **ret_journal);
 /* Each copies *its argument; the data stays the caller's unless it is given by journal_own(). */
 int journal_add_disk(struct journal *journal, const struct journal_disk *disk);
@@ -95,8 +121,9 @@ int journal_add_mark(struct journal *journal, uint64_t step, uint64_t time_ns, c
 /* @memory (from malloc) is freed with the journal; on error it is freed at once. */
 int journal_own(struct journal *journal, void *memory);
 /*
- * Filled: sort, check, name. -EINVAL in words: two things with one step, something outside its
- * disk or not of whole blocks, a completion before its submission, extents that overlap.
+ * Filled: sort (indices are those after it), check, name. -EINVAL in words: two things with one
+ * step, step 0, something outside its disk or not of whole blocks, a completion before its
+ * submission, extents that overlap, no disk, two disks of one name. Once; -ENOMEM.
  */
 int journal_seal(struct journal *journal, struct diag *diag);
 
