@@ -196,7 +196,7 @@ char *explain_io(const struct explain *explain, const struct io *io, uint64_t no
 			delay = rule->kind->ops->delay_ns(&rule->args, &hit, io, true);
 		held |= delay & KIND_HOLD;
 		delay_ns += delay & ~KIND_HOLD;
-		finished = rule->kind->role == KIND_TERMINAL;
+		finished = rule->kind->role != KIND_MODIFIER;
 	}
 	explain_end(out, delay_ns, held, finished);
 	if (fclose(out) == 0)

@@ -11,14 +11,20 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #define XXH_STATIC_LINKING_ONLY /* the state as a variable */
 #include <xxhash.h>
+
+struct owned {
+	void *at;
+	size_t map_bytes; /* 0: from malloc */
+};
 
 /* How much room the arrays have, and what is freed with them. */
 struct journal_inside {
 	size_t room_disks, room_extents, room_writes, room_flushes, room_marks, room_owned;
 	size_t nr_owned;
-	void **owned;
+	struct owned *owned;
 };
 
 int journal_new(struct journal **ret_journal)
@@ -35,6 +41,14 @@ int journal_new(struct journal **ret_journal)
 	return 0;
 }
 
+static void give_back(const struct owned *owned)
+{
+	if (owned->map_bytes)
+		munmap(owned->at, owned->map_bytes);
+	else
+		free(owned->at);
+}
+
 struct journal *journal_free(struct journal *journal)
 {
 	if (!journal)
@@ -42,7 +56,7 @@ struct journal *journal_free(struct journal *journal)
 	for (size_t i = 0; i < journal->nr_marks; i++)
 		free((char *)journal->marks[i].text);
 	for (size_t i = 0; i < journal->inside->nr_owned; i++)
-		free(journal->inside->owned[i]);
+		give_back(&journal->inside->owned[i]);
 	free(journal->inside->owned);
 	free(journal->inside);
 	free(journal->disks);
@@ -124,17 +138,27 @@ int journal_add_mark(struct journal *journal, uint64_t step, uint64_t time_ns, c
 	return err;
 }
 
-int journal_own(struct journal *journal, void *memory)
+static int own(struct journal *journal, struct owned owned)
 {
 	struct journal_inside *inside = journal->inside;
 	int err = grow((void **)&inside->owned, &inside->room_owned, inside->nr_owned,
 		       sizeof(*inside->owned));
 
-	if (err)
-		free(memory);
+	if (!err)
+		inside->owned[inside->nr_owned++] = owned;
 	else
-		inside->owned[inside->nr_owned++] = memory;
+		give_back(&owned);
 	return err;
+}
+
+int journal_own(struct journal *journal, void *memory)
+{
+	return own(journal, (struct owned){ .at = memory });
+}
+
+int journal_own_map(struct journal *journal, void *map, size_t size)
+{
+	return own(journal, (struct owned){ .at = map, .map_bytes = size });
 }
 
 /* ------------------------------------------------------------------------------ checking */

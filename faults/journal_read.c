@@ -72,7 +72,7 @@ static int load(const struct journal_file *file, const char *path, struct diag *
 	case JOURNAL_LOGWRITES:
 		return logwrites_import(file->bytes, file->size, NULL, diag, ret_journal);
 	case JOURNAL_RECORD:
-		return diag_set(diag, -EINVAL, "journal.file", "%s is a recording", path);
+		return journal_from_record(file->bytes, file->size, diag, ret_journal);
 	case JOURNAL_UNKNOWN:
 		break;
 	}

@@ -22,4 +22,11 @@ enum journal_format {
 };
 enum journal_format journal_format(const struct journal_file *file);
 
+/*
+ * The journal of a record file; it points into @bytes, which must outlive it. Errors and words as
+ * journal_open(). Of one that ends early @diag says where, though that is no error.
+ */
+int journal_from_record(const void *bytes, size_t size, struct diag *diag,
+			struct journal **ret_journal);
+
 #endif

@@ -258,7 +258,7 @@ static bool never_acts(const struct lint *lint, const struct rule *rule)
 /* Does the rule end every request that its selectors let through? */
 static bool ends_all(const struct rule *rule)
 {
-	return rule->kind->role == KIND_TERMINAL && !rule->after && rule->every == 1 &&
+	return rule->kind->role != KIND_MODIFIER && !rule->after && rule->every == 1 &&
 	       rule->times == UINT64_MAX && rule->always && !rule->timed && !rule->picky;
 }
 

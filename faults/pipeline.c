@@ -325,7 +325,7 @@ static void walk_rules(struct pipeline *pipeline, const struct queue *queue, str
 			continue;
 		if (rule->goto_hash)
 			walk->goto_hash = rule->goto_hash;
-		if (rule->kind->role == KIND_TERMINAL) {
+		if (rule->kind->role != KIND_MODIFIER) {
 			note_hit(pipeline, rule, io, walk->now_ns, match, 0);
 			io->rule = rule;
 			io->match = match;
@@ -593,7 +593,7 @@ static bool decision_fits(const struct decision *decision, const struct io *io, 
 		return false;
 	if (rule_has(rule, WORD_range) && (from >= range->hi || from + io->len_bytes <= range->lo))
 		return false;
-	if (rule->kind->role == KIND_TERMINAL)
+	if (rule->kind->role != KIND_MODIFIER)
 		return last && !decision->delay_ns;
 	return rule->kind->ops->delay_ns || !decision->delay_ns;
 }
@@ -606,7 +606,7 @@ static void act_decided(struct pipeline *pipeline, const struct decision *decisi
 	rule_count_decided(rule, decision->match);
 	if (rule->goto_hash)
 		walk->goto_hash = rule->goto_hash;
-	if (rule->kind->role == KIND_TERMINAL) {
+	if (rule->kind->role != KIND_MODIFIER) {
 		note_hit(pipeline, rule, io, walk->now_ns, decision->match, 0);
 		io->rule = rule;
 		io->match = decision->match;

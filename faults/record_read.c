@@ -187,8 +187,8 @@ static struct cursor *find_cursor(const struct record_reader *reader, const unsi
 		return NULL;
 	of = &reader->disks[disk];
 	if (queue == RECORD_CONTROL)
-		queue = of->is.nr_queues;
-	return queue <= of->is.nr_queues ? &reader->cursors[of->cursors + queue] : NULL;
+		return &reader->cursors[of->cursors + of->is.nr_queues];
+	return queue < of->is.nr_queues ? &reader->cursors[of->cursors + queue] : NULL;
 }
 
 static int add_block(struct record_reader *reader, struct cursor *cursor, uint64_t offset,

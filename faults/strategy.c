@@ -3,9 +3,8 @@
  * One row for each strategy: its name, how many states it has, how to make the n-th. The n-th is a
  * function of n alone, but for what goes over all states or pairs, which counts along.
  *
- * Most of them say which writes survived; what that leaves in each unit is the cursor's business.
- * On a disk that keeps the order a set of survivors means the writes before the first that is
- * missing: nothing behind a lost write can be there.
+ * Most of them say which writes survived; what that leaves in each unit is the cursor's business,
+ * and so is a disk that keeps the order, where nothing behind a lost write can be there.
  */
 #include "faults/strategy.h"
 
@@ -51,16 +50,7 @@ static void set_all(struct strategy_walk *walk, bool survives)
 
 static void give(const struct strategy_walk *walk, uint16_t *picks)
 {
-	uint32_t n = 0;
-
-	if (walk->atomic != CRASH_ORDER) {
-		crash_survivors(walk->crash, walk->survives, picks);
-		return;
-	}
-	while (n < walk->nr_volatile && walk->survives[n])
-		n++;
-	if (walk->nr_choices)
-		picks[0] = (uint16_t)(n < walk->choices[0].nr ? n : walk->choices[0].nr - 1);
+	crash_survivors(walk->crash, walk->survives, picks);
 }
 
 static uint64_t total_one(const struct strategy_walk *walk)

@@ -527,7 +527,7 @@ static int open_view(struct view *view, const struct crash_image *images)
 			return -ENOMEM;
 	for (size_t i = 0; view->atomic == CRASH_UNIT && i < nr; i++)
 		if (!add_piece(view, view->choices[i].disk, view->choices[i].at,
-			       view->choices[i].len_bytes))
+			       (uint32_t)view->choices[i].len_bytes))
 			return -ENOMEM;
 	return 0;
 }

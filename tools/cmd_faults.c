@@ -48,7 +48,7 @@ static void print_text(const struct kind *kind)
 	char ops[OP_LIST_MAX], form[64];
 
 	printf("%s\n  %s\n  on: %s; %s\n", kind->name, kind->doc, value_op_list(kind->op_bits, ops),
-	       kind->role == KIND_TERMINAL ? "ends the walk through the rules"
+	       kind->role != KIND_MODIFIER ? "ends the walk through the rules"
 					   : "the walk through the rules goes on");
 	for (unsigned int i = 0; i < kind->nr_params; i++)
 		printf("    %-16s %s\n", param_form(&kind->params[i], form), kind->params[i].doc);
@@ -94,7 +94,7 @@ static void print_scdoc(const struct kind *kind)
 	printf("## %s\n\n", kind->name);
 	print_escaped(kind->doc);
 	printf(". Acts on %s. %s\n\n", value_op_list(kind->op_bits, ops),
-	       kind->role == KIND_TERMINAL ? "Ends the walk through the rules."
+	       kind->role != KIND_MODIFIER ? "Ends the walk through the rules."
 					   : "The walk through the rules goes on.");
 	for (unsigned int i = 0; i < kind->nr_params; i++) {
 		printf("*");

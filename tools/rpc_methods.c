@@ -475,7 +475,7 @@ json_t *rpc_kinds(void)
 		json_array_append_new(kinds, json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}", "name",
 						       kind->name, "doc", kind->doc, "example",
 						       kind->example, "terminal",
-						       kind->role == KIND_TERMINAL, "ops", ops,
+						       kind->role != KIND_MODIFIER, "ops", ops,
 						       "params", params));
 	}
 	return kinds;

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The journal of a record file. Its steps are not those of the file: what happened to the disks is
+ * numbered anew, since all that a batch completes shares the step of the batch there, and reads and
+ * rules have no place here.
+ *
+ *	REQUEST ---- submitted --> in flight --(END; at once unless it parked)--> ended
+ *	BATCH of its queue -------------------------------------> completed: the host may know
+ *
+ * A revival is what follows a power cut: what was not durable by then may have been lost, so that
+ * nothing that comes later guarantees it.
+ */
+#include "faults/journal_read.h"
+
+#include "base/cleanup.h"
+#include "base/rng.h"
+#include "base/units.h"
+#include "faults/kind.h"
+#include "faults/record.h"
+#include "faults/rule_ast.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A request that changes or flushes a disk, and is not known to the host yet. */
+struct pending {
+	uint64_t arrival; /* its step in the file */
+	uint32_t index;   /* of the journal's writes or flushes */
+	bool flush;
+	bool ended;
+};
+
+/* Never more than the requests in flight. */
+struct queue {
+	struct pending *pending;
+	uint32_t nr, room;
+};
+
+struct disk {
+	const struct record_disk *is;
+	struct queue *queues;
+	bool *liars; /* by number of the rule: what it acknowledges is not so */
+	uint32_t nr_rules;
+};
+
+struct reading {
+	struct record_reader *reader;
+	struct journal *journal;
+	struct diag *diag;
+	uint64_t step; /* of the journal */
+	uint16_t nr_disks;
+	struct disk disks[RECORD_DISKS_MAX];
+};
+
+static int nonsense(const struct reading *reading, const struct record *record, const char *fmt,
+		    ...) __attribute__((format(printf, 3, 4)));
+static int nonsense(const struct reading *reading, const struct record *record, const char *fmt,
+		    ...)
+{
+	char what[256];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(what, sizeof(what), fmt, args);
+	va_end(args);
+	return diag_set(reading->diag, -EINVAL, "journal.record", "step %llu of the recording: %s",
+			(unsigned long long)record->step, what);
+}
+
+/* ------------------------------------------------------------------------------ disks */
+
+static int add_disk(struct reading *reading, uint16_t index)
+{
+	const struct record_disk *is = record_reader_disk(reading->reader, index);
+	struct disk *disk = &reading->disks[index];
+	struct journal_disk to = {
+		.size_bytes = is->size_bytes,
+		.block_bytes = is->block_bytes,
+		.cache = is->flags & RECORD_CACHE,
+	};
+
+	snprintf(to.name, sizeof(to.name), "%s", is->name);
+	disk->is = is;
+	disk->queues = calloc(is->nr_queues, sizeof(*disk->queues));
+	return disk->queues ? journal_add_disk(reading->journal, &to) : -ENOMEM;
+}
+
+static void free_disks(struct reading *reading)
+{
+	for (uint16_t i = 0; i < reading->nr_disks; i++) {
+		struct disk *disk = &reading->disks[i];
+
+		for (uint16_t k = 0; disk->queues && k < disk->is->nr_queues; k++)
+			free(disk->queues[k].pending);
+		free(disk->queues);
+		free(disk->liars);
+	}
+}
+
+/* ------------------------------------------------------------------------------ rules */
+
+static int add_rule(struct reading *reading, const struct record *record,
+		    const struct record_rule *rule)
+{
+	struct disk *disk = &reading->disks[record->disk];
+	struct rule *parsed;
+	bool *liars;
+
+	if (!rule->fresh)
+		return 0;
+	if (rule->rule != disk->nr_rules + 1)
+		return nonsense(reading, record, "rule %u is new, after %u others", rule->rule,
+				disk->nr_rules);
+	if (rule_parse(rule->text, rule->len, NULL, &parsed) < 0)
+		return nonsense(reading, record, "rule %u is none that this program knows",
+				rule->rule);
+	liars = reallocarray(disk->liars, disk->nr_rules + 1, sizeof(*liars));
+	if (liars) {
+		disk->liars = liars;
+		liars[disk->nr_rules++] = parsed->kind->role == KIND_LIAR;
+	}
+	rule_unref(parsed);
+	return liars ? 0 : -ENOMEM;
+}
+
+static int take_rules(struct reading *reading, const struct record *record)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < record->nr_rules; i++)
+		err = add_rule(reading, record, &record->rules[i]);
+	return err;
+}
+
+static bool lied(const struct disk *disk, const struct record *record)
+{
+	for (uint32_t i = 0; i < record->nr_hits; i++)
+		if (record->hits[i].rule <= disk->nr_rules && disk->liars[record->hits[i].rule - 1])
+			return true;
+	return false;
+}
+
+/* ------------------------------------------------------------------------------ requests */
+
+static int add_pending(struct reading *reading, const struct record *record, bool flush,
+		       struct pending **ret_pending)
+{
+	const struct disk *disk = &reading->disks[record->disk];
+	struct queue *queue = &disk->queues[record->queue];
+	const struct journal *journal = reading->journal;
+
+	if (queue->nr == disk->is->depth)
+		return nonsense(reading, record,
+				"one request more than the %u that queue %u can have in flight",
+				disk->is->depth, record->queue);
+	if (queue->nr == queue->room) {
+		uint32_t room = queue->room ? 2 * queue->room : 16;
+		struct pending *more = reallocarray(queue->pending, room, sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		queue->pending = more;
+		queue->room = room;
+	}
+	*ret_pending = &queue->pending[queue->nr++];
+	**ret_pending = (struct pending){
+		.arrival = record->step,
+		.index = (uint32_t)((flush ? journal->nr_flushes : journal->nr_writes) - 1),
+		.flush = flush,
+	};
+	return 0;
+}
+
+static void end(struct reading *reading, struct pending *pending, int result, uint64_t time_ns)
+{
+	struct journal *journal = reading->journal;
+	bool failed = result < 0;
+
+	pending->ended = true;
+	if (pending->flush) {
+		struct journal_flush *flush = &journal->flushes[pending->index];
+
+		flush->complete_ns = time_ns;
+		flush->failed = failed;
+		flush->lied &= !failed;
+	} else {
+		struct journal_write *write = &journal->writes[pending->index];
+
+		write->complete_ns = time_ns;
+		write->failed = failed;
+		write->lied &= !failed;
+	}
+}
+
+static int add_flush(struct reading *reading, const struct record *record)
+{
+	const struct journal_flush flush = {
+		.submit = ++reading->step,
+		.complete = JOURNAL_NEVER,
+		.submit_ns = record->time_ns,
+		.disk = record->disk,
+		.lied = lied(&reading->disks[record->disk], record),
+	};
+
+	return journal_add_flush(reading->journal, &flush);
+}
+
+static int add_write(struct reading *reading, const struct record *record)
+{
+	const struct journal_write write = {
+		.submit = ++reading->step,
+		.complete = JOURNAL_NEVER,
+		.at = record->sector << SECTOR_SHIFT,
+		.len_bytes = record->len_bytes,
+		.data = record->op == IO_WRITE ? record->data : NULL,
+		.submit_ns = record->time_ns,
+		.flags = record->flags,
+		.disk = record->disk,
+		.op = record->op,
+		.lied = lied(&reading->disks[record->disk], record),
+	};
+
+	return journal_add_write(reading->journal, &write);
+}
+
+static int take_request(struct reading *reading, const struct record *record)
+{
+	bool flush = record->op == IO_FLUSH;
+	struct pending *pending = NULL;
+	int err;
+
+	/* Data that never came from the kernel went nowhere. */
+	if (record->op == IO_READ || (record->op == IO_WRITE && record->no_data))
+		return 0;
+	err = flush ? add_flush(reading, record) : add_write(reading, record);
+	if (!err)
+		err = add_pending(reading, record, flush, &pending);
+	if (!err && !record->parked)
+		end(reading, pending, record->result, record->time_ns);
+	return err;
+}
+
+/* Reads are not here, so an end that nobody waits for is one of theirs. */
+static void take_end(struct reading *reading, const struct record *record)
+{
+	struct queue *queue = &reading->disks[record->disk].queues[record->queue];
+
+	for (uint32_t i = 0; i < queue->nr; i++)
+		if (queue->pending[i].arrival == record->arrival && !queue->pending[i].ended)
+			end(reading, &queue->pending[i],
+			    record->result == RECORD_PLAIN ? 0 : record->result, record->time_ns);
+}
+
+static void take_batch(struct reading *reading, const struct record *record)
+{
+	struct queue *queue = &reading->disks[record->disk].queues[record->queue];
+	struct journal *journal = reading->journal;
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < queue->nr; i++) {
+		const struct pending *pending = &queue->pending[i];
+
+		if (!pending->ended)
+			queue->pending[kept++] = *pending;
+		else if (pending->flush)
+			journal->flushes[pending->index].complete = ++reading->step;
+		else
+			journal->writes[pending->index].complete = ++reading->step;
+	}
+	queue->nr = kept;
+}
+
+/* ------------------------------------------------------------------------------ the rest */
+
+/* The submission of the last flush of @disk that guarantees anything; 0: none. */
+static uint64_t last_flush(const struct journal *journal, uint16_t disk)
+{
+	for (size_t i = journal->nr_flushes; i--;) {
+		const struct journal_flush *flush = &journal->flushes[i];
+
+		if (flush->disk == disk && flush->complete != JOURNAL_NEVER && !flush->failed)
+			return flush->submit;
+	}
+	return 0;
+}
+
+static void take_revival(struct reading *reading, const struct record *record)
+{
+	struct journal *journal = reading->journal;
+	uint64_t flushed = last_flush(journal, record->disk);
+
+	if (!journal->disks[record->disk].cache)
+		return;
+	for (size_t i = 0; i < journal->nr_writes; i++) {
+		struct journal_write *write = &journal->writes[i];
+		bool durable = write->complete < flushed ||
+			       (write->flags & IO_FUA && write->complete != JOURNAL_NEVER);
+
+		if (write->disk == record->disk && !durable)
+			write->failed = true;
+	}
+}
+
+static int take_base(struct reading *reading, const struct record *record)
+{
+	const struct journal_extent extent = {
+		.disk = record->disk,
+		.at = record->from,
+		.len_bytes = record->len_bytes,
+		.data = record->data,
+	};
+
+	return record->data ? journal_add_extent(reading->journal, &extent) : 0;
+}
+
+static int take(struct reading *reading, const struct record *record)
+{
+	struct journal *journal = reading->journal;
+
+	switch (record->type) {
+	case RECORD_REQUEST:
+		return take_request(reading, record);
+	case RECORD_END:
+		take_end(reading, record);
+		return 0;
+	case RECORD_BATCH:
+		take_batch(reading, record);
+		return 0;
+	case RECORD_RULES:
+		return take_rules(reading, record);
+	case RECORD_REVIVE:
+		take_revival(reading, record);
+		return 0;
+	case RECORD_BASE:
+		return take_base(reading, record);
+	case RECORD_MARK:
+		reading->step++;
+		return journal_add_mark(journal, reading->step, record->time_ns, record->text,
+					record->text_len);
+	case RECORD_CLOSE:
+		journal->closed = true;
+		return 0;
+	case RECORD_ADOPT:
+	case RECORD_TELL:
+		return 0;
+	}
+	return 0;
+}
+
+static int read_all(struct reading *reading)
+{
+	const struct record_header *header = record_reader_header(reading->reader);
+	struct journal *journal = reading->journal;
+	struct record record;
+	int more, err = 0;
+
+	if (!(header->flags & RECORD_DATA)) {
+		diag_set(reading->diag, -EINVAL, "journal.no-data",
+			 "the recording holds no data, only what was done");
+		diag_hint(reading->diag, "record it with `faultblk run --record FILE "
+					 "--record-data`");
+		return -EINVAL;
+	}
+	for (uint16_t i = 0; !err && i < reading->nr_disks; i++)
+		err = add_disk(reading, i);
+	journal->start_ns = header->start_ns;
+	while (!err && (more = record_reader_next(reading->reader, &record)) != 0) {
+		err = more < 0 ? more : take(reading, &record);
+		if (!err && record.type != RECORD_ADOPT && record.type != RECORD_BATCH)
+			journal->end_ns = record.time_ns;
+	}
+	if (err)
+		return err;
+	/* Which recording it is, and how much of it is there. */
+	journal->id = rng_mix(header->id, journal->closed, reading->step);
+	err = journal_seal(journal, reading->diag);
+	/* No error, but words for whoever wants to tell that it ends early. */
+	if (!err)
+		record_reader_end(reading->reader, reading->diag);
+	return err;
+}
+
+int journal_from_record(const void *bytes, size_t size, struct diag *diag,
+			struct journal **ret_journal)
+{
+	struct reading *reading = calloc(1, sizeof(*reading));
+	int err = reading ? record_reader_open(bytes, size, diag, &reading->reader) : -ENOMEM;
+
+	if (!err) {
+		reading->diag = diag;
+		reading->nr_disks = record_reader_nr_disks(reading->reader);
+		err = journal_new(&reading->journal);
+	}
+	if (!err)
+		err = read_all(reading);
+	if (err == -ENOMEM || err == -E2BIG)
+		diag_set(diag, err, "journal.memory", "the recording has too much for the memory");
+	if (!err)
+		*ret_journal = take_ptr(reading->journal);
+	if (reading) {
+		free_disks(reading);
+		journal_free(reading->journal);
+		record_reader_free(reading->reader);
+	}
+	free(reading);
+	return err;
+}
