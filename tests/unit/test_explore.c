@@ -47,8 +47,8 @@ struct builder {
 	struct {
 		uint64_t at;
 		uint32_t len;
-		unsigned char old[SEC * 8];
-	} undos[4096];
+		unsigned char old[SEC];
+	} undos[DISK_BYTES / SEC];
 	size_t nr;
 };
 
@@ -86,7 +86,7 @@ static int check(void *ctx, unsigned int worker, const struct explore_state *sta
 		 struct explore_result *ret_result)
 {
 	struct trip *trip = ctx;
-	struct builder *b = calloc(1, sizeof(*b));
+	struct builder *b = malloc(sizeof(*b));
 
 	(void)worker;
 	atomic_fetch_add(&trip->nr_checks, 1);
@@ -97,6 +97,7 @@ static int check(void *ctx, unsigned int worker, const struct explore_state *sta
 	assert(b && state->images && state->crash &&
 	       crash_step(state->crash) == state->point->step);
 	b->bytes = state->images[0].bytes;
+	b->nr = 0;
 	crash_put(state->crash, state->picks, build, b);
 	ret_result->time_ns = content_of(b->bytes);
 	ret_result->verdict = is_bad(ret_result->time_ns) ? EXPLORE_FAIL : EXPLORE_OK;
