@@ -44,6 +44,7 @@ UNIT	:= $(patsubst tests/unit/%.c,$B/unit/%,$(UNIT_SRC))
 SIM	:= $(patsubst tests/sim/%.c,$B/sim/%,$(SIM_SRC))
 FUZZ	:= $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(FUZZ_SRC))
 FAIL	:= $(patsubst tests/fail/%.c,$B/fail/%,$(wildcard tests/fail/*.c))
+STATES	:= $(patsubst tests/explore/%.c,$B/explore/%,$(wildcard tests/explore/*.c))
 HELPERS	:= $(patsubst tests/device/%.c,$B/device/%,$(wildcard tests/device/*.c))
 MAN	:= $(patsubst tools/man/%.scd,$B/man/%,$(wildcard tools/man/*.scd))
 
@@ -53,7 +54,7 @@ TOOL_LIBS := -ljansson -luring -lxxhash -lfiu -lpthread -lm
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
 .PHONY: all deps demo test unit sim fuzz-replay fail fuzz device soak bench install clean help format \
-	build-unit build-tsan build-sim build-fuzz build-device build-fail
+	build-unit build-tsan build-sim build-fuzz build-device build-fail explore build-explore
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 # Make would delete the objects of the test programs as intermediate files.
@@ -64,7 +65,7 @@ all: $B/faultblk $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES) $(MAN)
 help:
 	@sed -n 's/^# make/make/p' Makefile
 	@echo 'make deps	install the packages that are missing (Debian, as root), saying which'
-	@echo 'make unit | sim | fuzz-replay | fail | device	parts of make test'
+	@echo 'make unit | sim | fuzz-replay | fail | explore | device	parts of make test'
 	@echo 'make fuzz | soak | bench	longer runs: fuzzing, repeated tests, benchmarks'
 	@echo 'make install	to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
 
@@ -128,7 +129,11 @@ $B/obj/tools/vm/blob.o: tools/vm/blob.S $B/vm/init tools/vm/fetch
 	@mkdir -p $(@D)
 	$(CC) -DVM_INIT_PATH='"$B/vm/init"' -DVM_FETCH_PATH='"tools/vm/fetch"' -c $< -o $@
 
-TOOL_OBJ = $(call obj,$(TOOL_SRC)) $B/obj/tools/vm/blob.o
+$B/obj/tools/checks/blob.o: tools/checks/blob.S $(wildcard tools/checks/*)
+	@mkdir -p $(@D)
+	$(CC) -c $< -o $@
+
+TOOL_OBJ = $(call obj,$(TOOL_SRC)) $B/obj/tools/vm/blob.o $B/obj/tools/checks/blob.o
 $B/faultblk: $(TOOL_OBJ) $B/libfaults.a $B/libcore.a
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
 
@@ -175,6 +180,11 @@ $B/device/%: tests/device/%.c $(wildcard tests/device/*.h) $B/libublkcore.a
 	$(CC) $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib $< $B/libublkcore.a \
 		$(TOOL_LIBS) -o $@
 
+# Recordings for the tests of `faultblk explore`, made without a kernel.
+$B/explore/%: $B/obj/tests/explore/%.o $B/libfaults.a $B/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
+
 # What makes failure points fail: only with FIU=1.
 $B/fail/%: $B/obj/tests/fail/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
@@ -186,13 +196,14 @@ build-sim: $(SIM)
 build-fuzz: $(FUZZ)
 build-device: all $(HELPERS)
 build-fail: $B/faultblk $(FAIL)
+build-explore: $B/faultblk $(STATES)
 
 test:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	@sh tests/borrow $(PKG_BORROW)
 	@sh tests/run all
 
-unit sim fuzz-replay fail device:
+unit sim fuzz-replay fail explore device:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	$(if $(filter device,$@),@sh tests/borrow $(PKG_BORROW))
 	@sh tests/run $@

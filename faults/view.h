@@ -17,25 +17,41 @@
 struct view;
 
 /*
- * A unit is needed that is not decided: return the number of the candidate. Called at most once
- * for each choice between two resets unless the view is told otherwise; see lazy.h. @from, @to: the
- * bytes of the unit that are read and not yet overwritten.
+ * A unit is needed that is not decided: return the number of the candidate that bytes [@from, @to)
+ * of it are read from, or -errno, which fails the read. These are bytes that nothing was written to
+ * since the reset. Asked at every such read of an undecided unit until view_settle(); whoever
+ * answers must not contradict himself.
  */
-typedef uint16_t (*view_decide_fn)(void *ctx, size_t choice, uint32_t from, uint32_t to);
+typedef int (*view_decide_fn)(void *ctx, size_t choice, uint32_t from, uint32_t to);
 
 /* Of the moment where @crash stands, which must not move while the view lives. -ENOMEM. */
 int view_create(const struct crash *crash, const struct crash_image *images,
 		struct view **ret_view);
 struct view *view_free(struct view *view); /* NULL allowed; returns NULL */
 
-/* Throw away what was written, in O(written), and take these picks; NULL: @decide is asked. */
+/*
+ * Throw away what was written, in O(written), and take these picks; NULL: @decide is asked, which
+ * wants CRASH_UNIT. -ENOMEM: the view shows nothing that can be relied on until the next reset.
+ */
 int view_reset(struct view *view, const uint16_t *picks, view_decide_fn decide, void *ctx);
+/* From now until the next reset the choice is decided. CRASH_UNIT. */
+void view_settle(struct view *view, size_t choice, uint16_t pick);
 
+/* 0, or what @decide failed with. */
 int view_read(struct view *view, uint16_t disk, uint64_t at, void *to, size_t len);
-/* -ENOMEM: more than the overlay's limit was written. */
+/* -ENOMEM: no memory, or more than the overlay's limit; a part may have been written. */
 int view_write(struct view *view, uint16_t disk, uint64_t at, const void *from, size_t len);
 int view_zero(struct view *view, uint16_t disk, uint64_t at, uint64_t len);
-/* Bytes of the overlay now; and its limit (default 1 GiB). */
+/*
+ * @watch is told of each read once it has been answered; NULL: nobody is. It may ask for the
+ * sectors of the page (4 KiB) around @at that were written since the reset, and since view_phase(),
+ * a bit for each.
+ */
+typedef void (*view_watch_fn)(void *ctx, uint16_t disk, uint64_t at, const void *data, size_t len);
+void view_watch(struct view *view, view_watch_fn watch, void *ctx);
+void view_phase(struct view *view);
+uint8_t view_changed(const struct view *view, uint16_t disk, uint64_t at, uint8_t *ret_late);
+/* Bytes of memory that the overlay takes now; and its limit (default 1 GiB). */
 uint64_t view_written(const struct view *view);
 void view_limit(struct view *view, uint64_t bytes);
 

@@ -1,0 +1,717 @@
+// SPDX-License-Identifier: MIT
+/*
+ * One generator, many workers.
+ *
+ *	lock:  point -> strategy -> picks -> hash: new here? new anywhere? ours? known?
+ *	                                        |
+ *	worker:  move its own cursor there -> check() -> [out] result() -> moment ended? point()
+ *
+ * The generator is not a thread: whoever needs a state takes the lock and generates on, with the
+ * generator's own cursor. So states are numbered in one order whatever the workers do, and of equal
+ * states the first in that order is the one that is checked: that makes the set of results the
+ * same for any number of workers. Workers get states in order, so their cursors only move forward,
+ * and over moments that others did without standing there.
+ *
+ * LAZY is a task of its own: the worker that gets it moves to the moment and stays there, and every
+ * worker that looks for work helps with its runs first; see explore_lazy.c.
+ *
+ * Two locks: `lock` for the generator and all counters, `out` around the caller's result() and
+ * point(), which may be slow; who holds `out` may take `lock`, never the other way round.
+ */
+#include "explore.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/rng.h"
+#include "explore_in.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_STREAM  0x6b6579ull /* of rng_mix(): "key" */
+#define LAZY_STREAM 0x6c617a79ull
+
+const char *explore_verdict_name(enum explore_verdict verdict)
+{
+	static const char *const names[EXPLORE_NR_VERDICTS] = {
+		[EXPLORE_OK] = "ok",       [EXPLORE_FAIL] = "fail",   [EXPLORE_TIMEOUT] = "timeout",
+		[EXPLORE_CRASH] = "crash", [EXPLORE_ERROR] = "error",
+	};
+
+	return names[verdict];
+}
+
+uint64_t explore_key(const struct explore *e, uint64_t hash, uint32_t nr_marks, bool lazy)
+{
+	return rng_mix(hash, lazy ? LAZY_STREAM : KEY_STREAM,
+		       e->options.by_content ? 0 : (uint64_t)nr_marks + 1);
+}
+
+static bool is_ours(const struct explore *e, uint64_t key)
+{
+	return key % e->options.nr_shards == e->options.shard;
+}
+
+/* ------------------------------------------------------------------------------ stopping */
+
+/* Lock held; the first reason stays. */
+void explore_stop_for(struct explore *e, enum explore_stopped why)
+{
+	if (e->status.stopped == EXPLORE_NOT_STOPPED)
+		e->status.stopped = why;
+	atomic_store(&e->stop, true);
+	pthread_cond_broadcast(&e->changed);
+}
+
+/* Lock held: an error ends it all, the first one is what explore_run() returns. */
+void explore_fail(struct explore *e, int err)
+{
+	if (!e->err)
+		e->err = err;
+	atomic_store(&e->stop, true);
+	pthread_cond_broadcast(&e->changed);
+}
+
+void explore_stop(struct explore *e)
+{
+	atomic_store(&e->asked, true);
+	atomic_store(&e->stop, true);
+}
+
+static bool is_over(struct explore *e)
+{
+	if (!atomic_load(&e->stop) && e->options.max_ns &&
+	    clock_now_ns() - e->start_ns >= e->options.max_ns)
+		explore_stop_for(e, EXPLORE_AT_LIMIT);
+	return atomic_load(&e->stop);
+}
+
+/* Lock held: one more state has this verdict. */
+static void count_verdict(struct explore *e, struct moment *moment, enum explore_verdict verdict,
+			  uint64_t nr)
+{
+	moment->pub.verdicts[verdict] += nr;
+	if (verdict == EXPLORE_ERROR)
+		e->status.errors += nr;
+	if (!explore_is_finding(verdict) || nr == 0)
+		return;
+	e->status.findings += nr;
+	if (e->options.max_findings && e->status.findings >= e->options.max_findings)
+		explore_stop_for(e, EXPLORE_AT_FINDINGS);
+}
+
+/* ------------------------------------------------------------------------------ moments */
+
+/* @err: of crash_move(); -E2BIG: there is a choice that has no picks, and no state to generate. */
+static struct moment *moment_new(struct explore *e, int err)
+{
+	struct moment *moment = fail_alloc("faults/explore/moment", calloc(1, sizeof(*moment)));
+	const struct crash_choice *choices;
+	const uint32_t *writes;
+
+	if (!moment)
+		return NULL;
+	moment->pub.point = &e->points[e->next_point];
+	moment->pub.point_index = e->next_point;
+	if (!err) {
+		crash_count(e->crash, &moment->pub.legal);
+		moment->pub.nr_choices = crash_choices(e->crash, &choices);
+		moment->pub.nr_volatile = crash_volatile(e->crash, &writes);
+	}
+	moment->next = e->live;
+	e->live = moment;
+	return moment;
+}
+
+/* Lock held: what is covered, from what was counted. */
+static void moment_cover(const struct explore *e, struct moment *moment)
+{
+	struct explore_point *pub = &moment->pub;
+
+	pub->complete = moment->complete && pub->verdicts[EXPLORE_ERROR] == 0;
+	if (moment->complete && e->options.nr_shards == 1)
+		pub->covered = 1;
+	else if (moment->complete)
+		pub->covered = moment->lazy_covered > 0
+				       ? moment->lazy_covered
+				       : (double)moment->seen_ours / (double)moment->seen;
+	else
+		pub->covered = fmax((double)moment->seen_ours * exp2(-pub->legal.log2),
+				    moment->lazy_covered);
+	pub->covered = fmin(pub->covered, 1);
+	pub->exact = pub->complete;
+}
+
+/* Lock held: nothing more of it will come; on to the list of those to be told. */
+static void moment_end(struct explore *e, struct moment *moment)
+{
+	struct moment **at = &e->live;
+
+	while (*at != moment)
+		at = &(*at)->next;
+	*at = moment->next;
+	moment_cover(e, moment);
+	e->status.points_done++;
+	e->status.points_complete += moment->pub.complete;
+	e->sum_covered += moment->pub.covered;
+	moment->next = NULL;
+	*e->ended_tail = moment;
+	e->ended_tail = &moment->next;
+}
+
+/* Lock held: a state of it is done, or all of it generated. */
+void explore_moment_put(struct explore *e, struct moment *moment)
+{
+	if (--moment->nr_held == 0)
+		moment_end(e, moment);
+}
+
+/* No lock held. */
+static void tell_ended(struct explore *e)
+{
+	struct moment *moment;
+
+	pthread_mutex_lock(&e->out);
+	for (;;) {
+		pthread_mutex_lock(&e->lock);
+		moment = e->ended;
+		if (moment)
+			e->ended = moment->next;
+		if (!e->ended)
+			e->ended_tail = &e->ended;
+		pthread_mutex_unlock(&e->lock);
+		if (!moment)
+			break;
+		e->options.point(e->options.ctx, &moment->pub);
+		free(moment);
+	}
+	pthread_mutex_unlock(&e->out);
+}
+
+/* ------------------------------------------------------------------------------ generating */
+
+enum gen { GEN_END, GEN_STATE, GEN_LAZY, GEN_AGAIN };
+
+static int gen_moment(struct explore *e)
+{
+	struct moment *moment;
+	int err;
+
+	if (e->next_point == e->nr_points)
+		return GEN_END;
+	err = crash_move(e->crash, e->points[e->next_point].step);
+	if (err && err != -E2BIG)
+		return err;
+	moment = moment_new(e, err);
+	if (!moment)
+		return -ENOMEM;
+	if (moment->pub.nr_choices > e->nr_picks) {
+		uint16_t *picks =
+			fail_alloc("faults/explore/picks",
+				   realloc(e->picks, moment->pub.nr_choices * sizeof(*picks)));
+
+		if (!picks)
+			return -ENOMEM;
+		e->picks = picks;
+		e->nr_picks = moment->pub.nr_choices;
+	}
+	e->next_point++;
+	moment->nr_held = 1; /* by the generator */
+	e->moment = moment;
+	e->next_strategy = err ? e->options.nr_strategies : 0;
+	key_set_clear(&e->here);
+	return GEN_AGAIN;
+}
+
+static void gen_moment_end(struct explore *e)
+{
+	struct moment *moment = e->moment;
+
+	e->moment = NULL;
+	explore_moment_put(e, moment);
+}
+
+/* LAZY belongs to one shard as a whole, and may be done already. */
+static int gen_lazy(struct explore *e, struct task *task)
+{
+	struct explore_lazy_known known = { 0 };
+	struct moment *moment = e->moment;
+	uint64_t key = explore_key(e, rng_mix(moment->pub.point->step, LAZY_STREAM, 0),
+				   moment->pub.point->nr_marks, true);
+
+	if (moment->has_lazy)
+		return GEN_AGAIN;
+	moment->has_lazy = true;
+	if (!is_ours(e, key))
+		return GEN_AGAIN;
+	if (e->options.known_lazy &&
+	    e->options.known_lazy(e->options.ctx, moment->pub.point_index, &known)) {
+		moment->pub.generated += known.runs;
+		moment->pub.distinct += known.runs;
+		e->status.generated += known.runs;
+		e->status.distinct += known.runs;
+		e->status.done += known.runs;
+		e->status.known += known.runs;
+		for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
+			count_verdict(e, moment, i, known.verdicts[i]);
+		moment->lazy_covered = 1;
+		moment->complete = true;
+		return GEN_AGAIN;
+	}
+	moment->nr_held++;
+	*task = (struct task){ .moment = moment, .strategy = STRATEGY_LAZY };
+	return GEN_LAZY;
+}
+
+static int gen_strategy(struct explore *e, struct task *task)
+{
+	const struct strategy *strategy;
+	int err;
+
+	/* Units with their contents told apart: each state is another content. */
+	if (e->options.crash.atomic == CRASH_UNIT && e->moment->seen &&
+	    e->moment->seen == e->moment->pub.legal.exact)
+		e->moment->complete = true;
+	if (e->next_strategy == e->options.nr_strategies || e->moment->complete) {
+		gen_moment_end(e);
+		return GEN_AGAIN;
+	}
+	strategy = &e->options.strategies[e->next_strategy++];
+	if (strategy->kind == STRATEGY_LAZY)
+		return gen_lazy(e, task);
+	err = strategy_start(strategy, e->crash, e->options.seed, &e->walk);
+	e->walk_given = 0;
+	return err ? err : GEN_AGAIN;
+}
+
+/* A walk is over: were these all states that there are? */
+static void gen_walk_end(struct explore *e)
+{
+	const struct strategy *strategy = &e->options.strategies[e->next_strategy - 1];
+	bool all = strategy->kind == STRATEGY_EXHAUSTIVE ||
+		   (strategy->kind == STRATEGY_PREFIXES && e->options.crash.atomic == CRASH_ORDER);
+
+	if (all && e->walk_given && e->walk_given == e->moment->pub.legal.exact)
+		e->moment->complete = true;
+	e->walk = strategy_free(e->walk);
+}
+
+/* An earlier run has done this one. */
+static bool gen_known(struct explore *e, uint64_t key)
+{
+	enum explore_verdict verdict;
+
+	if (!e->options.known || !e->options.known(e->options.ctx, key, &verdict) ||
+	    verdict == EXPLORE_ERROR)
+		return false;
+	e->status.known++;
+	e->status.done++;
+	count_verdict(e, e->moment, verdict, 1);
+	return true;
+}
+
+/* The state of e->picks: is it one to check, here and now? */
+static int gen_take(struct explore *e, struct task *task)
+{
+	struct moment *moment = e->moment;
+	const struct crash_point *point = moment->pub.point;
+	uint64_t hash = crash_hash(e->crash, e->picks);
+	uint64_t key = explore_key(e, hash, point->nr_marks, false);
+	bool ours = is_ours(e, key);
+	int added;
+
+	e->walk_given++;
+	/* Beyond the limit nothing is counted as seen: at least so many were. */
+	added = key_set_add(&e->here, hash);
+	moment->seen += added == 1;
+	moment->seen_ours += added == 1 && ours;
+	if (!ours)
+		return GEN_AGAIN;
+	if (added != 0 && !key_set_has(&e->keys, key) && !gen_known(e, key)) {
+		if (e->options.max_states && e->handed >= e->options.max_states) {
+			explore_stop_for(e, EXPLORE_AT_LIMIT);
+			return GEN_AGAIN;
+		}
+		e->handed++;
+		moment->nr_held++;
+		*task = (struct task){ .moment = moment,
+				       .strategy = e->options.strategies[e->next_strategy - 1].kind,
+				       .hash = hash,
+				       .key = key,
+				       .fresh = true };
+	}
+	moment->pub.generated++;
+	e->status.generated++;
+	added = added == 0 ? 0 : key_set_add(&e->keys, key);
+	moment->pub.distinct += added != 0;
+	e->status.distinct += added != 0;
+	moment->pub.equivalent += added == 0;
+	e->status.equivalent += added == 0;
+	e->status.forgotten += added < 0;
+	return task->fresh ? GEN_STATE : GEN_AGAIN;
+}
+
+/*
+ * Lock held. The next state, which is in e->picks, or the next LAZY. GEN_END: there is none, or it
+ * was stopped; or -errno.
+ */
+static int gen_next(struct explore *e, struct task *task)
+{
+	int rc = GEN_AGAIN;
+
+	*task = (struct task){ 0 };
+	while (rc == GEN_AGAIN) {
+		if (is_over(e))
+			return GEN_END;
+		if (!e->moment)
+			rc = gen_moment(e);
+		else if (!e->walk)
+			rc = gen_strategy(e, task);
+		else if (strategy_next(e->walk, e->picks))
+			rc = gen_take(e, task);
+		else
+			gen_walk_end(e);
+	}
+	return rc;
+}
+
+/* ------------------------------------------------------------------------------ workers */
+
+int explore_worker_move(struct worker *w, const struct moment *moment)
+{
+	return crash_move(w->crash, moment->pub.point->step);
+}
+
+int explore_worker_picks(struct worker *w, size_t nr)
+{
+	uint16_t *picks;
+
+	if (nr <= w->nr_picks)
+		return 0;
+	picks = fail_alloc("faults/explore/worker-picks", realloc(w->picks, nr * sizeof(*picks)));
+	if (!picks)
+		return -ENOMEM;
+	w->picks = picks;
+	w->nr_picks = nr;
+	return 0;
+}
+
+/* A state has its result: told and counted. */
+void explore_done(struct explore *e, struct moment *moment, const struct explore_state *state,
+		  struct explore_result *result)
+{
+	pthread_mutex_lock(&e->out);
+	e->options.result(e->options.ctx, state, result);
+	pthread_mutex_unlock(&e->out);
+	free(result->output);
+	pthread_mutex_lock(&e->lock);
+	e->status.done++;
+	if (explore_is_finding(result->verdict) && !e->status.first_finding_ns)
+		e->status.first_finding_ns = clock_now_ns() - e->start_ns;
+	count_verdict(e, moment, result->verdict, 1);
+	pthread_mutex_unlock(&e->lock);
+}
+
+struct explore_state explore_state_of(const struct explore *e, const struct moment *moment,
+				      const struct crash *crash, const struct crash_image *images)
+{
+	return (struct explore_state){ .journal = e->options.journal,
+				       .point = moment->pub.point,
+				       .point_index = moment->pub.point_index,
+				       .crash = crash,
+				       .images = images };
+}
+
+/* 0, -EINTR (the state was not done), or what ends it all. */
+static int do_state(struct worker *w, const struct task *task)
+{
+	struct explore *e = w->explore;
+	struct explore_state state = explore_state_of(e, task->moment, w->crash, w->images);
+	struct explore_result result = { 0 };
+	_cleanup_free_ char *name = NULL;
+	int err = explore_worker_move(w, task->moment);
+
+	if (err)
+		return err;
+	name = crash_name(w->crash, w->picks);
+	if (!name)
+		return -ENOMEM;
+	state.strategy = task->strategy;
+	state.hash = task->hash;
+	state.key = task->key;
+	state.name = name;
+	state.picks = w->picks;
+	err = e->options.check(e->options.ctx, w->index, &state, &result);
+	if (err) {
+		free(result.output);
+		return err;
+	}
+	explore_done(e, task->moment, &state, &result);
+	return 0;
+}
+
+/* Lock held on entry and return. Waits where only runs of LAZY under way may open others. */
+static int find_work(struct worker *w, struct task *task)
+{
+	struct explore *e = w->explore;
+
+	for (;;) {
+		int rc = explore_lazy_help(w, task);
+
+		if (rc == 0)
+			rc = gen_next(e, task);
+		if (rc == GEN_STATE) {
+			int err = explore_worker_picks(w, task->moment->pub.nr_choices);
+
+			if (err)
+				return err;
+			memcpy(w->picks, e->picks,
+			       task->moment->pub.nr_choices * sizeof(*w->picks));
+		}
+		if (rc != GEN_END || !e->lazies || atomic_load(&e->stop))
+			return rc;
+		explore_lazy_wait(e);
+	}
+}
+
+static int do_task(struct worker *w, const struct task *task)
+{
+	if (task->run)
+		return explore_lazy_run(w, task);
+	return task->strategy == STRATEGY_LAZY ? explore_lazy(w, task) : do_state(w, task);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	struct explore *e = w->explore;
+	struct task task;
+	int rc;
+
+	pthread_mutex_lock(&e->lock);
+	while ((rc = find_work(w, &task)) > 0) {
+		pthread_mutex_unlock(&e->lock);
+		rc = do_task(w, &task);
+		pthread_mutex_lock(&e->lock);
+		/* What was not done leaves its moment open: it is told as not complete. */
+		if (rc && rc != -EINTR)
+			explore_fail(e, rc);
+		if (rc)
+			atomic_store(&e->stop, true);
+		else if (!task.run)
+			explore_moment_put(e, task.moment);
+		if (e->ended) {
+			pthread_mutex_unlock(&e->lock);
+			tell_ended(e);
+			pthread_mutex_lock(&e->lock);
+		}
+	}
+	if (rc < 0)
+		explore_fail(e, rc);
+	pthread_cond_broadcast(&e->changed);
+	pthread_mutex_unlock(&e->lock);
+	return NULL;
+}
+
+/* All workers have ended: those moments that were begun. */
+static void end_open_moments(struct explore *e)
+{
+	e->walk = strategy_free(e->walk);
+	e->moment = NULL;
+	while (e->live) {
+		struct moment *moment = e->live;
+
+		/* Oldest first, as they would have come. */
+		for (struct moment *m = e->live; m; m = m->next)
+			if (m->pub.point_index < moment->pub.point_index)
+				moment = m;
+		moment->complete = false;
+		moment_end(e, moment);
+		e->status.points_done--;
+	}
+	tell_ended(e);
+}
+
+int explore_run(struct explore *e, struct diag *diag)
+{
+	unsigned int started = 0;
+	int err = 0;
+
+	e->start_ns = clock_now_ns();
+	while (started < e->options.jobs && !err) {
+		err = fail_value("faults/explore/thread", EAGAIN,
+				 pthread_create(&e->workers[started].thread, NULL, worker_main,
+						&e->workers[started]));
+		if (!err)
+			started++;
+	}
+	if (err) {
+		diag_set(diag, -err, "explore.thread", "no thread for worker %u: %s", started,
+			 strerror(err));
+		pthread_mutex_lock(&e->lock);
+		explore_fail(e, -err);
+		pthread_mutex_unlock(&e->lock);
+	}
+	for (unsigned int i = 0; i < started; i++)
+		pthread_join(e->workers[i].thread, NULL);
+	if (e->status.stopped == EXPLORE_NOT_STOPPED && atomic_load(&e->asked))
+		e->status.stopped = EXPLORE_ASKED;
+	end_open_moments(e);
+	e->end_ns = clock_now_ns();
+	if (e->err == -ENOMEM && diag && !diag->message[0])
+		diag_set(diag, -ENOMEM, "explore.memory", "no memory to go on exploring");
+	return e->err;
+}
+
+/* ------------------------------------------------------------------------------ life */
+
+static int make_images(struct explore *e, unsigned int worker, struct crash_image *images,
+		       struct diag *diag)
+{
+	for (uint32_t disk = 0; disk < e->options.journal->nr_disks; disk++) {
+		int err = e->options.image(e->options.ctx, worker, (uint16_t)disk, &images[disk]);
+
+		if (err)
+			return diag && diag->message[0]
+				       ? err
+				       : diag_set(diag, err, "explore.image",
+						  "no memory for the image of disk %s: %s",
+						  e->options.journal->disks[disk].name,
+						  strerror(-err));
+	}
+	return 0;
+}
+
+static int make_cursor(struct explore *e, unsigned int worker, struct crash_image **ret_images,
+		       struct diag *diag, struct crash **ret_crash)
+{
+	struct crash_image *images = fail_alloc(
+		"faults/explore/images", calloc(e->options.journal->nr_disks, sizeof(*images)));
+	int err;
+
+	*ret_images = images;
+	if (!images)
+		return diag_set(diag, -ENOMEM, "explore.memory", "no memory for worker %u", worker);
+	err = make_images(e, worker, images, diag);
+	return err ? err
+		   : crash_create(e->options.journal, &e->options.crash, images, diag, ret_crash);
+}
+
+static int check_options(const struct explore_options *options, struct diag *diag)
+{
+	for (size_t i = 0; i < options->nr_strategies; i++)
+		if (options->strategies[i].kind == STRATEGY_LAZY &&
+		    options->crash.atomic != CRASH_UNIT)
+			return diag_set(diag, -EINVAL, "explore.lazy",
+					"lazy decides unit by unit; it does not go with whole "
+					"writes or a disk that keeps order");
+	if (options->nr_shards == 0 || options->shard >= options->nr_shards)
+		return diag_set(diag, -EINVAL, "explore.shard",
+				"there is no shard %u of %u, counted from 0", options->shard,
+				options->nr_shards);
+	if (options->jobs == 0 || options->nr_strategies == 0)
+		return diag_set(diag, -EINVAL, "explore.options", "no %s",
+				options->jobs ? "strategy" : "worker");
+	return 0;
+}
+
+static int make_workers(struct explore *e, struct diag *diag)
+{
+	int err = make_cursor(e, e->options.jobs, &e->images, diag, &e->crash);
+
+	if (err)
+		return err;
+	e->workers =
+		fail_alloc("faults/explore/workers", calloc(e->options.jobs, sizeof(*e->workers)));
+	if (!e->workers)
+		return diag_set(diag, -ENOMEM, "explore.memory", "no memory for %u workers",
+				e->options.jobs);
+	for (unsigned int i = 0; i < e->options.jobs && !err; i++) {
+		e->workers[i].explore = e;
+		e->workers[i].index = i;
+		err = make_cursor(e, i, &e->workers[i].images, diag, &e->workers[i].crash);
+	}
+	return err;
+}
+
+int explore_create(const struct explore_options *options, struct diag *diag,
+		   struct explore **ret_explore)
+{
+	struct explore *e;
+	int err = check_options(options, diag);
+
+	if (err)
+		return err;
+	e = fail_alloc("faults/explore/create", calloc(1, sizeof(*e)));
+	if (!e)
+		return diag_set(diag, -ENOMEM, "explore.memory", "no memory for an explorer");
+	e->options = *options;
+	e->keys.limit = e->here.limit = options->max_keys ? options->max_keys : EXPLORE_KEYS;
+	e->ended_tail = &e->ended;
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_mutex_init(&e->out, NULL);
+	pthread_cond_init(&e->changed, NULL);
+	err = make_workers(e, diag);
+	if (!err) {
+		err = crash_points(options->journal, crash_options(e->crash), &options->select,
+				   &e->points, &e->nr_points);
+		if (err)
+			diag_set(diag, err, "explore.memory", "no memory for the moments");
+	}
+	if (err) {
+		explore_free(e);
+		return err;
+	}
+	e->status.nr_points = e->nr_points;
+	*ret_explore = e;
+	return 0;
+}
+
+struct explore *explore_free(struct explore *e)
+{
+	if (!e)
+		return NULL;
+	for (unsigned int i = 0; e->workers && i < e->options.jobs; i++) {
+		crash_free(e->workers[i].crash);
+		free(e->workers[i].images);
+		free(e->workers[i].picks);
+	}
+	free(e->workers);
+	strategy_free(e->walk);
+	crash_free(e->crash);
+	free(e->images);
+	free(e->picks);
+	free(e->points);
+	key_set_free(&e->keys);
+	key_set_free(&e->here);
+	pthread_cond_destroy(&e->changed);
+	pthread_mutex_destroy(&e->out);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+	return NULL;
+}
+
+size_t explore_points(const struct explore *e, const struct crash_point **ret_points)
+{
+	*ret_points = e->points;
+	return e->nr_points;
+}
+
+const struct crash_options *explore_crash_options(const struct explore *e)
+{
+	return crash_options(e->crash);
+}
+
+void explore_status(struct explore *e, struct explore_status *ret_status)
+{
+	pthread_mutex_lock(&e->lock);
+	*ret_status = e->status;
+	if (e->start_ns)
+		ret_status->elapsed_ns = (e->end_ns ? e->end_ns : clock_now_ns()) - e->start_ns;
+	if (e->status.points_done)
+		ret_status->covered = e->sum_covered / (double)e->status.points_done;
+	pthread_mutex_unlock(&e->lock);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside the explorer: what its generator and workers share with its lazy search. */
+#ifndef FAULTS_EXPLORE_IN_H
+#define FAULTS_EXPLORE_IN_H
+
+#include "explore.h"
+#include "key_set.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* A moment of which something is to be done, or under way. All by `lock`. */
+struct moment {
+	struct moment *next; /* of explore->live, or of explore->ended */
+	struct explore_point pub;
+	uint64_t nr_held;         /* the generator while it is there, states and LAZY under way */
+	uint64_t seen, seen_ours; /* different contents generated here, of all shards */
+	double lazy_covered;
+	bool has_lazy;
+	bool complete; /* every legal state was generated, or LAZY ended complete */
+};
+
+/* What a worker does next. */
+struct task {
+	struct moment *moment;
+	enum strategy_kind strategy;
+	uint64_t hash, key;
+	bool fresh;
+	struct explore_lazy_search *search; /* LAZY: with a run of this one */
+	struct lazy_run *run;
+};
+
+struct worker {
+	struct explore *explore;
+	unsigned int index;
+	pthread_t thread;
+	struct crash *crash;
+	struct crash_image *images;
+	uint16_t *picks;
+	size_t nr_picks;
+};
+
+struct explore {
+	struct explore_options options;
+	struct crash_point *points;
+	size_t nr_points;
+	struct worker *workers;
+	_Atomic bool stop, asked;
+
+	pthread_mutex_t out;  /* around result() and point() */
+	pthread_mutex_t lock; /* for all that follows */
+	pthread_cond_t changed;
+	struct crash *crash; /* the generator's */
+	struct crash_image *images;
+	uint16_t *picks;
+	size_t nr_picks;
+	size_t next_point, next_strategy;
+	struct moment *moment; /* the generator's */
+	struct strategy_walk *walk;
+	uint64_t walk_given;
+	struct key_set keys, here;
+	struct moment *live, *ended, **ended_tail;
+	struct explore_lazy_search *lazies; /* under way */
+	uint64_t handed;
+	struct explore_status status;
+	double sum_covered;
+	uint64_t start_ns, end_ns;
+	int err;
+};
+
+uint64_t explore_key(const struct explore *e, uint64_t hash, uint32_t nr_marks, bool lazy);
+void explore_stop_for(struct explore *e, enum explore_stopped why);
+void explore_fail(struct explore *e, int err);
+void explore_moment_put(struct explore *e, struct moment *moment);
+int explore_worker_move(struct worker *w, const struct moment *moment);
+int explore_worker_picks(struct worker *w, size_t nr);
+struct explore_state explore_state_of(const struct explore *e, const struct moment *moment,
+				      const struct crash *crash, const struct crash_image *images);
+/* Tell and count one result; frees its output. No lock held. */
+void explore_done(struct explore *e, struct moment *moment, const struct explore_state *state,
+		  struct explore_result *result);
+
+/* Lock held. A run of a search under way: 1, in *task; 0: there is none now. Or -errno. */
+int explore_lazy_help(struct worker *w, struct task *task);
+/* Lock held, and again on return: until a search has changed, or all has been stopped. */
+void explore_lazy_wait(struct explore *e);
+/* No lock held. The whole search of a moment; one run that explore_lazy_help() gave. */
+int explore_lazy(struct worker *w, const struct task *task);
+int explore_lazy_run(struct worker *w, const struct task *task);
+
+#endif

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+/*
+ * record FILE SIZE <SCRIPT: a recording without a kernel (a log of dm-log-writes) of what the
+ * script says, a line each:
+ *
+ *	write AT LEN BYTE [fua]		LEN bytes of that value
+ *	text AT TEXT			a block of 4096 bytes that begins with TEXT and a newline
+ *	file AT PATH			all blocks of 4096 bytes of a file that are not zero
+ *	discard AT LEN
+ *	flush
+ *	mark TEXT
+ */
+#include "faults/logwrites.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BLOCK 4096u
+
+static struct journal *journal;
+static uint64_t step;
+
+__attribute__((noreturn)) static void die(const char *what, const char *line)
+{
+	fprintf(stderr, "record: %s: %s\n", what, line);
+	exit(1);
+}
+
+static void must(int err, const char *line)
+{
+	if (err)
+		die(strerror(-err), line);
+}
+
+static void add(uint64_t at, uint64_t len, unsigned char *data, bool fua)
+{
+	const struct journal_write write = { .submit = ++step,
+					     .complete = ++step,
+					     .submit_ns = step * 1000,
+					     .complete_ns = step * 1000,
+					     .at = at,
+					     .len_bytes = len,
+					     .data = data,
+					     .op = data ? IO_WRITE : IO_DISCARD,
+					     .flags = fua ? IO_FUA : 0 };
+
+	must(journal_add_write(journal, &write), "write");
+	if (data)
+		must(journal_own(journal, data), "write");
+}
+
+static unsigned char *block_of(uint64_t len, int byte)
+{
+	unsigned char *data = malloc(len);
+
+	if (!data)
+		die("no memory", "");
+	memset(data, byte, len);
+	return data;
+}
+
+static void add_file(uint64_t at, const char *path)
+{
+	FILE *file = fopen(path, "r");
+	unsigned char *zeroes = block_of(BLOCK, 0), *data;
+
+	if (!file)
+		die("cannot open", path);
+	for (;; at += BLOCK) {
+		data = block_of(BLOCK, 0);
+		if (fread(data, 1, BLOCK, file) == 0)
+			break;
+		if (memcmp(data, zeroes, BLOCK) == 0)
+			free(data);
+		else
+			add(at, BLOCK, data, false);
+	}
+	free(data);
+	free(zeroes);
+	fclose(file);
+}
+
+static void add_line(char *line)
+{
+	struct journal_flush flush = { .submit = step + 1, .complete = step + 2 };
+	uint64_t at, len;
+	char text[256], extra[8] = "";
+	unsigned char *data;
+	int byte;
+
+	line[strcspn(line, "\n")] = '\0';
+	if (sscanf(line, "write %" SCNu64 " %" SCNu64 " %i %7s", &at, &len, &byte, extra) >= 3) {
+		add(at, len, block_of(len, byte), strcmp(extra, "fua") == 0);
+	} else if (sscanf(line, "text %" SCNu64 " %255[^\n]", &at, text) == 2) {
+		data = block_of(BLOCK, 0);
+		snprintf((char *)data, BLOCK, "%s\n", text);
+		add(at, BLOCK, data, false);
+	} else if (sscanf(line, "file %" SCNu64 " %255[^\n]", &at, text) == 2) {
+		add_file(at, text);
+	} else if (sscanf(line, "discard %" SCNu64 " %" SCNu64, &at, &len) == 2) {
+		add(at, len, NULL, false);
+	} else if (strcmp(line, "flush") == 0) {
+		step += 2;
+		must(journal_add_flush(journal, &flush), line);
+	} else if (strncmp(line, "mark ", 5) == 0) {
+		step++;
+		must(journal_add_mark(journal, step, step * 1000, line + 5, strlen(line + 5)),
+		     line);
+	} else {
+		die("what is", line);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct journal_disk disk = { .name = "disk", .block_bytes = 512, .cache = true };
+	struct logwrites_export told;
+	struct diag diag = { 0 };
+	char line[512];
+	int fd;
+
+	if (argc != 3)
+		die("wanted", "record FILE SIZE <SCRIPT");
+	disk.size_bytes = strtoull(argv[2], NULL, 10);
+	must(journal_new(&journal), "journal");
+	must(journal_add_disk(journal, &disk), "disk");
+	while (fgets(line, sizeof(line), stdin))
+		add_line(line);
+	if (journal_seal(journal, &diag))
+		die("journal", diag.message);
+	fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0 || logwrites_export(journal, 0, fd, &diag, &told))
+		die(argv[1], diag.message);
+	journal_free(journal);
+	return close(fd) ? 1 : 0;
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+/*
+ * faultblk crashtest: `run --record` and `explore` in one go. Both are this program again, started
+ * as a user would, so that whatever it does can be done by hand in two steps, too.
+ */
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+#include "opt.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define START_MARK "crashtest: the workload begins"
+
+struct crashtest_opts {
+	const char *setup, *workload, *check, *recovery, *recording;
+	const char *size, *block_size, *queues, *seed;
+	struct opt_list rules;
+};
+
+#define O struct crashtest_opts
+static const struct opt crashtest_table[] = {
+	OPT_TEXT(O, workload, "workload", NULL, "'COMMAND'", "what to record; FAULTBLK_DEV is set"),
+	OPT_TEXT(O, check, "check", NULL, "'COMMAND'", "what judges each state, see explore"),
+	OPT_TEXT(O, recovery, "recovery", NULL, "'COMMAND'", "what runs on each state before that"),
+	OPT_TEXT(O, setup, "setup", NULL, "'COMMAND'",
+		 "runs before the workload (mkfs, say); moments within it are not explored"),
+	OPT_TEXT(O, size, "size", "64M", "SIZE", "size of the disk"),
+	OPT_TEXT(O, block_size, "block-size", "512", "SIZE", "logical block size"),
+	OPT_TEXT(O, queues, "queues", "1", "N", "hardware queues"),
+	OPT_TEXT(O, seed, "seed", "1", "N", "number that all chance comes from"),
+	OPT_LIST(O, rules, "rule", "'TEXT'", "a rule of the disk, see faultblk-rules(5)"),
+	OPT_TEXT(O, recording, "recording", NULL, "FILE", "keep the recording there"),
+	OPT_END,
+};
+#undef O
+
+static const struct opt_help crashtest_help = {
+	.usage = "faultblk crashtest --workload 'COMMAND' --check 'COMMAND' [options] "
+		 "[-- EXPLORE-OPTIONS...]",
+	.what = "Make a disk, run the workload on it, cut the power at every moment that matters,\n"
+		"and check what is left. The same as `faultblk run --record FILE --record-data` and\n"
+		"then `faultblk explore --recording FILE`; what follows -- goes to the latter.\n"
+		"The workload says what it was promised with `faultblk mark TEXT`; the check finds\n"
+		"the last such text in FAULTBLK_MARK.",
+	.examples =
+		"  faultblk crashtest --setup 'mkfs.ext4 -q $FAULTBLK_DEV' \\\n"
+		"      --workload 'mount $FAULTBLK_DEV /mnt && cp -r /etc /mnt; umount /mnt' \\\n"
+		"      --check 'faultblk check fsck'",
+	.exits = "  0    no finding\n  1    findings\n  2    wrong options\n"
+		 "  3    this machine cannot make ublk devices; a line that works is printed\n"
+		 "  125  the workload or the exploration failed",
+	.command = true,
+};
+
+extern char **environ;
+
+/* A list of words for a command. */
+struct words {
+	char **items;
+	size_t nr, max;
+};
+
+static void words_free(struct words *words)
+{
+	for (size_t i = 0; i < words->nr; i++)
+		free(words->items[i]);
+	free(words->items);
+}
+
+/* NULL ends the list. False: no memory. */
+static bool add(struct words *words, const char *word)
+{
+	if (words->nr + 1 >= words->max) {
+		size_t max = words->max ? 2 * words->max : 16;
+		char **items = fail_alloc("tools/cmd_crashtest/words",
+					  realloc(words->items, max * sizeof(*items)));
+
+		if (!items)
+			return false;
+		words->items = items;
+		words->max = max;
+	}
+	words->items[words->nr] = fail_alloc("tools/cmd_crashtest/word", strdup(word));
+	if (!words->items[words->nr])
+		return false;
+	words->items[++words->nr] = NULL;
+	return true;
+}
+
+static bool add_option(struct words *words, const char *name, const char *value)
+{
+	return !value || (add(words, name) && add(words, value));
+}
+
+static pid_t _Atomic running;
+static volatile sig_atomic_t ended_by; /* a signal that asked for the end */
+
+/* Ctrl-C reaches the child by itself; what is sent to us alone is passed on. */
+static void pass_on(int number)
+{
+	pid_t child = running;
+
+	ended_by = number;
+	if (child > 0 && number != SIGINT)
+		kill(child, number);
+}
+
+/* Runs to its end; the exit status of it, 128+N by signal N; -errno if it did not start. */
+static int run_self(const char *self, char **argv)
+{
+	pid_t child;
+	int status = 0, err;
+
+	if (ended_by)
+		return 128 + ended_by;
+	err = posix_spawn(&child, self, NULL, NULL, argv, environ);
+	if (err)
+		return -err;
+	running = child;
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	running = 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Workload and check call `faultblk`: it is this program, wherever it lies. */
+static int set_path(const char *self)
+{
+	const char *slash = strrchr(self, '/'), *old = getenv("PATH");
+	_cleanup_free_ char *path = NULL;
+
+	if (asprintf(&path, "%.*s:%s", (int)(slash - self), self,
+		     old ? old : "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin") <
+	    0)
+		return -ENOMEM;
+	return setenv("PATH", path, 1) ? -errno : 0;
+}
+
+static bool record_words(struct words *words, const struct crashtest_opts *opts,
+			 const char *recording, const char *script)
+{
+	bool good = add(words, "faultblk") && add(words, "run") && add(words, "--cache") &&
+		    add_option(words, "--size", opts->size) &&
+		    add_option(words, "--block-size", opts->block_size) &&
+		    add_option(words, "--queues", opts->queues) &&
+		    add_option(words, "--seed", opts->seed) &&
+		    add_option(words, "--record", recording) && add(words, "--record-data");
+
+	for (size_t i = 0; good && i < opts->rules.count; i++)
+		good = add_option(words, "--rule", opts->rules.items[i]);
+	return good && add(words, "--") && add(words, "/bin/sh") && add(words, "-c") &&
+	       add(words, script);
+}
+
+static int record(const char *self, const struct crashtest_opts *opts, const char *recording)
+{
+	_cleanup_(words_free) struct words words = { 0 };
+	_cleanup_free_ char *script = NULL;
+	int code;
+
+	/* As one script, each part in a shell of its own: an `exit` ends only its part. */
+	if (asprintf(&script, "(%s\n) && faultblk mark '" START_MARK "' >/dev/null && (%s\n)",
+		     opts->setup ? opts->setup : ":", opts->workload) < 0)
+		script = NULL;
+	if (!script || !record_words(&words, opts, recording, script)) {
+		tool_msg("no memory");
+		return EXIT_OURS;
+	}
+	code = run_self(self, words.items);
+	if (code == 0 || code == EXIT_NO_UBLK || code == EXIT_USAGE)
+		return code;
+	if (code < 0)
+		tool_msg("%s cannot be started: %s", self, strerror(-code));
+	else
+		tool_msg("setup or workload ended with %d, so nothing is explored; it wants to end "
+			 "with 0",
+			 code);
+	return EXIT_OURS;
+}
+
+static int explore(const char *self, const struct crashtest_opts *opts, const char *recording,
+		   char **more)
+{
+	_cleanup_(words_free) struct words words = { 0 };
+	int code;
+	bool good = add(&words, "faultblk") && add(&words, "explore") &&
+		    add_option(&words, "--recording", recording) &&
+		    add_option(&words, "--check", opts->check) &&
+		    add_option(&words, "--recovery", opts->recovery) &&
+		    add_option(&words, "--seed", opts->seed) &&
+		    add_option(&words, "--from", START_MARK);
+
+	while (good && more && *more)
+		good = add(&words, *more++);
+	if (!good) {
+		tool_msg("no memory");
+		return EXIT_OURS;
+	}
+	code = run_self(self, words.items);
+	if (code >= 0)
+		return code;
+	tool_msg("%s cannot be started: %s", self, strerror(-code));
+	return EXIT_OURS;
+}
+
+static int missing(const char *what)
+{
+	tool_msg("crashtest: no --%s; wanted: --workload 'COMMAND' and --check 'COMMAND'", what);
+	return EXIT_USAGE;
+}
+
+static int in_folder(const char *self, const struct crashtest_opts *opts, char **more)
+{
+	const char *base = getenv("TMPDIR");
+	_cleanup_free_ char *folder = NULL, *recording = NULL;
+	int code = EXIT_OURS;
+
+	if (asprintf(&folder, "%s/crashtest.XXXXXX", base && base[0] ? base : "/tmp") < 0)
+		folder = NULL;
+	if (!folder || !mkdtemp(folder)) {
+		tool_msg("no folder for the recording in %s: %s; --recording FILE says where",
+			 base && base[0] ? base : "/tmp", strerror(errno));
+		return EXIT_OURS;
+	}
+	if (asprintf(&recording, "%s/recording", folder) < 0)
+		recording = NULL;
+	if (recording) {
+		code = record(self, opts, recording);
+		if (!code)
+			code = explore(self, opts, recording, more);
+		unlink(recording);
+	}
+	rmdir(folder);
+	return code;
+}
+
+int cmd_crashtest(int argc, char **argv)
+{
+	const struct sigaction act = { .sa_handler = pass_on };
+	struct crashtest_opts opts;
+	struct opt_words words;
+	enum opt_result result =
+		opt_parse(argc, argv, crashtest_table, &crashtest_help, &opts, &words);
+	char self[PATH_MAX] = "";
+	int code;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	if (!opts.workload || !opts.check) {
+		code = missing(opts.workload ? "check" : "workload");
+	} else if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0 || set_path(self)) {
+		tool_msg("this program does not find itself: %s", strerror(errno));
+		code = EXIT_OURS;
+	} else {
+		sigaction(SIGINT, &act, NULL);
+		sigaction(SIGTERM, &act, NULL);
+		sigaction(SIGHUP, &act, NULL);
+		code = opts.recording ? record(self, &opts, opts.recording)
+				      : in_folder(self, &opts, words.command);
+		if (opts.recording && !code)
+			code = explore(self, &opts, opts.recording, words.command);
+	}
+	opt_free(crashtest_table, &opts);
+	return code;
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+/* faultblk explore: what a power cut could have left, checked. */
+#include "explore.h"
+#include "opt.h"
+#include "tool.h"
+
+#include <stdio.h>
+
+struct explore_opts {
+	struct explore_job job;
+};
+
+#define O struct explore_opts
+static const struct opt explore_table[] = {
+	OPT_TEXT(O, job.recording, "recording", NULL, "FILE", "what run --record-data wrote"),
+	EXPLORE_OPTIONS(O, job),
+	OPT_END,
+};
+#undef O
+
+static const struct opt_help explore_help = {
+	.usage = "faultblk explore --recording FILE --check COMMAND [options]",
+	.what = "Cut the power at every moment of a recording, build the states that the disk may be\n"
+		"left in, and have COMMAND check each one that differs from those before. The disk is\n"
+		"$FAULTBLK_DEV: an image file, or with --present device a block device. Nothing that\n"
+		"COMMAND writes is kept.",
+	.examples = "  faultblk explore --recording a.rec --check 'e2fsck -fn $FAULTBLK_DEV'\n"
+		    "  faultblk explore --recording a.rec --results a.jsonl --resume --jobs 8 \\\n"
+		    "      --recovery 'e2fsck -E journal_only $FAULTBLK_DEV' --check ./my-check\n"
+		    "  faultblk explore --recording a.rec --check ./my-check --state '812:new~3=0'",
+	.exits = "  0  no finding\n  1  findings\n"
+		 "  2  wrong options, or it could not be done\n"
+		 "  3  --present device: this machine cannot make ublk devices\n"
+		 "  128+N  ended by signal N, without a finding",
+};
+
+int cmd_explore(int argc, char **argv)
+{
+	struct explore_opts opts;
+	enum opt_result result = opt_parse(argc, argv, explore_table, &explore_help, &opts, NULL);
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	if (!opts.job.recording) {
+		tool_msg(
+			"explore: no --recording; `faultblk run --record FILE --record-data` makes "
+			"one");
+		return EXIT_USAGE;
+	}
+	return explore_job_run(&opts.job);
+}

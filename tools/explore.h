@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `faultblk explore`: what its parts and the commands built on it share.
+ *
+ *	cmd_explore.c      options -> struct explore_job
+ *	explore_job.c      a job: recording, presenters, faults/explore.h, results, exit code
+ *	explore_check.c    recovery and check as commands: environment, time limit, output, verdict
+ *	explore_file.c     a state as image files
+ *	explore_results.c  the results file: writing it, and reading it again to go on
+ *	explore_progress.c signals and the status line
+ */
+#ifndef TOOLS_EXPLORE_H
+#define TOOLS_EXPLORE_H
+
+#include "faults/explore.h"
+
+/* ------------------------------------------------------------------------------ presenters */
+
+/* What one presenter is made for. All pointers outlive it. */
+struct presenter_options {
+	const struct journal *journal;
+	unsigned int worker; /* 0-based: names of devices and folders */
+	const char *work;    /* folder of this worker, on tmpfs, made and removed by the job */
+	uint32_t unit_bytes; /* settled */
+};
+
+/*
+ * How a state is shown to commands: a presenter belongs to one worker and is used by one thread at
+ * a time. Every call returns 0 or -errno with words in @diag; an error ends the exploration.
+ *
+ *	open, image (each disk), { present, [settle], restore } ..., close
+ *
+ * @self is what open() returned. Members that may be NULL say so.
+ */
+struct presenter_ops {
+	const char *name; /* of --present */
+	bool views;       /* can show a state that is decided when it is read (LAZY) */
+	/* Can this machine do it? Asked once, before anything else; returns an exit code of the
+	 * program (tool.h) after a message, or 0. NULL: always. */
+	int (*probe)(void);
+	int (*open)(const struct presenter_options *options, struct diag *diag, void **ret_self);
+	/* Memory for the image that the worker's cursor keeps. NULL: any memory will do. It stays
+	 * the presenter's until close(). */
+	int (*image)(void *self, uint16_t disk, struct crash_image *ret_image, struct diag *diag);
+	/* The path of a disk, the same from open() to close(). */
+	const char *(*path)(void *self, uint16_t disk);
+	/* Show @state: its picks, or for LAZY its view. It may be a state of another moment than
+	 * the last one: then state->crash has moved since. */
+	int (*present)(void *self, const struct explore_state *state, struct diag *diag);
+	/* Recovery is over, the check comes: what was written must be what is read, nothing cached.
+	 * NULL: it is so anyway. */
+	int (*settle)(void *self, const struct explore_state *state, struct diag *diag);
+	/* All commands have ended. Throw away what they wrote: state->images hold again what is
+	 * durable and nothing else. Called after every present() that succeeded. */
+	int (*restore)(void *self, const struct explore_state *state, struct diag *diag);
+	void (*close)(void *self); /* NULL allowed as @self */
+};
+
+extern const struct presenter_ops presenter_file, presenter_device;
+
+/* By name; -EINVAL in words: what there is, the nearest. */
+int presenter_find(const char *name, struct diag *diag, const struct presenter_ops **ret_ops);
+
+/* ------------------------------------------------------------------------------ a job */
+
+/* As the options of `faultblk explore` say it; texts are borrowed. */
+struct explore_job {
+	const char *recording, *check, *recovery;
+	const char *present, *strategy, *points, *atomic;
+	const char *from, *to; /* a step or the text of a mark */
+	uint64_t sample;
+	uint64_t unit_bytes;
+	bool illegal, by_content;
+	uint64_t jobs; /* 0: one for each CPU */
+	uint64_t timeout_ns;
+	uint64_t seed;
+	const char *shard; /* "i/n", 1-based; NULL: SLURM_ARRAY_TASK_ID and _COUNT, or 1/1 */
+	const char *results;
+	bool resume;
+	uint64_t max_states, max_ns, max_findings;
+	const char *state; /* "STEP:NAME": only this one */
+	const char *work;  /* where images are kept; NULL: TMPDIR if it is tmpfs, or /dev/shm */
+	bool quiet, json;
+};
+
+/*
+ * The options of an explore_job that is member @m of the options structure @s: rows for a table of
+ * opt.h, without --recording.
+ */
+#define EXPLORE_OPTIONS(s, m)                                                                      \
+	OPT_TEXT(s, m.check, "check", NULL, "COMMAND", "shell command: 0 = the state is good"),    \
+		OPT_TEXT(s, m.recovery, "recovery", NULL, "COMMAND",                               \
+			 "shell command to run before the check; it may write"),                   \
+		OPT_TEXT(s, m.present, "present", "file", "KIND",                                  \
+			 "show a state as a file or as a device"),                                 \
+		OPT_TEXT(s, m.strategy, "strategy", EXPLORE_STRATEGIES, "LIST",                    \
+			 "which states of a moment"),                                              \
+		OPT_TEXT(s, m.points, "points", "default", "SET",                                  \
+			 "which moments: default, completions or marks"),                          \
+		OPT_TEXT(s, m.from, "from", NULL, "WHEN", "from this mark or step on"),            \
+		OPT_TEXT(s, m.to, "to", NULL, "WHEN", "up to this mark or step"),                  \
+		OPT_COUNT(s, m.sample, "sample", NULL, 0, UINT64_MAX,                              \
+			  "so many of the moments, chosen by --seed; 0: all"),                     \
+		OPT_SIZE(s, m.unit_bytes, "unit", "4k", 512, 1 << 30,                              \
+			 "what survives or is lost as a whole"),                                   \
+		OPT_TEXT(s, m.atomic, "atomic", "unit", "WHAT",                                    \
+			 "unit; write: whole writes; order: the disk keeps their order"),          \
+		OPT_FLAG(s, m.illegal, "illegal", "also states that only a lying disk leaves"),    \
+		OPT_FLAG(s, m.by_content, "by-content",                                            \
+			 "check equal content once, whatever marks were made"),                    \
+		OPT_COUNT(s, m.jobs, "jobs", NULL, 0, 1024,                                        \
+			  "checks at the same time; 0: one for each CPU"),                         \
+		OPT_TIME(s, m.timeout_ns, "timeout", "60s", 1000000, UINT64_MAX,                   \
+			 "for recovery and for check, each"),                                      \
+		OPT_COUNT(s, m.seed, "seed", "1", 0, UINT64_MAX, "for what is drawn"),             \
+		OPT_TEXT(s, m.shard, "shard", NULL, "I/N",                                         \
+			 "of N shares of the states do the I-th (from 1)"),                        \
+		OPT_TEXT(s, m.results, "results", NULL, "FILE", "write JSON lines there"),         \
+		OPT_FLAG(s, m.resume, "resume", "go on where FILE ends"),                          \
+		OPT_COUNT(s, m.max_states, "max-states", NULL, 0, UINT64_MAX,                      \
+			  "stop after so many checks; 0: go on"),                                  \
+		OPT_TIME(s, m.max_ns, "max-time", NULL, 0, UINT64_MAX,                             \
+			 "stop after this time; 0: go on"),                                        \
+		OPT_COUNT(s, m.max_findings, "max-findings", NULL, 0, UINT64_MAX,                  \
+			  "stop after so many findings; 0: go on"),                                \
+		OPT_TEXT(s, m.state, "state", NULL, "STEP:NAME",                                   \
+			 "check this one state and show what the check prints"),                   \
+		OPT_TEXT(s, m.work, "work", NULL, "DIR", "where images are kept: a tmpfs"),        \
+		OPT_FLAG(s, m.quiet, "quiet", "print nothing but findings and errors"),            \
+		OPT_FLAG(s, m.json, "json", "print the results as JSON, one object a line")
+
+#define EXPLORE_STRATEGIES "exhaustive:256,new,old,prefixes,drop-one,keep-one,random:100"
+
+/*
+ * Do it, messages included; returns the program's exit code: 0 nothing found, 1 findings, 2 wrong
+ * options or it could not be done, 3 no ublk, 128 + signal. Blocks SIGINT, SIGTERM and SIGHUP in
+ * the calling thread; threads that the caller starts before must have them blocked, too.
+ */
+int explore_job_run(const struct explore_job *job);
+
+#endif

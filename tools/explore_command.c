@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A command with a time limit, and nothing of it left afterwards.
+ *
+ * It is started by posix_spawn(): the program's memory is large, and its page tables are not
+ * copied. It leads a session and process group of its own. When its first process ends, or has to,
+ * the group is killed and reaped: we are a subreaper, so what lost its parent is our child. What
+ * left the group (a daemon) is found among the orphans of our main thread by a variable of its
+ * environment that names the worker, and killed as well.
+ */
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "explore_in.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define DEATH_NS (30 * NSEC_PER_SEC) /* for a killed process to be gone */
+
+/* ------------------------------------------------------------------------------ output */
+
+static void output_add(struct command_output *output, const char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++, output->total++) {
+		if (output->total < sizeof(output->head))
+			output->head[output->total] = bytes[i];
+		else
+			output->tail[(output->total - sizeof(output->head)) %
+				     sizeof(output->tail)] = bytes[i];
+	}
+}
+
+char *command_output_text(const struct command_output *output)
+{
+	uint64_t behind =
+		output->total > sizeof(output->head) ? output->total - sizeof(output->head) : 0;
+	uint64_t kept = behind < sizeof(output->tail) ? behind : sizeof(output->tail);
+	size_t len = output->total - behind, left = EXPLORE_OUTPUT_MAX;
+	char *text = output->total ? malloc(left + 1) : NULL;
+
+	if (!text)
+		return NULL;
+	memcpy(text, output->head, len);
+	if (behind > kept)
+		len += (size_t)snprintf(text + len, left - len, "\n[%llu bytes left out]\n",
+					(unsigned long long)(behind - kept));
+	for (uint64_t i = behind - kept; i < behind; i++)
+		text[len++] = output->tail[i % sizeof(output->tail)];
+	text[len] = '\0';
+	return text;
+}
+
+/* Until there is nothing now. */
+static void output_drain(struct command_output *output, int fd)
+{
+	char bytes[4096];
+	ssize_t got;
+
+	while ((got = read(fd, bytes, sizeof(bytes))) > 0)
+		output_add(output, bytes, (size_t)got);
+}
+
+/* ------------------------------------------------------------------------------ starting */
+
+static int start_attr(posix_spawnattr_t *attr)
+{
+	sigset_t none, all;
+	int err = posix_spawnattr_init(attr);
+
+	if (err)
+		return err;
+	sigemptyset(&none);
+	sigfillset(&all);
+	err = posix_spawnattr_setsigmask(attr, &none);
+	if (!err)
+		err = posix_spawnattr_setsigdefault(attr, &all);
+	if (!err)
+		err = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+							     POSIX_SPAWN_SETSIGDEF);
+	if (err)
+		posix_spawnattr_destroy(attr);
+	return err;
+}
+
+/* @out: -1: its output is ours. */
+static int start_files(posix_spawn_file_actions_t *files, int out)
+{
+	int err = posix_spawn_file_actions_init(files);
+
+	if (err)
+		return err;
+	err = posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
+	if (!err && out >= 0)
+		err = posix_spawn_file_actions_adddup2(files, out, 1);
+	if (!err && out >= 0)
+		err = posix_spawn_file_actions_adddup2(files, out, 2);
+	if (err)
+		posix_spawn_file_actions_destroy(files);
+	return err;
+}
+
+static int start(const struct command_options *options, int out, struct diag *diag, pid_t *ret_pid)
+{
+	char *argv[] = { "sh", "-c", (char *)options->text, NULL };
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attr;
+	int err = start_attr(&attr);
+
+	if (err)
+		return diag_set(diag, -err, "explore.command", "cannot prepare a command: %s",
+				strerror(err));
+	err = start_files(&files, out);
+	if (!err) {
+		err = fail_value(
+			"tools/explore_command/spawn", EAGAIN,
+			posix_spawn(ret_pid, "/bin/sh", &files, &attr, argv, options->env));
+		posix_spawn_file_actions_destroy(&files);
+	}
+	posix_spawnattr_destroy(&attr);
+	if (err)
+		diag_set(diag, -err, "explore.command", "cannot start /bin/sh -c '%.200s': %s",
+			 options->text, strerror(err));
+	return -err;
+}
+
+/* ------------------------------------------------------------------------------ ending */
+
+static bool has_owner(pid_t pid, const char *owner)
+{
+	char path[64], environ_text[1 << 17];
+	_cleanup_close_ int fd = -1;
+	size_t len = 0, owner_len = strlen(owner);
+	ssize_t got;
+
+	snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	while (len < sizeof(environ_text) &&
+	       (got = read(fd, environ_text + len, sizeof(environ_text) - len)) > 0)
+		len += (size_t)got;
+	for (char *at = environ_text; at && at < environ_text + len;) {
+		if ((size_t)(environ_text + len - at) > owner_len &&
+		    memcmp(at, owner, owner_len + 1) == 0)
+			return true;
+		at = memchr(at, '\0', (size_t)(environ_text + len - at));
+		at = at ? at + 1 : NULL;
+	}
+	return false;
+}
+
+/* Kills those orphans that are @owner's; how many. */
+static int kill_orphans(const char *owner)
+{
+	_cleanup_fclose_ FILE *file = NULL;
+	char path[64];
+	int pid, nr = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	file = fopen(path, "re");
+	if (!file)
+		return 0; /* a kernel without it: daemons of a check live on */
+	while (fscanf(file, "%d", &pid) == 1) {
+		int status;
+
+		if (waitpid(pid, &status, WNOHANG) != 0)
+			continue; /* it was dead already */
+		if (has_owner(pid, owner)) {
+			kill(pid, SIGKILL);
+			nr++;
+		}
+	}
+	return nr;
+}
+
+/* Everything of the command is dead and reaped; @leader too, unless it was before. */
+static int end_all(pid_t leader, const char *owner, struct diag *diag)
+{
+	uint64_t deadline_ns = clock_now_ns() + DEATH_NS;
+	unsigned int wait_us = 50;
+
+	kill(-leader, SIGKILL);
+	for (;;) {
+		pid_t pid = waitpid(-leader, NULL, WNOHANG);
+
+		if (pid > 0)
+			continue;
+		if (pid < 0 && errno == ECHILD && kill_orphans(owner) == 0)
+			return 0;
+		if (clock_now_ns() > deadline_ns)
+			return diag_set(diag, -EBUSY, "explore.command",
+					"a killed process of the check (group %d) does not die; it "
+					"waits in the kernel",
+					(int)leader);
+		usleep(wait_us);
+		if (wait_us < 5000)
+			wait_us *= 2;
+	}
+}
+
+/* ------------------------------------------------------------------------------ waiting */
+
+static int poll_ms(uint64_t deadline_ns)
+{
+	uint64_t now_ns = clock_now_ns();
+	uint64_t left_ms;
+
+	if (now_ns >= deadline_ns)
+		return 0;
+	left_ms = (deadline_ns - now_ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+	return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+}
+
+/* 0: its first process has ended; 1: the time is over; -EINTR: stopped; or -errno. */
+static int wait_for(const struct command_options *options, pid_t pid, int out,
+		    struct command_output *output)
+{
+	_cleanup_close_ int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	uint64_t now_ns = clock_now_ns(), deadline_ns;
+	struct pollfd fds[] = { { .fd = pid_fd, .events = POLLIN },
+				{ .fd = options->stop_fd, .events = POLLIN },
+				{ .fd = out, .events = POLLIN } };
+
+	if (pid_fd < 0)
+		return -errno;
+	if (__builtin_add_overflow(now_ns, options->timeout_ns, &deadline_ns))
+		deadline_ns = UINT64_MAX;
+	for (;;) {
+		int nr = poll(fds, 3, poll_ms(deadline_ns));
+
+		if (nr < 0 && errno != EINTR)
+			return -errno;
+		if (fds[2].revents & POLLIN)
+			output_drain(output, out);
+		else if (fds[2].revents)
+			fds[2].fd = -1; /* nobody can write to it any more */
+		if (fds[0].revents)
+			return 0;
+		if (fds[1].revents)
+			return -EINTR;
+		if (clock_now_ns() >= deadline_ns)
+			return 1;
+	}
+}
+
+int command_run(const struct command_options *options, struct command_output *output,
+		struct command_end *ret_end, struct diag *diag)
+{
+	_cleanup_close_ int out = -1;
+	_cleanup_close_ int in = -1;
+	uint64_t start_ns = clock_now_ns();
+	int pipes[2], rc, err;
+	pid_t pid;
+
+	if (!options->show) {
+		if (fail_errno("tools/explore_command/pipe", EMFILE,
+			       pipe2(pipes, O_CLOEXEC | O_NONBLOCK)) < 0)
+			return diag_set(diag, -errno, "explore.command",
+					"no pipe for the output of a check: %s", strerror(errno));
+		out = pipes[0];
+		in = pipes[1];
+		fcntl(in, F_SETFL, 0); /* the command's end waits */
+	}
+	err = start(options, in, diag, &pid);
+	if (err)
+		return err;
+	if (in >= 0)
+		close(take_fd(&in));
+	*ret_end = (struct command_end){ 0 };
+	rc = wait_for(options, pid, out, output);
+	ret_end->time_ns = clock_now_ns() - start_ns;
+	ret_end->timed_out = rc == 1;
+	if (rc == 0 && waitpid(pid, &ret_end->status, 0) != pid)
+		rc = -errno;
+	err = end_all(pid, options->owner, diag);
+	if (out >= 0)
+		output_drain(output, out);
+	if (rc < 0 && rc != -EINTR && !err)
+		err = diag_set(diag, rc, "explore.command", "cannot wait for a check: %s",
+			       strerror(-rc));
+	return err ? err : rc == -EINTR ? -EINTR : 0;
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+/*
+ * States that failed, grouped by what they lost. Results come in any order, so a group is
+ * represented by its first member in the order of moments and names, and names the next ones.
+ */
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+#include "explore_results_in.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void clear_finding(struct finding *f)
+{
+	for (uint32_t i = 0; i < f->nr_same; i++)
+		free(f->same[i].name);
+	free(f->same);
+	free(f->name);
+	free(f->output);
+	free(f->lost);
+	*f = (struct finding){ 0 };
+}
+
+void results_forget(struct results *r)
+{
+	for (size_t i = 0; i < r->nr_findings; i++)
+		clear_finding(&r->findings[i]);
+	free(r->findings);
+	r->findings = NULL;
+	r->nr_findings = 0;
+}
+
+static bool is_before(size_t point, const char *name, size_t other_point, const char *other)
+{
+	size_t len = strlen(name), other_len = strlen(other);
+
+	if (point != other_point)
+		return point < other_point;
+	if (len != other_len)
+		return len < other_len;
+	return strcmp(name, other) < 0;
+}
+
+static bool is_same_loss(const struct finding *f, enum explore_verdict verdict,
+			 const uint32_t *lost, uint64_t nr_lost)
+{
+	return f->verdict == verdict && f->nr_lost == nr_lost &&
+	       memcmp(f->lost, lost, f->nr_listed * sizeof(*lost)) == 0;
+}
+
+/* One more name among the others of a group, in order; takes @name. */
+static void add_same(struct finding *f, size_t point, char *name)
+{
+	uint32_t at = f->nr_same;
+
+	if (!f->same)
+		f->same = fail_alloc("tools/explore_findings/same",
+				     calloc(SAME_MAX + 1, sizeof(*f->same)));
+	if (!f->same || !name) {
+		free(name);
+		f->nr_more++;
+		return;
+	}
+	while (at && is_before(point, name, f->same[at - 1].point_index, f->same[at - 1].name)) {
+		f->same[at] = f->same[at - 1];
+		at--;
+	}
+	f->same[at].point_index = point;
+	f->same[at].name = name;
+	f->nr_same++;
+	if (f->nr_same > SAME_MAX) {
+		free(f->same[--f->nr_same].name);
+		f->nr_more++;
+	}
+}
+
+static struct finding *new_group(struct results *r, const uint32_t *lost, uint64_t nr_lost)
+{
+	struct finding *f;
+
+	if (r->nr_findings == FINDINGS_MAX)
+		return NULL;
+	if (!r->findings)
+		r->findings = fail_alloc("tools/explore_findings/groups",
+					 calloc(FINDINGS_MAX, sizeof(*r->findings)));
+	if (!r->findings)
+		return NULL;
+	f = &r->findings[r->nr_findings];
+	f->nr_lost = nr_lost;
+	f->nr_listed = nr_lost < EXPLORE_LOST_MAX ? (uint32_t)nr_lost : EXPLORE_LOST_MAX;
+	f->lost = fail_alloc("tools/explore_findings/lost",
+			     malloc((f->nr_listed + 1) * sizeof(*lost)));
+	if (!f->lost)
+		return NULL;
+	memcpy(f->lost, lost, f->nr_listed * sizeof(*lost));
+	r->nr_findings++;
+	return f;
+}
+
+void results_remember(struct results *r, size_t point_index, const char *name, uint64_t key,
+		      enum explore_verdict verdict, const char *output, const uint32_t *lost,
+		      uint64_t nr_lost)
+{
+	struct finding *f = NULL;
+
+	for (size_t i = 0; i < r->nr_findings && !f; i++)
+		if (is_same_loss(&r->findings[i], verdict, lost, nr_lost))
+			f = &r->findings[i];
+	if (f && f->key == key)
+		return; /* by an earlier run, and again */
+	if (f && !is_before(point_index, name, f->point_index, f->name)) {
+		add_same(f, point_index, strdup(name));
+		return;
+	}
+	if (f)
+		add_same(f, f->point_index, f->name);
+	else
+		f = new_group(r, lost, nr_lost);
+	if (!f)
+		return;
+	free(f->output);
+	f->point_index = point_index;
+	f->name = strdup(name);
+	f->key = key;
+	f->verdict = verdict;
+	f->output = output ? strdup(output) : NULL;
+	if (!f->name) {
+		/* No memory for a name: it cannot be told. */
+		f->name = strdup("");
+	}
+}
+
+size_t results_findings(const struct results *r, const struct finding **ret_findings)
+{
+	*ret_findings = r->findings;
+	return r->nr_findings;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside `faultblk explore`: what its files share with each other and with nobody else. */
+#ifndef TOOLS_EXPLORE_IN_H
+#define TOOLS_EXPLORE_IN_H
+
+#include "explore.h"
+
+#include <limits.h>
+#include <sys/types.h>
+
+#define EXPLORE_OUTPUT_MAX 4096 /* bytes of a check's output that are kept */
+#define EXPLORE_LOST_MAX   256  /* lost writes that are listed */
+
+/* ------------------------------------------------------------------------------ commands */
+
+struct command_options {
+	const char *text;  /* for /bin/sh -c */
+	char *const *env;  /* NULL-terminated */
+	const char *owner; /* "FAULTBLK_WORKER=..." in env: whoever has it is ended afterwards */
+	uint64_t timeout_ns;
+	int stop_fd; /* readable: end it at once */
+	bool show;   /* let its output through instead of keeping it */
+};
+
+struct command_end {
+	bool timed_out;
+	int status; /* of waitpid(); not if timed_out */
+	uint64_t time_ns;
+};
+
+/* What commands printed: the first and the last of it. All zero at first. */
+struct command_output {
+	char head[EXPLORE_OUTPUT_MAX / 2 - 64], tail[EXPLORE_OUTPUT_MAX / 2];
+	uint64_t total;
+};
+
+/*
+ * Run it in a session of its own, and end whatever of it is left when its first process ends. 0;
+ * -EINTR: it was ended because stop_fd became readable; -errno in words: it could not be started,
+ * or does not die. The calling process must be a subreaper.
+ */
+int command_run(const struct command_options *options, struct command_output *output,
+		struct command_end *ret_end, struct diag *diag);
+/* One text, from malloc, bounded by EXPLORE_OUTPUT_MAX; NULL: nothing was printed, or no memory. */
+char *command_output_text(const struct command_output *output);
+
+/* ------------------------------------------------------------------------------ a worker's checks
+ */
+
+struct checker_options {
+	const struct journal *journal;
+	const struct presenter_ops *ops;
+	const char *check, *recovery; /* recovery: or NULL */
+	uint64_t timeout_ns, seed;
+	int stop_fd;
+	bool show;
+};
+
+struct checker;
+
+/* @dir: the worker's folder. @presenter stays the caller's. Options outlive it. */
+int checker_create(const struct checker_options *options, unsigned int worker, const char *dir,
+		   void *presenter, struct diag *diag, struct checker **ret_checker);
+struct checker *checker_free(struct checker *checker);
+/* Present, recover, check, take back. As explore_options.check, with words. */
+int checker_run(struct checker *checker, const struct explore_state *state,
+		struct explore_result *ret_result, struct diag *diag);
+
+/* ------------------------------------------------------------------------------ where images are
+ */
+
+struct workdir {
+	char path[PATH_MAX]; /* empty: none */
+	int lock_fd;         /* held while it is used: one that nobody holds was left by a kill */
+};
+
+/*
+ * A folder on tmpfs, in @where or, NULL, in TMPDIR if that is tmpfs, or /dev/shm; with a folder for
+ * each of @jobs workers. -EINVAL or -errno in words: no tmpfs, or less than @need_bytes free.
+ */
+int workdir_make(const char *where, unsigned int jobs, uint64_t need_bytes, struct diag *diag,
+		 struct workdir *ret_dir);
+void workdir_remove(struct workdir *dir);
+/* The folder of a worker. */
+void workdir_worker(const struct workdir *dir, unsigned int worker, char ret_path[PATH_MAX]);
+/* Memory of the size of a disk, zeroes, in a file of its own; -errno. */
+int image_map(uint64_t size_bytes, struct crash_image *ret_image);
+/* NULL bytes allowed. */
+void image_unmap(struct crash_image *image, uint64_t size_bytes);
+/* Bytes that an image of each disk takes at most, together; UINT64_MAX where memory ran out. */
+uint64_t workdir_need(const struct journal *journal);
+
+/* ------------------------------------------------------------------------------ results */
+
+struct results_options {
+	const struct explore_job *job;
+	const struct journal *journal;
+	const struct crash_options *crash; /* settled */
+	const struct strategy *strategies;
+	size_t nr_strategies;
+	const struct crash_point *points;
+	size_t nr_points;
+	unsigned int shard, nr_shards;
+};
+
+/* A state that is a finding, as it is remembered until the end. */
+struct finding {
+	size_t point_index;
+	char *name;
+	uint64_t key;
+	enum explore_verdict verdict;
+	char *output;   /* or NULL */
+	uint32_t *lost; /* indices of writes */
+	uint32_t nr_listed;
+	uint64_t nr_lost;
+	/* Others that lost just the same, the first ones of them: moments and names. */
+	struct finding_same {
+		size_t point_index;
+		char *name;
+	} * same;
+	uint32_t nr_same, nr_more; /* more that are not named */
+};
+
+struct results;
+
+/*
+ * The file of job->results (none: nothing is written), or what job->resume finds there. With
+ * job->json every line is also printed. -EEXIST, -EINVAL (another exploration's), -EBUSY (in use)
+ * or -errno, in words.
+ */
+int results_open(const struct results_options *options, struct diag *diag,
+		 struct results **ret_results);
+struct results *results_free(struct results *results); /* NULL allowed */
+/* These have the signatures of explore_options, with struct results as context. */
+bool results_known(struct results *results, uint64_t key, enum explore_verdict *ret_verdict);
+bool results_known_lazy(struct results *results, size_t point_index,
+			struct explore_lazy_known *ret_known);
+void results_state(struct results *results, const struct explore_state *state,
+		   const struct explore_result *result);
+void results_point(struct results *results, const struct explore_point *point);
+/* Findings, grouped by what was lost: of this run and of those that it goes on from. */
+size_t results_findings(const struct results *results, const struct finding **ret_findings);
+void results_finding(struct results *results, const struct finding *finding, size_t n);
+void results_end(struct results *results, const struct explore_status *status, const char *stopped);
+/* 0, or the first -errno of writing: the file is not complete. */
+int results_error(const struct results *results);
+
+/* ------------------------------------------------------------------------------ progress */
+
+struct progress;
+
+/*
+ * A thread that prints how far @explore is and, on a signal, stops it and makes *stop_fd readable.
+ * Signals are blocked in the caller. @quiet: no status. @explore may be NULL: signals only.
+ */
+int progress_start(struct explore *explore, bool quiet, int stop_fd, struct diag *diag,
+		   struct progress **ret_progress);
+/* Ends it; returns the signal that stopped the exploration, or 0. */
+int progress_stop(struct progress *progress);
+/* Before a line is printed to standard error by another thread: wipe the status line. */
+void progress_clear(struct progress *progress);
+
+#endif

@@ -1,0 +1,754 @@
+// SPDX-License-Identifier: MIT
+/* A job of exploring: everything is made, run, told and taken back. */
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+#include "base/near.h"
+#include "explore_in.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+
+#define EXIT_NOT_DONE 2   /* of explore: what is EXIT_FAILED elsewhere */
+#define SHOWN_MAX     10u /* findings that are printed as they come */
+
+struct worker {
+	void *presenter;
+	struct checker *checker;
+};
+
+struct run {
+	const struct explore_job *job;
+	struct journal *journal;
+	const struct presenter_ops *ops;
+	struct strategy strategies[STRATEGIES_MAX];
+	size_t nr_strategies;
+	unsigned int jobs, shard, nr_shards;
+	struct crash_options crash;
+	struct crash_select select;
+	struct workdir dir;
+	struct checker_options checker_options;
+	struct worker *workers;
+	struct crash_image *memory; /* of cursors whose presenter has none; [jobs + 1][nr_disks] */
+	struct explore *explore;
+	struct results *results;
+	struct progress *progress;
+	int stop_fd;
+	_Atomic bool ran; /* a check could be run: others that cannot are not the end */
+	uint64_t nr_shown;
+	pthread_mutex_t diag_lock;
+	struct diag diag; /* the first thing that ended it */
+};
+
+/* ------------------------------------------------------------------------------ words */
+
+static const struct presenter_ops *const presenters[] = { &presenter_file, &presenter_device };
+
+int presenter_find(const char *name, struct diag *diag, const struct presenter_ops **ret_ops)
+{
+	const char *names[array_size(presenters) + 1] = { NULL };
+	const char *near;
+
+	for (size_t i = 0; i < array_size(presenters); i++) {
+		names[i] = presenters[i]->name;
+		if (strcmp(names[i], name) == 0) {
+			*ret_ops = presenters[i];
+			return 0;
+		}
+	}
+	diag_set(diag, -EINVAL, "explore.present", "--present: got '%.100s', wanted file or device",
+		 name);
+	near = near_word(name, strlen(name), names);
+	if (near)
+		diag_hint(diag, "did you mean %s?", near);
+	return -EINVAL;
+}
+
+/* One word of a list; its place, or -EINVAL in words. */
+static int find_word(const char *option, const char *word, const char *const *words,
+		     struct diag *diag)
+{
+	const char *near = near_word(word, strlen(word), words);
+	char all[128] = "";
+
+	for (int i = 0; words[i]; i++) {
+		if (strcmp(words[i], word) == 0)
+			return i;
+		strncat(all, i ? ", " : "", sizeof(all) - strlen(all) - 1);
+		strncat(all, words[i], sizeof(all) - strlen(all) - 1);
+	}
+	diag_set(diag, -EINVAL, "explore.option", "--%s: got '%.100s', wanted one of %s", option,
+		 word, all);
+	if (near)
+		diag_hint(diag, "did you mean %s?", near);
+	return -EINVAL;
+}
+
+static int parse_words(struct run *run, struct diag *diag)
+{
+	static const char *const sets[] = { "default", "completions", "marks", NULL };
+	static const char *const atomics[] = { "unit", "write", "order", NULL };
+	const struct explore_job *job = run->job;
+	int set = find_word("points", job->points, sets, diag);
+	int atomic = set < 0 ? set : find_word("atomic", job->atomic, atomics, diag);
+
+	if (atomic < 0)
+		return atomic;
+	run->select = (struct crash_select){ .set = (enum crash_set)set,
+					     .sample = job->sample,
+					     .seed = job->seed };
+	run->crash = (struct crash_options){ .unit_bytes = (uint32_t)job->unit_bytes,
+					     .atomic = (enum crash_atomic)atomic,
+					     .illegal = job->illegal };
+	if (!job->check || !job->check[0])
+		return diag_set(diag, -EINVAL, "explore.check",
+				"no --check: which command says whether a state is good?");
+	if (job->resume && !job->results)
+		return diag_set(diag, -EINVAL, "explore.resume", "--resume needs --results FILE");
+	return strategy_parse(job->strategy, diag, run->strategies, &run->nr_strategies);
+}
+
+/* A number of the environment; 0 or more, or -1. */
+static long env_number(const char *name)
+{
+	const char *text = getenv(name);
+	char *end;
+	long value;
+
+	if (!text || !text[0])
+		return -1;
+	errno = 0;
+	value = strtol(text, &end, 10);
+	return errno || *end || value < 0 ? -1 : value;
+}
+
+/* A task of a Slurm array does its share. */
+static int slurm_shard(struct run *run, struct diag *diag)
+{
+	long id = env_number("SLURM_ARRAY_TASK_ID"), nr = env_number("SLURM_ARRAY_TASK_COUNT");
+	long min = env_number("SLURM_ARRAY_TASK_MIN"), step = env_number("SLURM_ARRAY_TASK_STEP");
+
+	run->shard = 0;
+	run->nr_shards = 1;
+	if (id < 0 || nr <= 0)
+		return 0;
+	id = (id - (min < 0 ? 0 : min)) / (step > 0 ? step : 1);
+	if (id < 0 || id >= nr) {
+		diag_set(
+			diag, -EINVAL, "explore.shard",
+			"SLURM_ARRAY_TASK_ID, _MIN, _STEP and _COUNT do not make a share: the %ldth "
+			"of %ld",
+			id + 1, nr);
+		diag_hint(diag, "number the array 0-%ld, or say --shard I/N", nr - 1);
+		return -EINVAL;
+	}
+	run->shard = (unsigned int)id;
+	run->nr_shards = (unsigned int)nr;
+	return 0;
+}
+
+static int parse_shard(struct run *run, struct diag *diag)
+{
+	const char *text = run->job->shard;
+	unsigned int i, nr;
+	int len = 0;
+
+	if (!text)
+		return slurm_shard(run, diag);
+	if (sscanf(text, "%9u/%9u%n", &i, &nr, &len) != 2 || text[len] || i < 1 || i > nr)
+		return diag_set(diag, -EINVAL, "explore.shard",
+				"--shard: got '%.100s', wanted I/N with I from 1 to N", text);
+	run->shard = i - 1;
+	run->nr_shards = nr;
+	return 0;
+}
+
+/* A step, or the text of a mark; "mark:12" is the mark with that text. */
+static int parse_when(const struct run *run, const char *option, const char *text,
+		      struct diag *diag, uint64_t *ret_step)
+{
+	const struct journal *journal = run->journal;
+	const char *mark = strncmp(text, "mark:", 5) == 0 ? text + 5 : text;
+	char *end;
+
+	errno = 0;
+	*ret_step = strtoull(text, &end, 10);
+	if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && !errno)
+		return 0;
+	for (size_t i = 0; i < journal->nr_marks; i++) {
+		if (strcmp(journal->marks[i].text, mark) != 0)
+			continue;
+		*ret_step = journal->marks[i].step;
+		return 0;
+	}
+	diag_set(diag, -EINVAL, "explore.when", "--%s: '%.200s' is no step and no mark of %s",
+		 option, text, run->job->recording);
+	if (journal->nr_marks)
+		diag_hint(diag, "it has %zu marks, the first is '%.80s', the last '%.80s'",
+			  journal->nr_marks, journal->marks[0].text,
+			  journal->marks[journal->nr_marks - 1].text);
+	else
+		diag_hint(diag, "it has no marks; its steps are 1 to %" PRIu64, journal->end_step);
+	return -EINVAL;
+}
+
+static int parse_range(struct run *run, struct diag *diag)
+{
+	const struct explore_job *job = run->job;
+	int err = 0;
+
+	if (job->from)
+		err = parse_when(run, "from", job->from, diag, &run->select.from);
+	if (!err && job->to)
+		err = parse_when(run, "to", job->to, diag, &run->select.to);
+	if (!err && job->to && run->select.to < run->select.from)
+		return diag_set(diag, -EINVAL, "explore.when",
+				"--to (step %" PRIu64 ") lies before --from (step %" PRIu64 ")",
+				run->select.to, run->select.from);
+	return err;
+}
+
+static int check_lazy(const struct run *run, struct diag *diag)
+{
+	for (size_t i = 0; i < run->nr_strategies; i++) {
+		if (run->strategies[i].kind != STRATEGY_LAZY || run->ops->views)
+			continue;
+		diag_set(diag, -EINVAL, "explore.lazy",
+			 "lazy decides a state while it is read, which --present %s cannot",
+			 run->ops->name);
+		diag_hint(diag,
+			  "--present device can; with files: exhaustive, prefixes, random, ...");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ callbacks */
+
+static void keep_diag(struct run *run, const struct diag *diag)
+{
+	pthread_mutex_lock(&run->diag_lock);
+	if (!run->diag.message[0])
+		run->diag = *diag;
+	pthread_mutex_unlock(&run->diag_lock);
+}
+
+/* Not one check could be run: it is the command that is wrong, and not the states. */
+static int cannot_run(struct run *run, const struct explore_result *result, struct diag *diag)
+{
+	diag_set(diag, -ENOEXEC, "explore.check",
+		 "the %scheck cannot be run: it exits with %d%s%.300s",
+		 run->job->recovery ? "recovery or the " : "", result->exit_code,
+		 result->output ? " and says: " : "", result->output ? result->output : "");
+	for (char *p = diag->message; *p; p++)
+		if (*p == '\n')
+			*p = ' ';
+	diag_hint(diag, "126 and 127 mean that a command could not be run");
+	return -ENOEXEC;
+}
+
+static int on_check(void *ctx, unsigned int worker, const struct explore_state *state,
+		    struct explore_result *ret_result)
+{
+	struct run *run = ctx;
+	struct diag diag = { 0 };
+	int err = checker_run(run->workers[worker].checker, state, ret_result, &diag);
+
+	if (!err && ret_result->verdict != EXPLORE_ERROR)
+		atomic_store(&run->ran, true);
+	else if (!err && !atomic_load(&run->ran))
+		err = cannot_run(run, ret_result, &diag);
+	if (err && err != -EINTR)
+		keep_diag(run, &diag);
+	return err;
+}
+
+static int on_image(void *ctx, unsigned int worker, uint16_t disk, struct crash_image *ret_image)
+{
+	struct run *run = ctx;
+	struct crash_image *memory = &run->memory[worker * run->journal->nr_disks + disk];
+	struct diag diag = { 0 };
+	int err;
+
+	if (worker < run->jobs && run->ops->image) {
+		err = run->ops->image(run->workers[worker].presenter, disk, ret_image, &diag);
+		if (err)
+			keep_diag(run, &diag);
+		return err;
+	}
+	err = image_map(run->journal->disks[disk].size_bytes, memory);
+	*ret_image = *memory;
+	return err;
+}
+
+static const char *how_it_ended(const struct explore_result *result, char *text, size_t size)
+{
+	if (result->verdict == EXPLORE_TIMEOUT)
+		return "did not end in time";
+	if (result->signal)
+		snprintf(text, size, "was killed by signal %d (%s)", result->signal,
+			 strsignal(result->signal));
+	else
+		snprintf(text, size, "exits with %d", result->exit_code);
+	return text;
+}
+
+static void print_indented(const char *text)
+{
+	for (int lines = 0; text && *text && lines < 6; lines++) {
+		int len = (int)strcspn(text, "\n");
+
+		printf("    %.*s\n", len < 160 ? len : 160, text);
+		text += len + (text[len] == '\n');
+	}
+}
+
+static void print_finding(struct run *run, const struct explore_state *state,
+			  const struct explore_result *result)
+{
+	uint32_t nr_marks = state->point->nr_marks;
+	char how[96];
+
+	run->nr_shown++;
+	if (run->job->json || run->nr_shown > SHOWN_MAX + 1)
+		return;
+	progress_clear(run->progress);
+	if (run->nr_shown == SHOWN_MAX + 1) {
+		printf("more findings are not printed%s\n",
+		       run->job->results ? "; they are in the results" : "");
+		return;
+	}
+	printf("finding: step %" PRIu64 "%s%.80s%s, state %.200s: the check %s\n",
+	       state->point->step, nr_marks ? ", after mark '" : "",
+	       nr_marks ? state->journal->marks[nr_marks - 1].text : "", nr_marks ? "'" : "",
+	       state->name, how_it_ended(result, how, sizeof(how)));
+	print_indented(result->output);
+	fflush(stdout);
+}
+
+static void on_result(void *ctx, const struct explore_state *state,
+		      const struct explore_result *result)
+{
+	struct run *run = ctx;
+
+	results_state(run->results, state, result);
+	if (explore_is_finding(result->verdict))
+		print_finding(run, state, result);
+}
+
+static void on_point(void *ctx, const struct explore_point *point)
+{
+	struct run *run = ctx;
+
+	results_point(run->results, point);
+	/* What cannot be written down need not be found. */
+	if (results_error(run->results))
+		explore_stop(run->explore);
+}
+
+static bool on_known(void *ctx, uint64_t key, enum explore_verdict *ret_verdict)
+{
+	struct run *run = ctx;
+
+	if (!results_known(run->results, key, ret_verdict))
+		return false;
+	atomic_store(&run->ran, true);
+	return true;
+}
+
+static bool on_known_lazy(void *ctx, size_t point_index, struct explore_lazy_known *ret_known)
+{
+	struct run *run = ctx;
+
+	return results_known_lazy(run->results, point_index, ret_known);
+}
+
+/* ------------------------------------------------------------------------------ workers */
+
+static int open_worker(struct run *run, unsigned int i, struct diag *diag)
+{
+	char path[PATH_MAX];
+	const struct presenter_options options = { .journal = run->journal,
+						   .worker = i,
+						   .work = path,
+						   .unit_bytes = run->crash.unit_bytes };
+	int err;
+
+	workdir_worker(&run->dir, i, path);
+	err = run->ops->open(&options, diag, &run->workers[i].presenter);
+	if (err)
+		return err;
+	return checker_create(&run->checker_options, i, path, run->workers[i].presenter, diag,
+			      &run->workers[i].checker);
+}
+
+static int open_workers(struct run *run, struct diag *diag)
+{
+	uint64_t need = run->ops == &presenter_file ? workdir_need(run->journal) : 0;
+	int err;
+
+	if (__builtin_mul_overflow(need, run->jobs, &need))
+		need = UINT64_MAX;
+	err = workdir_make(run->job->work, run->jobs, need, diag, &run->dir);
+	if (err)
+		return err;
+	run->workers =
+		fail_alloc("tools/explore_job/workers", calloc(run->jobs, sizeof(*run->workers)));
+	run->memory = fail_alloc(
+		"tools/explore_job/memory",
+		calloc((size_t)(run->jobs + 1) * run->journal->nr_disks, sizeof(*run->memory)));
+	if (!run->workers || !run->memory)
+		return diag_set(diag, -ENOMEM, "explore.memory", "no memory for %u workers",
+				run->jobs);
+	run->checker_options = (struct checker_options){ .journal = run->journal,
+							 .ops = run->ops,
+							 .check = run->job->check,
+							 .recovery = run->job->recovery,
+							 .timeout_ns = run->job->timeout_ns,
+							 .seed = run->job->seed,
+							 .stop_fd = run->stop_fd,
+							 .show = run->job->state != NULL };
+	for (unsigned int i = 0; i < run->jobs && !err; i++)
+		err = open_worker(run, i, diag);
+	return err;
+}
+
+static void close_all(struct run *run)
+{
+	progress_stop(run->progress);
+	explore_free(run->explore);
+	results_free(run->results);
+	for (unsigned int i = 0; run->workers && i < run->jobs; i++) {
+		checker_free(run->workers[i].checker);
+		run->ops->close(run->workers[i].presenter);
+	}
+	for (size_t i = 0; run->memory && i < (size_t)(run->jobs + 1) * run->journal->nr_disks; i++)
+		image_unmap(&run->memory[i],
+			    run->journal->disks[i % run->journal->nr_disks].size_bytes);
+	free(run->workers);
+	free(run->memory);
+	workdir_remove(&run->dir);
+	journal_free(run->journal);
+	if (run->stop_fd >= 0)
+		close(run->stop_fd);
+	pthread_mutex_destroy(&run->diag_lock);
+}
+
+/* ------------------------------------------------------------------------------ all states */
+
+static int create(struct run *run, struct diag *diag)
+{
+	const struct explore_job *job = run->job;
+	const struct explore_options options = {
+		.journal = run->journal,
+		.crash = run->crash,
+		.select = run->select,
+		.strategies = run->strategies,
+		.nr_strategies = run->nr_strategies,
+		.seed = job->seed,
+		.by_content = job->by_content,
+		.shard = run->shard,
+		.nr_shards = run->nr_shards,
+		.jobs = run->jobs,
+		.max_states = job->max_states,
+		.max_ns = job->max_ns,
+		.max_findings = job->max_findings,
+		.lazy = { .depth_first_runs = 2000, .seed = job->seed },
+		.check = on_check,
+		.image = on_image,
+		.result = on_result,
+		.point = on_point,
+		.known = on_known,
+		.known_lazy = on_known_lazy,
+		.ctx = run,
+	};
+	struct results_options results = { .job = job,
+					   .journal = run->journal,
+					   .strategies = run->strategies,
+					   .nr_strategies = run->nr_strategies,
+					   .shard = run->shard,
+					   .nr_shards = run->nr_shards };
+	int err = explore_create(&options, diag, &run->explore);
+
+	if (err)
+		return err;
+	results.nr_points = explore_points(run->explore, &results.points);
+	results.crash = explore_crash_options(run->explore);
+	if (results.nr_points == 0)
+		return diag_set(diag, -EINVAL, "explore.points",
+				"there is no moment to explore between --from and --to");
+	return results_open(&results, diag, &run->results);
+}
+
+static const char *stopped_name(const struct explore_status *status)
+{
+	switch (status->stopped) {
+	case EXPLORE_NOT_STOPPED:
+		return NULL;
+	case EXPLORE_AT_LIMIT:
+		return "limit";
+	case EXPLORE_AT_FINDINGS:
+		return "findings";
+	case EXPLORE_ASKED:
+		return "signal";
+	}
+	return NULL;
+}
+
+static void print_summary(const struct run *run, const struct explore_status *s, size_t nr_groups)
+{
+	double seconds = (double)s->elapsed_ns / 1e9;
+
+	if (run->job->quiet || run->job->json)
+		return;
+	printf("%" PRIu64 " states of %" PRIu64 " moments in %.1f s: %" PRIu64
+	       " distinct (%.0f/s), %" PRIu64 " equal to these",
+	       s->generated, s->nr_points, seconds, s->distinct,
+	       seconds > 0 ? (double)(s->done - s->known) / seconds : 0.0, s->equivalent);
+	if (s->known)
+		printf("; %" PRIu64 " were done before", s->known);
+	if (s->forgotten)
+		printf("; %" PRIu64 " too many to be remembered", s->forgotten);
+	printf("\n");
+	if (run->nr_shards > 1)
+		printf("this is share %u of %u\n", run->shard + 1, run->nr_shards);
+	printf("covered: all legal states of %" PRIu64 " of %" PRIu64
+	       " moments; on average%s %.3g%% of those of a moment%s\n",
+	       s->points_complete, s->nr_points,
+	       s->points_complete == s->points_done ? "" : " at least", s->covered * 100,
+	       run->crash.illegal ? " (with states that only a lying disk leaves)" : "");
+	if (s->errors)
+		printf("%" PRIu64 " checks could not be run; --resume does them again\n",
+		       s->errors);
+	if (s->findings)
+		printf("%" PRIu64 " findings, which lost %zu different sets of writes%s\n",
+		       s->findings, nr_groups,
+		       run->crash.illegal ? "" : ": legal states that fail the check");
+	else
+		printf("no finding\n");
+	if (s->stopped != EXPLORE_NOT_STOPPED)
+		printf("stopped before the end: %s\n",
+		       s->stopped == EXPLORE_AT_LIMIT      ? "--max-states or --max-time"
+		       : s->stopped == EXPLORE_AT_FINDINGS ? "--max-findings"
+							   : "by a signal");
+}
+
+static int conclude(struct run *run, int signal)
+{
+	const struct finding *findings;
+	struct explore_status status;
+	size_t nr = results_findings(run->results, &findings);
+
+	explore_status(run->explore, &status);
+	for (size_t i = 0; i < nr; i++)
+		results_finding(run->results, &findings[i], i);
+	results_end(run->results, &status, stopped_name(&status));
+	if (results_error(run->results)) {
+		tool_msg("cannot write %s: %s; it ends early, and --resume goes on from there",
+			 run->job->results ? run->job->results : "results",
+			 strerror(-results_error(run->results)));
+		return EXIT_NOT_DONE;
+	}
+	print_summary(run, &status, nr);
+	if (status.findings)
+		return EXIT_FAILED;
+	return signal ? 128 + signal : status.errors ? EXIT_NOT_DONE : EXIT_OK;
+}
+
+static int explore_all(struct run *run, struct diag *diag)
+{
+	int err = create(run, diag), signal;
+
+	if (!err)
+		err = progress_start(run->explore, run->job->quiet, run->stop_fd, diag,
+				     &run->progress);
+	if (err)
+		return err;
+	err = explore_run(run->explore, diag);
+	signal = progress_stop(take_ptr(run->progress));
+	return err ? err : conclude(run, signal);
+}
+
+/* ------------------------------------------------------------------------------ one state */
+
+/* "STEP:NAME" */
+static int parse_state(const struct run *run, struct diag *diag, struct crash_point *ret_point,
+		       const char **ret_name)
+{
+	const char *text = run->job->state;
+	char *end;
+
+	errno = 0;
+	ret_point->step = strtoull(text, &end, 10);
+	if (end == text || *end != ':' || errno || ret_point->step > run->journal->end_step)
+		return diag_set(
+			diag, -EINVAL, "explore.state",
+			"--state: got '%.100s', wanted STEP:NAME with a step up to %" PRIu64, text,
+			run->journal->end_step);
+	*ret_name = end + 1;
+	while (ret_point->nr_marks < run->journal->nr_marks &&
+	       run->journal->marks[ret_point->nr_marks].step <= ret_point->step)
+		ret_point->nr_marks++;
+	return 0;
+}
+
+static int go_there(struct run *run, const struct crash_point *point, struct crash_image *images,
+		    struct diag *diag, struct crash **ret_crash)
+{
+	int err = 0;
+
+	for (uint32_t disk = 0; disk < run->journal->nr_disks && !err; disk++)
+		err = on_image(run, 0, (uint16_t)disk, &images[disk]);
+	if (err)
+		return diag_set(diag, err, "explore.memory", "no memory for images: %s",
+				strerror(-err));
+	err = crash_create(run->journal, &run->crash, images, diag, ret_crash);
+	return err ? err : crash_move(*ret_crash, point->step);
+}
+
+static int print_state(const struct run *run, const struct explore_result *result)
+{
+	char how[96];
+
+	if (result->verdict == EXPLORE_OK) {
+		if (!run->job->quiet)
+			printf("state %s: good\n", run->job->state);
+		return EXIT_OK;
+	}
+	printf("state %s: the check %s\n", run->job->state, how_it_ended(result, how, sizeof(how)));
+	return explore_is_finding(result->verdict) ? EXIT_FAILED : EXIT_NOT_DONE;
+}
+
+static int check_state(struct run *run, const struct crash *crash, const struct crash_image *images,
+		       const struct crash_point *point, const char *name, struct diag *diag)
+{
+	struct explore_result result = { 0 };
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(crash, &choices);
+	_cleanup_free_ uint16_t *picks = malloc((nr + 1) * sizeof(*picks));
+	struct explore_state state = { .journal = run->journal,
+				       .point = point,
+				       .name = name,
+				       .picks = picks,
+				       .crash = crash,
+				       .images = images };
+	int err = picks ? crash_parse(crash, name, diag, picks)
+			: diag_set(diag, -ENOMEM, "explore.memory", "no memory");
+
+	if (err)
+		return err;
+	state.hash = crash_hash(crash, picks);
+	fflush(stdout);
+	err = checker_run(run->workers[0].checker, &state, &result, diag);
+	free(result.output);
+	return err ? err : print_state(run, &result);
+}
+
+static int explore_one(struct run *run, struct diag *diag)
+{
+	struct crash_image images[JOURNAL_DISKS_MAX] = { 0 };
+	struct crash_point point = { .why = CRASH_AT_COMPLETION };
+	struct crash *crash = NULL;
+	const char *name = NULL;
+	int err = parse_state(run, diag, &point, &name), signal;
+
+	if (!err)
+		err = progress_start(NULL, true, run->stop_fd, diag, &run->progress);
+	if (!err)
+		err = go_there(run, &point, images, diag, &crash);
+	if (!err)
+		err = check_state(run, crash, images, &point, name, diag);
+	crash_free(crash);
+	signal = progress_stop(take_ptr(run->progress));
+	return err == -EINTR && signal ? 128 + signal : err;
+}
+
+/* ------------------------------------------------------------------------------ a job */
+
+/* No space on the tmpfs ends as a bus error: say so. Only what a handler may call. */
+static void on_bus_error(int signal)
+{
+	static const char text[] = "faultblk: no memory or no space in the folder of images (bus "
+				   "error); fewer --jobs, or --work DIR\n";
+
+	(void)signal;
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(EXIT_NOT_DONE);
+	_exit(EXIT_NOT_DONE);
+}
+
+static void prepare_process(void)
+{
+	const struct sigaction action = { .sa_handler = on_bus_error };
+	sigset_t set;
+
+	sigaction(SIGBUS, &action, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	/* What a check leaves behind becomes our child, see explore_command.c. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+static int prepare(struct run *run, struct diag *diag)
+{
+	const struct explore_job *job = run->job;
+	int err = parse_words(run, diag);
+
+	if (!err)
+		err = parse_shard(run, diag);
+	if (!err)
+		err = check_lazy(run, diag);
+	if (!err)
+		err = journal_open(job->recording, diag, &run->journal);
+	if (!err)
+		err = parse_range(run, diag);
+	if (err)
+		return err;
+	if (!run->journal->closed && !job->quiet && !job->json)
+		tool_msg("%s ends early: what it holds is explored", job->recording);
+	run->jobs = job->state ? 1 : (unsigned int)job->jobs;
+	if (run->jobs == 0)
+		run->jobs = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
+	run->stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (run->stop_fd < 0)
+		return diag_set(diag, -errno, "explore.fd", "no eventfd: %s", strerror(errno));
+	prepare_process();
+	return open_workers(run, diag);
+}
+
+int explore_job_run(const struct explore_job *job)
+{
+	struct run run = { .job = job, .stop_fd = -1, .dir.lock_fd = -1 };
+	struct diag diag = { 0 };
+	int code = presenter_find(job->present, &diag, &run.ops);
+
+	pthread_mutex_init(&run.diag_lock, NULL);
+	if (!code && run.ops->probe) {
+		code = run.ops->probe();
+		if (code) {
+			close_all(&run);
+			return code;
+		}
+	}
+	if (!code)
+		code = prepare(&run, &diag);
+	if (!code)
+		code = job->state ? explore_one(&run, &diag) : explore_all(&run, &diag);
+	if (code < 0) {
+		progress_clear(run.progress);
+		tool_diag(run.diag.message[0] ? &run.diag : &diag);
+		code = EXIT_NOT_DONE;
+	}
+	close_all(&run);
+	return code;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside the results file: writing it (explore_results.c), reading it again (explore_resume.c), and
+ * what is remembered of findings (explore_findings.c). */
+#ifndef TOOLS_EXPLORE_RESULTS_IN_H
+#define TOOLS_EXPLORE_RESULTS_IN_H
+
+#include "explore_in.h"
+#include "faults/key_set.h"
+
+#include <jansson.h>
+
+#define FINDINGS_MAX 1000 /* groups; more are counted as states, and not remembered */
+#define SAME_MAX     64   /* members of a group that are named */
+
+struct results {
+	struct results_options o;
+	int fd; /* -1: no file */
+	bool print;
+	int error;
+	char *bulk; /* lines not written yet, while the head is written */
+	size_t bulk_len, bulk_size;
+	bool is_bulk;
+	bool *lost; /* scratch: of the volatile writes */
+	size_t nr_scratch;
+	/* Of the runs that this one goes on from. */
+	struct key_set done[EXPLORE_NR_VERDICTS]; /* keys by verdict */
+	struct explore_lazy_known *lazy;          /* by point; NULL: nothing was there */
+	bool *lazy_done;
+	struct finding *findings;
+	size_t nr_findings;
+};
+
+/* Takes @line; NULL: no memory. */
+void results_line(struct results *r, json_t *line);
+/* Text as JSON has it: what is no UTF-8 becomes '?'. NULL text: null. */
+json_t *results_text(const char *text);
+json_t *results_hex(uint64_t value);
+/* The first line of a run. */
+json_t *results_head(const struct results *r, bool resumed);
+
+/*
+ * What the file holds: 1: whole up to *ret_good_bytes, to be gone on from; 0: not even its head, to
+ * be begun anew; or -errno in words.
+ */
+int results_load(struct results *r, struct diag *diag, uint64_t *ret_good_bytes);
+
+/* Remember a finding: @lost are at most EXPLORE_LOST_MAX of @nr_lost. Texts are copied. */
+void results_remember(struct results *r, size_t point_index, const char *name, uint64_t key,
+		      enum explore_verdict verdict, const char *output, const uint32_t *lost,
+		      uint64_t nr_lost);
+void results_forget(struct results *r);
+
+#endif
