@@ -86,7 +86,9 @@ enum crash_set {
 
 struct crash_select {
 	enum crash_set set;
-	uint64_t from, to; /* steps, both included; @to counts as the end; 0: the end of all */
+	/* Steps, both included; @to counts as the end; 0: the end of all. There is always a point:
+	 * where nothing happens between, the moment that lasts from before @from. */
+	uint64_t from, to;
 	size_t sample; /* 0: all; else so many of them, chosen by @seed; ascending all the same */
 	uint64_t seed;
 };

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What is undecided, as lists: the units with several candidates, by place; the writes that can
+ * make a difference, by submission; the choices that these are.
+ */
+#include "faults/crash_inside.h"
+
+#include "base/failpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Many entries: a table finds the equal ones. */
+#define FEW 16
+
+/* ------------------------------------------------------------------------------ room */
+
+static int make_room(void **array, size_t *room, size_t nr, size_t size)
+{
+	void *grown;
+
+	if (nr <= *room)
+		return 0;
+	nr += nr / 2;
+	grown = fail_alloc("faults/crash_choice/room", reallocarray(*array, nr, size));
+	if (!grown)
+		return -ENOMEM;
+	*array = grown;
+	*room = nr;
+	return 0;
+}
+
+static int check_candidates(const struct crash *crash)
+{
+	if (crash->options.atomic == CRASH_ORDER) {
+		for (uint32_t i = 0; i < crash->journal->nr_disks; i++)
+			if (crash->disks[i].nr_open >= CRASH_CANDIDATES_MAX)
+				return -E2BIG;
+	}
+	if (crash->options.atomic != CRASH_UNIT || crash->most_entries < CRASH_CANDIDATES_MAX)
+		return 0;
+	for (size_t i = 0; i < crash->nr_live; i++)
+		if (crash->live[i]->nr >= CRASH_CANDIDATES_MAX)
+			return -E2BIG;
+	return 0;
+}
+
+int crash_make_room(struct crash *crash)
+{
+	size_t nr_choices = crash->nr_live, room = crash->room_volatiles, scratch = 4 * FEW;
+	int err;
+
+	if (crash->options.atomic == CRASH_WRITE)
+		nr_choices = crash->nr_open;
+	if (crash->options.atomic == CRASH_ORDER)
+		nr_choices = crash->journal->nr_disks;
+	err = make_room((void **)&crash->choices, &crash->room_choices, nr_choices,
+			sizeof(*crash->choices));
+	if (!err)
+		err = make_room((void **)&crash->ordinals, &room, crash->nr_open,
+				sizeof(*crash->ordinals));
+	if (!err)
+		err = make_room((void **)&crash->volatiles, &crash->room_volatiles, crash->nr_open,
+				sizeof(*crash->volatiles));
+	while (scratch < 4 * (size_t)crash->most_entries)
+		scratch *= 2;
+	if (!err && scratch > crash->room_scratch) {
+		uint32_t *grown =
+			fail_alloc("faults/crash_choice/scratch",
+				   reallocarray(crash->scratch, scratch, sizeof(*crash->scratch)));
+
+		if (!grown)
+			return -ENOMEM;
+		crash->scratch = grown;
+		crash->room_scratch = scratch;
+	}
+	return err ? err : check_candidates(crash);
+}
+
+/* ------------------------------------------------------------------------------ candidates */
+
+static bool is_same(const struct crash_candidate *candidate, const struct crash_entry *entry,
+		    uint32_t len)
+{
+	if (candidate->hash != entry->hash)
+		return false;
+	return !entry->hash || candidate->data == entry->data ||
+	       !memcmp(candidate->data, entry->data, len);
+}
+
+/* The candidate with the entry's content, or behind the last; *slot: its place in the table. */
+static uint32_t find_candidate(const struct crash *crash, const struct crash_unit *unit,
+			       const struct crash_entry *entry, uint32_t mask, uint32_t *slot)
+{
+	uint32_t len = unit_len(crash, unit->disk, unit->number), i;
+
+	if (!mask) {
+		for (i = 0; i < unit->nr_candidates; i++)
+			if (is_same(&unit->candidates[i], entry, len))
+				break;
+		return i;
+	}
+	*slot = (uint32_t)entry->hash & mask;
+	while ((i = crash->scratch[*slot]) < unit->nr_candidates) {
+		if (is_same(&unit->candidates[i], entry, len))
+			break;
+		*slot = (*slot + 1) & mask;
+	}
+	return i < unit->nr_candidates ? i : unit->nr_candidates;
+}
+
+static void make_candidates(const struct crash *crash, struct crash_unit *unit)
+{
+	const unsigned char *image = crash->disks[unit->disk].bytes + unit_at(crash, unit);
+	uint32_t mask = 0, slot = 0;
+
+	unit->candidates[0] = (struct crash_candidate){
+		.data = unit->image_hash ? image : NULL,
+		.hash = unit->image_hash,
+		.write = CRASH_BASE,
+	};
+	unit->nr_candidates = 1;
+	if (unit->nr > FEW) {
+		mask = (4u << (31 - __builtin_clz(unit->nr))) - 1;
+		memset(crash->scratch, 0xff, ((size_t)mask + 1) * sizeof(*crash->scratch));
+		crash->scratch[(uint32_t)unit->image_hash & mask] = 0;
+	}
+	for (uint32_t k = 0; k < unit->nr; k++) {
+		struct crash_entry *entry = &unit->entries[k];
+		uint32_t i = find_candidate(crash, unit, entry, mask, &slot);
+
+		if (i == unit->nr_candidates) {
+			unit->candidates[unit->nr_candidates++] = (struct crash_candidate){
+				.data = entry->hash ? entry->data : NULL,
+				.hash = entry->hash,
+			};
+			if (mask)
+				crash->scratch[slot] = i;
+		}
+		entry->candidate = (uint16_t)i;
+		if (i || !entry->durable)
+			unit->candidates[i].write = entry->write;
+	}
+	unit->stale = false;
+}
+
+/* ------------------------------------------------------------------------------ lists */
+
+static int compare_units(const void *a, const void *b)
+{
+	const struct crash_unit *x = *(struct crash_unit *const *)a;
+	const struct crash_unit *y = *(struct crash_unit *const *)b;
+
+	if (x->disk != y->disk)
+		return x->disk < y->disk ? -1 : 1;
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+static void list_units(struct crash *crash)
+{
+	crash->nr_units = 0;
+	for (size_t i = 0; i < crash->nr_live; i++) {
+		struct crash_unit *unit = crash->live[i];
+
+		if (unit->stale)
+			make_candidates(crash, unit);
+		if (unit->nr_candidates > 1)
+			crash->units[crash->nr_units++] = unit;
+	}
+	qsort(crash->units, crash->nr_units, sizeof(*crash->units), compare_units);
+}
+
+static void list_volatiles(struct crash *crash)
+{
+	for (size_t i = 0; i < crash->nr_units; i++) {
+		const struct crash_unit *unit = crash->units[i];
+
+		for (uint32_t k = 0; k < unit->nr; k++)
+			crash->writes[unit->entries[k].write] |= WRITE_SEEN;
+	}
+	crash->nr_volatiles = 0;
+	for (size_t i = 0; i < crash->nr_open; i++) {
+		uint32_t write = crash->open[i];
+
+		if (crash->writes[write] == WRITE_SEEN)
+			crash->volatiles[crash->nr_volatiles++] = write;
+	}
+	for (size_t i = 0; i < crash->nr_units; i++) {
+		const struct crash_unit *unit = crash->units[i];
+
+		for (uint32_t k = 0; k < unit->nr; k++)
+			crash->writes[unit->entries[k].write] &= (uint8_t)~WRITE_SEEN;
+	}
+}
+
+static void choose_units(struct crash *crash)
+{
+	crash->nr_choices = crash->nr_units;
+	for (size_t i = 0; i < crash->nr_units; i++) {
+		const struct crash_unit *unit = crash->units[i];
+
+		crash->choices[i] = (struct crash_choice){
+			.at = unit_at(crash, unit),
+			.len_bytes = unit_len(crash, unit->disk, unit->number),
+			.disk = unit->disk,
+			.newest = unit->entries[unit->nr - 1].candidate,
+			.nr = unit->nr_candidates,
+			.candidates = unit->candidates,
+			.write = CRASH_BASE,
+		};
+	}
+}
+
+static void choose_writes(struct crash *crash)
+{
+	crash->nr_choices = crash->nr_volatiles;
+	for (size_t i = 0; i < crash->nr_volatiles; i++) {
+		const struct journal_write *write = &crash->journal->writes[crash->volatiles[i]];
+
+		crash->choices[i] = (struct crash_choice){
+			.at = write->at,
+			.len_bytes = write->len_bytes,
+			.disk = write->disk,
+			.newest = 1,
+			.nr = 2,
+			.write = crash->volatiles[i],
+		};
+	}
+}
+
+static void choose_orders(struct crash *crash)
+{
+	uint32_t nr[JOURNAL_DISKS_MAX] = { 0 };
+	bool has[JOURNAL_DISKS_MAX] = { false };
+
+	for (size_t i = 0; i < crash->nr_volatiles; i++) {
+		uint32_t write = crash->volatiles[i];
+		uint16_t disk = crash->journal->writes[write].disk;
+
+		has[disk] = true;
+		crash->ordinals[i] = write > crash->disks[disk].last_durable ? ++nr[disk] : 0;
+	}
+	crash->nr_choices = 0;
+	for (uint16_t disk = 0; disk < crash->journal->nr_disks; disk++) {
+		crash->disks[disk].order_choice = (uint32_t)crash->nr_choices;
+		if (!has[disk])
+			continue;
+		crash->choices[crash->nr_choices++] = (struct crash_choice){
+			.len_bytes = crash->disks[disk].size_bytes,
+			.disk = disk,
+			.newest = (uint16_t)nr[disk],
+			.nr = nr[disk] + 1,
+			.write = CRASH_BASE,
+		};
+	}
+}
+
+static void make(struct crash *crash)
+{
+	list_units(crash);
+	list_volatiles(crash);
+	switch (crash->options.atomic) {
+	case CRASH_UNIT:
+		choose_units(crash);
+		break;
+	case CRASH_WRITE:
+		choose_writes(crash);
+		break;
+	case CRASH_ORDER:
+		choose_orders(crash);
+		break;
+	}
+}
+
+struct crash *crash_made(const struct crash *crash)
+{
+	struct crash *c = (struct crash *)crash;
+
+	if (atomic_load(&c->made))
+		return c;
+	pthread_mutex_lock(&c->lock);
+	if (!atomic_load(&c->made))
+		make(c);
+	atomic_store(&c->made, true);
+	pthread_mutex_unlock(&c->lock);
+	return c;
+}
+
+size_t crash_choices(const struct crash *crash, const struct crash_choice **ret_choices)
+{
+	*ret_choices = crash_made(crash)->choices;
+	return crash->nr_choices;
+}
+
+size_t crash_volatile(const struct crash *crash, const uint32_t **ret_writes)
+{
+	*ret_writes = crash_made(crash)->volatiles;
+	return crash->nr_volatiles;
+}
+
+/* It is one of them. */
+size_t crash_volatile_index(const struct crash *crash, uint32_t write)
+{
+	size_t from = 0, to = crash->nr_volatiles;
+
+	while (to - from > 1) {
+		size_t middle = from + (to - from) / 2;
+
+		if (crash->volatiles[middle] <= write)
+			from = middle;
+		else
+			to = middle;
+	}
+	return from;
+}
+
+bool crash_survives(const struct crash *crash, const uint16_t *picks, uint32_t write)
+{
+	size_t i = crash_volatile_index(crash, write);
+	uint16_t disk;
+
+	if (crash->options.atomic == CRASH_WRITE)
+		return picks[i];
+	disk = crash->journal->writes[write].disk;
+	return crash->ordinals[i] <= picks[crash->disks[disk].order_choice];
+}

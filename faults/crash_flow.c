@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#include "faults/crash_flow.h"
+
+#include "base/failpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int crash_flow_start(struct crash_flow *flow, const struct journal *journal, bool illegal)
+{
+	*flow = (struct crash_flow){ .journal = journal, .illegal = illegal };
+	flow->disks = fail_alloc("faults/crash_flow/disks",
+				 calloc(journal->nr_disks, sizeof(*flow->disks)));
+	return flow->disks ? 0 : -ENOMEM;
+}
+
+void crash_flow_free(struct crash_flow *flow)
+{
+	for (uint32_t i = 0; flow->disks && i < flow->journal->nr_disks; i++)
+		free(flow->disks[i].writes);
+	free(flow->disks);
+	flow->disks = NULL;
+}
+
+static int wait_for_flush(struct crash_waiting *waiting, uint32_t write)
+{
+	if (waiting->head > 64 && waiting->head > waiting->nr / 2) {
+		waiting->nr -= waiting->head;
+		memmove(waiting->writes, waiting->writes + waiting->head,
+			waiting->nr * sizeof(*waiting->writes));
+		waiting->head = 0;
+	}
+	if (waiting->nr == waiting->room) {
+		size_t more = waiting->room ? waiting->room * 2 : 64;
+		uint32_t *grown =
+			fail_alloc("faults/crash_flow/grow",
+				   reallocarray(waiting->writes, more, sizeof(*waiting->writes)));
+
+		if (!grown)
+			return -ENOMEM;
+		waiting->writes = grown;
+		waiting->room = more;
+	}
+	waiting->writes[waiting->nr++] = write;
+	return 0;
+}
+
+static int complete(struct crash_flow *flow, uint32_t index, const uint32_t **ret_writes,
+		    size_t *ret_nr)
+{
+	const struct journal_write *write = &flow->journal->writes[index];
+
+	if (write->failed || (write->lied && flow->illegal))
+		return 0;
+	if (flow->journal->disks[write->disk].cache && !(write->flags & IO_FUA))
+		return wait_for_flush(&flow->disks[write->disk], index);
+	flow->one = index;
+	*ret_writes = &flow->one;
+	*ret_nr = 1;
+	return 0;
+}
+
+/* Those that had completed when it was submitted. */
+static void flushed(struct crash_flow *flow, uint32_t index, const uint32_t **ret_writes,
+		    size_t *ret_nr)
+{
+	const struct journal_flush *flush = &flow->journal->flushes[index];
+	struct crash_waiting *waiting = &flow->disks[flush->disk];
+	size_t nr = 0;
+
+	if (flush->failed || (flush->lied && flow->illegal))
+		return;
+	*ret_writes = waiting->writes + waiting->head;
+	while (waiting->head + nr < waiting->nr &&
+	       flow->journal->writes[(*ret_writes)[nr]].complete < flush->submit)
+		nr++;
+	waiting->head += nr;
+	*ret_nr = nr;
+}
+
+int crash_flow_event(struct crash_flow *flow, const struct journal_event *event,
+		     const uint32_t **ret_writes, size_t *ret_nr)
+{
+	*ret_writes = NULL;
+	*ret_nr = 0;
+	if (event->what == JOURNAL_COMPLETE)
+		return complete(flow, event->index, ret_writes, ret_nr);
+	if (event->what == JOURNAL_FLUSH_COMPLETE)
+		flushed(flow, event->index, ret_writes, ret_nr);
+	return 0;
+}

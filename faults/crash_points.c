@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The moments worth a look: one walk along the events, without contents.
+ *
+ *	submit   submit   complete     flush done    submit  mark   flush done
+ *	   |        |         |      ^      |           |      ^    ^    |
+ *	                             before durable       at mark   (the same moment: once)
+ */
+#include "faults/crash_inside.h"
+
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+
+#include <stdlib.h>
+
+struct walk {
+	const struct journal *journal;
+	const struct crash_select *select;
+	struct crash_point *points;
+	size_t nr, room;
+	uint64_t end;
+	uint32_t nr_marks;
+	/* Something becomes durable: are all states since the last moment among its states? */
+	bool monotone;
+	/* Since the last moment that was taken: */
+	bool submitted, durable, marked;
+};
+
+/* Of moments with the same states and marks the first is enough. */
+static int take(struct walk *walk, const struct journal_event *at, enum crash_why why)
+{
+	uint64_t step = at ? at->step : 0;
+
+	if (walk->nr && !walk->submitted && !walk->durable && !walk->marked)
+		return 0;
+	if (walk->nr == walk->room) {
+		size_t more = walk->room ? walk->room * 2 : 64;
+		struct crash_point *grown =
+			fail_alloc("faults/crash_points/grow",
+				   reallocarray(walk->points, more, sizeof(*grown)));
+
+		if (!grown)
+			return -ENOMEM;
+		walk->points = grown;
+		walk->room = more;
+	}
+	walk->points[walk->nr++] = (struct crash_point){
+		.step = step,
+		.time_ns = at ? journal_event_ns(walk->journal, at) : walk->journal->start_ns,
+		.why = why,
+		.nr_marks = walk->nr_marks,
+	};
+	walk->submitted = walk->durable = walk->marked = false;
+	return 0;
+}
+
+/* The moment before this event, right after @before. */
+static int take_before(struct walk *walk, const struct journal_event *before)
+{
+	if (walk->select->set == CRASH_SET_MARKS || !before || before->step < walk->select->from)
+		return 0;
+	if (walk->monotone && !walk->submitted && !walk->marked)
+		return 0;
+	return take(walk, before, CRASH_BEFORE_DURABLE);
+}
+
+static int take_after(struct walk *walk, const struct journal_event *event)
+{
+	bool inside = event->step >= walk->select->from;
+
+	switch ((enum journal_what)event->what) {
+	case JOURNAL_SUBMIT:
+		walk->submitted = true;
+		return 0;
+	case JOURNAL_MARK:
+		walk->nr_marks++;
+		walk->marked = true;
+		return inside ? take(walk, event, CRASH_AT_MARK) : 0;
+	case JOURNAL_COMPLETE:
+	case JOURNAL_FLUSH_COMPLETE:
+		if (walk->select->set != CRASH_SET_COMPLETIONS || !inside)
+			return 0;
+		return take(walk, event, CRASH_AT_COMPLETION);
+	case JOURNAL_FLUSH_SUBMIT:
+		return 0;
+	}
+	return 0;
+}
+
+static int walk_events(struct walk *walk, struct crash_flow *flow)
+{
+	const struct journal *journal = walk->journal;
+	const struct journal_event *before = NULL;
+
+	for (size_t i = 0; i < journal->nr_events; before = &journal->events[i++]) {
+		const struct journal_event *event = &journal->events[i];
+		const uint32_t *durable;
+		size_t nr;
+		int err;
+
+		if (event->step > walk->end)
+			break;
+		err = crash_flow_event(flow, event, &durable, &nr);
+		if (!err && nr)
+			err = take_before(walk, before);
+		walk->durable |= nr > 0;
+		if (!err)
+			err = take_after(walk, event);
+		if (err)
+			return err;
+	}
+	return take(walk, before, CRASH_AT_END);
+}
+
+/* Does every write cover whole units? Then what is durable later was a candidate before. */
+static bool is_monotone(const struct journal *journal, const struct crash_options *options)
+{
+	uint32_t unit = crash_unit_bytes(journal, options);
+
+	for (size_t i = 0; i < journal->nr_writes; i++) {
+		const struct journal_write *write = &journal->writes[i];
+		uint64_t end = write->at + write->len_bytes;
+
+		if (write->at % unit ||
+		    (end % unit && end != journal->disks[write->disk].size_bytes))
+			return false;
+	}
+	return true;
+}
+
+/* So many of them, each set of that size as likely as any other; in order. */
+static size_t draw_sample(struct crash_point *points, size_t nr, size_t sample, uint64_t seed)
+{
+	size_t taken = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		if (rng_below(rng_mix(seed, 0x70696e, i), nr - i) < sample - taken)
+			points[taken++] = points[i];
+	return taken;
+}
+
+int crash_points(const struct journal *journal, const struct crash_options *options,
+		 const struct crash_select *select, struct crash_point **ret_points, size_t *ret_nr)
+{
+	struct walk walk = {
+		.journal = journal,
+		.select = select,
+		.end = select->to ? select->to : UINT64_MAX,
+		.monotone = is_monotone(journal, options),
+	};
+	struct crash_flow flow;
+	int err = crash_flow_start(&flow, journal, options->illegal);
+
+	if (!err)
+		err = walk_events(&walk, &flow);
+	crash_flow_free(&flow);
+	if (err) {
+		free(walk.points);
+		return err;
+	}
+	if (select->sample && select->sample < walk.nr)
+		walk.nr = draw_sample(walk.points, walk.nr, select->sample, select->seed);
+	*ret_points = walk.points;
+	*ret_nr = walk.nr;
+	return 0;
+}

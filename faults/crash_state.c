@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+/* One state of the moment: what it puts where, what it is called in bits, what is missing in it. */
+#include "faults/crash_inside.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------------ content */
+
+/* CRASH_WRITE, CRASH_ORDER: what the last durable or surviving write leaves; NULL: the image's. */
+static const struct crash_entry *left_in(const struct crash *crash, const struct crash_unit *unit,
+					 const uint16_t *picks)
+{
+	for (uint32_t i = unit->nr; i-- > 0;) {
+		const struct crash_entry *entry = &unit->entries[i];
+
+		if (entry->durable || crash_survives(crash, picks, entry->write))
+			return entry;
+	}
+	return NULL;
+}
+
+/* The candidate of unit @i of the undecided ones. */
+static uint16_t candidate_of(const struct crash *crash, size_t i, const uint16_t *picks)
+{
+	const struct crash_entry *entry;
+
+	if (crash->options.atomic == CRASH_UNIT)
+		return picks[i];
+	entry = left_in(crash, crash->units[i], picks);
+	return entry ? entry->candidate : 0;
+}
+
+int crash_put(const struct crash *crash, const uint16_t *picks, crash_put_fn put, void *ctx)
+{
+	crash_made(crash);
+	for (size_t i = 0; i < crash->nr_units; i++) {
+		const struct crash_unit *unit = crash->units[i];
+		uint16_t pick = candidate_of(crash, i, picks);
+		int answer;
+
+		assert(pick < unit->nr_candidates);
+		if (!pick)
+			continue;
+		answer = put(ctx, unit->disk, unit_at(crash, unit), unit->candidates[pick].data,
+			     unit_len(crash, unit->disk, unit->number));
+		if (answer)
+			return answer;
+	}
+	return 0;
+}
+
+uint64_t crash_hash(const struct crash *crash, const uint16_t *picks)
+{
+	uint64_t hash = crash->image_hash;
+
+	crash_made(crash);
+	for (size_t i = 0; i < crash->nr_units; i++) {
+		const struct crash_unit *unit = crash->units[i];
+		uint64_t at = unit_at(crash, unit);
+		uint16_t pick = candidate_of(crash, i, picks);
+
+		if (pick)
+			hash ^= place_hash(unit->image_hash, unit->disk, at) ^
+				place_hash(unit->candidates[pick].hash, unit->disk, at);
+	}
+	return hash;
+}
+
+/* ------------------------------------------------------------------------------ picks */
+
+void crash_oldest(const struct crash *crash, uint16_t *picks)
+{
+	crash_made(crash);
+	memset(picks, 0, crash->nr_choices * sizeof(*picks));
+}
+
+void crash_newest(const struct crash *crash, uint16_t *picks)
+{
+	crash_made(crash);
+	for (size_t i = 0; i < crash->nr_choices; i++)
+		picks[i] = crash->choices[i].newest;
+}
+
+static bool is_among(const struct crash *crash, const struct crash_entry *entry,
+		     const bool *survives)
+{
+	return !entry->durable && survives[crash_volatile_index(crash, entry->write)];
+}
+
+static uint16_t survivor_in(const struct crash *crash, const struct crash_unit *unit,
+			    const bool *survives)
+{
+	const struct crash_entry *last = NULL;
+	bool any = false;
+
+	for (uint32_t i = unit->nr; i-- > 0;) {
+		const struct crash_entry *entry = &unit->entries[i];
+		bool among = is_among(crash, entry, survives);
+
+		any |= among;
+		if (!last && (among || entry->durable))
+			last = entry;
+	}
+	return any ? last->candidate : 0;
+}
+
+/* The first that did not survive ends it. */
+static void surviving_prefixes(const struct crash *crash, const bool *survives, uint16_t *picks)
+{
+	bool over[JOURNAL_DISKS_MAX] = { false };
+
+	memset(picks, 0, crash->nr_choices * sizeof(*picks));
+	for (size_t i = 0; i < crash->nr_volatiles; i++) {
+		uint16_t disk = crash->journal->writes[crash->volatiles[i]].disk;
+
+		if (!crash->ordinals[i])
+			continue;
+		over[disk] |= !survives[i];
+		if (!over[disk])
+			picks[crash->disks[disk].order_choice] = (uint16_t)crash->ordinals[i];
+	}
+}
+
+void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *picks)
+{
+	crash_made(crash);
+	switch (crash->options.atomic) {
+	case CRASH_UNIT:
+		for (size_t i = 0; i < crash->nr_units; i++)
+			picks[i] = survivor_in(crash, crash->units[i], survives);
+		break;
+	case CRASH_WRITE:
+		for (size_t i = 0; i < crash->nr_volatiles; i++)
+			picks[i] = survives[i];
+		break;
+	case CRASH_ORDER:
+		surviving_prefixes(crash, survives, picks);
+		break;
+	}
+}
+
+/* From the last back to the one that is there. */
+static void lost_in(const struct crash *crash, const struct crash_unit *unit, size_t i,
+		    const uint16_t *picks, bool *lost)
+{
+	bool by_unit = crash->options.atomic == CRASH_UNIT;
+
+	for (uint32_t k = unit->nr; k-- > 0;) {
+		const struct crash_entry *entry = &unit->entries[k];
+		bool there = by_unit ? entry->candidate == picks[i]
+				     : entry->durable || crash_survives(crash, picks, entry->write);
+
+		if (there)
+			return;
+		if (!entry->durable)
+			lost[crash_volatile_index(crash, entry->write)] = true;
+	}
+}
+
+void crash_lost(const struct crash *crash, const uint16_t *picks, bool *lost)
+{
+	crash_made(crash);
+	memset(lost, 0, crash->nr_volatiles * sizeof(*lost));
+	for (size_t i = 0; i < crash->nr_units; i++)
+		lost_in(crash, crash->units[i], i, picks, lost);
+}
+
+/* ------------------------------------------------------------------------------ counting */
+
+#define FACTORS_MAX 8
+
+struct factors {
+	uint32_t base[FACTORS_MAX], nr[FACTORS_MAX];
+	unsigned int nr_bases; /* may be more than there is room for */
+};
+
+static void add_factor(struct factors *factors, uint32_t base)
+{
+	unsigned int i = 0;
+
+	while (i < factors->nr_bases && i < FACTORS_MAX && factors->base[i] != base)
+		i++;
+	if (i == FACTORS_MAX) {
+		factors->nr_bases = FACTORS_MAX + 1;
+		return;
+	}
+	factors->nr[i]++;
+	if (i == factors->nr_bases) {
+		factors->base[factors->nr_bases++] = base;
+		factors->nr[i] = 1;
+	}
+}
+
+/* By base, ascending. */
+static void sort_factors(struct factors *factors)
+{
+	for (unsigned int i = 1; i < factors->nr_bases; i++) {
+		for (unsigned int k = i; k && factors->base[k] < factors->base[k - 1]; k--) {
+			uint32_t base = factors->base[k], nr = factors->nr[k];
+
+			factors->base[k] = factors->base[k - 1];
+			factors->nr[k] = factors->nr[k - 1];
+			factors->base[k - 1] = base;
+			factors->nr[k - 1] = nr;
+		}
+	}
+}
+
+static void write_count(struct factors *factors, struct crash_count *count)
+{
+	size_t at = 0;
+
+	if (factors->nr_bases > FACTORS_MAX) {
+		snprintf(count->text, sizeof(count->text), "about 2^%.1f", count->log2);
+		return;
+	}
+	sort_factors(factors);
+	snprintf(count->text, sizeof(count->text), "1");
+	for (unsigned int i = 0; i < factors->nr_bases; i++) {
+		at += (size_t)snprintf(count->text + at, sizeof(count->text) - at, "%s%u",
+				       i ? " x " : "", factors->base[i]);
+		if (factors->nr[i] > 1 && at < sizeof(count->text))
+			at += (size_t)snprintf(count->text + at, sizeof(count->text) - at, "^%u",
+					       factors->nr[i]);
+		if (at < sizeof(count->text))
+			continue;
+		snprintf(count->text, sizeof(count->text), "about 2^%.1f", count->log2);
+		return;
+	}
+}
+
+void crash_count(const struct crash *crash, struct crash_count *ret_count)
+{
+	struct factors factors = { .nr_bases = 0 };
+	uint64_t exact = 1;
+	bool many = false;
+
+	*ret_count = (struct crash_count){ 0 };
+	crash_made(crash);
+	for (size_t i = 0; i < crash->nr_choices; i++) {
+		uint32_t nr = crash->choices[i].nr;
+
+		if (nr < 2)
+			continue;
+		add_factor(&factors, nr);
+		ret_count->log2 += log2(nr);
+		if (__builtin_mul_overflow(exact, (uint64_t)nr, &exact))
+			many = true;
+	}
+	ret_count->exact = many ? UINT64_MAX : exact;
+	write_count(&factors, ret_count);
+}
