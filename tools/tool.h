@@ -45,6 +45,7 @@ int cmd_held(int argc, char **argv);
 int cmd_release(int argc, char **argv);
 int cmd_badblock(int argc, char **argv);
 int cmd_revive(int argc, char **argv);
+int cmd_log(int argc, char **argv);
 
 /* "faultblk: message" and a newline on standard error. */
 void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
