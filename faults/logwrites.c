@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "faults/logwrites_code.h"
+#include "faults/record.h"
 #include "faults/record_code.h"
 
 #include <ctype.h>
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 
 #define SIZE_STEP (1u << 20) /* of a disk whose size nobody tells */
-#define TEXT_MAX  4000u      /* of a mark that goes into a journal */
 
 /* ------------------------------------------------------------------------------ the log */
 
@@ -321,49 +321,31 @@ static int add_write(struct import *import, const struct logwrites_entry *entry)
 	return journal_add_write(import->journal, &write);
 }
 
-/* Bytes of the UTF-8 character at @at; 0: there is none, or a control character. */
-static size_t character(const unsigned char *at, const unsigned char *end)
+/* Bytes of the character at @at; 0: there is none that a mark can have. */
+static size_t character(const char *at, size_t left)
 {
-	size_t len = *at < 0x80 ? 1 : *at >= 0xc2 && *at < 0xe0 ? 2 : *at < 0xe0 ? 0 : 3;
-	uint32_t code;
-
-	if (*at >= 0xf0)
-		len = *at < 0xf5 ? 4 : 0;
-	if (!len || (size_t)(end - at) < len)
-		return 0;
-	code = len == 1 ? *at : *at & (0x7fu >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((at[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (at[i] & 0x3f);
-	}
-	if (code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0xd800 && code < 0xe000) ||
-	    code > 0x10ffff || (len == 3 && code < 0x800) || (len == 4 && code < 0x10000))
-		return 0;
-	return len;
+	for (size_t len = 1; len <= 4 && len <= left; len++)
+		if (record_check_mark(at, len, NULL) == 0)
+			return len;
+	return 0;
 }
 
-/* A journal's marks are lines; the kernel takes any bytes: '?' for what is no character. */
+/* The kernel takes any bytes as a mark, a journal lines of text: '?' for what is no character. */
 static int add_mark(struct import *import, const struct logwrites_entry *entry)
 {
-	const unsigned char *at = (const unsigned char *)entry->text, *end = at + entry->text_len;
-	char text[TEXT_MAX];
-	size_t len = 0;
+	char text[RECORD_MARK_MAX] = "?";
+	size_t len = 0, n;
 
-	while (at < end) {
-		size_t n = character(at, end);
-
+	for (size_t at = 0; at < entry->text_len; at += n ? n : 1) {
+		n = character(entry->text + at, entry->text_len - at);
 		if (len + (n ? n : 1) > sizeof(text))
 			break;
-		if (n)
-			memcpy(text + len, at, n);
-		else
-			text[len] = '?';
+		memcpy(text + len, n ? entry->text + at : "?", n ? n : 1);
 		len += n ? n : 1;
-		at += n ? n : 1;
 	}
 	import->step++;
-	return journal_add_mark(import->journal, import->step, time_of(import->step), text, len);
+	return journal_add_mark(import->journal, import->step, time_of(import->step), text,
+				len ? len : 1);
 }
 
 static bool is_end(const struct logwrites_entry *entry)

@@ -204,30 +204,65 @@ static void find_lost(struct shrinker *shrinker, bool by_write)
 	qsort(shrinker->lost, shrinker->nr_lost, sizeof(*shrinker->lost), compare_lost);
 }
 
-/* Lost units that could have had something newer: the newest that still fails. 1: one has. */
+/* How new candidate @pick is: content from before the recording is older than any write's. */
+static uint64_t age_of(const struct shrinker *shrinker, uint32_t choice, uint16_t pick)
+{
+	uint32_t write = shrinker->choices[choice].candidates[pick].write;
+
+	return write == CRASH_BASE ? 0 : (uint64_t)write + 1;
+}
+
+/* The newest candidate that is older than @below and newer than what best has; UINT16_MAX: none. */
+static uint16_t next_newest(const struct shrinker *shrinker, uint32_t choice, uint64_t below)
+{
+	uint64_t best = age_of(shrinker, choice, shrinker->best[choice]);
+	uint16_t found = UINT16_MAX;
+
+	for (uint32_t i = 0; i < shrinker->choices[choice].nr; i++) {
+		uint64_t age = age_of(shrinker, choice, (uint16_t)i);
+
+		if (i == shrinker->newest[choice] || age >= below || age <= best)
+			continue;
+		best = age;
+		found = (uint16_t)i;
+	}
+	return found;
+}
+
+/* A lost unit could have something newer: the newest that still fails. 1: it has. */
+static int renew_one(struct shrinker *shrinker, uint32_t choice)
+{
+	uint64_t below = UINT64_MAX;
+	uint16_t pick;
+
+	while ((pick = next_newest(shrinker, choice, below)) != UINT16_MAX) {
+		int answer;
+
+		memcpy(shrinker->trial, shrinker->best,
+		       shrinker->nr_choices * sizeof(*shrinker->trial));
+		shrinker->trial[choice] = pick;
+		answer = ask(shrinker);
+		if (answer > 0)
+			take_trial(shrinker);
+		if (answer)
+			return answer;
+		below = age_of(shrinker, choice, pick);
+	}
+	return 0;
+}
+
 static int renew(struct shrinker *shrinker)
 {
 	int changed = 0;
 
+	if (shrinker->atomic != CRASH_UNIT)
+		return 0;
 	for (size_t i = 0; i < shrinker->nr_lost; i++) {
-		uint32_t choice = shrinker->lost[i].choice;
-		uint16_t pick = shrinker->newest[choice];
+		int answer = renew_one(shrinker, shrinker->lost[i].choice);
 
-		while (--pick > shrinker->best[choice]) {
-			int answer;
-
-			memcpy(shrinker->trial, shrinker->best,
-			       shrinker->nr_choices * sizeof(*shrinker->trial));
-			shrinker->trial[choice] = pick;
-			answer = ask(shrinker);
-			if (answer < 0)
-				return answer;
-			if (!answer)
-				continue;
-			take_trial(shrinker);
-			changed = 1;
-			break;
-		}
+		if (answer < 0)
+			return answer;
+		changed |= answer;
 	}
 	return changed;
 }
@@ -253,24 +288,45 @@ static int shrink_sets(struct shrinker *shrinker)
 	return answer;
 }
 
-/* One choice, how many writes survived in order: the border between failing and passing. */
-static int shrink_order(struct shrinker *shrinker)
+/*
+ * How many writes of one disk survived, in order, the other disks as they are: the border between
+ * failing and passing. 1: more of them have.
+ */
+static int shrink_prefix(struct shrinker *shrinker, size_t choice)
 {
-	uint16_t fails = shrinker->best[0], passes = shrinker->newest[0];
+	uint16_t begin = shrinker->best[choice], fails = begin, passes = shrinker->newest[choice];
 
 	for (uint16_t middle = passes; fails < passes && middle != fails;) {
 		int answer;
 
-		shrinker->trial[0] = middle;
+		memcpy(shrinker->trial, shrinker->best,
+		       shrinker->nr_choices * sizeof(*shrinker->trial));
+		shrinker->trial[choice] = middle;
 		answer = ask(shrinker);
 		if (answer < 0)
 			return answer;
 		if (answer)
-			shrinker->best[0] = fails = middle;
+			shrinker->best[choice] = fails = middle;
 		else
 			passes = middle;
 		middle = (uint16_t)(fails + (passes - fails) / 2);
 	}
+	return fails != begin;
+}
+
+static int shrink_order(struct shrinker *shrinker)
+{
+	int answer, changed;
+
+	do {
+		changed = 0;
+		for (size_t i = 0; i < shrinker->nr_choices; i++) {
+			answer = shrink_prefix(shrinker, i);
+			if (answer < 0)
+				return answer;
+			changed |= answer;
+		}
+	} while (changed);
 	return 0;
 }
 
@@ -291,10 +347,9 @@ static size_t count_lost(const struct shrinker *shrinker)
 {
 	size_t nr = 0;
 
-	if (shrinker->atomic == CRASH_ORDER)
-		return shrinker->nr_choices ? shrinker->newest[0] - shrinker->best[0] : 0;
 	for (size_t i = 0; i < shrinker->nr_choices; i++)
-		nr += shrinker->best[i] != shrinker->newest[i];
+		nr += shrinker->atomic == CRASH_ORDER ? shrinker->newest[i] - shrinker->best[i]
+						      : shrinker->best[i] != shrinker->newest[i];
 	return nr;
 }
 

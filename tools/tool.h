@@ -48,6 +48,7 @@ int cmd_explore(int argc, char **argv);
 int cmd_crashtest(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_revive(int argc, char **argv);
+int cmd_log(int argc, char **argv);
 
 /* "faultblk: message" and a newline on standard error. */
 void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -194,14 +194,16 @@ static void marks_come_out_as_lines(void **state)
 	log_add(&log, 0, 0, MARK, "two\nlines \x7f \xc3\xa9 \xff\xc3", 0);
 	memset(longest, 'x', sizeof(longest) - 1);
 	log_add(&log, 0, 0, MARK, longest, 0);
+	log_add(&log, 0, 0, MARK, "", 0);
 	/* Only the last entry is the end of the log. */
 	log_add(&log, 0, 0, MARK, LOGWRITES_END, 0);
 	log_add(&log, 0, 0, FLUSH, NULL, 0);
 	journal = must_import(&log, NULL);
-	assert_int_equal(journal->nr_marks, 3);
+	assert_int_equal(journal->nr_marks, 4);
 	assert_string_equal(journal->marks[0].text, "two?lines ? \xc3\xa9 ??");
 	assert_int_equal(strlen(journal->marks[1].text), 4000);
-	assert_string_equal(journal->marks[2].text, LOGWRITES_END);
+	assert_string_equal(journal->marks[2].text, "?");
+	assert_string_equal(journal->marks[3].text, LOGWRITES_END);
 	assert_false(journal->closed);
 	journal_free(journal);
 }
