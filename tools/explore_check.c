@@ -17,7 +17,6 @@
  * e2fsck takes the time from there: one that no file system's last mount lies behind, the same on
  * every machine.
  */
-#pragma weak lazy_check_starts /* until lazy.c is there */
 #define CLOCK_FOR_E2FSCK "E2FSCK_TIME=2000000000"
 #define STATE_NAME_MAX   65536 /* of FAULTBLK_STATE; the kernel's limit is twice that */
 
@@ -245,6 +244,8 @@ static int run_both(struct checker *c, const struct explore_state *state,
 			result->verdict = verdict;
 		else if (!err)
 			err = run_one(c, c->options->check, &output, result, diag);
+		if (!err && state->run && result->verdict == EXPLORE_TIMEOUT)
+			lazy_check_cut(state->run);
 	}
 	if (!err && result->verdict != EXPLORE_OK)
 		result->output = command_output_text(&output);
