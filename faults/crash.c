@@ -167,7 +167,7 @@ static int take_event(struct crash *crash, const struct journal_event *event)
 		crash_complete(crash, event->index);
 	err = crash_flow_event(&crash->flow, event, &durable, &nr);
 	if (!err && nr)
-		crash_settle(crash, durable, nr);
+		err = crash_settle(crash, durable, nr);
 	return err;
 }
 

@@ -31,7 +31,8 @@ struct crash_unit {
 	struct crash_candidate *candidates;
 	uint32_t nr, room;
 	uint32_t nr_candidates;
-	uint32_t slot; /* in crash->live */
+	uint32_t first; /* entry that leaves something else than the image; valid as candidates */
+	uint32_t slot;  /* in crash->live */
 	uint16_t disk;
 	bool stale;  /* candidates are to be made again */
 	bool queued; /* in crash->queue */

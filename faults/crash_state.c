@@ -13,7 +13,7 @@
 static const struct crash_entry *left_in(const struct crash *crash, const struct crash_unit *unit,
 					 const uint16_t *picks)
 {
-	for (uint32_t i = unit->nr; i-- > 0;) {
+	for (uint32_t i = unit->nr; i-- > unit->first;) {
 		const struct crash_entry *entry = &unit->entries[i];
 
 		if (entry->durable || crash_survives(crash, picks, entry->write))
@@ -96,7 +96,7 @@ static uint16_t survivor_in(const struct crash *crash, const struct crash_unit *
 	const struct crash_entry *last = NULL;
 	bool any = false;
 
-	for (uint32_t i = unit->nr; i-- > 0;) {
+	for (uint32_t i = unit->nr; i-- > unit->first;) {
 		const struct crash_entry *entry = &unit->entries[i];
 		bool among = is_among(crash, entry, survives);
 
@@ -148,7 +148,7 @@ static void lost_in(const struct crash *crash, const struct crash_unit *unit, si
 {
 	bool by_unit = crash->options.atomic == CRASH_UNIT;
 
-	for (uint32_t k = unit->nr; k-- > 0;) {
+	for (uint32_t k = unit->nr; k-- > unit->first;) {
 		const struct crash_entry *entry = &unit->entries[k];
 		bool there = by_unit ? entry->candidate == picks[i]
 				     : entry->durable || crash_survives(crash, picks, entry->write);

@@ -257,6 +257,8 @@ static int gen_lazy(struct explore *e, struct task *task)
 		e->status.known += known.runs;
 		for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
 			count_verdict(e, moment, i, known.verdicts[i]);
+		moment->pub.has_shares = known.has_shares;
+		memcpy(moment->pub.shares, known.shares, sizeof(known.shares));
 		moment->lazy_covered = 1;
 		moment->complete = true;
 		return GEN_AGAIN;

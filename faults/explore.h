@@ -41,7 +41,7 @@ struct explore_state {
 	const uint16_t *picks; /* of @crash; LAZY: those of lazy_picks(), only in result() */
 	const struct crash *crash;
 	struct view *view;                /* LAZY: the disks to present; else NULL */
-	struct lazy_run *run;             /* LAZY: for lazy_check_starts() */
+	struct lazy_run *run;             /* LAZY: for lazy_check_starts() and lazy_check_cut() */
 	const struct crash_image *images; /* that @crash keeps: durable content; see check() */
 	double covers_log2; /* LAZY, in result(): log2 of how many states it stands for */
 };
@@ -69,7 +69,10 @@ struct explore_point {
 	double covered;
 	bool exact;    /* exactly so much */
 	bool complete; /* all legal states of the moment, by all shards if they end as this one */
-	uint64_t diverged; /* LAZY */
+	uint64_t diverged; /* LAZY: runs that did not do what they had to */
+	/* LAZY: fractions of the legal states, by what runs that stand for them came to. */
+	bool has_shares;
+	double shares[EXPLORE_NR_VERDICTS];
 };
 
 enum explore_stopped {
@@ -92,6 +95,8 @@ struct explore_status {
 struct explore_lazy_known {
 	uint64_t runs;
 	uint64_t verdicts[EXPLORE_NR_VERDICTS];
+	bool has_shares;
+	double shares[EXPLORE_NR_VERDICTS];
 };
 
 #define EXPLORE_KEYS (1ull << 25) /* a table of at most 512 MiB */

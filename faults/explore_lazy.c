@@ -11,16 +11,6 @@
 #include <errno.h>
 #include <time.h>
 
-/* Until lazy.c is there. */
-#pragma weak lazy_create
-#pragma weak lazy_free
-#pragma weak lazy_next
-#pragma weak lazy_view
-#pragma weak lazy_check_starts
-#pragma weak lazy_end
-#pragma weak lazy_picks
-#pragma weak lazy_status
-
 #define WAIT_NS (50 * NSEC_PER_MSEC) /* explore_stop() cannot wake anybody */
 
 struct explore_lazy_search {
@@ -62,13 +52,15 @@ static int take_run(struct explore *e, struct explore_lazy_search *search, struc
 	if (rc <= 0)
 		return rc == -EAGAIN ? 0 : rc;
 	search->under_way++;
-	pub->generated++;
-	pub->distinct++;
-	e->status.generated++;
-	e->status.distinct++;
-	/* The limit is reached with this one. */
-	if (e->options.max_states && ++e->handed >= e->options.max_states)
-		explore_stop_for(e, EXPLORE_AT_LIMIT);
+	if (!lazy_is_repeat(run)) {
+		pub->generated++;
+		pub->distinct++;
+		e->status.generated++;
+		e->status.distinct++;
+		/* The limit is reached with this one. */
+		if (e->options.max_states && ++e->handed >= e->options.max_states)
+			explore_stop_for(e, EXPLORE_AT_LIMIT);
+	}
 	*task = (struct task){
 		.moment = search->moment, .strategy = STRATEGY_LAZY, .search = search, .run = run
 	};
@@ -103,31 +95,42 @@ static int name_run(struct worker *w, const struct task *task, struct explore_st
 	return 0;
 }
 
+/* The run has its result, or @err. A repetition is no news, and told to the search alone. */
+static int end_run(struct worker *w, const struct task *task, struct explore_state *state,
+		   struct explore_result *result, int err)
+{
+	bool is_repeat = lazy_is_repeat(task->run);
+	_cleanup_free_ char *name = NULL;
+
+	if (!err)
+		err = name_run(w, task, state, &name);
+	if (err || result->verdict == EXPLORE_ERROR)
+		lazy_drop(task->search->lazy, task->run);
+	else
+		err = lazy_end(task->search->lazy, task->run, (int)result->verdict);
+	state->view = NULL;
+	state->run = NULL;
+	if (err || is_repeat)
+		free(result->output);
+	else
+		explore_done(w->explore, task->moment, state, result);
+	return err;
+}
+
 int explore_lazy_run(struct worker *w, const struct task *task)
 {
 	struct explore *e = w->explore;
 	struct worker *owner = task->search->owner;
 	struct explore_state state = explore_state_of(e, task->moment, owner->crash, owner->images);
 	struct explore_result result = { .verdict = EXPLORE_ERROR };
-	_cleanup_free_ char *name = NULL;
-	int err = explore_worker_picks(w, task->moment->pub.nr_choices), end;
+	int err = explore_worker_picks(w, task->moment->pub.nr_choices);
 
 	state.strategy = STRATEGY_LAZY;
 	state.view = lazy_view(task->run);
 	state.run = task->run;
 	if (!err)
 		err = e->options.check(e->options.ctx, w->index, &state, &result);
-	if (!err)
-		err = name_run(w, task, &state, &name);
-	end = lazy_end(task->search->lazy, task->run, (int)result.verdict);
-	state.view = NULL;
-	state.run = NULL;
-	if (!err)
-		err = end;
-	if (!err)
-		explore_done(e, task->moment, &state, &result);
-	else
-		free(result.output);
+	err = end_run(w, task, &state, &result, err);
 	pthread_mutex_lock(&e->lock);
 	task->search->under_way--;
 	pthread_cond_broadcast(&e->changed);
@@ -173,6 +176,9 @@ static void conclude(const struct explore_lazy_search *search)
 	lazy_status(search->lazy, &status);
 	moment->pub.diverged = status.diverged;
 	moment->lazy_covered = status.covered;
+	moment->pub.has_shares = true;
+	for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
+		moment->pub.shares[i] = lazy_share(search->lazy, i);
 	if (status.complete)
 		moment->complete = true;
 }
@@ -181,7 +187,7 @@ int explore_lazy(struct worker *w, const struct task *task)
 {
 	struct explore *e = w->explore;
 	struct explore_lazy_search search = { .moment = task->moment, .owner = w }, **at;
-	int err = lazy_create ? explore_worker_move(w, task->moment) : -ENOSYS;
+	int err = explore_worker_move(w, task->moment);
 
 	if (!err)
 		err = lazy_create(w->crash, w->images, &e->options.lazy, &search.lazy);

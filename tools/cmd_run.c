@@ -25,7 +25,6 @@
 #include <sys/random.h>
 
 #define SEED_DEFAULT "random"
-#define DATA_LIMIT   (4ull << 30) /* of a recording with data */
 
 /* In a recording, of a disk that is given none. */
 #define RECORD_NAMELESS "disk"
@@ -244,10 +243,12 @@ static int fill_recording(struct run *run, struct diag *diag)
 	const char *limit = opts->record_limit, *full = opts->record_full;
 	struct recorder_options *recording = &run->recording;
 
-	*recording = (struct recorder_options){ .path = opts->record,
-						.data = opts->record_data,
-						.limit_bytes = opts->record_data ? DATA_LIMIT : 0,
-						.ended = recording_ended };
+	*recording =
+		(struct recorder_options){ .path = opts->record,
+					   .data = opts->record_data,
+					   .limit_bytes =
+						   opts->record_data ? RECORDING_DATA_LIMIT : 0,
+					   .ended = recording_ended };
 	if (!opts->record && (opts->record_data || limit || full))
 		return diag_set(diag, -EINVAL,
 				opts->record_data ? "option.record-data"

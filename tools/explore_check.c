@@ -17,7 +17,6 @@
  * e2fsck takes the time from there: one that no file system's last mount lies behind, the same on
  * every machine.
  */
-#pragma weak lazy_check_starts /* until lazy.c is there */
 #define CLOCK_FOR_E2FSCK "E2FSCK_TIME=2000000000"
 #define STATE_NAME_MAX   65536 /* of FAULTBLK_STATE; the kernel's limit is twice that */
 
@@ -91,6 +90,8 @@ static int fill_env(struct checker *c, unsigned int worker)
 	if (!err)
 		err = set_env(c, at++, "FAULTBLK_MARKS_AFTER=%s/marks-after", c->dir);
 	if (!err)
+		err = set_env(c, at++, "FAULTBLK_TMP=%s/tmp", c->dir);
+	if (!err)
 		err = set_env(c, at++, "FAULTBLK_SEED=%llu", (unsigned long long)o->seed);
 	if (!err && !getenv("E2FSCK_TIME"))
 		err = set_env(c, at++, "%s", CLOCK_FOR_E2FSCK);
@@ -106,7 +107,7 @@ static int make_env(struct checker *c, unsigned int worker)
 		nr++;
 	c->env = fail_alloc(
 		"tools/explore_check/env",
-		calloc(nr + c->options->journal->nr_disks + NR_VARS + 8, sizeof(*c->env)));
+		calloc(nr + c->options->journal->nr_disks + NR_VARS + 9, sizeof(*c->env)));
 	if (!c->env)
 		return -ENOMEM;
 	for (size_t i = 0; i < nr; i++)
@@ -245,6 +246,8 @@ static int run_both(struct checker *c, const struct explore_state *state,
 			result->verdict = verdict;
 		else if (!err)
 			err = run_one(c, c->options->check, &output, result, diag);
+		if (!err && state->run && result->verdict == EXPLORE_TIMEOUT)
+			lazy_check_cut(state->run);
 	}
 	if (!err && result->verdict != EXPLORE_OK)
 		result->output = command_output_text(&output);

@@ -23,7 +23,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define DEATH_NS (30 * NSEC_PER_SEC) /* for a killed process to be gone */
+#define DEATH_NS   (30 * NSEC_PER_SEC) /* for a killed process to be gone */
+#define UNSURE_MAX 12                  /* looks at one without environment: 20 ms */
 
 /* ------------------------------------------------------------------------------ output */
 
@@ -133,7 +134,10 @@ static int start(const struct command_options *options, int out, struct diag *di
 
 /* ------------------------------------------------------------------------------ ending */
 
-static bool has_owner(pid_t pid, const char *owner)
+enum owned { NOT_OWNED, OWNED, UNSURE };
+
+/* Is it @owner's? Unsure while it has no environment, which is so for a moment in an exec(). */
+static enum owned has_owner(pid_t pid, const char *owner)
 {
 	char path[64], environ_text[1 << 17];
 	_cleanup_close_ int fd = -1;
@@ -143,57 +147,61 @@ static bool has_owner(pid_t pid, const char *owner)
 	snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return false;
+		return NOT_OWNED;
 	while (len < sizeof(environ_text) &&
 	       (got = read(fd, environ_text + len, sizeof(environ_text) - len)) > 0)
 		len += (size_t)got;
 	for (char *at = environ_text; at && at < environ_text + len;) {
 		if ((size_t)(environ_text + len - at) > owner_len &&
 		    memcmp(at, owner, owner_len + 1) == 0)
-			return true;
+			return OWNED;
 		at = memchr(at, '\0', (size_t)(environ_text + len - at));
 		at = at ? at + 1 : NULL;
 	}
-	return false;
+	return len ? NOT_OWNED : UNSURE;
 }
 
-/* Kills those orphans that are @owner's; how many. */
-static int kill_orphans(const char *owner)
+/* Kills those orphans that are @owner's: OWNED if there were such, UNSURE if there may be. */
+static enum owned kill_orphans(const char *owner)
 {
 	_cleanup_fclose_ FILE *file = NULL;
+	enum owned found = NOT_OWNED;
 	char path[64];
-	int pid, nr = 0;
+	int pid;
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
 	file = fopen(path, "re");
 	if (!file)
-		return 0; /* a kernel without it: daemons of a check live on */
+		return NOT_OWNED; /* a kernel without it: daemons of a check live on */
 	while (fscanf(file, "%d", &pid) == 1) {
-		int status;
+		enum owned owned;
 
-		if (waitpid(pid, &status, WNOHANG) != 0)
+		if (waitpid(pid, NULL, WNOHANG) != 0)
 			continue; /* it was dead already */
-		if (has_owner(pid, owner)) {
+		owned = has_owner(pid, owner);
+		if (owned == OWNED)
 			kill(pid, SIGKILL);
-			nr++;
-		}
+		if (owned != NOT_OWNED && found != OWNED)
+			found = owned;
 	}
-	return nr;
+	return found;
 }
 
 /* Everything of the command is dead and reaped; @leader too, unless it was before. */
 static int end_all(pid_t leader, const char *owner, struct diag *diag)
 {
 	uint64_t deadline_ns = clock_now_ns() + DEATH_NS;
-	unsigned int wait_us = 50;
+	unsigned int wait_us = 50, nr_unsure = 0;
 
 	kill(-leader, SIGKILL);
 	for (;;) {
 		pid_t pid = waitpid(-leader, NULL, WNOHANG);
+		enum owned found;
 
 		if (pid > 0)
 			continue;
-		if (pid < 0 && errno == ECHILD && kill_orphans(owner) == 0)
+		found = pid < 0 && errno == ECHILD ? kill_orphans(owner) : OWNED;
+		if (found == NOT_OWNED || (found == UNSURE && ++nr_unsure == UNSURE_MAX))
 			return 0;
 		if (clock_now_ns() > deadline_ns)
 			return diag_set(diag, -EBUSY, "explore.command",

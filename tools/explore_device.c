@@ -80,6 +80,14 @@ static int renew_view(struct device_presenter *self, const struct explore_state 
 	return view_create(state->crash, state->images, &self->view);
 }
 
+/* Where nothing is undecided there are no picks. */
+static int take_picks(struct device_presenter *self, const struct explore_state *state)
+{
+	static const uint16_t none;
+
+	return view_reset(self->view, state->picks ? state->picks : &none, NULL, NULL);
+}
+
 static int device_present(void *ctx, const struct explore_state *state, struct diag *diag)
 {
 	struct device_presenter *self = ctx;
@@ -88,29 +96,22 @@ static int device_present(void *ctx, const struct explore_state *state, struct d
 	if (!state->view)
 		err = renew_view(self, state);
 	if (!err && !state->view)
-		err = view_reset(self->view, state->picks, NULL, NULL);
+		err = take_picks(self, state);
 	if (err)
 		return diag_set(diag, err, "explore.memory", "no memory to show a state");
 	state_disks_show(self->disks, state->view ? state->view : self->view);
 	return 0;
 }
 
-static int device_settle(void *ctx, const struct explore_state *state, struct diag *diag)
-{
-	struct device_presenter *self = ctx;
-
-	(void)state;
-	return state_disks_settle(self->disks, SETTLE_MS, diag);
-}
-
 static int device_restore(void *ctx, const struct explore_state *state, struct diag *diag)
 {
 	struct device_presenter *self = ctx;
-	int err = device_settle(self, state, diag), error = state_disks_error(self->disks);
+	int err = state_disks_settle(self->disks, SETTLE_MS, diag),
+	    error = state_disks_error(self->disks);
 
 	state_disks_show(self->disks, NULL);
 	if (!err && !state->view)
-		err = view_reset(self->view, state->picks, NULL, NULL);
+		err = take_picks(self, state);
 	if (err || !error)
 		return err;
 	return diag_set(diag, error, "explore.overlay",
@@ -125,7 +126,6 @@ const struct presenter_ops presenter_device = {
 	.open = device_open,
 	.path = device_path,
 	.present = device_present,
-	.settle = device_settle,
 	.restore = device_restore,
 	.close = device_close,
 };

@@ -18,6 +18,7 @@
 
 #define EXIT_NOT_DONE 2   /* of explore: what is EXIT_FAILED elsewhere */
 #define SHOWN_MAX     10u /* findings that are printed as they come */
+#define LAZY_REPEAT   32u /* every so-manieth run of a lazy search, to see whether it repeats */
 
 struct worker {
 	void *presenter;
@@ -460,7 +461,7 @@ static int create(struct run *run, struct diag *diag)
 		.max_states = job->max_states,
 		.max_ns = job->max_ns,
 		.max_findings = job->max_findings,
-		.lazy = { .depth_first_runs = 2000, .seed = job->seed },
+		.lazy = { .repeat_every = LAZY_REPEAT, .seed = job->seed },
 		.check = on_check,
 		.image = on_image,
 		.result = on_result,

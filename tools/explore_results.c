@@ -63,7 +63,7 @@ static bool bulk_room(struct results *r, size_t len)
 
 void results_line(struct results *r, json_t *line)
 {
-	char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+	char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
 	size_t len = text ? strlen(text) : 0;
 
 	json_decref(line);
@@ -429,20 +429,22 @@ void results_state(struct results *r, const struct explore_state *state,
 
 void results_point(struct results *r, const struct explore_point *p)
 {
-	json_t *verdicts = json_object();
+	json_t *verdicts = json_object(), *shares = p->has_shares ? json_object() : NULL;
 
 	for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
 		json_object_set_new(verdicts, explore_verdict_name(i),
 				    json_integer((json_int_t)p->verdicts[i]));
+	for (int i = 0; shares && i < EXPLORE_NR_VERDICTS; i++)
+		json_object_set_new(shares, explore_verdict_name(i), json_real(p->shares[i]));
 	results_line(r, json_pack("{s:s, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:I, s:f, s:b, s:b, "
-				  "s:I, s:o}",
+				  "s:I, s:o, s:o*}",
 				  "type", "done", "point", (json_int_t)p->point_index, "choices",
 				  (json_int_t)p->nr_choices, "volatile", (json_int_t)p->nr_volatile,
 				  "legal", p->legal.text, "legal_log2", p->legal.log2, "generated",
 				  (json_int_t)p->generated, "distinct", (json_int_t)p->distinct,
 				  "equivalent", (json_int_t)p->equivalent, "covered", p->covered,
 				  "exact", (int)p->exact, "complete", (int)p->complete, "diverged",
-				  (json_int_t)p->diverged, "verdicts", verdicts));
+				  (json_int_t)p->diverged, "verdicts", verdicts, "shares", shares));
 }
 
 /* ------------------------------------------------------------------------------ the end */

@@ -137,9 +137,16 @@ static int load_state(struct loader *l, const json_t *line)
 static int load_done(struct loader *l, const json_t *line)
 {
 	json_int_t point = json_integer_value(json_object_get(line, "point"));
+	const json_t *shares = json_object_get(line, "shares");
+	struct explore_lazy_known *known;
 
 	if (point < 0 || (uint64_t)point >= l->r->o.nr_points)
 		return -EINVAL;
+	known = &l->r->lazy[point];
+	known->has_shares = shares != NULL;
+	for (int i = 0; shares && i < EXPLORE_NR_VERDICTS; i++)
+		known->shares[i] =
+			json_number_value(json_object_get(shares, explore_verdict_name(i)));
 	l->r->lazy_done[point] = json_is_true(json_object_get(line, "complete"));
 	return 0;
 }

@@ -25,10 +25,19 @@
 
 /* ------------------------------------------------------------------------------ removing */
 
-/* Our folders hold folders, and these hold files: two levels, no more. */
-static void remove_tree(const char *path, int depth)
+#define DEPTH_MAX 32 /* of what checks make in their folders */
+
+/* What is mounted in it is not ours to remove. */
+static bool is_on(dev_t dev, const char *path)
 {
-	DIR *dir = opendir(path);
+	struct stat stat;
+
+	return lstat(path, &stat) == 0 && stat.st_dev == dev;
+}
+
+static void remove_files(const char *path, dev_t dev, int depth)
+{
+	DIR *dir = is_on(dev, path) ? opendir(path) : NULL;
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
@@ -39,18 +48,26 @@ static void remove_tree(const char *path, int depth)
 			    sizeof(inner))
 			continue;
 		if (unlink(inner) < 0 && depth)
-			remove_tree(inner, depth - 1);
+			remove_files(inner, dev, depth - 1);
 	}
 	if (dir)
 		closedir(dir);
 	rmdir(path);
 }
 
+static void remove_tree(const char *path)
+{
+	struct stat stat;
+
+	if (lstat(path, &stat) == 0)
+		remove_files(path, stat.st_dev, DEPTH_MAX);
+}
+
 void workdir_remove(struct workdir *dir)
 {
 	if (!dir->path[0])
 		return;
-	remove_tree(dir->path, 2);
+	remove_tree(dir->path);
 	close(dir->lock_fd);
 	dir->path[0] = '\0';
 }
@@ -74,7 +91,7 @@ static void remove_left(const char *where)
 			continue;
 		fd = open(lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-			remove_tree(path, 2);
+			remove_tree(path);
 	}
 	if (dir)
 		closedir(dir);
@@ -145,6 +162,10 @@ static int make(const char *where, unsigned int jobs, struct workdir *dir)
 		return -errno;
 	for (unsigned int i = 0; i < jobs; i++) {
 		workdir_worker(dir, i, path);
+		if (mkdir(path, 0700) < 0)
+			return -errno;
+		/* Of the commands: FAULTBLK_TMP. */
+		strcat(path, "/tmp");
 		if (mkdir(path, 0700) < 0)
 			return -errno;
 	}

@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -237,6 +238,17 @@ static int held(const struct state_disk *disk, struct diag *diag)
 		ublk_holders_text(holders, nr < 0 ? 0 : (unsigned int)nr, text, sizeof(text)));
 }
 
+/* A command that was killed could not do it any more. */
+static void unmount_left(const struct state_disk *disk)
+{
+	struct ublk_holder holders[16];
+	int nr = ublk_holders(ublk_dev_id(disk->dev), holders, array_size(holders));
+
+	for (int i = 0; i < nr && i < (int)array_size(holders); i++)
+		if (holders[i].how == UBLK_HOLD_MOUNT && umount2(holders[i].where, 0) < 0)
+			umount2(holders[i].where, MNT_DETACH);
+}
+
 int state_disks_settle(struct state_disks *disks, int timeout_ms, struct diag *diag)
 {
 	uint64_t until_ns = clock_now_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
@@ -247,6 +259,7 @@ int state_disks_settle(struct state_disks *disks, int timeout_ms, struct diag *d
 		while (!is_free(ublk_dev_path(disks->disks[i].dev))) {
 			if (clock_now_ns() > until_ns)
 				return held(&disks->disks[i], diag);
+			unmount_left(&disks->disks[i]);
 			nanosleep(&nap, NULL);
 		}
 	}

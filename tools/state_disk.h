@@ -30,8 +30,9 @@ const char *state_disks_path(const struct state_disks *disks, uint16_t disk);
  */
 void state_disks_show(struct state_disks *disks, struct view *view);
 /*
- * Wait up to @timeout_ms until nobody has the devices open. -EBUSY: somebody still does; @diag
- * names the holder.
+ * The commands that used the devices have ended: unmount what they have left mounted, and wait up
+ * to @timeout_ms until nobody has the devices open. -EBUSY: somebody still does; @diag names the
+ * holder.
  */
 int state_disks_settle(struct state_disks *disks, int timeout_ms, struct diag *diag);
 /* The first error of the view while it was shown (-ENOMEM: too much was written), or 0. */

@@ -51,6 +51,7 @@ int cmd_revive(int argc, char **argv);
 int cmd_crash(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 int cmd_image(int argc, char **argv);
+int cmd_log(int argc, char **argv);
 
 /* "faultblk: message" and a newline on standard error. */
 void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -38,16 +38,17 @@ static void must(int err, const char *line)
 
 static void add(uint64_t at, uint64_t len, unsigned char *data, bool fua)
 {
-	const struct journal_write write = { .submit = ++step,
-					     .complete = ++step,
-					     .submit_ns = step * 1000,
-					     .complete_ns = step * 1000,
+	const struct journal_write write = { .submit = step + 1,
+					     .complete = step + 2,
+					     .submit_ns = (step + 1) * 1000,
+					     .complete_ns = (step + 2) * 1000,
 					     .at = at,
 					     .len_bytes = len,
 					     .data = data,
 					     .op = data ? IO_WRITE : IO_DISCARD,
 					     .flags = fua ? IO_FUA : 0 };
 
+	step += 2;
 	must(journal_add_write(journal, &write), "write");
 	if (data)
 		must(journal_own(journal, data), "write");

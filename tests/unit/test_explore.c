@@ -67,6 +67,14 @@ static int build(void *ctx, uint16_t disk, uint64_t at, const unsigned char *dat
 	return 0;
 }
 
+static void take_back(struct builder *b)
+{
+	while (b->nr) {
+		b->nr--;
+		memcpy(b->bytes + b->undos[b->nr].at, b->undos[b->nr].old, b->undos[b->nr].len);
+	}
+}
+
 static uint64_t content_of(const unsigned char *bytes)
 {
 	uint64_t hash = 0;
@@ -101,10 +109,7 @@ static int check(void *ctx, unsigned int worker, const struct explore_state *sta
 	crash_put(state->crash, state->picks, build, b);
 	ret_result->time_ns = content_of(b->bytes);
 	ret_result->verdict = is_bad(ret_result->time_ns) ? EXPLORE_FAIL : EXPLORE_OK;
-	while (b->nr) {
-		b->nr--;
-		memcpy(b->bytes + b->undos[b->nr].at, b->undos[b->nr].old, b->undos[b->nr].len);
-	}
+	take_back(b);
 	free(b);
 	return 0;
 }
@@ -540,6 +545,161 @@ static void whole_writes_and_kept_order_are_explored_too(void **state)
 	}
 }
 
+/* A sector of the state, however it is shown. */
+static unsigned char byte_of(const struct explore_state *state, const unsigned char *bytes,
+			     uint64_t sector)
+{
+	unsigned char block[SEC];
+
+	if (!state->view)
+		return bytes[sector * SEC];
+	if (view_read(state->view, 0, sector * SEC, block, SEC))
+		abort();
+	return block[0];
+}
+
+/* Goes from sector to sector as it reads, some of them; bad is what comes to a certain sum. */
+static enum explore_verdict wander(const struct explore_state *state, const unsigned char *bytes)
+{
+	unsigned int at = 0, sum = 0;
+
+	for (int i = 0; i < 6; i++) {
+		unsigned char byte = byte_of(state, bytes, at % 12);
+
+		sum += byte;
+		at += byte + 1;
+	}
+	return sum % 3 == 1 ? EXPLORE_FAIL : EXPLORE_OK;
+}
+
+static int check_wandering(void *ctx, unsigned int worker, const struct explore_state *state,
+			   struct explore_result *ret_result)
+{
+	struct builder *b;
+	int verdict;
+
+	(void)ctx;
+	(void)worker;
+	if (state->run) {
+		assert(state->view && !state->picks);
+		if (lazy_check_starts(state->run, &verdict))
+			ret_result->verdict = verdict;
+		else
+			ret_result->verdict = wander(state, NULL);
+		return 0;
+	}
+	b = malloc(sizeof(*b));
+	assert(b);
+	b->bytes = state->images[0].bytes;
+	b->nr = 0;
+	crash_put(state->crash, state->picks, build, b);
+	ret_result->verdict = wander(state, b->bytes);
+	take_back(b);
+	free(b);
+	return 0;
+}
+
+static bool known_lazy(void *ctx, size_t point_index, struct explore_lazy_known *ret_known)
+{
+	struct trip *trip = ctx;
+
+	assert(point_index == 0);
+	for (size_t i = 0; i < trip->nr_before; i++) {
+		ret_known->runs++;
+		ret_known->verdicts[trip->got[i].verdict]++;
+	}
+	return trip->nr_before != 0;
+}
+
+static struct trip *wander_at(const struct journal *journal, uint64_t step, unsigned int jobs,
+			      const struct strategy *strategy)
+{
+	struct trip *trip = new_trip(journal);
+
+	trip->options.check = check_wandering;
+	trip->options.select.from = trip->options.select.to = step;
+	trip->options.strategies = strategy;
+	trip->options.nr_strategies = 1;
+	trip->options.jobs = jobs;
+	assert_int_equal(go(trip), 0);
+	return trip;
+}
+
+static void lazy_finds_in_few_runs_what_all_states_come_to(void **state)
+{
+	static const struct strategy exhaustive = { .kind = STRATEGY_EXHAUSTIVE, .count = 20000 };
+	static const struct strategy lazy = { .kind = STRATEGY_LAZY };
+	struct journal *journal = random_journal(13, 300, 14);
+	size_t nr = 0, lazy_runs = 0, all_states = 0;
+
+	(void)state;
+	for (uint64_t step = 1; step <= journal->end_step; step += 3) {
+		struct trip *all = wander_at(journal, step, 1, &exhaustive);
+		struct trip *one = wander_at(journal, step, 1, &lazy);
+		struct trip *four = wander_at(journal, step, 4, &lazy);
+		double legal = (double)all->points[0].legal.exact;
+
+		assert_int_equal(one->nr_points, 1);
+		assert_true(one->points[0].complete && one->points[0].exact);
+		assert_true(one->points[0].covered == 1 && one->points[0].has_shares);
+		assert_true(four->points[0].complete);
+		if (all->points[0].complete) {
+			for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
+				assert_true(fabs(one->points[0].shares[i] * legal -
+						 (double)all->points[0].verdicts[i]) < 1e-6);
+			lazy_runs += one->nr_got;
+			all_states += all->nr_got;
+			nr++;
+		}
+		for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
+			assert_true(one->points[0].shares[i] == four->points[0].shares[i]);
+		free_trip(all);
+		free_trip(one);
+		free_trip(four);
+	}
+	assert_true(nr > 20);
+	assert_true(lazy_runs * 4 < all_states);
+	journal_free(journal);
+}
+
+static void lazy_belongs_to_one_shard_and_is_not_done_twice(void **state)
+{
+	static const struct strategy lazy = { .kind = STRATEGY_LAZY };
+	struct journal *journal = random_journal(13, 300, 14);
+	unsigned int with = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		struct trip *trip = new_trip(journal);
+
+		trip->options.check = check_wandering;
+		trip->options.select.from = trip->options.select.to = journal->end_step / 2;
+		trip->options.strategies = &lazy;
+		trip->options.nr_strategies = 1;
+		trip->options.shard = i;
+		trip->options.nr_shards = 3;
+		trip->options.known_lazy = known_lazy;
+		assert_int_equal(go(trip), 0);
+		assert_int_equal(trip->points[0].complete, trip->nr_got > 0);
+		with += trip->nr_got > 0;
+		if (trip->nr_got) {
+			struct explore_point before = trip->points[0];
+
+			trip->nr_before = trip->nr_got;
+			trip->nr_points = 0;
+			assert_int_equal(go(trip), 0);
+			assert_int_equal(trip->nr_got, trip->nr_before);
+			assert_true(trip->points[0].complete && trip->points[0].covered == 1);
+			assert_int_equal(trip->points[0].distinct, before.distinct);
+			assert_memory_equal(trip->points[0].verdicts, before.verdicts,
+					    sizeof(before.verdicts));
+		}
+		free_trip(trip);
+	}
+	assert_int_equal(with, 1);
+	journal_free(journal);
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
 	static const struct strategy lazy = { .kind = STRATEGY_LAZY };
@@ -598,6 +758,8 @@ int main(void)
 		cmocka_unit_test(an_error_of_the_check_ends_it_and_being_stopped_is_none),
 		cmocka_unit_test(beyond_the_keys_that_are_remembered_states_are_checked_again),
 		cmocka_unit_test(whole_writes_and_kept_order_are_explored_too),
+		cmocka_unit_test(lazy_finds_in_few_runs_what_all_states_come_to),
+		cmocka_unit_test(lazy_belongs_to_one_shard_and_is_not_done_twice),
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(a_set_of_keys_holds_what_was_added),
 	};

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: MIT
+/* Failing states shrunk against checks that are functions here, so that every answer is known. */
+#include "tests/unit/check.h"
+
+#include "faults/shrink.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define BLOCK    512u
+#define SIZE     (64 * 1024u)
+#define NR_UNITS (SIZE / BLOCK)
+#define MOST     256
+
+static unsigned char contents[8][SIZE], image_bytes[2][SIZE];
+static const struct crash_image images[2] = { { image_bytes[0], -1 }, { image_bytes[1], -1 } };
+
+struct moment {
+	struct journal *journal;
+	struct crash *crash;
+	const struct crash_choice *choices;
+	size_t nr;
+	uint16_t newest[MOST], oldest[MOST];
+};
+
+static void begin(struct moment *moment)
+{
+	*moment = (struct moment){ 0 };
+	memset(image_bytes, 0, sizeof(image_bytes));
+	for (int i = 0; i < 8; i++)
+		memset(contents[i], 'a' + i, SIZE);
+	assert_int_equal(journal_new(&moment->journal), 0);
+	for (int i = 0; i < 2; i++) {
+		struct journal_disk disk = { .size_bytes = SIZE,
+					     .block_bytes = BLOCK,
+					     .cache = true };
+
+		snprintf(disk.name, sizeof(disk.name), "d%d", i);
+		assert_int_equal(journal_add_disk(moment->journal, &disk), 0);
+	}
+}
+
+static void add_write(struct moment *moment, uint16_t disk, uint32_t unit, uint32_t nr, int content)
+{
+	const struct journal_write write = { .submit = moment->journal->nr_writes + 1,
+					     .complete = JOURNAL_NEVER,
+					     .at = unit * BLOCK,
+					     .len_bytes = nr * BLOCK,
+					     .data = contents[content],
+					     .disk = disk,
+					     .op = IO_WRITE };
+
+	assert_int_equal(journal_add_write(moment->journal, &write), 0);
+}
+
+static void stand(struct moment *moment, enum crash_atomic atomic)
+{
+	const struct crash_options options = { .atomic = atomic };
+	struct diag diag = { 0 };
+
+	if (journal_seal(moment->journal, &diag) < 0 ||
+	    crash_create(moment->journal, &options, images, &diag, &moment->crash) < 0)
+		fail_msg("%s", diag.message);
+	assert_int_equal(crash_move(moment->crash, moment->journal->end_step), 0);
+	moment->nr = crash_choices(moment->crash, &moment->choices);
+	assert_in_range(moment->nr, 1, MOST);
+	crash_newest(moment->crash, moment->newest);
+	crash_oldest(moment->crash, moment->oldest);
+}
+
+static void done(struct moment *moment)
+{
+	crash_free(moment->crash);
+	journal_free(moment->journal);
+}
+
+/* ------------------------------------------------------------------------------ checks */
+
+struct check {
+	const struct moment *moment;
+	uint64_t seed;
+	bool needed[MOST]; /* fails if all of these are lost */
+	uint16_t least;    /* and choice 0 has a candidate of at most this number */
+	bool random;       /* fails or not, by a hash of the picks */
+	uint64_t asked, stop_after;
+	uint64_t seen[4096];
+	int error;
+};
+
+static uint64_t hash(const struct check *check, const uint16_t *picks)
+{
+	uint64_t h = check->seed;
+
+	for (size_t i = 0; i < check->moment->nr; i++)
+		h = rng_mix(h, i, picks[i]);
+	return h;
+}
+
+static int answer(const struct check *check, const uint16_t *picks)
+{
+	const struct moment *moment = check->moment;
+
+	if (check->random)
+		return memcmp(picks, moment->oldest, moment->nr * sizeof(*picks)) == 0 ||
+		       hash(check, picks) % 3 == 0;
+	for (size_t i = 0; i < moment->nr; i++)
+		if (check->needed[i] && picks[i] == moment->newest[i])
+			return 0;
+	return picks[0] <= check->least;
+}
+
+static int fails(void *ctx, const uint16_t *picks)
+{
+	struct check *check = ctx;
+	uint64_t h = hash(check, picks);
+
+	for (size_t i = 0; i < check->moment->nr; i++)
+		assert_in_range(picks[i], 0, check->moment->choices[i].nr - 1);
+	for (uint64_t i = 0; i < check->asked && i < array_size(check->seen); i++)
+		assert_true(check->seen[i] != h);
+	if (check->asked < array_size(check->seen))
+		check->seen[check->asked] = h;
+	if (check->asked++ == check->stop_after && check->error)
+		return check->error;
+	return answer(check, picks);
+}
+
+/* Bring back any single lost choice, or give it anything newer, and it passes. */
+static void is_minimal(const struct check *check, const uint16_t *picks)
+{
+	const struct moment *moment = check->moment;
+	uint16_t other[MOST];
+
+	assert_true(answer(check, picks));
+	memcpy(other, picks, sizeof(other));
+	for (size_t i = 0; i < moment->nr; i++) {
+		if (picks[i] == moment->newest[i])
+			continue;
+		other[i] = moment->newest[i];
+		if (answer(check, other))
+			fail_msg("choice %zu can come back", i);
+		other[i] = picks[i];
+	}
+}
+
+static struct shrink_result run(struct check *check, uint16_t *picks, uint64_t max_runs)
+{
+	const struct shrink_options options = { .max_runs = max_runs,
+						.fails = fails,
+						.ctx = check };
+	struct shrink_result result = { 0 };
+
+	assert_int_equal(shrink(check->moment->crash, &options, picks, &result), 0);
+	assert_int_equal(result.runs, check->asked);
+	return result;
+}
+
+/* ------------------------------------------------------------------------------ tests */
+
+static void one_unit_out_of_many_writes_is_found_in_few_runs(void **state)
+{
+	struct moment moment;
+	struct check check = { .moment = &moment, .least = UINT16_MAX };
+	uint16_t picks[MOST];
+	struct shrink_result result;
+	size_t nr_lost = 0;
+
+	(void)state;
+	begin(&moment);
+	for (uint32_t i = 0; i < 16; i++)
+		add_write(&moment, 0, 8 * i, 8, 0);
+	stand(&moment, CRASH_UNIT);
+	assert_int_equal(moment.nr, 128);
+	check.needed[77] = true;
+	memcpy(picks, moment.oldest, sizeof(picks));
+	result = run(&check, picks, 0);
+	assert_true(result.reproduced && result.minimal);
+	assert_int_equal(result.nr_before, 128);
+	assert_int_equal(result.nr_lost, 1);
+	for (size_t i = 0; i < moment.nr; i++)
+		nr_lost += picks[i] != moment.newest[i];
+	assert_int_equal(nr_lost, 1);
+	assert_int_equal(picks[77], moment.oldest[77]);
+	assert_in_range(result.runs, 1, 20);
+	done(&moment);
+}
+
+static void what_fails_with_nothing_lost_loses_nothing(void **state)
+{
+	struct moment moment;
+	struct check check = { .moment = &moment, .least = UINT16_MAX };
+	uint16_t picks[MOST];
+	struct shrink_result result;
+
+	(void)state;
+	begin(&moment);
+	add_write(&moment, 0, 0, 4, 0);
+	stand(&moment, CRASH_UNIT);
+	memcpy(picks, moment.oldest, sizeof(picks));
+	result = run(&check, picks, 0);
+	assert_int_equal(result.runs, 2);
+	assert_int_equal(result.nr_lost, 0);
+	assert_true(result.minimal);
+	assert_memory_equal(picks, moment.newest, moment.nr * sizeof(*picks));
+	done(&moment);
+}
+
+static void what_passes_when_asked_again_is_left_alone(void **state)
+{
+	struct moment moment;
+	struct check check = { .moment = &moment };
+	uint16_t picks[MOST];
+	struct shrink_result result;
+
+	(void)state;
+	begin(&moment);
+	add_write(&moment, 0, 0, 4, 0);
+	stand(&moment, CRASH_UNIT);
+	check.needed[0] = true;
+	memcpy(picks, moment.newest, sizeof(picks));
+	result = run(&check, picks, 0);
+	assert_false(result.reproduced || result.minimal);
+	assert_int_equal(result.runs, 1);
+	done(&moment);
+}
+
+static void a_unit_takes_the_newest_version_that_still_fails(void **state)
+{
+	struct moment moment;
+	struct check check = { .moment = &moment };
+	uint16_t picks[MOST];
+	struct shrink_result result;
+
+	(void)state;
+	begin(&moment);
+	for (int i = 0; i < 6; i++)
+		add_write(&moment, 0, 3, 1, i);
+	stand(&moment, CRASH_UNIT);
+	assert_int_equal(moment.choices[0].nr, 7);
+	/* Losing the last three fails, so one more than needed were lost. */
+	check.least = 3;
+	memcpy(picks, moment.oldest, sizeof(picks));
+	result = run(&check, picks, 0);
+	assert_true(result.minimal);
+	assert_int_equal(picks[0], 3);
+	done(&moment);
+}
+
+static void when_the_runs_are_spent_the_best_so_far_stands(void **state)
+{
+	struct moment moment;
+	struct check check = { .moment = &moment, .least = UINT16_MAX };
+	uint16_t picks[MOST];
+	struct shrink_result result;
+
+	(void)state;
+	begin(&moment);
+	for (uint32_t i = 0; i < 100; i++)
+		add_write(&moment, 0, i, 1, 0);
+	stand(&moment, CRASH_UNIT);
+	for (size_t i = 0; i < moment.nr; i += 7)
+		check.needed[i] = true;
+	memcpy(picks, moment.oldest, sizeof(picks));
+	result = run(&check, picks, 100);
+	assert_int_equal(result.runs, 100);
+	assert_true(result.reproduced);
+	assert_false(result.minimal);
+	assert_true(result.nr_lost < 100 && answer(&check, picks));
+	done(&moment);
+}
+
+static void an_error_of_the_check_stops_and_keeps_the_best_so_far(void **state)
+{
+	struct moment moment;
+	struct check check = {
+		.moment = &moment, .least = UINT16_MAX, .stop_after = 9, .error = -EINTR
+	};
+	const struct shrink_options options = { .fails = fails, .ctx = &check };
+	uint16_t picks[MOST];
+	struct shrink_result result = { 0 };
+
+	(void)state;
+	begin(&moment);
+	for (uint32_t i = 0; i < 100; i++)
+		add_write(&moment, 0, i, 1, 0);
+	stand(&moment, CRASH_UNIT);
+	check.needed[13] = check.needed[14] = true;
+	memcpy(picks, moment.oldest, sizeof(picks));
+	assert_int_equal(shrink(moment.crash, &options, picks, &result), -EINTR);
+	assert_int_equal(result.runs, 10);
+	assert_true(answer(&check, picks) && !result.minimal && result.reproduced);
+	done(&moment);
+}
+
+/* ------------------------------------------------------------------------------ drawn */
+
+static void random_moment(struct draw *draw, struct moment *moment, enum crash_atomic atomic)
+{
+	uint64_t nr = 3 + draw_below(draw, 20);
+
+	begin(moment);
+	for (uint64_t i = 0; i < nr; i++)
+		add_write(moment, (uint16_t)draw_below(draw, 2), (uint32_t)draw_below(draw, 24),
+			  1 + (uint32_t)draw_below(draw, 6), (int)draw_below(draw, 8));
+	stand(moment, atomic);
+}
+
+static void shrink_random(struct draw *draw, enum crash_atomic atomic, bool random)
+{
+	struct moment moment;
+	struct check check = { .moment = &moment, .random = random, .least = UINT16_MAX };
+	struct check again;
+	uint16_t picks[MOST], twice[MOST];
+	struct shrink_result result;
+
+	random_moment(draw, &moment, atomic);
+	check.seed = draw_bits(draw);
+	if (!random)
+		for (size_t i = 0; i < moment.nr; i++)
+			check.needed[i] = draw_below(draw, 8) == 0;
+	memcpy(picks, moment.oldest, sizeof(picks));
+	for (size_t i = 0; i < moment.nr; i++) {
+		/* Every choice that must be lost is; the others may hold anything. */
+		if (!random && !check.needed[i])
+			picks[i] = (uint16_t)draw_below(draw, moment.choices[i].nr);
+	}
+	memcpy(twice, picks, sizeof(twice));
+	again = check;
+	if (!answer(&check, picks)) {
+		/* The oldest may be the newest: the same content again. */
+		done(&moment);
+		return;
+	}
+	result = run(&check, picks, 2000);
+	assert_true(result.reproduced && result.minimal);
+	is_minimal(&check, picks);
+	for (size_t i = 0; !random && i < moment.nr; i++)
+		assert_int_equal(picks[i] != moment.newest[i], check.needed[i]);
+	run(&again, twice, 2000);
+	assert_memory_equal(picks, twice, moment.nr * sizeof(*picks));
+	done(&moment);
+}
+
+static void what_comes_out_is_minimal_and_the_same_each_time(void **state)
+{
+	struct draw draw = { .seed = 4 };
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		shrink_random(&draw, CRASH_UNIT, false);
+		shrink_random(&draw, CRASH_UNIT, true);
+		shrink_random(&draw, CRASH_WRITE, false);
+		shrink_random(&draw, CRASH_WRITE, true);
+	}
+}
+
+/* In order of submission: fails while a certain write of disk 1 is missing. */
+static int fails_before(void *ctx, const uint16_t *picks)
+{
+	const uint16_t *border = ctx;
+
+	return picks[0] < border[0] && picks[1] < border[1];
+}
+
+static void of_prefixes_the_longest_that_fails_is_found_by_halving(void **state)
+{
+	uint16_t border[2] = { 41, 7 };
+	const struct shrink_options options = { .fails = fails_before, .ctx = border };
+	struct moment moment;
+	uint16_t picks[2] = { 0, 0 };
+	struct shrink_result result;
+
+	(void)state;
+	begin(&moment);
+	for (uint32_t i = 0; i < 100; i++) {
+		add_write(&moment, 0, i, 1, 0);
+		add_write(&moment, 1, i, 1, 0);
+	}
+	stand(&moment, CRASH_ORDER);
+	assert_int_equal(moment.nr, 2);
+	assert_int_equal(shrink(moment.crash, &options, picks, &result), 0);
+	assert_int_equal(picks[0], 40);
+	assert_int_equal(picks[1], 6);
+	assert_int_equal(result.nr_before, 200);
+	assert_int_equal(result.nr_lost, 200 - 46);
+	assert_true(result.minimal);
+	assert_in_range(result.runs, 1, 40);
+	done(&moment);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_unit_out_of_many_writes_is_found_in_few_runs),
+		cmocka_unit_test(what_fails_with_nothing_lost_loses_nothing),
+		cmocka_unit_test(what_passes_when_asked_again_is_left_alone),
+		cmocka_unit_test(a_unit_takes_the_newest_version_that_still_fails),
+		cmocka_unit_test(when_the_runs_are_spent_the_best_so_far_stands),
+		cmocka_unit_test(an_error_of_the_check_stops_and_keeps_the_best_so_far),
+		cmocka_unit_test(what_comes_out_is_minimal_and_the_same_each_time),
+		cmocka_unit_test(of_prefixes_the_longest_that_fails_is_found_by_halving),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: MIT
+/* faultblk log: logs of dm-log-writes to recordings and back, and what such a file holds. */
+#include "base/cleanup.h"
+#include "base/near.h"
+#include "base/rng.h"
+#include "base/units.h"
+#include "faults/journal_read.h"
+#include "faults/journal_save.h"
+#include "faults/logwrites.h"
+#include "faults/record.h"
+#include "faults/value.h"
+#include "opt.h"
+#include "out_file.h"
+#include "rpc_client.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct log_opts {
+	const char *disk, *name, *base;
+	uint64_t size;
+	bool json;
+};
+
+typedef unsigned long long ull;
+
+static int failed(const struct diag *diag)
+{
+	tool_diag(diag);
+	return EXIT_FAILED;
+}
+
+/* ------------------------------------------------------------------------------ export */
+
+/* Which disk is meant; -1 after a message. */
+static int choose_disk(const struct journal *journal, const char *path, const char *name)
+{
+	if (!name && journal->nr_disks == 1)
+		return 0;
+	for (uint32_t i = 0; name && i < journal->nr_disks; i++)
+		if (strcmp(journal->disks[i].name, name) == 0)
+			return (int)i;
+	if (name)
+		tool_msg("there is no disk '%s' in %s; `faultblk log show` lists them", name, path);
+	else
+		tool_msg("%s has %u disks and a log has one; say which with --disk, `faultblk log "
+			 "show` lists them",
+			 path, journal->nr_disks);
+	return -1;
+}
+
+static void tell_export(const struct logwrites_export *export, const char *path)
+{
+	printf("%s: %llu entries\n", path, (ull) export->nr_entries);
+	if (export->nr_failed)
+		tool_msg("%llu writes that failed are not in the log, which has no errors",
+			 (ull) export->nr_failed);
+	if (export->nr_unfinished)
+		tool_msg("%llu writes that were never completed are not in the log",
+			 (ull) export->nr_unfinished);
+	if (export->nr_lied)
+		tool_msg("%llu requests that a rule lied about are in the log as the host saw them",
+			 (ull) export->nr_lied);
+}
+
+static int export_to(const struct journal *journal, uint16_t disk, const char *path)
+{
+	struct logwrites_export export;
+	struct out_file file;
+	struct diag diag = { 0 };
+
+	if (out_file_open(path, &diag, &file) < 0)
+		return failed(&diag);
+	if (logwrites_export(journal, disk, file.fd, &diag, &export) < 0) {
+		out_file_drop(&file);
+		return failed(&diag);
+	}
+	if (out_file_finish(&file, &diag) < 0)
+		return failed(&diag);
+	tell_export(&export, path);
+	return EXIT_OK;
+}
+
+static int log_export(const struct log_opts *opts, const struct opt_words *words)
+{
+	struct journal *journal;
+	struct diag diag = { 0 };
+	int disk, code = EXIT_USAGE;
+
+	if (journal_open(words->words[0], &diag, &journal) < 0)
+		return failed(&diag);
+	disk = choose_disk(journal, words->words[0], opts->disk);
+	if (disk >= 0)
+		code = export_to(journal, (uint16_t)disk, words->words[1]);
+	journal_free(journal);
+	return code;
+}
+
+/* ------------------------------------------------------------------------------ import */
+
+static int save(const struct journal *journal, const char *path)
+{
+	struct out_file file;
+	struct diag diag = { 0 };
+
+	if (out_file_open(path, &diag, &file) < 0)
+		return failed(&diag);
+	if (journal_save(journal, rng_mix(journal->id, 0, 0), file.fd, &diag) < 0) {
+		out_file_drop(&file);
+		return failed(&diag);
+	}
+	if (out_file_finish(&file, &diag) < 0)
+		return failed(&diag);
+	printf("%s: disk %s of %llu bytes, %zu writes, %zu flushes, %zu marks%s\n", path,
+	       journal->disks[0].name, (ull)journal->disks[0].size_bytes, journal->nr_writes,
+	       journal->nr_flushes, journal->nr_marks,
+	       journal->closed ? "" : "; the log has no end: its target was not taken away");
+	return EXIT_OK;
+}
+
+/* Is it a name that a recording can have? */
+static int check_name(const char *name)
+{
+	struct record_disk named = { .size_bytes = 512,
+				     .block_bytes = 512,
+				     .physical_bytes = 512,
+				     .max_io_bytes = 512,
+				     .depth = 1,
+				     .nr_queues = 1 };
+	size_t len = name ? strlen(name) : 1;
+
+	snprintf(named.name, sizeof(named.name), "%s", name ? name : "x");
+	if (len && len <= RECORD_NAME_MAX && !record_disk_fault(&named))
+		return EXIT_OK;
+	tool_msg("log import: --name: '%s' is no name of a disk: 1 to %d visible ASCII characters",
+		 name, RECORD_NAME_MAX);
+	return EXIT_USAGE;
+}
+
+static int import(const struct log_opts *opts, const struct journal_file *log,
+		  const struct journal_file *base, const char *path)
+{
+	const struct logwrites_import options = {
+		.name = opts->name,
+		.size_bytes = opts->size,
+		.base = base->bytes,
+		.base_bytes = base->size,
+	};
+	struct journal *journal;
+	struct diag diag = { 0 };
+	int code;
+
+	if (logwrites_import(log->bytes, log->size, &options, &diag, &journal) < 0)
+		return failed(&diag);
+	code = save(journal, path);
+	journal_free(journal);
+	return code;
+}
+
+static int log_import(const struct log_opts *opts, const struct opt_words *words)
+{
+	struct journal_file log = { 0 }, base = { 0 };
+	struct diag diag = { 0 };
+	int code = check_name(opts->name);
+
+	if (code)
+		return code;
+	if (journal_map(words->words[0], &diag, &log) < 0 ||
+	    (opts->base && journal_map(opts->base, &diag, &base) < 0))
+		code = failed(&diag);
+	else
+		code = import(opts, &log, &base, words->words[1]);
+	journal_unmap(&log);
+	journal_unmap(&base);
+	return code;
+}
+
+/* ------------------------------------------------------------------------------ show */
+
+static const char *flags_text(uint32_t flags)
+{
+	switch (flags & (IO_FUA | IO_META)) {
+	case IO_FUA:
+		return " fua";
+	case IO_META:
+		return " meta";
+	case IO_FUA | IO_META:
+		return " fua meta";
+	}
+	return "";
+}
+
+static json_t *flags_json(uint32_t flags)
+{
+	json_t *list = json_array();
+
+	if (flags & IO_FUA)
+		json_array_append_new(list, json_string("fua"));
+	if (flags & IO_META)
+		json_array_append_new(list, json_string("meta"));
+	return list;
+}
+
+static int show_entry(const struct log_opts *opts, const struct logwrites_entry *entry)
+{
+	uint32_t flags = (entry->flags & LOGWRITES_FUA ? IO_FUA : 0) |
+			 (entry->flags & LOGWRITES_META ? IO_META : 0);
+	const char *what = entry->flags & LOGWRITES_MARK      ? "mark"
+			   : entry->flags & LOGWRITES_DISCARD ? "discard"
+			   : entry->len_bytes                 ? "write"
+							      : "flush";
+	bool preflush = entry->flags & LOGWRITES_FLUSH && entry->len_bytes;
+
+	if (opts->json)
+		return tool_print_json(
+			json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:b, s:o*}", "type", what, "n",
+				  (json_int_t)entry->n, "file_at", (json_int_t)entry->file_at,
+				  "sector", (json_int_t)(entry->at / SECTOR_SIZE), "len_bytes",
+				  (json_int_t)entry->len_bytes, "flags", flags_json(flags), "flush",
+				  !!(entry->flags & LOGWRITES_FLUSH), "text",
+				  /* Not every mark is UTF-8: such a one is left out. */
+				  entry->text ? json_stringn(entry->text, entry->text_len) : NULL));
+	printf("%llu byte %llu %s", (ull)entry->n, (ull)entry->file_at, what);
+	if (entry->text)
+		printf(" %.*s", (int)entry->text_len, entry->text);
+	if (entry->len_bytes)
+		printf(" %llu+%llu%s%s", (ull)(entry->at / SECTOR_SIZE), (ull)entry->len_bytes,
+		       preflush ? " flush" : "", flags_text(flags));
+	putchar('\n');
+	return EXIT_OK;
+}
+
+static int show_log(const struct log_opts *opts, const struct journal_file *file)
+{
+	struct logwrites_entry entry;
+	struct logwrites log;
+	struct diag diag = { 0 };
+	int more, code = EXIT_OK;
+
+	if (logwrites_open(file->bytes, file->size, &diag, &log) < 0)
+		return failed(&diag);
+	if (opts->json)
+		code = tool_print_json(json_pack("{s:s, s:I, s:I}", "type", "log", "entries",
+						 (json_int_t)log.nr_entries, "sector_bytes",
+						 (json_int_t)log.block_bytes));
+	else
+		printf("log of dm-log-writes, %llu entries, sectors of %u bytes\n",
+		       (ull)log.nr_entries, log.block_bytes);
+	while (!code && (more = logwrites_next(&log, &diag, &entry)) != 0)
+		code = more < 0 ? failed(&diag) : show_entry(opts, &entry);
+	return code;
+}
+
+static int show_disk(const struct log_opts *opts, const struct journal_disk *disk, uint32_t n)
+{
+	char size[UNITS_MAX];
+
+	if (opts->json)
+		return tool_print_json(json_pack(
+			"{s:s, s:I, s:s, s:I, s:I, s:b}", "type", "disk", "n", (json_int_t)n,
+			"name", disk->name, "size_bytes", (json_int_t)disk->size_bytes,
+			"block_bytes", (json_int_t)disk->block_bytes, "cache", disk->cache));
+	printf("disk %u %s %s, blocks of %u bytes%s\n", n, disk->name,
+	       units_format_size(disk->size_bytes, size), disk->block_bytes,
+	       disk->cache ? ", volatile cache" : "");
+	return EXIT_OK;
+}
+
+static int show_extent(const struct log_opts *opts, const struct journal_extent *extent)
+{
+	if (opts->json)
+		return tool_print_json(json_pack("{s:s, s:i, s:I, s:I}", "type", "base", "disk",
+						 (int)extent->disk, "sector",
+						 (json_int_t)(extent->at / SECTOR_SIZE),
+						 "len_bytes", (json_int_t)extent->len_bytes));
+	printf("base disk %u %llu+%llu\n", extent->disk, (ull)(extent->at / SECTOR_SIZE),
+	       (ull)extent->len_bytes);
+	return EXIT_OK;
+}
+
+static json_t *end_json(uint64_t step)
+{
+	return step == JOURNAL_NEVER ? json_null() : json_integer((json_int_t)step);
+}
+
+static void print_end(uint64_t complete, bool lost, bool lied)
+{
+	if (complete == JOURNAL_NEVER)
+		printf(" never completed");
+	else
+		printf(" completed %llu", (ull)complete);
+	printf("%s%s\n", lost ? " failed" : "", lied ? " lied" : "");
+}
+
+static int show_write(const struct log_opts *opts, const struct journal *journal, uint32_t n)
+{
+	const struct journal_write *write = &journal->writes[n];
+	const char *op = value_op_names()[write->op];
+
+	if (opts->json)
+		return tool_print_json(json_pack(
+			"{s:s, s:I, s:i, s:I, s:I, s:s, s:o, s:I, s:o, s:I, s:b, s:b}", "type",
+			"write", "n", (json_int_t)n, "disk", (int)write->disk, "sector",
+			(json_int_t)(write->at / SECTOR_SIZE), "len_bytes",
+			(json_int_t)write->len_bytes, "op", op, "flags", flags_json(write->flags),
+			"submit", (json_int_t)write->submit, "complete", end_json(write->complete),
+			"time_ns", (json_int_t)write->submit_ns, "failed", write->failed, "lied",
+			write->lied));
+	printf("%llu %.6f %s disk %u %llu+%llu%s", (ull)write->submit,
+	       (double)(write->submit_ns - journal->start_ns) / 1e9, op, write->disk,
+	       (ull)(write->at / SECTOR_SIZE), (ull)write->len_bytes, flags_text(write->flags));
+	print_end(write->complete, write->failed, write->lied);
+	return EXIT_OK;
+}
+
+static int show_flush(const struct log_opts *opts, const struct journal *journal, uint32_t n)
+{
+	const struct journal_flush *flush = &journal->flushes[n];
+
+	if (opts->json)
+		return tool_print_json(json_pack(
+			"{s:s, s:i, s:I, s:o, s:I, s:b, s:b}", "type", "flush", "disk",
+			(int)flush->disk, "submit", (json_int_t)flush->submit, "complete",
+			end_json(flush->complete), "time_ns", (json_int_t)flush->submit_ns,
+			"failed", flush->failed, "lied", flush->lied));
+	printf("%llu %.6f flush disk %u", (ull)flush->submit,
+	       (double)(flush->submit_ns - journal->start_ns) / 1e9, flush->disk);
+	print_end(flush->complete, flush->failed, flush->lied);
+	return EXIT_OK;
+}
+
+static int show_mark(const struct log_opts *opts, const struct journal *journal, uint32_t n)
+{
+	const struct journal_mark *mark = &journal->marks[n];
+
+	if (opts->json)
+		return tool_print_json(json_pack("{s:s, s:I, s:I, s:I, s:s}", "type", "mark", "n",
+						 (json_int_t)n + 1, "step", (json_int_t)mark->step,
+						 "time_ns", (json_int_t)mark->time_ns, "text",
+						 mark->text));
+	printf("%llu %.6f mark %s\n", (ull)mark->step,
+	       (double)(mark->time_ns - journal->start_ns) / 1e9, mark->text);
+	return EXIT_OK;
+}
+
+static int show_event(const struct log_opts *opts, const struct journal *journal,
+		      const struct journal_event *event)
+{
+	switch ((enum journal_what)event->what) {
+	case JOURNAL_SUBMIT:
+		return show_write(opts, journal, event->index);
+	case JOURNAL_FLUSH_SUBMIT:
+		return show_flush(opts, journal, event->index);
+	case JOURNAL_MARK:
+		return show_mark(opts, journal, event->index);
+	case JOURNAL_COMPLETE:
+	case JOURNAL_FLUSH_COMPLETE:
+		break;
+	}
+	return EXIT_OK;
+}
+
+static int show_journal(const struct log_opts *opts, const struct journal_file *file)
+{
+	struct journal *journal;
+	struct diag diag = { 0 };
+	int code = EXIT_OK;
+
+	if (journal_from_record(file->bytes, file->size, &diag, &journal) < 0)
+		return failed(&diag);
+	for (uint32_t i = 0; !code && i < journal->nr_disks; i++)
+		code = show_disk(opts, &journal->disks[i], i);
+	for (size_t i = 0; !code && i < journal->nr_extents; i++)
+		code = show_extent(opts, &journal->extents[i]);
+	for (size_t i = 0; !code && i < journal->nr_events; i++)
+		code = show_event(opts, journal, &journal->events[i]);
+	if (!journal->closed)
+		tool_diag(&diag);
+	journal_free(journal);
+	return code;
+}
+
+static int log_show(const struct log_opts *opts, const struct opt_words *words)
+{
+	struct journal_file file;
+	struct diag diag = { 0 };
+	int code;
+
+	if (journal_map(words->words[0], &diag, &file) < 0)
+		return failed(&diag);
+	code = journal_format(&file) == JOURNAL_LOGWRITES ? show_log(opts, &file)
+							  : show_journal(opts, &file);
+	journal_unmap(&file);
+	return code;
+}
+
+/* ------------------------------------------------------------------------------ the command */
+
+#define LOG_EXITS                                                                                  \
+	"  0  done\n  1  a file could not be read or written, or is neither a log nor a "          \
+	"recording with data\n  2  wrong options"
+
+static const struct opt export_table[] = {
+	OPT_TEXT(struct log_opts, disk, "disk", NULL, "NAME", "which disk, if there are several"),
+	OPT_END,
+};
+
+static const struct opt import_table[] = {
+	OPT_SIZE(struct log_opts, size, "size", NULL, 512, INT64_MAX,
+		 "of the disk; default: up to the end of the last write"),
+	OPT_TEXT(struct log_opts, name, "name", NULL, "NAME", "of the disk; default: log"),
+	OPT_TEXT(struct log_opts, base, "base", NULL, "FILE",
+		 "what the disk held before; default: zeroes"),
+	OPT_END,
+};
+
+static const struct opt show_table[] = {
+	OPT_FLAG(struct log_opts, json, "json", "print JSON, one object a line"),
+	OPT_END,
+};
+
+static const struct sub_command {
+	const char *name, *label;
+	int (*run)(const struct log_opts *opts, const struct opt_words *words);
+	const struct opt *table;
+	struct opt_help help;
+	const char *summary;
+} sub_commands[] = {
+	/* clang-format off */
+	{ "export", "log export", log_export, export_table,
+	  { .usage = "faultblk log export [options] RECORDING LOG",
+	    .what = "Write what happened to a disk as a log of dm-log-writes, for tools that replay\n"
+		    "such logs. They come to the image that the disk had in the end.",
+	    .examples = "  faultblk log export a.rec a.log",
+	    .exits = LOG_EXITS, .min_words = 2, .max_words = 2 },
+	  "a recording as a log of dm-log-writes" },
+	{ "import", "log import", log_import, import_table,
+	  { .usage = "faultblk log import [options] LOG RECORDING",
+	    .what = "Make a recording of a log of dm-log-writes. `faultblk explore` takes the log\n"
+		    "itself, too; but a log does not say how large its disk was, nor what was there\n"
+		    "before it began.",
+	    .examples = "  faultblk log import --size 1G --base before.img /dev/sdc a.rec",
+	    .exits = LOG_EXITS, .min_words = 2, .max_words = 2 },
+	  "a log of dm-log-writes as a recording" },
+	{ "show", "log show", log_show, show_table,
+	  { .usage = "faultblk log show [options] FILE",
+	    .what = "What is in a recording with data, or in a log: a line for each thing, in the\n"
+		    "order in which it happened. Places are FIRST-SECTOR+BYTES.",
+	    .examples = "  faultblk log show a.rec\n  faultblk log show --json a.log",
+	    .exits = LOG_EXITS, .min_words = 1, .max_words = 1 },
+	  "what is in a recording or a log, line by line" },
+	/* clang-format on */
+};
+
+static void print_usage(FILE *out)
+{
+	fprintf(out, "usage: faultblk log COMMAND [options]\n\n"
+		     "Recordings and logs of dm-log-writes.\n\ncommands:\n");
+	for (size_t i = 0; i < array_size(sub_commands); i++)
+		fprintf(out, "  %-8s %s\n", sub_commands[i].name, sub_commands[i].summary);
+	fprintf(out, "\nexamples:\n  faultblk log show a.rec\n  faultblk log import --help\n\n"
+		     "exit codes:\n" LOG_EXITS "\n");
+}
+
+static int run_sub_command(const struct sub_command *sub, int argc, char **argv)
+{
+	struct log_opts opts = { 0 };
+	struct opt_words words;
+	enum opt_result result;
+
+	argv[0] = (char *)sub->label; /* read only, for messages */
+	result = opt_parse(argc, argv, sub->table, &sub->help, &opts, &words);
+	return result == OPT_OK ? sub->run(&opts, &words) : opt_exit(result);
+}
+
+int cmd_log(int argc, char **argv)
+{
+	const char *names[array_size(sub_commands) + 1] = { NULL };
+	const char *near;
+
+	if (argc < 2) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+		print_usage(stdout);
+		return EXIT_OK;
+	}
+	for (size_t i = 0; i < array_size(sub_commands); i++) {
+		names[i] = sub_commands[i].name;
+		if (strcmp(argv[1], sub_commands[i].name) == 0)
+			return run_sub_command(&sub_commands[i], argc - 1, argv + 1);
+	}
+	near = near_word(argv[1], strlen(argv[1]), names);
+	if (near)
+		tool_msg("log: there is no command '%s'; did you mean '%s'?", argv[1], near);
+	else
+		tool_msg("log: there is no command '%s'; faultblk log --help lists them", argv[1]);
+	return EXIT_USAGE;
+}
