@@ -10,6 +10,7 @@
 #include "faults/recorder.h"
 #include "faults/rule_json.h"
 #include "tests/device/harness.h"
+#include "tools/image.h"
 #include "tools/rpc_methods.h"
 #include "tools/rpc_server.h"
 #include "tools/runtime.h"
@@ -17,6 +18,7 @@
 #include <dirent.h>
 #include <fiu-control.h>
 #include <sanitizer/lsan_interface.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DISK_BYTES (1u << 20)
@@ -296,6 +298,90 @@ static int way_recording(struct diag *diag)
 	return err;
 }
 
+/* A disk with every part: a cache with versions, a snapshot, somebody who reads along. */
+static int use_state(struct pipeline *pipeline, struct diag *diag)
+{
+	struct snapshot *snapshot = NULL;
+	int err = pipeline_share(pipeline);
+
+	if (err)
+		return words_for(err, diag, "share");
+	err = pipeline_snapshot_add(pipeline, "a", 0, &snapshot);
+	if (!err) {
+		struct io io = { .op = IO_DISCARD, .len_bytes = 4096 };
+
+		pipeline_submit(pipeline, &io, 0);
+		err = pipeline_snapshot_restore(pipeline, snapshot, NULL);
+		pipeline_snapshot_remove(pipeline, snapshot);
+	}
+	EXPECT(!snapshots_any(pipeline_snapshots(pipeline)));
+	pipeline_unshare(pipeline);
+	return words_for(err, diag, "snapshot");
+}
+
+static int way_state(struct diag *diag)
+{
+	const struct pipeline_options options = {
+		.geometry = { .size_bytes = DISK_BYTES, .block_bytes = 512, .nr_queues = 1 },
+		.cache = true,
+		.cache_model = { .unit_bytes = 4096 },
+	};
+	struct pipeline *pipeline = NULL;
+	struct store *store = NULL;
+	int err = store_create(DISK_BYTES, diag, &store);
+
+	if (!err)
+		err = words_for(pipeline_create(store, &options, &pipeline), diag, "pipeline");
+	if (!err)
+		err = use_state(pipeline, diag);
+	pipeline_free(pipeline);
+	store_free(store);
+	return err;
+}
+
+static uint64_t a_page(void *ctx, uint64_t at, uint64_t len, unsigned char *data, bool *ret_hole)
+{
+	(void)ctx;
+	*ret_hole = at > 0;
+	memset(data, 'a', 4096);
+	return at ? len : 4096;
+}
+
+/* Whatever fails: no part of the file stays, and no file that is not whole. */
+static int way_image(struct diag *diag)
+{
+	const struct image_limits limits = { .size_bytes = DISK_BYTES, .block_bytes = 512 };
+	struct store *store = NULL;
+	struct image_out out;
+	struct image image;
+	struct stat st;
+	uint64_t bytes;
+	char path[128];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/image", dir);
+	err = image_out_open(path, false, diag, &out);
+	if (!err)
+		err = image_out_write(&out, DISK_BYTES, a_page, NULL, diag, &bytes);
+	if (!err)
+		err = image_out_commit(&out, diag);
+	image_out_close(&out);
+	EXPECT_EQ(stat(path, &st) == 0, err == 0);
+	if (!err) {
+		EXPECT_EQ(st.st_size, DISK_BYTES);
+		err = store_create(DISK_BYTES, diag, &store);
+	}
+	if (!err)
+		err = image_open(path, &limits, diag, &image);
+	if (!err) {
+		err = image_load(&image, store, diag);
+		image_close(&image);
+	}
+	store_free(store);
+	unlink(path);
+	return err;
+}
+
 /* ---------------------------------------------------------------------------- the tests */
 
 static void a_recording_is_made_and_read_or_says_why(void)
@@ -311,6 +397,16 @@ static void a_store_is_made_or_says_why(void)
 static void a_pipeline_is_made_or_says_why(void)
 {
 	sweep(way_pipeline);
+}
+
+static void caches_and_snapshots_are_made_or_say_why(void)
+{
+	sweep(way_state);
+}
+
+static void an_image_is_saved_and_loaded_or_leaves_nothing(void)
+{
+	sweep(way_image);
 }
 
 static void rules_are_published_whole_or_not_at_all(void)
@@ -349,6 +445,8 @@ int main(int argc, char **argv)
 		DEVICE_TEST(a_store_is_made_or_says_why),
 		DEVICE_TEST(a_pipeline_is_made_or_says_why),
 		DEVICE_TEST(a_recording_is_made_and_read_or_says_why),
+		DEVICE_TEST(caches_and_snapshots_are_made_or_say_why),
+		DEVICE_TEST(an_image_is_saved_and_loaded_or_leaves_nothing),
 		DEVICE_TEST(rules_are_published_whole_or_not_at_all),
 		DEVICE_TEST(rules_are_parsed_copied_and_printed_or_say_why),
 		DEVICE_TEST(a_rule_in_json_is_read_or_says_why),
