@@ -138,7 +138,7 @@ struct crash_candidate {
 	 */
 	const unsigned char *data;
 	uint64_t hash;  /* of the content, wherever it is; 0 for zeroes */
-	uint32_t write; /* the last submitted write that brought it, or CRASH_BASE */
+	uint32_t write; /* the last submitted write that leaves it; of candidate 0 CRASH_BASE */
 };
 
 /*
@@ -165,8 +165,10 @@ struct crash_choice {
  */
 size_t crash_choices(const struct crash *crash, const struct crash_choice **ret_choices);
 /*
- * The writes that can make a difference: submitted, not durable, and not replaced in some unit that
- * has more than one candidate. By submission (indices into journal->writes); valid until a move.
+ * The writes that can make a difference: those that count in some unit. A write counts in a unit
+ * when it is submitted, not durable, not replaced there, and it, or one that is not replaced and
+ * was submitted before it, leaves something else there than the image holds. By submission (indices
+ * into journal->writes); valid until a move.
  */
 size_t crash_volatile(const struct crash *crash, const uint32_t **ret_writes);
 
@@ -198,14 +200,14 @@ void crash_newest(const struct crash *crash, uint16_t *picks);
 /*
  * Picks of what is left when of the volatile writes (crash_volatile) those with survives[i] did. A
  * unit gets what the last submitted of its durable and surviving writes leaves; the image's content
- * where none of those volatile ones survived. CRASH_ORDER: the longest prefix that has no others.
+ * where none survived that counts there. CRASH_ORDER: the longest prefix that has no others.
  */
 void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *picks);
 /*
  * lost[i]: of volatile write i some part is not there, though nothing that was submitted after it
- * is in its place: in some unit where it is not replaced it was submitted after the write that
- * brought the content. (CRASH_WRITE, CRASH_ORDER: after the last one there that is durable or
- * survived.)
+ * is in its place: in some unit where it counts it was submitted after the last write that leaves
+ * the content (of durable ones only those to all of the unit are asked). CRASH_WRITE, CRASH_ORDER:
+ * after the last one there that is durable or survived.
  */
 void crash_lost(const struct crash *crash, const uint16_t *picks, bool *lost);
 

@@ -120,6 +120,7 @@ static void make_candidates(const struct crash *crash, struct crash_unit *unit)
 		.write = CRASH_BASE,
 	};
 	unit->nr_candidates = 1;
+	unit->first = unit->nr;
 	if (unit->nr > FEW) {
 		mask = (4u << (31 - __builtin_clz(unit->nr))) - 1;
 		memset(crash->scratch, 0xff, ((size_t)mask + 1) * sizeof(*crash->scratch));
@@ -138,8 +139,10 @@ static void make_candidates(const struct crash *crash, struct crash_unit *unit)
 				crash->scratch[slot] = i;
 		}
 		entry->candidate = (uint16_t)i;
-		if (i || !entry->durable)
+		if (i)
 			unit->candidates[i].write = entry->write;
+		if (i && k < unit->first)
+			unit->first = k;
 	}
 	unit->stale = false;
 }
@@ -167,7 +170,8 @@ static void list_units(struct crash *crash)
 		if (unit->nr_candidates > 1)
 			crash->units[crash->nr_units++] = unit;
 	}
-	qsort(crash->units, crash->nr_units, sizeof(*crash->units), compare_units);
+	if (crash->nr_units)
+		qsort(crash->units, crash->nr_units, sizeof(*crash->units), compare_units);
 }
 
 static void list_volatiles(struct crash *crash)
@@ -175,7 +179,7 @@ static void list_volatiles(struct crash *crash)
 	for (size_t i = 0; i < crash->nr_units; i++) {
 		const struct crash_unit *unit = crash->units[i];
 
-		for (uint32_t k = 0; k < unit->nr; k++)
+		for (uint32_t k = unit->first; k < unit->nr; k++)
 			crash->writes[unit->entries[k].write] |= WRITE_SEEN;
 	}
 	crash->nr_volatiles = 0;
@@ -188,7 +192,7 @@ static void list_volatiles(struct crash *crash)
 	for (size_t i = 0; i < crash->nr_units; i++) {
 		const struct crash_unit *unit = crash->units[i];
 
-		for (uint32_t k = 0; k < unit->nr; k++)
+		for (uint32_t k = unit->first; k < unit->nr; k++)
 			crash->writes[unit->entries[k].write] &= (uint8_t)~WRITE_SEEN;
 	}
 }

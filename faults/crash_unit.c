@@ -236,7 +236,7 @@ static int add_entry(struct crash *crash, struct crash_unit *unit, uint32_t inde
 	const struct journal_write *write = &crash->journal->writes[index];
 	uint64_t at = unit_at(crash, unit), end = at + unit_len(crash, unit->disk, unit->number);
 	uint64_t write_end = write->at + write->len_bytes;
-	struct crash_entry entry = { .write = index };
+	struct crash_entry entry = { .write = index, .durable = is_durable(crash, index) };
 	int err = 0;
 
 	entry.from = write->at > at ? (uint32_t)(write->at - at) : 0;
@@ -365,15 +365,27 @@ int crash_submit(struct crash *crash, uint32_t index)
 	return err;
 }
 
+static bool is_complete(const struct crash *crash, uint32_t index, uint64_t step)
+{
+	return crash->journal->writes[index].complete <= step;
+}
+
+/*
+ * A completed one does not matter any more, unless it lies over one that is in flight and may be
+ * replaced only in part.
+ */
 void crash_complete(struct crash *crash, uint32_t index)
 {
+	uint64_t step = crash->journal->writes[index].complete;
+	size_t nr = 0;
+
 	for (size_t i = 0; i < crash->nr_skipped; i++) {
-		if (crash->skipped[i] != index)
-			continue;
-		memmove(&crash->skipped[i], &crash->skipped[i + 1],
-			(--crash->nr_skipped - i) * sizeof(*crash->skipped));
-		return;
+		bool keep = !is_complete(crash, crash->skipped[i], step) || (crash->parts && nr);
+
+		if (keep)
+			crash->skipped[nr++] = crash->skipped[i];
 	}
+	crash->nr_skipped = nr;
 }
 
 /* ------------------------------------------------------------------------------ the image */
@@ -493,14 +505,42 @@ static void drop_replaced(const struct crash *crash, struct crash_unit *unit)
 	memmove(unit->entries, unit->entries + first, unit->nr * sizeof(*unit->entries));
 }
 
-/* What was submitted after a write to a part of the unit and is durable is there in any case. */
-static void add_durable(const struct crash *crash, const struct crash_unit *unit,
-			struct crash_entry *entry, uint32_t next)
+/* Does some later durable write change what this one leaves? To all of a unit: only in parts. */
+static bool is_changed(const struct crash *crash, const struct crash_unit *unit, uint32_t i)
 {
+	if (unit->entries[i].own)
+		return true;
+	for (uint32_t k = i + 1; k < unit->nr; k++)
+		if (unit->entries[k].durable &&
+		    completed_before(crash, &unit->entries[i], &unit->entries[k]))
+			return true;
+	return false;
+}
+
+/* From now on its content is its own. */
+static int own_content(struct crash_entry *entry, uint32_t len)
+{
+	unsigned char *content;
+
+	if (entry->own)
+		return 0;
+	content = fail_alloc("faults/crash_unit/own", malloc(len));
+	if (!content)
+		return -ENOMEM;
+	put_bytes(content, entry->data, 0, len);
+	entry->data = content;
+	entry->own = true;
+	return 0;
+}
+
+/* What was submitted after a write and is durable is there in any case, but for what it wrote. */
+static void add_durable(const struct crash *crash, const struct crash_unit *unit, uint32_t i)
+{
+	struct crash_entry *entry = &unit->entries[i];
 	unsigned char *content = (unsigned char *)entry->data;
 
-	for (uint32_t i = next; i < unit->nr; i++) {
-		const struct crash_entry *by = &unit->entries[i];
+	for (uint32_t k = i + 1; k < unit->nr; k++) {
+		const struct crash_entry *by = &unit->entries[k];
 		uint32_t from, to;
 
 		if (!by->durable)
@@ -516,7 +556,7 @@ static void add_durable(const struct crash *crash, const struct crash_unit *unit
 	}
 }
 
-static void make_parts(const struct crash *crash, struct crash_unit *unit)
+static int make_parts(const struct crash *crash, struct crash_unit *unit)
 {
 	uint32_t len = unit_len(crash, unit->disk, unit->number);
 	bool fresh = false;
@@ -524,13 +564,16 @@ static void make_parts(const struct crash *crash, struct crash_unit *unit)
 	for (uint32_t i = unit->nr; i-- > 0;) {
 		struct crash_entry *entry = &unit->entries[i];
 
-		if (fresh && entry->own) {
-			add_durable(crash, unit, entry, i + 1);
+		if (fresh && is_changed(crash, unit, i)) {
+			if (own_content(entry, len) < 0)
+				return -ENOMEM;
+			add_durable(crash, unit, i);
 			entry->hash = crash_content_hash(entry->data, len);
 		}
 		fresh |= entry->fresh;
 		entry->fresh = false;
 	}
+	return 0;
 }
 
 static bool is_settled(const struct crash_unit *unit)
@@ -541,15 +584,18 @@ static bool is_settled(const struct crash_unit *unit)
 	return true;
 }
 
-static void settle_unit(struct crash *crash, struct crash_unit *unit)
+static int settle_unit(struct crash *crash, struct crash_unit *unit)
 {
+	int err;
+
 	unit->queued = false;
 	unit->stale = true;
 	make_image(crash, unit);
 	drop_replaced(crash, unit);
-	make_parts(crash, unit);
-	if (is_settled(unit))
+	err = make_parts(crash, unit);
+	if (!err && is_settled(unit))
 		remove_unit(crash, unit);
+	return err;
 }
 
 static struct crash_entry *find_entry(const struct crash_unit *unit, uint32_t write)
@@ -608,14 +654,16 @@ static void compact_open(struct crash *crash)
 /* All at once: the units are the same whatever the order. */
 int crash_settle(struct crash *crash, const uint32_t *writes, size_t nr)
 {
+	int err = 0;
+
 	for (size_t i = 0; i < nr; i++)
 		mark_durable(crash, writes[i]);
-	for (size_t i = 0; i < crash->nr_queue; i++)
-		settle_unit(crash, crash->queue[i]);
+	for (size_t i = 0; i < crash->nr_queue && !err; i++)
+		err = settle_unit(crash, crash->queue[i]);
 	crash->nr_queue = 0;
 	zero_image(crash);
 	compact_open(crash);
-	return 0;
+	return err;
 }
 
 /* ------------------------------------------------------------------------------ the beginning */

@@ -1,0 +1,1136 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Small journals at random, and at every moment of them what faults/crash.h says of them against
+ * the brute force of crash_model.h: images, candidates, volatile writes, states, counts, hashes,
+ * names, what is lost; and that the default points have all states of all moments.
+ *
+ *	sim_crash [SEED [ROUNDS [MASK]]]	round r uses SEED + r; MASK: the requests in use
+ *
+ * A failing round is repeated with fewer requests until none can be left out.
+ */
+#include "tests/sim/crash_model.h"
+#include "tests/sim/sim.h"
+
+#include <stdlib.h>
+
+enum {
+	DEFAULT_ROUNDS = 1000,
+	SLOTS = MAX_WRITES,
+	MAX_STATES = 4096,
+	MAX_EVENTS = 3 * SLOTS,
+	MAX_SEEN = 1 << 20,
+};
+
+/* One state that was seen: what the model calls it, and the hash that it was given. */
+struct seen {
+	uint64_t id, hash;
+};
+
+struct sim {
+	struct frame frame;
+	struct journal *journal;
+	struct model model;
+	struct crash_options options;
+	struct crash *crash, *jumper; /* the second one does not stop at every moment */
+	struct crash_image images[2], jumper_images[2];
+	unsigned char buffers[2][2][MAX_DISK];
+	unsigned char data[SLOTS][MAX_DISK];
+	unsigned char extents[2][3][MAX_DISK];
+	bool all_small; /* the states of every moment can be listed */
+	/* States of each moment, by hash, ascending. */
+	uint64_t *states[MAX_EVENTS + 1];
+	size_t nr_states[MAX_EVENTS + 1];
+	struct seen *seen;
+	size_t nr_seen;
+	/* Of all rounds. */
+	uint64_t nr_rounds_all, nr_moments, nr_states_all, nr_choices, nr_points;
+};
+
+/* A number for request @slot, whatever else there is. */
+static uint64_t pick(const struct sim *sim, unsigned int slot, unsigned int what, uint64_t bound)
+{
+	return rng_below(rng_mix(sim->frame.seed, 100 + slot, what), bound);
+}
+
+/* ------------------------------------------------------------------------------ the journal */
+
+static void add_disks(struct sim *sim)
+{
+	static const uint32_t blocks[] = { 512, 512, 512, 1024, 4096 };
+	uint32_t nr = 1 + (uint32_t)draw(sim, 2);
+
+	for (uint32_t i = 0; i < nr; i++) {
+		struct journal_disk disk = { .block_bytes = blocks[draw(sim, 5)] };
+
+		snprintf(disk.name, sizeof(disk.name), "disk%u", i);
+		disk.size_bytes = disk.block_bytes * (1 + draw(sim, 8192 / disk.block_bytes));
+		if (disk.block_bytes == 512 && draw(sim, 2))
+			disk.size_bytes = 512 * (1 + draw(sim, 5));
+		disk.cache = draw(sim, 3);
+		journal_add_disk(sim->journal, &disk);
+	}
+}
+
+/* Content at random, of few kinds so that some are equal; some sectors are zero. */
+static void fill(struct sim *sim, unsigned char *data, uint64_t len, unsigned int slot)
+{
+	for (uint64_t at = 0; at < len; at += SECTOR) {
+		uint64_t kind = pick(sim, slot, 50 + (unsigned int)(at / SECTOR), 6);
+
+		memset(data + at, kind < 4 ? (int)kind : 0, SECTOR);
+		if (kind == 4)
+			data[at + SECTOR - 1 - slot] = (unsigned char)(1 + slot);
+		if (kind == 5)
+			memset(data + at, (int)(100 + slot), SECTOR);
+	}
+}
+
+static void add_extents(struct sim *sim)
+{
+	memset(sim->model.base, 0, sizeof(sim->model.base));
+	for (uint16_t disk = 0; disk < sim->journal->nr_disks; disk++) {
+		uint64_t at = 0, size = sim->journal->disks[disk].size_bytes;
+
+		for (unsigned int i = 0; i < 3 && draw(sim, 2); i++) {
+			struct journal_extent extent = { .disk = disk,
+							 .data = sim->extents[disk][i] };
+
+			extent.at = at + draw(sim, size - at);
+			extent.len_bytes = 1 + draw(sim, size - extent.at);
+			at = extent.at + extent.len_bytes;
+			fill(sim, sim->extents[disk][i], extent.len_bytes, 40 + i);
+			memcpy(sim->model.base[disk] + extent.at, extent.data, extent.len_bytes);
+			journal_add_extent(sim->journal, &extent);
+			if (at >= size)
+				break;
+		}
+	}
+}
+
+/* Requests begin one after the other and take their time: each has steps of its own. */
+static uint64_t step_of(unsigned int slot, uint64_t time, bool end)
+{
+	return 1 + 2 * (time * 32 + slot) + end;
+}
+
+static void add_write(struct sim *sim, unsigned int slot, uint64_t submit, uint64_t complete)
+{
+	struct journal_write w = { .submit = submit, .complete = complete, .op = IO_WRITE };
+	uint64_t block, blocks;
+
+	w.disk = (uint16_t)pick(sim, slot, 3, sim->journal->nr_disks);
+	block = sim->journal->disks[w.disk].block_bytes;
+	blocks = sim->journal->disks[w.disk].size_bytes / block;
+	w.at = pick(sim, slot, 4, blocks);
+	w.len_bytes = 1 + pick(sim, slot, 5, blocks - w.at);
+	if (pick(sim, slot, 6, 2) && w.len_bytes > 2)
+		w.len_bytes = 2;
+	w.at *= block;
+	w.len_bytes *= block;
+	w.submit_ns = submit * 10;
+	w.complete_ns = complete * 10;
+	w.data = sim->data[slot];
+	fill(sim, sim->data[slot], w.len_bytes, slot);
+	if (!pick(sim, slot, 7, 4)) {
+		w.op = pick(sim, slot, 8, 2) ? IO_DISCARD : IO_ZEROES;
+		w.data = NULL;
+	}
+	if (!pick(sim, slot, 9, 4))
+		w.flags |= IO_FUA;
+	w.failed = !pick(sim, slot, 10, 8);
+	w.lied = !pick(sim, slot, 11, 8);
+	journal_add_write(sim->journal, &w);
+}
+
+static void add_request(struct sim *sim, unsigned int slot)
+{
+	uint64_t time = 3 * (slot + 1) + pick(sim, slot, 0, 3), submit = step_of(slot, time, false);
+	uint64_t takes = pick(sim, slot, 1, 3) ? pick(sim, slot, 2, 4) : pick(sim, slot, 2, 40);
+	uint64_t complete = step_of(slot, time + takes, true), kind = pick(sim, slot, 12, 10);
+	struct journal_flush flush = { .submit = submit, .complete = complete };
+	char text[16];
+
+	if (!pick(sim, slot, 13, 12))
+		complete = flush.complete = JOURNAL_NEVER;
+	if (kind < 6) {
+		add_write(sim, slot, submit, complete);
+		return;
+	}
+	if (kind < 9) {
+		flush.disk = (uint16_t)pick(sim, slot, 3, sim->journal->nr_disks);
+		flush.failed = !pick(sim, slot, 10, 8);
+		flush.lied = !pick(sim, slot, 11, 6);
+		journal_add_flush(sim->journal, &flush);
+		return;
+	}
+	snprintf(text, sizeof(text), "mark %u", slot);
+	journal_add_mark(sim->journal, submit, submit * 10, text, strlen(text));
+}
+
+static bool make_journal(struct sim *sim, unsigned int mask)
+{
+	unsigned int nr = 2 + (unsigned int)draw(sim, SLOTS - 2);
+	struct diag diag = { 0 };
+
+	if (journal_new(&sim->journal) < 0)
+		return fail(sim, "no memory");
+	add_disks(sim);
+	add_extents(sim);
+	/* Backwards: sealing has to sort. */
+	for (unsigned int slot = nr; slot-- > 0;)
+		if (mask >> slot & 1)
+			add_request(sim, slot);
+	if (journal_seal(sim->journal, &diag) < 0)
+		return fail(sim, "sealing: %s", diag.message);
+	return true;
+}
+
+static void show(const struct sim *sim)
+{
+	const struct journal *j = sim->journal;
+
+	printf("  units of %u, atomic %d%s\n", sim->model.unit_bytes, sim->options.atomic,
+	       sim->options.illegal ? ", illegal" : "");
+	for (uint32_t i = 0; i < j->nr_disks; i++)
+		printf("  disk %u: %" PRIu64 " bytes, blocks of %u%s\n", i, j->disks[i].size_bytes,
+		       j->disks[i].block_bytes, j->disks[i].cache ? ", cache" : "");
+	for (size_t i = 0; i < j->nr_writes; i++) {
+		const struct journal_write *w = &j->writes[i];
+
+		printf("  write %zu: steps %" PRIu64 "..%" PRId64 " disk %u bytes %" PRIu64
+		       "..%" PRIu64 "%s%s%s%s\n",
+		       i, w->submit, (int64_t)w->complete, w->disk, w->at, w->at + w->len_bytes,
+		       w->data ? "" : " zeroes", w->flags & IO_FUA ? " fua" : "",
+		       w->failed ? " failed" : "", w->lied ? " lied" : "");
+	}
+	for (size_t i = 0; i < j->nr_flushes; i++)
+		printf("  flush: steps %" PRIu64 "..%" PRId64 " disk %u%s%s\n",
+		       j->flushes[i].submit, (int64_t)j->flushes[i].complete, j->flushes[i].disk,
+		       j->flushes[i].failed ? " failed" : "", j->flushes[i].lied ? " lied" : "");
+	for (size_t i = 0; i < j->nr_marks; i++)
+		printf("  mark: step %" PRIu64 "\n", j->marks[i].step);
+}
+
+/* ------------------------------------------------------------------------------ one moment */
+
+static bool check_images(struct sim *sim)
+{
+	const struct model *m = &sim->model;
+
+	for (uint32_t i = 0; i < m->nr_units; i++) {
+		const struct model_unit *u = &m->units[i];
+
+		if (memcmp(sim->images[u->disk].bytes + u->at, u->candidates[0].data, u->len) != 0)
+			return fail(sim, "the image of disk %u at %" PRIu64 " differs", u->disk,
+				    u->at);
+	}
+	return true;
+}
+
+static bool is_content(const unsigned char *got, const unsigned char *want, uint32_t len)
+{
+	static const unsigned char zeroes[MAX_UNIT];
+
+	if (!got)
+		return !memcmp(zeroes, want, len);
+	return !memcmp(got, want, len) && memcmp(zeroes, want, len) != 0;
+}
+
+static bool check_unit_choice(struct sim *sim, const struct crash_choice *c,
+			      const struct model_unit *u)
+{
+	uint32_t newest = 0;
+
+	if (c->disk != u->disk || c->at != u->at || c->len_bytes != u->len || c->nr != u->nr)
+		return fail(sim,
+			    "choice of disk %u at %" PRIu64 " has %u candidates of %" PRIu64
+			    " bytes, expected disk %u at %" PRIu64 " with %u of %u",
+			    c->disk, c->at, c->nr, c->len_bytes, u->disk, u->at, u->nr, u->len);
+	for (uint32_t i = 0; i < c->nr; i++) {
+		const struct crash_candidate *candidate = &c->candidates[i];
+
+		if (!is_content(candidate->data, u->candidates[i].data, u->len))
+			return fail(sim, "candidate %u at %" PRIu64 " differs", i, u->at);
+		if (candidate->write != u->candidates[i].write)
+			return fail(sim, "candidate %u at %" PRIu64 " is of write %d, expected %d",
+				    i, u->at, (int)candidate->write, (int)u->candidates[i].write);
+		if (!candidate->data != !candidate->hash)
+			return fail(sim, "hash %" PRIx64 " of candidate %u", candidate->hash, i);
+	}
+	for (uint32_t w = 0; w < sim->journal->nr_writes; w++)
+		if (u->covers[w] && !u->replaced[w])
+			newest = u->of_write[w];
+	if (c->newest != newest)
+		return fail(sim, "newest at %" PRIu64 " is %u, expected %u", u->at, c->newest,
+			    newest);
+	return true;
+}
+
+/* The disk's n-th volatile write after its last durable one; 0: before that. */
+static uint32_t ordinal(const struct sim *sim, uint32_t write)
+{
+	const struct model *m = &sim->model;
+	uint16_t disk = sim->journal->writes[write].disk;
+	uint32_t nr = 0;
+
+	for (uint32_t w = 0; w < sim->journal->nr_writes; w++) {
+		if (sim->journal->writes[w].disk != disk)
+			continue;
+		if (m->durable[w] && w > write)
+			return 0;
+		if (m->durable[w])
+			nr = 0;
+		nr += w <= write && model_is_volatile(m, w);
+	}
+	return nr;
+}
+
+static bool check_order_choices(struct sim *sim, const struct crash_choice *choices, size_t nr)
+{
+	size_t k = 0;
+
+	for (uint16_t disk = 0; disk < sim->journal->nr_disks; disk++) {
+		uint32_t most = 0, any = 0;
+
+		for (uint32_t w = 0; w < sim->journal->nr_writes; w++) {
+			if (sim->journal->writes[w].disk != disk ||
+			    !model_is_volatile(&sim->model, w))
+				continue;
+			any++;
+			most = ordinal(sim, w) > most ? ordinal(sim, w) : most;
+		}
+		if (!any)
+			continue;
+		if (k >= nr || choices[k].disk != disk || choices[k].nr != most + 1 ||
+		    choices[k].newest != most || choices[k].candidates)
+			return fail(sim, "choice of order of disk %u, expected %u places", disk,
+				    most + 1);
+		k++;
+	}
+	return k == nr || fail(sim, "%zu choices of order, expected %zu", nr, k);
+}
+
+static bool check_write_choices(struct sim *sim, const struct crash_choice *choices, size_t nr)
+{
+	const uint32_t *writes;
+
+	if (crash_volatile(sim->crash, &writes) != nr)
+		return fail(sim, "%zu choices, but other volatile writes", nr);
+	for (size_t i = 0; i < nr; i++) {
+		const struct journal_write *w = &sim->journal->writes[writes[i]];
+
+		if (choices[i].write != writes[i] || choices[i].at != w->at || choices[i].nr != 2 ||
+		    choices[i].len_bytes != w->len_bytes || choices[i].disk != w->disk ||
+		    choices[i].newest != 1 || choices[i].candidates)
+			return fail(sim, "choice %zu is not write %u", i, writes[i]);
+	}
+	return true;
+}
+
+static bool check_choices(struct sim *sim)
+{
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(sim->crash, &choices), k = 0;
+
+	sim->nr_choices += nr;
+	if (sim->options.atomic == CRASH_WRITE)
+		return check_write_choices(sim, choices, nr);
+	if (sim->options.atomic == CRASH_ORDER)
+		return check_order_choices(sim, choices, nr);
+	for (uint32_t i = 0; i < sim->model.nr_units; i++) {
+		if (sim->model.units[i].nr < 2)
+			continue;
+		if (k == nr)
+			return fail(sim, "no choice of disk %u at %" PRIu64,
+				    sim->model.units[i].disk, sim->model.units[i].at);
+		if (!check_unit_choice(sim, &choices[k++], &sim->model.units[i]))
+			return false;
+	}
+	return k == nr || fail(sim, "%zu choices, expected %zu", nr, k);
+}
+
+static bool check_volatile(struct sim *sim)
+{
+	const uint32_t *writes;
+	size_t nr = crash_volatile(sim->crash, &writes), k = 0;
+
+	for (uint32_t w = 0; w < sim->journal->nr_writes; w++) {
+		if (!model_is_volatile(&sim->model, w))
+			continue;
+		if (k == nr || writes[k++] != w)
+			return fail(sim, "volatile writes: number %zu, expected %u", k, w);
+	}
+	return k == nr || fail(sim, "%zu volatile writes, expected %zu", nr, k);
+}
+
+/* The number that the text says, as far as it fits. */
+static double read_count(const char *text)
+{
+	double product = 1;
+	unsigned int base, power;
+	int used;
+
+	while (sscanf(text, "%u%n", &base, &used) == 1) {
+		text += used;
+		power = 1;
+		if (sscanf(text, "^%u%n", &power, &used) == 1)
+			text += used;
+		while (power--)
+			product *= base;
+		if (strncmp(text, " x ", 3) != 0)
+			break;
+		text += 3;
+	}
+	return *text ? -1 : product;
+}
+
+static bool check_count(struct sim *sim, uint64_t *ret_exact)
+{
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(sim->crash, &choices);
+	struct crash_count count;
+	double product = 1, log_2 = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		product *= choices[i].nr;
+	crash_count(sim->crash, &count);
+	for (double n = product; n >= 2; n /= 2)
+		log_2++;
+	if (product < 1e15 && (double)count.exact != product)
+		return fail(sim, "%" PRIu64 " states, expected %g", count.exact, product);
+	if (count.log2 < log_2 - 0.001 || count.log2 > log_2 + 1)
+		return fail(sim, "2^%g states, expected %g", count.log2, product);
+	if (product < 1e15 && read_count(count.text) != product)
+		return fail(sim, "'%s' states, expected %g", count.text, product);
+	*ret_exact = count.exact;
+	return true;
+}
+
+/* ------------------------------------------------------------------------------ states */
+
+/* CRASH_WRITE, CRASH_ORDER: which volatile writes survive in the state that these picks name. */
+static void model_survives(const struct sim *sim, const uint16_t *picks, bool *survives)
+{
+	const struct model *m = &sim->model;
+	uint32_t places[2] = { 0 };
+	bool has[2] = { false };
+	size_t next = 0;
+
+	memset(survives, 0, MAX_WRITES * sizeof(*survives));
+	for (uint32_t w = 0; w < sim->journal->nr_writes; w++) {
+		has[sim->journal->writes[w].disk] |= model_is_volatile(m, w);
+		if (sim->options.atomic == CRASH_WRITE && model_is_volatile(m, w))
+			survives[w] = picks[next++];
+	}
+	if (sim->options.atomic != CRASH_ORDER)
+		return;
+	for (uint16_t disk = 0; disk < 2; disk++)
+		places[disk] = has[disk] ? picks[next++] : 0;
+	for (uint32_t w = 0; w < sim->journal->nr_writes; w++)
+		survives[w] = model_is_volatile(m, w) &&
+			      ordinal(sim, w) <= places[sim->journal->writes[w].disk];
+}
+
+/* The candidate of each unit of the model in the state that these picks name. */
+static void model_picks(const struct sim *sim, const uint16_t *picks, uint32_t *ret_candidates)
+{
+	const struct model *m = &sim->model;
+	bool survives[MAX_WRITES];
+	size_t next = 0;
+
+	model_survives(sim, picks, survives);
+	for (uint32_t i = 0; i < m->nr_units; i++) {
+		const struct model_unit *u = &m->units[i];
+
+		ret_candidates[i] = model_left(m, u, survives);
+		if (sim->options.atomic == CRASH_UNIT)
+			ret_candidates[i] = u->nr > 1 ? picks[next++] : 0;
+	}
+}
+
+static uint64_t model_id(const struct model *m, const uint32_t *candidates)
+{
+	uint64_t id = 0;
+
+	for (uint32_t i = 0; i < m->nr_units; i++)
+		id ^= m->units[i].candidates[candidates[i]].id;
+	return id;
+}
+
+struct put_check {
+	struct sim *sim;
+	const uint32_t *candidates;
+	uint32_t next; /* unit */
+};
+
+static int check_put(void *ctx, uint16_t disk, uint64_t at, const unsigned char *data, uint32_t len)
+{
+	struct put_check *check = ctx;
+	const struct model *m = &check->sim->model;
+
+	for (; check->next < m->nr_units; check->next++) {
+		const struct model_unit *u = &m->units[check->next];
+		uint32_t candidate = check->candidates[check->next];
+
+		if (!candidate)
+			continue;
+		check->next++;
+		return u->disk != disk || u->at != at || u->len != len ||
+		       !is_content(data, u->candidates[candidate].data, len);
+	}
+	return 1;
+}
+
+/* Same content, same hash, and the other way round, over all moments of the round. */
+static void saw(struct sim *sim, uint64_t id, uint64_t hash)
+{
+	if (sim->nr_seen < MAX_SEEN)
+		sim->seen[sim->nr_seen++] = (struct seen){ id, hash };
+}
+
+static bool check_state(struct sim *sim, const uint16_t *picks, bool thorough)
+{
+	uint32_t candidates[MAX_UNITS];
+	struct put_check check = { sim, candidates, 0 };
+
+	model_picks(sim, picks, candidates);
+	saw(sim, model_id(&sim->model, candidates), crash_hash(sim->crash, picks));
+	if (!thorough)
+		return true;
+	if (crash_put(sim->crash, picks, check_put, &check) != 0)
+		return fail(sim, "a state puts something else");
+	for (; check.next < sim->model.nr_units; check.next++)
+		if (candidates[check.next])
+			return fail(sim, "a state leaves out what differs from the image");
+	return true;
+}
+
+static bool next_picks(const struct crash_choice *choices, size_t nr, uint16_t *picks)
+{
+	for (size_t i = 0; i < nr; i++) {
+		if (++picks[i] < choices[i].nr)
+			return true;
+		picks[i] = 0;
+	}
+	return false;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static size_t unique(uint64_t *numbers, size_t nr)
+{
+	size_t kept = 0;
+
+	qsort(numbers, nr, sizeof(*numbers), compare_numbers);
+	for (size_t i = 0; i < nr; i++)
+		if (!kept || numbers[kept - 1] != numbers[i])
+			numbers[kept++] = numbers[i];
+	return kept;
+}
+
+/* All of them: the hashes are kept for check_points(). */
+static bool list_states(struct sim *sim, size_t moment, uint64_t nr_states)
+{
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(sim->crash, &choices), k = 0;
+	uint16_t picks[MAX_UNITS] = { 0 };
+	uint64_t *hashes = malloc(nr_states * sizeof(*hashes));
+
+	sim->states[moment] = hashes;
+	do {
+		hashes[k++] = crash_hash(sim->crash, picks);
+		if (!check_state(sim, picks, k % 64 == 1))
+			return false;
+	} while (next_picks(choices, nr, picks));
+	sim->nr_states_all += k;
+	sim->nr_states[moment] = unique(hashes, k);
+	if (k != nr_states || (sim->options.atomic == CRASH_UNIT && k != sim->nr_states[moment]))
+		return fail(sim, "%zu states, %zu of them different, expected %" PRIu64, k,
+			    sim->nr_states[moment], nr_states);
+	return true;
+}
+
+/* Every set of not durable writes: is what it leaves among the states? Are there no others? */
+static bool check_sets(struct sim *sim, size_t moment)
+{
+	const struct model *m = &sim->model;
+	_cleanup_free_ uint64_t *ids = calloc(MAX_STATES, sizeof(*ids));
+	uint32_t open[MAX_WRITES], nr = 0, candidates[MAX_UNITS];
+	size_t nr_ids = 0;
+
+	for (uint32_t w = 0; w < sim->journal->nr_writes; w++)
+		if (m->submitted[w] && !m->durable[w])
+			open[nr++] = w;
+	if (sim->options.atomic != CRASH_WRITE || 1u << nr > MAX_STATES)
+		return true;
+	for (uint32_t set = 0; set < 1u << nr; set++) {
+		bool survives[MAX_WRITES] = { false };
+
+		for (uint32_t i = 0; i < nr; i++)
+			survives[open[i]] = set >> i & 1;
+		for (uint32_t i = 0; i < m->nr_units; i++)
+			candidates[i] = model_left(m, &m->units[i], survives);
+		ids[nr_ids++] = model_id(m, candidates);
+	}
+	nr_ids = unique(ids, nr_ids);
+	return nr_ids == sim->nr_states[moment] ||
+	       fail(sim, "%zu different states, expected %zu", sim->nr_states[moment], nr_ids);
+}
+
+/* All writes up to one of them, on each disk by itself, none of the durable ones missing. */
+static bool check_prefixes(struct sim *sim, size_t moment)
+{
+	const struct model *m = &sim->model;
+	uint64_t ids[(MAX_WRITES + 1) * (MAX_WRITES + 1)];
+	uint32_t candidates[MAX_UNITS], first[2] = { 0 }, nr = (uint32_t)sim->journal->nr_writes;
+	size_t nr_ids = 0;
+
+	if (sim->options.atomic != CRASH_ORDER)
+		return true;
+	for (uint32_t w = 0; w < nr; w++)
+		if (m->durable[w])
+			first[sim->journal->writes[w].disk] = w + 1;
+	for (uint32_t a = first[0]; a <= nr; a++) {
+		for (uint32_t b = first[1]; b <= nr; b++) {
+			bool survives[MAX_WRITES] = { false };
+
+			for (uint32_t w = 0; w < nr; w++)
+				survives[w] = m->submitted[w] &&
+					      w < (sim->journal->writes[w].disk ? b : a);
+			for (uint32_t i = 0; i < m->nr_units; i++)
+				candidates[i] = model_left(m, &m->units[i], survives);
+			ids[nr_ids++] = model_id(m, candidates);
+		}
+	}
+	nr_ids = unique(ids, nr_ids);
+	return nr_ids == sim->nr_states[moment] ||
+	       fail(sim, "%zu different states, expected %zu", sim->nr_states[moment], nr_ids);
+}
+
+/* ------------------------------------------------------------------------------ picks */
+
+static void draw_picks(struct sim *sim, uint16_t *picks)
+{
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(sim->crash, &choices);
+	uint64_t base = draw(sim, 3);
+
+	for (size_t i = 0; i < nr; i++) {
+		picks[i] = base ? choices[i].newest : 0;
+		if (base == 2 || !draw(sim, 4))
+			picks[i] = (uint16_t)draw(sim, choices[i].nr);
+	}
+}
+
+static bool check_name(struct sim *sim, const uint16_t *picks)
+{
+	_cleanup_free_ char *name = crash_name(sim->crash, picks);
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(sim->crash, &choices);
+	uint16_t again[MAX_UNITS];
+	struct diag diag;
+
+	if (crash_parse(sim->crash, name, &diag, again) < 0)
+		return fail(sim, "'%s': %s", name, diag.message);
+	return !memcmp(picks, again, nr * sizeof(*picks)) ||
+	       fail(sim, "'%s' is another state", name);
+}
+
+/* Is what write w left in the unit there, or what one after it did? */
+static bool is_there(const struct sim *sim, const struct model_unit *u, uint32_t w,
+		     uint32_t candidate, const bool *survives)
+{
+	for (uint32_t by = w; by < sim->journal->nr_writes; by++) {
+		bool durable = sim->model.durable[by];
+
+		if (!u->covers[by] || u->replaced[by])
+			continue;
+		if (sim->options.atomic != CRASH_UNIT && (durable || survives[by]))
+			return true;
+		if (sim->options.atomic == CRASH_UNIT && u->of_write[by] == candidate &&
+		    (!durable || model_is_whole(&sim->model, u, by)))
+			return true;
+	}
+	return false;
+}
+
+static bool check_lost(struct sim *sim, const uint16_t *picks)
+{
+	const struct model *m = &sim->model;
+	const uint32_t *writes;
+	size_t nr = crash_volatile(sim->crash, &writes);
+	bool got[MAX_WRITES], want[MAX_WRITES] = { false }, survives[MAX_WRITES];
+	uint32_t candidates[MAX_UNITS];
+
+	crash_lost(sim->crash, picks, got);
+	model_picks(sim, picks, candidates);
+	model_survives(sim, picks, survives);
+	for (uint32_t i = 0; i < m->nr_units; i++) {
+		const struct model_unit *u = &m->units[i];
+
+		for (uint32_t w = 0; w < sim->journal->nr_writes && u->nr > 1; w++)
+			if (model_counts(m, u, w))
+				want[w] |= !is_there(sim, u, w, candidates[i], survives);
+	}
+	for (size_t i = 0; i < nr; i++)
+		if (got[i] != want[writes[i]])
+			return fail(sim, "write %u is %s, expected otherwise", writes[i],
+				    got[i] ? "lost" : "not lost");
+	return true;
+}
+
+static bool check_survivors(struct sim *sim)
+{
+	const struct model *m = &sim->model;
+	const uint32_t *writes;
+	size_t nr = crash_volatile(sim->crash, &writes);
+	bool survives[MAX_WRITES], of_write[MAX_WRITES] = { false }, over[2] = { false };
+	uint32_t candidates[MAX_UNITS];
+	uint16_t picks[MAX_UNITS];
+	uint64_t odds = draw(sim, 4);
+
+	for (size_t i = 0; i < nr; i++) {
+		uint16_t disk = sim->journal->writes[writes[i]].disk;
+
+		survives[i] = draw(sim, 3) < odds;
+		of_write[writes[i]] = survives[i];
+		if (sim->options.atomic != CRASH_ORDER)
+			continue;
+		over[disk] |= ordinal(sim, writes[i]) && !survives[i];
+		of_write[writes[i]] = !over[disk];
+	}
+	crash_survivors(sim->crash, survives, picks);
+	model_picks(sim, picks, candidates);
+	for (uint32_t i = 0; i < m->nr_units; i++) {
+		const struct model_unit *u = &m->units[i];
+		uint32_t want = sim->options.atomic == CRASH_UNIT ? model_survivor(m, u, of_write)
+								  : model_left(m, u, of_write);
+
+		if (u->nr > 1 && candidates[i] != want)
+			return fail(sim, "survivors leave candidate %u at %" PRIu64 ", expected %u",
+				    candidates[i], u->at, want);
+	}
+	return true;
+}
+
+static bool check_ends(struct sim *sim)
+{
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(sim->crash, &choices);
+	uint16_t oldest[MAX_UNITS], newest[MAX_UNITS];
+
+	crash_oldest(sim->crash, oldest);
+	crash_newest(sim->crash, newest);
+	for (size_t i = 0; i < nr; i++)
+		if (oldest[i] || newest[i] != choices[i].newest)
+			return fail(sim, "oldest or newest of choice %zu", i);
+	return check_name(sim, oldest) && check_name(sim, newest);
+}
+
+/* A cursor that came here in one leap knows the same. */
+static bool check_jumper(struct sim *sim)
+{
+	const struct crash_choice *a, *b;
+	uint16_t picks[MAX_UNITS];
+	size_t nr;
+
+	if (crash_move(sim->jumper, sim->model.step) < 0)
+		return fail(sim, "moving");
+	nr = crash_choices(sim->crash, &a);
+	if (crash_choices(sim->jumper, &b) != nr)
+		return fail(sim, "other choices after a leap");
+	draw_picks(sim, picks);
+	return crash_hash(sim->crash, picks) == crash_hash(sim->jumper, picks) ||
+	       fail(sim, "another hash after a leap");
+}
+
+static bool check_picks(struct sim *sim)
+{
+	uint16_t picks[MAX_UNITS];
+
+	for (int i = 0; i < 8; i++) {
+		draw_picks(sim, picks);
+		if (!check_state(sim, picks, true) || !check_name(sim, picks) ||
+		    !check_lost(sim, picks) || !check_survivors(sim))
+			return false;
+	}
+	return check_ends(sim);
+}
+
+static bool check_moment(struct sim *sim, size_t moment, uint64_t step)
+{
+	uint64_t nr_states = 0;
+
+	sim->frame.step = (int)step;
+	sim->nr_moments++;
+	model_at(&sim->model, step);
+	if (crash_move(sim->crash, step) < 0)
+		return fail(sim, "moving");
+	if (!check_images(sim) || !check_choices(sim) || !check_volatile(sim) ||
+	    !check_count(sim, &nr_states) || !check_picks(sim))
+		return false;
+	if (!draw(sim, 4) && !check_jumper(sim))
+		return false;
+	if (nr_states > MAX_STATES) {
+		sim->all_small = false;
+		return true;
+	}
+	return list_states(sim, moment, nr_states) && check_sets(sim, moment) &&
+	       check_prefixes(sim, moment);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	const struct seen *x = a, *y = b;
+
+	if (x->id != y->id)
+		return x->id < y->id ? -1 : 1;
+	return (x->hash > y->hash) - (x->hash < y->hash);
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+	const struct seen *x = a, *y = b;
+
+	if (x->hash != y->hash)
+		return x->hash < y->hash ? -1 : 1;
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+static bool check_seen(struct sim *sim)
+{
+	qsort(sim->seen, sim->nr_seen, sizeof(*sim->seen), compare_ids);
+	for (size_t i = 1; i < sim->nr_seen; i++)
+		if (sim->seen[i].id == sim->seen[i - 1].id &&
+		    sim->seen[i].hash != sim->seen[i - 1].hash)
+			return fail(sim, "one content has two hashes");
+	qsort(sim->seen, sim->nr_seen, sizeof(*sim->seen), compare_hashes);
+	for (size_t i = 1; i < sim->nr_seen; i++)
+		if (sim->seen[i].hash == sim->seen[i - 1].hash &&
+		    sim->seen[i].id != sim->seen[i - 1].id)
+			return fail(sim, "two contents have one hash");
+	return true;
+}
+
+/* ------------------------------------------------------------------------------ points */
+
+static uint32_t marks_at(const struct sim *sim, uint64_t step)
+{
+	uint32_t nr = 0;
+
+	for (size_t i = 0; i < sim->journal->nr_marks; i++)
+		nr += sim->journal->marks[i].step <= step;
+	return nr;
+}
+
+/* The moment that lasts at this step: 0 is the one before everything. */
+static size_t moment_at(const struct sim *sim, uint64_t step)
+{
+	size_t moment = 0;
+
+	while (moment < sim->journal->nr_events && sim->journal->events[moment].step <= step)
+		moment++;
+	return moment;
+}
+
+static bool has_state(const struct sim *sim, size_t moment, uint64_t hash)
+{
+	return bsearch(&hash, sim->states[moment], sim->nr_states[moment], sizeof(hash),
+		       compare_numbers);
+}
+
+/* A state of a moment is one of a point with as many marks or more. */
+static bool check_covered(struct sim *sim, size_t moment, const struct crash_point *points,
+			  size_t nr)
+{
+	uint64_t step = moment ? sim->journal->events[moment - 1].step : 0;
+	uint32_t marks = marks_at(sim, step);
+
+	for (size_t s = 0; s < sim->nr_states[moment]; s++) {
+		bool found = false;
+
+		for (size_t i = 0; i < nr && !found; i++)
+			found = points[i].nr_marks >= marks &&
+				has_state(sim, moment_at(sim, points[i].step),
+					  sim->states[moment][s]);
+		if (!found)
+			return fail(sim, "a state of step %" PRIu64 " is in no point", step);
+	}
+	return true;
+}
+
+static bool is_same_moment(const struct sim *sim, size_t a, size_t b)
+{
+	return sim->nr_states[a] == sim->nr_states[b] &&
+	       !memcmp(sim->states[a], sim->states[b], sim->nr_states[a] * sizeof(uint64_t));
+}
+
+/* Does the moment before this event need a look? Something becomes durable by it. */
+static bool is_durability(struct sim *sim, size_t event)
+{
+	static struct model before;
+
+	model_at(&sim->model, event ? sim->journal->events[event - 1].step : 0);
+	memcpy(before.durable, sim->model.durable, sizeof(before.durable));
+	model_at(&sim->model, sim->journal->events[event].step);
+	return memcmp(before.durable, sim->model.durable,
+		      sim->journal->nr_writes * sizeof(before.durable[0])) != 0;
+}
+
+static bool has_point(const struct crash_point *points, size_t nr, uint64_t step)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (points[i].step == step)
+			return true;
+	return false;
+}
+
+/* Is this moment like that of a point before it, but for what is no news? */
+static bool is_known(const struct sim *sim, size_t moment, const struct crash_point *points,
+		     size_t nr)
+{
+	uint64_t step = moment ? sim->journal->events[moment - 1].step : 0;
+
+	for (size_t i = 0; i < nr && points[i].step <= step; i++) {
+		size_t known = moment_at(sim, points[i].step);
+		bool all = points[i].nr_marks == marks_at(sim, step);
+
+		for (size_t s = 0; s < sim->nr_states[moment] && all; s++)
+			all = has_state(sim, known, sim->states[moment][s]);
+		if (all)
+			return true;
+	}
+	return false;
+}
+
+static bool check_sorted(struct sim *sim, const struct crash_point *points, size_t nr)
+{
+	if (!nr)
+		return fail(sim, "no point at all");
+	for (size_t i = 0; i < nr; i++) {
+		size_t moment = moment_at(sim, points[i].step);
+
+		if (i && points[i].step <= points[i - 1].step)
+			return fail(sim, "points out of order");
+		if (points[i].nr_marks != marks_at(sim, points[i].step))
+			return fail(sim, "%u marks at a point", points[i].nr_marks);
+		if (moment && points[i].step != sim->journal->events[moment - 1].step)
+			return fail(sim, "nothing happened at a point");
+	}
+	return true;
+}
+
+static bool check_default_points(struct sim *sim, const struct crash_point *points, size_t nr)
+{
+	const struct journal *j = sim->journal;
+
+	for (size_t moment = 0; moment <= j->nr_events; moment++)
+		if (!check_covered(sim, moment, points, nr))
+			return false;
+	for (size_t i = 0; i < j->nr_events; i++) {
+		if (j->events[i].what == JOURNAL_MARK && !has_point(points, nr, j->events[i].step))
+			return fail(sim, "no point at a mark");
+		if (i && is_durability(sim, i) && !has_point(points, nr, j->events[i - 1].step) &&
+		    !is_known(sim, i, points, nr))
+			return fail(sim, "no point before something becomes durable");
+	}
+	if (j->nr_events && !has_point(points, nr, j->events[j->nr_events - 1].step) &&
+	    !is_same_moment(sim, moment_at(sim, points[nr - 1].step), j->nr_events))
+		return fail(sim, "no point at the end");
+	return true;
+}
+
+/* Completions: each one's moment has the states of some point with the same marks. */
+static bool check_completions(struct sim *sim, const struct crash_point *points, size_t nr)
+{
+	const struct journal *j = sim->journal;
+
+	for (size_t i = 0; i < j->nr_events; i++) {
+		bool found = false;
+
+		if (j->events[i].what != JOURNAL_COMPLETE &&
+		    j->events[i].what != JOURNAL_FLUSH_COMPLETE)
+			continue;
+		for (size_t k = 0; k < nr && !found; k++)
+			found = points[k].nr_marks == marks_at(sim, j->events[i].step) &&
+				is_same_moment(sim, moment_at(sim, points[k].step), i + 1);
+		if (!found)
+			return fail(sim, "no point has the states after a completion");
+	}
+	return true;
+}
+
+/* A window's points have the states of all its moments. */
+static bool check_window(struct sim *sim, const struct crash_select *select,
+			 const struct crash_point *points, size_t nr)
+{
+	for (size_t moment = 0; moment <= sim->journal->nr_events; moment++) {
+		uint64_t step = moment ? sim->journal->events[moment - 1].step : 0;
+
+		if (step >= select->from && step <= select->to &&
+		    !check_covered(sim, moment, points, nr))
+			return false;
+	}
+	for (size_t i = 0; i < nr; i++)
+		if (points[i].step > select->to || (points[i].step < select->from && nr > 1))
+			return fail(sim, "a point outside of the window");
+	return true;
+}
+
+static bool check_sample(struct sim *sim, struct crash_select select,
+			 const struct crash_point *points, size_t nr)
+{
+	_cleanup_free_ struct crash_point *few = NULL;
+	size_t nr_few, want;
+
+	select.sample = 1 + draw(sim, 5);
+	select.seed = draw(sim, 1000);
+	want = select.sample < nr ? select.sample : nr;
+	if (crash_points(sim->journal, &sim->options, &select, &few, &nr_few) < 0)
+		return fail(sim, "no memory");
+	if (nr_few != want)
+		return fail(sim, "a sample of %zu points, expected %zu", nr_few, want);
+	for (size_t i = 0; i < nr_few; i++)
+		if (!has_point(points, nr, few[i].step) || (i && few[i].step <= few[i - 1].step))
+			return fail(sim, "a sample that is none");
+	return true;
+}
+
+static bool check_set(struct sim *sim, struct crash_select select)
+{
+	_cleanup_free_ struct crash_point *points = NULL;
+	size_t nr;
+
+	if (crash_points(sim->journal, &sim->options, &select, &points, &nr) < 0)
+		return fail(sim, "no memory");
+	sim->nr_points += nr;
+	if (!check_sorted(sim, points, nr) || !check_sample(sim, select, points, nr))
+		return false;
+	if (select.to)
+		return select.set == CRASH_SET_MARKS || check_window(sim, &select, points, nr);
+	if (select.set == CRASH_SET_DEFAULT)
+		return check_default_points(sim, points, nr);
+	if (select.set == CRASH_SET_COMPLETIONS)
+		return check_default_points(sim, points, nr) && check_completions(sim, points, nr);
+	for (size_t i = 0; i < sim->journal->nr_marks; i++)
+		if (!has_point(points, nr, sim->journal->marks[i].step))
+			return fail(sim, "a mark without a point");
+	return nr <= sim->journal->nr_marks + 1 || fail(sim, "more points than marks");
+}
+
+static bool check_points(struct sim *sim)
+{
+	static const enum crash_set sets[] = { CRASH_SET_DEFAULT, CRASH_SET_COMPLETIONS,
+					       CRASH_SET_MARKS };
+	struct crash_select select = { 0 };
+
+	for (size_t i = 0; i < array_size(sets); i++) {
+		select = (struct crash_select){ .set = sets[i] };
+		if (!check_set(sim, select))
+			return false;
+		select.from = draw(sim, sim->journal->end_step + 2);
+		select.to = select.from + 1 + draw(sim, sim->journal->end_step + 2);
+		if (!check_set(sim, select))
+			return false;
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------------------ rounds */
+
+static bool make_cursors(struct sim *sim)
+{
+	static const uint32_t units[] = { 0, 512, 1024, 2048, 4096 };
+	struct diag diag = { 0 };
+	uint32_t block = 0, smallest = UINT32_MAX;
+
+	for (uint32_t i = 0; i < sim->journal->nr_disks; i++) {
+		uint32_t bytes = sim->journal->disks[i].block_bytes;
+
+		block = bytes > block ? bytes : block;
+		smallest = bytes < smallest ? bytes : smallest;
+		sim->images[i] = (struct crash_image){ sim->buffers[0][i], -1 };
+		sim->jumper_images[i] = (struct crash_image){ sim->buffers[1][i], -1 };
+	}
+	memset(sim->buffers, 0, sizeof(sim->buffers));
+	sim->options.illegal = draw(sim, 2);
+	sim->options.atomic = draw(sim, 2) ? CRASH_UNIT : (enum crash_atomic)draw(sim, 3);
+	do
+		sim->options.unit_bytes = units[draw(sim, array_size(units))];
+	while (sim->options.unit_bytes && sim->options.unit_bytes < block);
+	sim->model.journal = sim->journal;
+	sim->model.options = &sim->options;
+	sim->model.unit_bytes = sim->options.unit_bytes ? sim->options.unit_bytes : block;
+	if (sim->options.atomic != CRASH_UNIT)
+		sim->model.unit_bytes = smallest;
+	if (crash_create(sim->journal, &sim->options, sim->images, &diag, &sim->crash) < 0 ||
+	    crash_create(sim->journal, &sim->options, sim->jumper_images, &diag, &sim->jumper) < 0)
+		return fail(sim, "no cursor: %s", diag.message);
+	if (crash_options(sim->crash)->unit_bytes != sim->model.unit_bytes)
+		return fail(sim, "units of %u bytes", crash_options(sim->crash)->unit_bytes);
+	return true;
+}
+
+static bool check_all(struct sim *sim)
+{
+	sim->all_small = true;
+	sim->nr_seen = 0;
+	if (sim->frame.verbose)
+		show(sim);
+	if (!check_moment(sim, 0, 0))
+		return false;
+	for (size_t i = 0; i < sim->journal->nr_events; i++)
+		if (!check_moment(sim, i + 1, sim->journal->events[i].step))
+			return false;
+	if (!check_seen(sim))
+		return false;
+	sim->nr_rounds_all += sim->all_small;
+	return !sim->all_small || check_points(sim);
+}
+
+static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool verbose)
+{
+	bool ok;
+
+	if (!sim->seen)
+		sim->seen = calloc(MAX_SEEN, sizeof(*sim->seen));
+	sim->frame = (struct frame){ .seed = seed, .verbose = verbose };
+	ok = make_journal(sim, mask) && make_cursors(sim) && check_all(sim);
+	sim->crash = crash_free(sim->crash);
+	sim->jumper = crash_free(sim->jumper);
+	sim->journal = journal_free(sim->journal);
+	for (size_t i = 0; i <= MAX_EVENTS; i++) {
+		free(sim->states[i]);
+		sim->states[i] = NULL;
+		sim->nr_states[i] = 0;
+	}
+	return ok;
+}
+
+static void summarise(const struct sim *sim)
+{
+	printf("%" PRIu64 " moments, %" PRIu64 " choices, %" PRIu64 " states, %" PRIu64
+	       " points; all states of all moments in %" PRIu64 " rounds",
+	       sim->nr_moments, sim->nr_choices, sim->nr_states_all, sim->nr_points,
+	       sim->nr_rounds_all);
+	free(sim->seen);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct program program = {
+		.name = "sim_crash",
+		.sim_bytes = sizeof(struct sim),
+		.rounds = DEFAULT_ROUNDS,
+		.slots = SLOTS,
+		.run_round = run_round,
+		.summarise = summarise,
+	};
+
+	return sim_main(&program, argc, argv);
+}
