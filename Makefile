@@ -201,17 +201,17 @@ build-explore: $B/faultblk $(STATES)
 test:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	@sh tests/borrow $(PKG_BORROW)
-	@sh tests/run all
+	@bash tests/run all
 
 unit sim fuzz-replay fail explore device:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	$(if $(filter device,$@),@sh tests/borrow $(PKG_BORROW))
-	@sh tests/run $@
+	@bash tests/run $@
 
 soak:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	@sh tests/borrow $(PKG_BORROW)
-	@SOAK=1 sh tests/run all
+	@SOAK=1 bash tests/run all
 
 fuzz:
 	$(call need,$(PKG_BUILD) $(PKG_TEST))
