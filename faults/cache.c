@@ -182,14 +182,14 @@ uint64_t cache_volatile_bytes(const struct cache *cache)
 
 struct taking {
 	struct cache *cache;
-	const struct cut *cut;
+	const struct power_cut *cut;
 	struct snapshots *snapshots;
-	struct cut_result result;
+	struct power_cut_result result;
 };
 
 static bool keeps_block(const struct taking *taking, uint64_t block)
 {
-	const struct cut *cut = taking->cut;
+	const struct power_cut *cut = taking->cut;
 
 	if (cut->keep == KEEP_PATTERN)
 		return cut_pattern_keeps(cut, taking->result.nr_volatile);
@@ -212,8 +212,8 @@ static void cut_block(void *ctx, uint64_t at, const unsigned char *block)
 	taking->result.nr_lost++;
 }
 
-_cold_ void cache_cut(struct cache *cache, const struct cut *cut, struct snapshots *snapshots,
-		      struct cut_result *ret_result)
+_cold_ void cache_cut(struct cache *cache, const struct power_cut *cut, struct snapshots *snapshots,
+		      struct power_cut_result *ret_result)
 {
 	struct taking taking = { .cache = cache, .cut = cut, .snapshots = snapshots };
 

@@ -82,7 +82,7 @@ uint64_t cache_nr_volatile(const struct cache *cache);
  * possible; afterwards nothing is volatile. Blocks, units or writes are counted. No request may be
  * under way. Snapshots (may be NULL) keep what they hold. Control thread.
  */
-void cache_cut(struct cache *cache, const struct cut *cut, struct snapshots *snapshots,
-	       struct cut_result *ret_result);
+void cache_cut(struct cache *cache, const struct power_cut *cut, struct snapshots *snapshots,
+	       struct power_cut_result *ret_result);
 
 #endif

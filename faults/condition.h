@@ -27,7 +27,7 @@ enum keep { KEEP_NONE, KEEP_ALL, KEEP_RANDOM, KEEP_PATTERN };
 #define KEEP_PATTERN_BITS 1024u /* at most */
 
 /* One power cut, spelled out; what the words mean for each model of a cache stands in cache.h. */
-struct cut {
+struct power_cut {
 	enum keep keep;
 	uint64_t bits;      /* KEEP_RANDOM: the seed of what is drawn */
 	uint64_t threshold; /* KEEP_RANDOM: what draws less survives with its newest content */
@@ -36,13 +36,13 @@ struct cut {
 };
 
 /* Its toll. */
-struct cut_result {
+struct power_cut_result {
 	uint64_t nr_volatile; /* what it could have hit */
 	uint64_t nr_lost;     /* of them, those whose newest content is gone */
 };
 
 /* Does number @i of what is volatile survive, as the pattern goes? */
-static inline bool cut_pattern_keeps(const struct cut *cut, uint64_t i)
+static inline bool cut_pattern_keeps(const struct power_cut *cut, uint64_t i)
 {
 	i %= cut->nr_pattern;
 	return cut->pattern[i / 8] >> (7 - i % 8) & 1;

@@ -755,18 +755,18 @@ uint64_t pipeline_nr_volatile(const struct pipeline *pipeline)
 	return pipeline->cache ? cache_nr_volatile(pipeline->cache) : 0;
 }
 
-static struct cut cut_of(const struct condition *condition)
+static struct power_cut cut_of(const struct condition *condition)
 {
-	return (struct cut){
+	return (struct power_cut){
 		.keep = (enum keep)atomic_load(&condition->keep),
 		.bits = atomic_load(&condition->keep_bits),
 		.threshold = atomic_load(&condition->keep_threshold),
 	};
 }
 
-static struct cut_result take_toll(struct pipeline *pipeline, const struct cut *cut)
+static struct power_cut_result take_toll(struct pipeline *pipeline, const struct power_cut *cut)
 {
-	struct cut_result result = { 0 };
+	struct power_cut_result result = { 0 };
 
 	if (pipeline->cache)
 		cache_cut(pipeline->cache, cut, pipeline->snapshots, &result);
@@ -777,7 +777,7 @@ _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 {
 	struct condition *condition = &pipeline->condition;
 	uint32_t bits = condition_bits(condition);
-	struct cut cut = cut_of(condition);
+	struct power_cut cut = cut_of(condition);
 	uint64_t lost = 0;
 
 	if (pipeline->recorder)
@@ -794,8 +794,8 @@ _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 	return bits;
 }
 
-_cold_ int pipeline_crash(struct pipeline *pipeline, const struct cut *cut, bool remove,
-			  struct cut_result *ret_result)
+_cold_ int pipeline_crash(struct pipeline *pipeline, const struct power_cut *cut, bool remove,
+			  struct power_cut_result *ret_result)
 {
 	assert(cut->keep != KEEP_PATTERN ||
 	       (cut->nr_pattern && cut->nr_pattern <= KEEP_PATTERN_BITS));

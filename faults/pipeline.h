@@ -156,8 +156,8 @@ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost);
  * machine. pipeline_revive() then brings it back, and tells again what was lost. -EALREADY: it has
  * no power. Control thread, and no request is under way: frozen, or nobody runs queues.
  */
-int pipeline_crash(struct pipeline *pipeline, const struct cut *cut, bool remove,
-		   struct cut_result *ret_result);
+int pipeline_crash(struct pipeline *pipeline, const struct power_cut *cut, bool remove,
+		   struct power_cut_result *ret_result);
 
 /* ------------------------------------------------------------------------------ stopped queues */
 

@@ -430,9 +430,9 @@ void redo_flush(struct redo *redo)
 
 struct taking {
 	struct redo *redo;
-	const struct cut *cut;
+	const struct power_cut *cut;
 	struct snapshots *snapshots;
-	struct cut_result result;
+	struct power_cut_result result;
 };
 
 /* The store holds what is durable of the unit again. */
@@ -464,7 +464,7 @@ static void apply(struct redo *redo, const struct entry *entry, uint64_t done, u
 /* Which of the versions of a unit: how many of the writes that cover it have reached the medium. */
 static uint32_t pick_version(const struct taking *taking, const struct unit *unit, uint64_t number)
 {
-	const struct cut *cut = taking->cut;
+	const struct power_cut *cut = taking->cut;
 
 	switch (cut->keep) {
 	case KEEP_NONE:
@@ -573,7 +573,7 @@ static uint64_t count_steps(const struct redo *redo)
 }
 
 /* In order: how much of all there is survives. */
-static uint64_t pick_prefix(const struct cut *cut, uint64_t total)
+static uint64_t pick_prefix(const struct power_cut *cut, uint64_t total)
 {
 	uint64_t nr = 0;
 
@@ -595,7 +595,7 @@ static uint64_t pick_prefix(const struct cut *cut, uint64_t total)
 /* Not in order: does this write survive? */
 static bool keeps_write(const struct taking *taking, const struct entry *first)
 {
-	const struct cut *cut = taking->cut;
+	const struct power_cut *cut = taking->cut;
 
 	switch (cut->keep) {
 	case KEEP_NONE:
@@ -651,8 +651,8 @@ static void cut_writes(struct taking *taking)
 	}
 }
 
-_cold_ void redo_cut(struct redo *redo, const struct cut *cut, struct snapshots *snapshots,
-		     struct cut_result *ret_result)
+_cold_ void redo_cut(struct redo *redo, const struct power_cut *cut, struct snapshots *snapshots,
+		     struct power_cut_result *ret_result)
 {
 	struct taking taking = { .redo = redo, .cut = cut, .snapshots = snapshots };
 

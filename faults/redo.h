@@ -45,7 +45,7 @@ void redo_flush(struct redo *redo);
 /* Units that are volatile. Any thread. */
 uint64_t redo_nr_volatile(const struct redo *redo);
 /* As cache_cut(), but nothing else is under way and the store's locks are held by the caller. */
-void redo_cut(struct redo *redo, const struct cut *cut, struct snapshots *snapshots,
-	      struct cut_result *ret_result);
+void redo_cut(struct redo *redo, const struct power_cut *cut, struct snapshots *snapshots,
+	      struct power_cut_result *ret_result);
 
 #endif

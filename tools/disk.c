@@ -549,8 +549,8 @@ void disk_thaw(struct disk *disk)
 	set_flusher(false);
 }
 
-int disk_crash(struct disk *disk, const struct cut *cut, bool remove, struct diag *diag,
-	       struct cut_result *ret_result)
+int disk_crash(struct disk *disk, const struct power_cut *cut, bool remove, struct diag *diag,
+	       struct power_cut_result *ret_result)
 {
 	int err = disk_freeze(disk, diag);
 

@@ -66,8 +66,8 @@ void disk_kick(struct disk *disk);
 int disk_freeze(struct disk *disk, struct diag *diag);
 void disk_thaw(struct disk *disk);
 /* Cut the power now; as pipeline_crash(). A device that is to be removed is still there. */
-int disk_crash(struct disk *disk, const struct cut *cut, bool remove, struct diag *diag,
-	       struct cut_result *ret_result);
+int disk_crash(struct disk *disk, const struct power_cut *cut, bool remove, struct diag *diag,
+	       struct power_cut_result *ret_result);
 
 /*
  * Remove the device from the machine, held or not: requests in flight and those to come get errors.

@@ -33,8 +33,8 @@ struct rpc_target {
 	/* Bring the disk back; *ret_was: the condition bits that it was in. 0 or -errno. */
 	int (*revive)(void *ctx, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost);
 	/* Cut the power; as disk_crash(). */
-	int (*crash)(void *ctx, const struct cut *cut, bool vanish, struct diag *diag,
-		     struct cut_result *ret_result);
+	int (*crash)(void *ctx, const struct power_cut *cut, bool vanish, struct diag *diag,
+		     struct power_cut_result *ret_result);
 	/* Begin to write or read an image. -EINPROGRESS: @ticket was taken over, as by stop; else
 	 * -errno, words in @diag; -EBUSY: one is under way. */
 	int (*image)(void *ctx, const struct image_request *request, struct rpc_ticket *ticket,

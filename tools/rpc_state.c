@@ -80,7 +80,7 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static int param_pattern(struct rpc_call *call, struct cut *cut, const char **ret_text)
+static int param_pattern(struct rpc_call *call, struct power_cut *cut, const char **ret_text)
 {
 	static const char wanted[] = "1 to 256 hexadecimal digits, with keep=pattern";
 	const char *text = NULL;
@@ -103,8 +103,8 @@ static int param_pattern(struct rpc_call *call, struct cut *cut, const char **re
 	return 0;
 }
 
-static json_t *crash_answer(const struct rpc_call *call, const struct cut *cut, const char *pattern,
-			    const struct cut_result *result)
+static json_t *crash_answer(const struct rpc_call *call, const struct power_cut *cut,
+			    const char *pattern, const struct power_cut_result *result)
 {
 	struct pipeline *pipeline = call->target->pipeline;
 	struct cache *cache = pipeline_cache(pipeline);
@@ -129,8 +129,8 @@ static json_t *crash_answer(const struct rpc_call *call, const struct cut *cut, 
 int rpc_disk_crash(struct rpc_call *call)
 {
 	const struct rpc_target *target = call->target;
-	struct cut cut = { .keep = KEEP_NONE, .threshold = HALF };
-	struct cut_result result = { 0 };
+	struct power_cut cut = { .keep = KEEP_NONE, .threshold = HALF };
+	struct power_cut_result result = { 0 };
 	const char *pattern = NULL;
 	bool vanish = false;
 	int err = param_keep(call, &cut.keep);

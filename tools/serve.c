@@ -257,8 +257,8 @@ static int on_revive(void *ctx, struct diag *diag, uint32_t *ret_was, uint64_t *
 
 static void look_at_condition(struct serve *s);
 
-static int on_crash(void *ctx, const struct cut *cut, bool vanish, struct diag *diag,
-		    struct cut_result *ret_result)
+static int on_crash(void *ctx, const struct power_cut *cut, bool vanish, struct diag *diag,
+		    struct power_cut_result *ret_result)
 {
 	struct serve *s = ctx;
 	int err = disk_crash(s->disk, cut, vanish, diag, ret_result);

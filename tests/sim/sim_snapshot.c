@@ -269,9 +269,9 @@ static bool flush(struct sim *sim)
 
 static bool crash(struct sim *sim)
 {
-	struct cut cut = { .keep = (enum keep)draw(sim, 4), .threshold = 1ull << 63 };
+	struct power_cut cut = { .keep = (enum keep)draw(sim, 4), .threshold = 1ull << 63 };
 	unsigned char got[2][MAX_SECTORS * SEC];
-	struct cut_result result[2];
+	struct power_cut_result result[2];
 
 	cut.bits = draw(sim, 1000000);
 	cut.nr_pattern = 4 * (uint32_t)(1 + draw(sim, 6));

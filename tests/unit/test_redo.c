@@ -24,14 +24,14 @@ static struct disk make_model_disk(const struct cache_model *model, uint16_t nr_
 	return disk;
 }
 
-static struct cut pattern(unsigned char bits, unsigned int nr)
+static struct power_cut pattern(unsigned char bits, unsigned int nr)
 {
-	return (struct cut){ .keep = KEEP_PATTERN, .nr_pattern = nr, .pattern = { bits } };
+	return (struct power_cut){ .keep = KEEP_PATTERN, .nr_pattern = nr, .pattern = { bits } };
 }
 
-static struct cut_result crash(struct disk *disk, const struct cut *cut)
+static struct power_cut_result crash(struct disk *disk, const struct power_cut *cut)
 {
-	struct cut_result result;
+	struct power_cut_result result;
 
 	assert_int_equal(pipeline_crash(disk->pipeline, cut, false, &result), 0);
 	assert_int_equal(pipeline_revive(disk->pipeline, NULL), CONDITION_OFF);
@@ -50,7 +50,9 @@ static void a_unit_comes_back_as_any_version_it_had(void **state)
 
 	(void)state;
 	for (uint64_t seed = 0; seed < 200; seed++) {
-		struct cut cut = { .keep = KEEP_RANDOM, .bits = seed, .threshold = 1ull << 62 };
+		struct power_cut cut = { .keep = KEEP_RANDOM,
+					 .bits = seed,
+					 .threshold = 1ull << 62 };
 		struct disk disk = make_model_disk(&model, 1);
 		char map[4];
 
@@ -94,8 +96,8 @@ static void a_pattern_goes_over_units_by_place_and_over_writes_by_time(void **st
 	(void)state;
 	for (size_t i = 0; i < array_size(cases); i++) {
 		struct disk disk = make_model_disk(cases[i].model, 1);
-		struct cut cut = pattern(cases[i].bits, 8);
-		struct cut_result result;
+		struct power_cut cut = pattern(cases[i].bits, 8);
+		struct power_cut_result result;
 
 		write_letter(&disk, 2, 2, 'a', 0);
 		write_letter(&disk, 3, 1, 'c', 0);
@@ -117,7 +119,7 @@ static void a_fua_write_makes_the_versions_before_it_impossible(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < array_size(models); i++) {
-		const struct cut none = { .keep = KEEP_NONE };
+		const struct power_cut none = { .keep = KEEP_NONE };
 		struct disk disk = make_model_disk(&models[i], 1);
 
 		write_letter(&disk, 0, 2, 'a', 0);
@@ -136,7 +138,7 @@ static void a_full_log_makes_the_oldest_durable_and_stays_in_its_bounds(void **s
 		{ .whole_writes = true, .size_bytes = CACHE_SIZE_MIN },
 		{ .in_order = true, .size_bytes = CACHE_SIZE_MIN },
 	};
-	const struct cut none = { .keep = KEEP_NONE };
+	const struct power_cut none = { .keep = KEEP_NONE };
 
 	(void)state;
 	for (size_t i = 0; i < array_size(models); i++) {
@@ -169,7 +171,7 @@ static void a_full_log_makes_the_oldest_durable_and_stays_in_its_bounds(void **s
 static void writing_one_place_again_and_again_goes_round_the_log(void **state)
 {
 	const struct cache_model model = { .unit_bytes = 512, .size_bytes = CACHE_SIZE_MIN };
-	struct cut cut = { .keep = KEEP_RANDOM, .bits = 1, .threshold = 0 };
+	struct power_cut cut = { .keep = KEEP_RANDOM, .bits = 1, .threshold = 0 };
 	struct disk disk = make_model_disk(&model, 1);
 	unsigned char block[SEC];
 	uint32_t got;
@@ -197,7 +199,7 @@ static void a_write_larger_than_the_log_is_durable_as_a_whole(void **state)
 		{ .whole_writes = true, .size_bytes = CACHE_SIZE_MIN },
 		{ .in_order = true, .size_bytes = CACHE_SIZE_MIN },
 	};
-	const struct cut none = { .keep = KEEP_NONE };
+	const struct power_cut none = { .keep = KEEP_NONE };
 	const uint32_t len = 2u << 20;
 	unsigned char *data = malloc(len);
 
@@ -229,7 +231,7 @@ static void a_write_larger_than_the_log_is_durable_as_a_whole(void **state)
 static void a_discard_of_a_large_disk_of_holes_costs_nothing(void **state)
 {
 	const struct cache_model model = { .whole_writes = true, .size_bytes = CACHE_SIZE_MIN };
-	const struct cut none = { .keep = KEEP_NONE };
+	const struct power_cut none = { .keep = KEEP_NONE };
 	struct disk disk = make_model_disk(&model, 2);
 
 	(void)state;
@@ -348,8 +350,10 @@ static void whole_writes_stay_whole_whatever_the_moment(void **state)
 		assert_int_equal(pthread_create(&threads[i], NULL, write_all, &writers[i]), 0);
 	}
 	for (uint64_t round = 0; round < 60; round++) {
-		struct cut cut = { .keep = KEEP_RANDOM, .bits = round, .threshold = 1ull << 63 };
-		struct cut_result result;
+		struct power_cut cut = { .keep = KEEP_RANDOM,
+					 .bits = round,
+					 .threshold = 1ull << 63 };
+		struct power_cut_result result;
 
 		freeze(&disk);
 		assert_int_equal(pipeline_crash(disk.pipeline, &cut, false, &result), 0);
