@@ -55,7 +55,7 @@ struct pipeline {
 	unsigned int nr_sharers; /* of the store, beyond the queues */
 	bool crashed;            /* a power cut whose toll has been taken; @lost to it */
 	uint64_t lost;
-	struct recorder *recorder; /* NULL: nothing is recorded */
+	struct recorder_disk *recorder; /* NULL: nothing is recorded */
 	void (*wake)(void *ctx);
 	void (*unpark)(void *ctx, struct io *io);
 	void *ctx;
@@ -569,6 +569,12 @@ void pipeline_adopt(struct pipeline *pipeline, uint16_t index)
 	adopt(pipeline, queue, plan);
 }
 
+void pipeline_batch_done(struct pipeline *pipeline, uint16_t queue)
+{
+	if (pipeline->recorder)
+		recorder_batch_done(pipeline->recorder, queue);
+}
+
 /* ------------------------------------------------------------------------------ plans */
 
 /* The epoch that every queue has reached. */
@@ -701,7 +707,7 @@ _cold_ size_t pipeline_release(struct pipeline *pipeline, const char *rule, uint
 	return hold_release(pipeline->holds, pipeline->geometry.nr_queues, rule, id, count);
 }
 
-struct recorder *pipeline_recorder(const struct pipeline *pipeline)
+struct recorder_disk *pipeline_recorder(const struct pipeline *pipeline)
 {
 	return pipeline->recorder;
 }

@@ -23,7 +23,7 @@
 #include "faults/store.h"
 
 struct pipeline;
-struct recorder;
+struct recorder_disk;
 
 enum io_verdict {
 	IO_DONE, /* finished: io->result holds */
@@ -47,7 +47,7 @@ struct pipeline_options {
 	void (*unpark)(void *ctx, struct io *io);
 	void *ctx;
 	/* Borrowed, for this pipeline alone, and closed after it is freed. NULL: no recording. */
-	struct recorder *recorder;
+	struct recorder_disk *recorder;
 };
 
 /*
@@ -107,10 +107,17 @@ const struct rule_geometry *pipeline_geometry(const struct pipeline *pipeline);
 /* The set in force (borrowed until the next publish). */
 const struct rule_set *pipeline_rules(const struct pipeline *pipeline);
 
+/*
+ * Queue thread: the results of all requests that have ended on this queue are about to be handed to
+ * whoever brought them. A recording with data keeps the order of completions by it; whoever does
+ * without batches calls it after each request. Cheap, and nothing without a recording.
+ */
+void pipeline_batch_done(struct pipeline *pipeline, uint16_t queue);
+
 /* ------------------------------------------------------------------------------ what happens */
 
 /* What it was given, or NULL. */
-struct recorder *pipeline_recorder(const struct pipeline *pipeline);
+struct recorder_disk *pipeline_recorder(const struct pipeline *pipeline);
 /* The log of hits; lives as long as the pipeline. */
 struct event_log *pipeline_events(struct pipeline *pipeline);
 /* Ask for one call of options.wake at the next hit; false: for none. Control thread. */

@@ -3,42 +3,13 @@
 #include "faults/record.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/record_code.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
-
-/* ------------------------------------------------------------------------------ checksums */
-
-#define CRC_POLY 0x82f63b78u /* CRC-32C, reflected */
-
-static uint32_t crc_table[256];
-
-static void make_crc_table(void)
-{
-	for (uint32_t i = 0; i < array_size(crc_table); i++) {
-		uint32_t crc = i;
-
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? CRC_POLY : 0);
-		crc_table[i] = crc;
-	}
-}
-
-uint32_t record_crc(uint32_t crc, const void *bytes, size_t len)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	const unsigned char *at = bytes;
-
-	pthread_once(&once, make_crc_table);
-	crc = ~crc;
-	while (len--)
-		crc = crc >> 8 ^ crc_table[(crc ^ *at++) & 0xff];
-	return ~crc;
-}
 
 /* ------------------------------------------------------------------------------ headers */
 
@@ -47,27 +18,67 @@ void record_put_header(unsigned char to[RECORD_HEADER_BYTES], const struct recor
 	memset(to, 0, RECORD_HEADER_BYTES);
 	memcpy(to, RECORD_MAGIC, 8);
 	put_le(to + 8, RECORD_VERSION, 2);
-	put_le(to + 10, header->nr_queues, 2);
 	put_le(to + 12, header->flags, 4);
-	put_le(to + 16, header->size_bytes, 8);
-	put_le(to + 24, header->seed, 8);
-	put_le(to + 32, header->start_ns, 8);
-	put_le(to + 40, header->block_bytes, 4);
-	put_le(to + 44, header->physical_bytes, 4);
-	put_le(to + 48, header->max_io_bytes, 4);
-	put_le(to + 52, header->depth, 4);
+	put_le(to + 16, header->id, 8);
+	put_le(to + 24, header->start_ns, 8);
 	put_le(to + 60, record_crc(0, to, 60), 4);
 }
 
-void record_put_block(unsigned char to[RECORD_BLOCK_BYTES], uint16_t stream, const void *a,
-		      size_t a_len, const void *b, size_t b_len)
+void record_put_disk(unsigned char to[RECORD_DISK_BYTES], const struct record_disk *disk)
+{
+	memset(to, 0, RECORD_DISK_BYTES);
+	put_le(to, disk->size_bytes, 8);
+	put_le(to + 8, disk->seed, 8);
+	put_le(to + 16, disk->start_ns, 8);
+	put_le(to + 24, disk->block_bytes, 4);
+	put_le(to + 28, disk->physical_bytes, 4);
+	put_le(to + 32, disk->max_io_bytes, 4);
+	put_le(to + 36, disk->depth, 4);
+	put_le(to + 40, disk->flags, 4);
+	put_le(to + 44, disk->nr_queues, 2);
+	memcpy(to + 56, disk->name, strnlen(disk->name, RECORD_NAME_MAX));
+}
+
+static bool is_power(uint32_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+const char *record_disk_fault(const struct record_disk *disk)
+{
+	if (!disk->nr_queues || disk->nr_queues > RECORD_QUEUES_MAX)
+		return "its queues";
+	if (!is_power(disk->block_bytes) || disk->block_bytes < SECTOR_SIZE ||
+	    disk->block_bytes > 1u << 20)
+		return "its logical block";
+	if (!is_power(disk->physical_bytes) || disk->physical_bytes < disk->block_bytes ||
+	    disk->physical_bytes > 1u << 20)
+		return "its physical block";
+	if (!disk->size_bytes || disk->size_bytes > INT64_MAX ||
+	    disk->size_bytes % disk->block_bytes)
+		return "its size";
+	if (!disk->max_io_bytes || disk->max_io_bytes > RECORD_IO_MAX ||
+	    disk->max_io_bytes % SECTOR_SIZE)
+		return "its largest request";
+	if (!disk->depth || disk->depth > 4096)
+		return "its depth";
+	if (disk->flags & ~(uint32_t)RECORD_ALL_FLAGS)
+		return "its flags";
+	for (const char *at = disk->name; *at; at++)
+		if (*at <= ' ' || *at > '~')
+			return "its name";
+	return disk->name[0] ? NULL : "its name";
+}
+
+void record_put_block(unsigned char to[RECORD_BLOCK_BYTES], uint16_t disk, uint16_t queue,
+		      const void *a, size_t a_len, const void *b, size_t b_len)
 {
 	uint32_t crc;
 
 	assert(a_len + b_len && a_len + b_len <= RECORD_BLOCK_MAX);
 	put_le(to, RECORD_BLOCK_MAGIC, 4);
-	put_le(to + 4, stream, 2);
-	put_le(to + 6, 0, 2);
+	put_le(to + 4, disk, 2);
+	put_le(to + 6, queue, 2);
 	put_le(to + 8, a_len + b_len, 4);
 	crc = record_crc(0, to, 12);
 	crc = record_crc(crc, a, a_len);
@@ -131,6 +142,11 @@ static unsigned char *put_place(unsigned char *to, struct record_stream *stream,
 	return to;
 }
 
+static unsigned char content_of(const struct record *record)
+{
+	return record->no_data ? CONTENT_UNKNOWN : record->data ? CONTENT_BYTES : CONTENT_ZEROES;
+}
+
 static unsigned char *put_request(unsigned char *to, struct record_stream *stream,
 				  const struct record *record)
 {
@@ -151,6 +167,8 @@ static unsigned char *put_request(unsigned char *to, struct record_stream *strea
 		to = put_distance(to, 0, (uint64_t)(int64_t)record->result);
 	if (record->nr_hits)
 		to = put_number(to, record->nr_hits);
+	if (stream->data && record->op == IO_WRITE)
+		*to++ = content_of(record);
 	return to;
 }
 
@@ -174,10 +192,10 @@ unsigned char *record_put(unsigned char *to, struct record_stream *stream,
 		return put_request(to, stream, record);
 	if (record->type == RECORD_END)
 		return put_end(to, stream, record);
-	assert(record->type == RECORD_ADOPT);
-	*to++ = CODE_ADOPT;
+	assert(record->type == RECORD_ADOPT || record->type == RECORD_BATCH);
+	*to++ = record->type == RECORD_ADOPT ? CODE_ADOPT : CODE_BATCH;
 	to = put_step(to, stream, record);
-	return put_number(to, record->epoch);
+	return record->type == RECORD_ADOPT ? put_number(to, record->epoch) : to;
 }
 
 /* ------------------------------------------------------------------------------ control */
@@ -220,6 +238,22 @@ static unsigned char *put_tell(unsigned char *to, const struct record *record)
 	return to;
 }
 
+static unsigned char *put_base(unsigned char *to, const struct record *record)
+{
+	to = put_number(to, record->from >> SECTOR_SHIFT);
+	to = put_number(to, record->len_bytes >> SECTOR_SHIFT);
+	*to++ = content_of(record);
+	return to;
+}
+
+static unsigned char *put_mark(unsigned char *to, const struct record *record)
+{
+	to = put_number(to, record->mark);
+	to = put_number(to, record->text_len);
+	memcpy(to, record->text, record->text_len);
+	return to + record->text_len;
+}
+
 static unsigned char *put_body(unsigned char *to, const struct record *record)
 {
 	switch (record->type) {
@@ -227,38 +261,92 @@ static unsigned char *put_body(unsigned char *to, const struct record *record)
 		return put_rules(to, record);
 	case RECORD_TELL:
 		return put_tell(to, record);
+	case RECORD_BASE:
+		return put_base(to, record);
+	case RECORD_MARK:
+		return put_mark(to, record);
 	case RECORD_CLOSE:
+		*to++ = (unsigned char)record->why;
 		to = put_number(to, record->nr_requests);
 		return put_number(to, record->nr_waits);
 	case RECORD_REVIVE:
 	case RECORD_REQUEST:
 	case RECORD_END:
 	case RECORD_ADOPT:
+	case RECORD_BATCH:
 		break;
 	}
 	return to;
 }
 
-int record_put_control(struct record_stream *stream, const struct record *record,
+int record_put_control(const struct record_header *header, const struct record *record,
 		       unsigned char **ret_bytes, size_t *ret_len)
 {
-	size_t size = 2 * RECORD_REQUEST_MAX + RECORD_VERB_MAX;
+	struct record_stream stream = record_stream_start(header);
+	size_t size = 2 * RECORD_REQUEST_MAX + RECORD_VERB_MAX + record->text_len;
 	unsigned char *bytes, *to;
 
 	assert(record->type >= RECORD_RULES);
 	if (record->type == RECORD_RULES)
 		for (uint32_t i = 0; i < record->nr_rules; i++)
 			size += RULE_HEAD_MAX + record->rules[i].len;
-	bytes = malloc(size);
+	bytes = fail_alloc("faults/record/control", malloc(size));
 	if (!bytes)
 		return -ENOMEM;
 	to = bytes;
-	*to++ = (unsigned char)(record->type - RECORD_RULES);
-	to = put_step(to, stream, record);
-	to = put_time(to, stream, record);
+	*to++ = CODE_OF_CONTROL(record->type);
+	to = put_step(to, &stream, record);
+	to = put_time(to, &stream, record);
 	to = put_body(to, record);
 	assert((size_t)(to - bytes) <= size);
 	*ret_bytes = bytes;
 	*ret_len = (size_t)(to - bytes);
+	return 0;
+}
+
+/* Bytes of the character that stands at @text; 0: there is none, or one that controls. */
+static size_t utf8_step(const char *text, size_t left)
+{
+	const unsigned char *at = (const unsigned char *)text;
+	static const struct {
+		unsigned char mask, bits;
+		uint32_t least;
+	} forms[] = { { 0x80, 0, 0x20 },
+		      { 0xe0, 0xc0, 0xa0 },
+		      { 0xf0, 0xe0, 0x800 },
+		      { 0xf8, 0xf0, 0x10000 } };
+	uint32_t c;
+	size_t n = 0;
+
+	while (n < array_size(forms) && (at[0] & forms[n].mask) != forms[n].bits)
+		n++;
+	if (n == array_size(forms) || n >= left)
+		return 0;
+	c = at[0] & (unsigned char)~forms[n].mask;
+	for (size_t i = 1; i <= n; i++) {
+		if ((at[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (at[i] & 0x3f);
+	}
+	if (c < forms[n].least || c == 0x7f || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+		return 0;
+	return n + 1;
+}
+
+int record_check_mark(const char *text, size_t len, struct diag *diag)
+{
+	if (!len || len > RECORD_MARK_MAX)
+		return diag_set(diag, -EINVAL, "mark.length",
+				"a mark has 1 to %d bytes of text, got %zu", RECORD_MARK_MAX, len);
+	for (size_t at = 0; at < len;) {
+		size_t step = utf8_step(text + at, len - at);
+
+		if (!step)
+			return diag_set(diag, -EINVAL, "mark.text",
+					"a mark is one line of UTF-8 without control characters; "
+					"byte %zu of it is none",
+					at + 1);
+		at += step;
+	}
 	return 0;
 }

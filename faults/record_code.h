@@ -10,6 +10,7 @@ enum record_code {
 	CODE_OP_MASK = 7, /* 0 to 4: a request of that enum io_op */
 	CODE_END = 5,
 	CODE_ADOPT = 6,
+	CODE_BATCH = 7,
 	/* Of a request. */
 	CODE_FLAGS = 1 << 3,    /* its flags follow */
 	CODE_PARKED = 1 << 4,   /* it waits: an END will follow */
@@ -22,6 +23,12 @@ enum record_code {
 	CODE_FRESH = 1 << 0,
 	CODE_ENABLED = 1 << 1,
 };
+
+/* Byte before the data of a write or of a base. */
+enum record_content { CONTENT_UNKNOWN, CONTENT_BYTES, CONTENT_ZEROES, CONTENT_NR };
+
+/* First byte of the other records: what it is, by enum record_type less RECORD_RULES. */
+#define CODE_OF_CONTROL(type) ((unsigned char)((type) - RECORD_RULES))
 
 static inline void put_le(unsigned char *to, uint64_t n, unsigned int bytes)
 {

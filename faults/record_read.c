@@ -8,10 +8,12 @@
 #include "faults/record.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/kind.h"
 #include "faults/record_code.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +27,19 @@ struct block {
 	size_t next; /* of the same stream, or NO_BLOCK */
 };
 
+/* One stream; those of a control thread begin anew with each block. */
 struct cursor {
 	struct record_stream stream;
 	const unsigned char *at, *end; /* what is left of the block */
 	size_t next;                   /* block, or NO_BLOCK */
 	size_t last;
-	uint64_t step; /* of the record at @at; NO_STEP: none left */
+	uint64_t step;        /* of the record at @at; NO_STEP: none left */
+	uint16_t disk, queue; /* as in the headers of its blocks */
+};
+
+struct disk {
+	struct record_disk is;
+	size_t cursors; /* its first; then one for each queue, and one for the control thread */
 };
 
 struct record_reader {
@@ -49,76 +58,152 @@ struct record_reader {
 	struct record_hit *hits;
 	struct record_rule *rules;
 	size_t max_hits, max_rules;
-	uint16_t recent; /* the stream of the last record */
-	struct cursor cursors[];
+	size_t recent;          /* the stream of the last record */
+	struct cursor *cursors; /* that of nobody first */
+	size_t nr_cursors;
+	uint16_t nr_disks;
+	struct disk disks[RECORD_DISKS_MAX];
 };
 
 /* ------------------------------------------------------------------------------ the header */
 
-static void parse_header(const unsigned char *at, struct record_header *header)
+static int check_version(unsigned int version, struct diag *diag)
 {
-	*header = (struct record_header){
-		.nr_queues = (uint16_t)get_le(at + 10, 2),
-		.flags = (uint32_t)get_le(at + 12, 4),
-		.size_bytes = get_le(at + 16, 8),
-		.seed = get_le(at + 24, 8),
-		.start_ns = get_le(at + 32, 8),
-		.block_bytes = (uint32_t)get_le(at + 40, 4),
-		.physical_bytes = (uint32_t)get_le(at + 44, 4),
-		.max_io_bytes = (uint32_t)get_le(at + 48, 4),
-		.depth = (uint32_t)get_le(at + 52, 4),
-	};
-}
-
-static bool is_power(uint32_t n)
-{
-	return n && !(n & (n - 1));
-}
-
-static bool header_fits(const struct record_header *header)
-{
-	return header->nr_queues && header->nr_queues <= RECORD_QUEUES_MAX &&
-	       !(header->flags & ~(uint32_t)RECORD_ALL_FLAGS) && is_power(header->block_bytes) &&
-	       header->block_bytes >= SECTOR_SIZE && header->block_bytes <= 1u << 20 &&
-	       is_power(header->physical_bytes) && header->physical_bytes >= header->block_bytes &&
-	       header->physical_bytes <= 1u << 20 && header->size_bytes &&
-	       header->size_bytes <= INT64_MAX && header->size_bytes % header->block_bytes == 0 &&
-	       header->max_io_bytes && header->max_io_bytes <= RECORD_IO_MAX &&
-	       header->max_io_bytes % SECTOR_SIZE == 0 && header->depth && header->depth <= 4096;
+	if (version == RECORD_VERSION)
+		return 0;
+	diag_set(diag, -EINVAL, "record.version",
+		 "the record file has version %u; this program reads version %d", version,
+		 RECORD_VERSION);
+	if (version < RECORD_VERSION)
+		diag_hint(diag, "replay it with the faultblk that wrote it, or record it again");
+	else
+		diag_hint(diag, "use the faultblk that wrote it, or a newer one than this");
+	return -EINVAL;
 }
 
 static int check_header(const unsigned char *at, size_t size, struct diag *diag,
 			struct record_header *ret_header)
 {
+	int err;
+
 	if (size < RECORD_HEADER_BYTES || memcmp(at, RECORD_MAGIC, 8) != 0)
 		return diag_set(diag, -EINVAL, "record.magic",
 				"this is no record file: it does not begin with '%s' and a header "
 				"of %d bytes",
 				RECORD_MAGIC, RECORD_HEADER_BYTES);
-	if (get_le(at + 8, 2) != RECORD_VERSION)
-		return diag_set(diag, -EINVAL, "record.version",
-				"the record file has version %u; this program reads version %d",
-				(unsigned int)get_le(at + 8, 2), RECORD_VERSION);
+	err = check_version((unsigned int)get_le(at + 8, 2), diag);
+	if (err)
+		return err;
 	if (get_le(at + 60, 4) != record_crc(0, at, 60))
 		return diag_set(diag, -EINVAL, "record.header",
 				"the header of the record file is damaged: its checksum is wrong");
-	parse_header(at, ret_header);
-	if (!header_fits(ret_header) || get_le(at + 56, 4))
+	*ret_header = (struct record_header){
+		.flags = (uint32_t)get_le(at + 12, 4),
+		.id = get_le(at + 16, 8),
+		.start_ns = get_le(at + 24, 8),
+	};
+	if (ret_header->flags & ~(uint32_t)RECORD_DATA)
 		return diag_set(diag, -EINVAL, "record.header",
-				"the header of the record file describes no disk that can be");
+				"the header of the record file says what this program does not "
+				"know: flags 0x%x",
+				ret_header->flags);
 	return 0;
+}
+
+/* ------------------------------------------------------------------------------ disks */
+
+static struct cursor fresh_cursor(const struct record_reader *reader, uint16_t disk, uint16_t queue)
+{
+	return (struct cursor){ .stream = record_stream_start(&reader->header),
+				.at = reader->bytes,
+				.end = reader->bytes,
+				.next = NO_BLOCK,
+				.last = NO_BLOCK,
+				.step = NO_STEP,
+				.disk = disk,
+				.queue = queue };
+}
+
+static int add_cursors(struct record_reader *reader, uint16_t disk, uint16_t nr_queues)
+{
+	size_t nr = reader->nr_cursors + nr_queues + 1u;
+	struct cursor *cursors =
+		fail_alloc("faults/record_read/streams",
+			   reallocarray(reader->cursors, nr, sizeof(*cursors)));
+
+	if (!cursors)
+		return -ENOMEM;
+	reader->cursors = cursors;
+	for (uint16_t queue = 0; queue < nr_queues; queue++)
+		cursors[reader->nr_cursors++] = fresh_cursor(reader, disk, queue);
+	cursors[reader->nr_cursors++] = fresh_cursor(reader, disk, RECORD_CONTROL);
+	return 0;
+}
+
+static bool parse_disk(const unsigned char *at, uint64_t len, struct record_disk *disk)
+{
+	if (len != RECORD_DISK_BYTES)
+		return false;
+	*disk = (struct record_disk){
+		.size_bytes = get_le(at, 8),
+		.seed = get_le(at + 8, 8),
+		.start_ns = get_le(at + 16, 8),
+		.block_bytes = (uint32_t)get_le(at + 24, 4),
+		.physical_bytes = (uint32_t)get_le(at + 28, 4),
+		.max_io_bytes = (uint32_t)get_le(at + 32, 4),
+		.depth = (uint32_t)get_le(at + 36, 4),
+		.flags = (uint32_t)get_le(at + 40, 4),
+		.nr_queues = (uint16_t)get_le(at + 44, 2),
+	};
+	memcpy(disk->name, at + 56, RECORD_NAME_MAX);
+	return !at[56 + RECORD_NAME_MAX] && !record_disk_fault(disk);
+}
+
+/* The next one must come; false: it does not make sense. */
+static bool is_next_disk(const struct record_reader *reader, const unsigned char *head,
+			 struct record_disk *disk)
+{
+	return get_le(head + 4, 2) == reader->nr_disks && reader->nr_disks < RECORD_DISKS_MAX &&
+	       parse_disk(head + RECORD_BLOCK_BYTES, get_le(head + 8, 4), disk);
+}
+
+static int add_disk(struct record_reader *reader, const struct record_disk *disk)
+{
+	uint16_t index = reader->nr_disks;
+
+	reader->disks[index] = (struct disk){ .is = *disk, .cursors = reader->nr_cursors };
+	reader->nr_disks++;
+	return add_cursors(reader, index, disk->nr_queues);
 }
 
 /* ------------------------------------------------------------------------------ blocks */
 
-static int add_block(struct record_reader *reader, uint16_t stream, uint64_t offset, uint32_t len)
+/* The stream of a block; NULL: there is none such. */
+static struct cursor *find_cursor(const struct record_reader *reader, const unsigned char *head)
 {
-	struct cursor *cursor = &reader->cursors[stream];
+	uint64_t disk = get_le(head + 4, 2), queue = get_le(head + 6, 2);
+	const struct disk *of;
+
+	if (disk == RECORD_NOBODY)
+		return queue == RECORD_CONTROL ? &reader->cursors[0] : NULL;
+	if (disk >= reader->nr_disks)
+		return NULL;
+	of = &reader->disks[disk];
+	if (queue == RECORD_CONTROL)
+		return &reader->cursors[of->cursors + of->is.nr_queues];
+	return queue < of->is.nr_queues ? &reader->cursors[of->cursors + queue] : NULL;
+}
+
+static int add_block(struct record_reader *reader, struct cursor *cursor, uint64_t offset,
+		     uint32_t len)
+{
 	size_t index = reader->nr_blocks;
 
 	if (index == reader->max_blocks) {
 		size_t max = index ? 2 * index : 64;
-		struct block *blocks = reallocarray(reader->blocks, max, sizeof(*blocks));
+		struct block *blocks =
+			fail_alloc("faults/record_read/blocks",
+				   reallocarray(reader->blocks, max, sizeof(*blocks)));
 
 		if (!blocks)
 			return -ENOMEM;
@@ -144,10 +229,10 @@ static const char *block_fault(const struct record_reader *reader, uint64_t at)
 
 	if (left < RECORD_BLOCK_BYTES)
 		return "a block's header is cut off";
-	if (get_le(head, 4) != RECORD_BLOCK_MAGIC || get_le(head + 6, 2))
+	if (get_le(head, 4) != RECORD_BLOCK_MAGIC)
 		return "there is no block";
 	len = get_le(head + 8, 4);
-	if (!len || len > RECORD_BLOCK_MAX || get_le(head + 4, 2) > reader->header.nr_queues)
+	if (!len || len > RECORD_BLOCK_MAX)
 		return "a block's header makes no sense";
 	if (left - RECORD_BLOCK_BYTES < len)
 		return "a block is cut off";
@@ -156,24 +241,45 @@ static const char *block_fault(const struct record_reader *reader, uint64_t at)
 	return crc == get_le(head + 12, 4) ? NULL : "a block's checksum is wrong";
 }
 
+/* The block is whole: a disk, or a part of a stream. */
+static int take_block(struct record_reader *reader, uint64_t at)
+{
+	const unsigned char *head = reader->bytes + at;
+	uint32_t len = (uint32_t)get_le(head + 8, 4);
+	struct cursor *cursor;
+	struct record_disk disk;
+
+	if (get_le(head + 6, 2) == RECORD_IS_DISK) {
+		if (is_next_disk(reader, head, &disk))
+			return add_disk(reader, &disk);
+		reader->fault = "a block describes no disk that can be";
+		return 0;
+	}
+	cursor = find_cursor(reader, head);
+	if (cursor)
+		return add_block(reader, cursor, at + RECORD_BLOCK_BYTES, len);
+	reader->fault = "a block is of no stream";
+	return 0;
+}
+
 static int index_blocks(struct record_reader *reader)
 {
 	uint64_t at = RECORD_HEADER_BYTES;
-	int err = 0;
 
-	while (!err && at < reader->size) {
-		uint32_t len;
+	while (at < reader->size) {
+		int err = 0;
 
 		reader->fault = block_fault(reader, at);
+		if (!reader->fault)
+			err = take_block(reader, at);
+		if (err)
+			return err;
 		if (reader->fault)
 			break;
-		len = (uint32_t)get_le(reader->bytes + at + 8, 4);
-		err = add_block(reader, (uint16_t)get_le(reader->bytes + at + 4, 2),
-				at + RECORD_BLOCK_BYTES, len);
-		at += RECORD_BLOCK_BYTES + len;
+		at += RECORD_BLOCK_BYTES + get_le(reader->bytes + at + 8, 4);
 	}
 	reader->good = at;
-	return err;
+	return 0;
 }
 
 /* ------------------------------------------------------------------------------ decoding */
@@ -267,8 +373,6 @@ static bool get_hit(struct cursor *cursor, struct record_hit *hit)
 
 static int get_hits(struct record_reader *reader, struct cursor *cursor, struct record *record)
 {
-	if (!get_small(cursor, RULE_SET_MAX, &record->nr_hits) || !record->nr_hits)
-		return -EBADMSG;
 	if (!grow((void **)&reader->hits, &reader->max_hits, record->nr_hits,
 		  sizeof(*reader->hits)))
 		return -ENOMEM;
@@ -280,13 +384,13 @@ static int get_hits(struct record_reader *reader, struct cursor *cursor, struct 
 }
 
 /* Could the disk have been asked this? */
-static bool request_fits(const struct record_header *header, const struct record *record)
+static bool request_fits(const struct record_disk *disk, const struct record *record)
 {
-	uint64_t size = header->size_bytes, len = record->len_bytes;
+	uint64_t size = disk->size_bytes, len = record->len_bytes;
 
 	if (record->op == IO_FLUSH)
 		return true;
-	if (!len || (record->op <= IO_WRITE && len > header->max_io_bytes))
+	if (!len || (record->op <= IO_WRITE && len > disk->max_io_bytes))
 		return false;
 	return len <= size && record->sector <= (size - len) >> SECTOR_SHIFT;
 }
@@ -311,6 +415,39 @@ static bool get_place(struct cursor *cursor, unsigned char code, struct record *
 	return true;
 }
 
+/* The bytes that @content says: record->len_bytes of them, which stay where they are. */
+static bool get_data(struct cursor *cursor, unsigned char content, struct record *record)
+{
+	record->no_data = content == CONTENT_UNKNOWN;
+	if (content != CONTENT_BYTES)
+		return true;
+	if (record->len_bytes > (size_t)(cursor->end - cursor->at))
+		return false;
+	record->data = cursor->at;
+	cursor->at += record->len_bytes;
+	return true;
+}
+
+/* How many hits, what content, the hits, the content. */
+static int get_rest(struct record_reader *reader, struct cursor *cursor, unsigned char code,
+		    struct record *record)
+{
+	bool has_data = cursor->stream.data && record->op == IO_WRITE;
+	unsigned char content = CONTENT_UNKNOWN;
+	int err = 0;
+
+	if (code & CODE_HITS &&
+	    (!get_small(cursor, RULE_SET_MAX, &record->nr_hits) || !record->nr_hits))
+		return -EBADMSG;
+	if (has_data && (!get_byte(cursor, &content) || content >= CONTENT_NR))
+		return -EBADMSG;
+	if (record->nr_hits)
+		err = get_hits(reader, cursor, record);
+	if (!err && has_data && !get_data(cursor, content, record))
+		err = -EBADMSG;
+	return err;
+}
+
 static int get_request(struct record_reader *reader, struct cursor *cursor, unsigned char code,
 		       struct record *record)
 {
@@ -318,7 +455,8 @@ static int get_request(struct record_reader *reader, struct cursor *cursor, unsi
 	record->op = code & CODE_OP_MASK;
 	record->parked = code & CODE_PARKED;
 	if (!get_distance(cursor, cursor->stream.time_ns, &record->time_ns) ||
-	    !get_place(cursor, code, record) || !request_fits(&reader->header, record))
+	    !get_place(cursor, code, record) ||
+	    !request_fits(&reader->disks[cursor->disk].is, record))
 		return -EBADMSG;
 	cursor->stream.time_ns = record->time_ns;
 	if (code & CODE_FLAGS && !get_small(cursor, IO_READAHEAD - 1, &record->flags))
@@ -326,7 +464,7 @@ static int get_request(struct record_reader *reader, struct cursor *cursor, unsi
 	record->result = record_plain_result(record->op, record->len_bytes);
 	if (code & CODE_RESULT && (record->parked || !get_result(cursor, &record->result)))
 		return -EBADMSG;
-	return code & CODE_HITS ? get_hits(reader, cursor, record) : 0;
+	return get_rest(reader, cursor, code, record);
 }
 
 static int get_end(struct cursor *cursor, unsigned char code, struct record *record)
@@ -377,8 +515,7 @@ static int get_rules(struct record_reader *reader, struct cursor *cursor, struct
 	return 0;
 }
 
-static int get_tell(const struct record_reader *reader, struct cursor *cursor,
-		    struct record *record)
+static int get_tell(const struct record_disk *disk, struct cursor *cursor, struct record *record)
 {
 	unsigned char len, range;
 
@@ -391,58 +528,115 @@ static int get_tell(const struct record_reader *reader, struct cursor *cursor,
 	if (memchr(record->verb, '\0', len) || !get_byte(cursor, &range) || range > 1)
 		return -EBADMSG;
 	record->has_range = range;
-	record->to = reader->header.size_bytes;
+	record->to = disk->size_bytes;
 	if (range && (!get_number(cursor, &record->from) || !get_number(cursor, &record->to)))
 		return -EBADMSG;
-	return record->from < record->to && record->to <= reader->header.size_bytes &&
+	return record->from < record->to && record->to <= disk->size_bytes &&
 			       record->from % SECTOR_SIZE == 0 && record->to % SECTOR_SIZE == 0
 		       ? 0
 		       : -EBADMSG;
 }
 
+static int get_base(const struct record_disk *disk, struct cursor *cursor, struct record *record)
+{
+	unsigned char content;
+	uint32_t nr_sectors;
+
+	if (!cursor->stream.data || !get_number(cursor, &record->from) ||
+	    record->from > disk->size_bytes >> SECTOR_SHIFT ||
+	    !get_small(cursor, RECORD_BASE_MAX >> SECTOR_SHIFT, &nr_sectors) || !nr_sectors ||
+	    !get_byte(cursor, &content) || content == CONTENT_UNKNOWN || content >= CONTENT_NR)
+		return -EBADMSG;
+	record->from <<= SECTOR_SHIFT;
+	record->len_bytes = nr_sectors << SECTOR_SHIFT;
+	record->to = record->from + record->len_bytes;
+	return record->to <= disk->size_bytes && get_data(cursor, content, record) ? 0 : -EBADMSG;
+}
+
+static int get_mark(struct cursor *cursor, struct record *record)
+{
+	uint32_t len;
+
+	if (!get_number(cursor, &record->mark) || !record->mark ||
+	    !get_small(cursor, RECORD_MARK_MAX, &len) || len > (size_t)(cursor->end - cursor->at))
+		return -EBADMSG;
+	record->text = (const char *)cursor->at;
+	record->text_len = len;
+	cursor->at += len;
+	return record_check_mark(record->text, len, NULL) ? -EBADMSG : 0;
+}
+
+static int get_close(struct cursor *cursor, struct record *record)
+{
+	unsigned char why;
+
+	if (!get_byte(cursor, &why) || why >= RECORD_NR_WHYS ||
+	    !get_number(cursor, &record->nr_requests) || !get_number(cursor, &record->nr_waits))
+		return -EBADMSG;
+	record->why = why;
+	return 0;
+}
+
 static int get_control(struct record_reader *reader, struct cursor *cursor, unsigned char code,
 		       struct record *record)
 {
-	if (code > RECORD_CLOSE - RECORD_RULES ||
+	bool nobodys = cursor->disk == RECORD_NOBODY;
+	const struct record_disk *disk = nobodys ? NULL : &reader->disks[cursor->disk].is;
+
+	if (code > CODE_OF_CONTROL(RECORD_CLOSE) ||
 	    !get_distance(cursor, cursor->stream.time_ns, &record->time_ns))
 		return -EBADMSG;
 	cursor->stream.time_ns = record->time_ns;
 	record->type = (enum record_type)(RECORD_RULES + code);
-	if (record->type == RECORD_RULES)
-		return get_rules(reader, cursor, record);
-	if (record->type == RECORD_TELL)
-		return get_tell(reader, cursor, record);
-	if (record->type == RECORD_CLOSE &&
-	    (!get_number(cursor, &record->nr_requests) || !get_number(cursor, &record->nr_waits)))
+	if (nobodys != (record->type >= RECORD_MARK))
 		return -EBADMSG;
+	switch (record->type) {
+	case RECORD_RULES:
+		return get_rules(reader, cursor, record);
+	case RECORD_TELL:
+		return get_tell(disk, cursor, record);
+	case RECORD_BASE:
+		return get_base(disk, cursor, record);
+	case RECORD_MARK:
+		return get_mark(cursor, record);
+	case RECORD_CLOSE:
+		return get_close(cursor, record);
+	case RECORD_REVIVE:
+	case RECORD_REQUEST:
+	case RECORD_END:
+	case RECORD_ADOPT:
+	case RECORD_BATCH:
+		break;
+	}
 	return 0;
 }
 
-static int get_record(struct record_reader *reader, uint16_t index, struct record *record)
+static int get_record(struct record_reader *reader, struct cursor *cursor, struct record *record)
 {
-	struct cursor *cursor = &reader->cursors[index];
 	unsigned char code;
 	uint64_t delta;
 
-	*record = (struct record){ .queue = index };
+	*record = (struct record){ .disk = cursor->disk, .queue = cursor->queue };
 	if (!get_byte(cursor, &code) || !get_number(cursor, &delta))
 		return -EBADMSG;
 	record->step = cursor->stream.step = cursor->step;
-	if (index == reader->header.nr_queues)
+	if (cursor->queue == RECORD_CONTROL)
 		return get_control(reader, cursor, code, record);
 	if ((code & CODE_OP_MASK) < IO_NR_OPS)
 		return get_request(reader, cursor, code, record);
 	if ((code & CODE_OP_MASK) == CODE_END)
 		return get_end(cursor, code, record);
-	record->type = RECORD_ADOPT;
+	record->type = code == CODE_BATCH ? RECORD_BATCH : RECORD_ADOPT;
+	if (code == CODE_BATCH)
+		return cursor->stream.data ? 0 : -EBADMSG;
 	return code == CODE_ADOPT && get_number(cursor, &record->epoch) ? 0 : -EBADMSG;
 }
 
 /* Look at the step of the next record of a stream, moving on to its next block if need be. */
 static void look(struct record_reader *reader, struct cursor *cursor)
 {
+	uint64_t delta, least = 0; /* what the last step of the stream was */
 	struct cursor ahead;
-	uint64_t delta;
 
 	if (cursor->at == cursor->end && cursor->next != NO_BLOCK) {
 		const struct block *block = &reader->blocks[cursor->next];
@@ -450,13 +644,18 @@ static void look(struct record_reader *reader, struct cursor *cursor)
 		cursor->at = reader->bytes + block->offset;
 		cursor->end = cursor->at + block->len;
 		cursor->next = block->next;
+		if (cursor->queue == RECORD_CONTROL) {
+			least = cursor->stream.step;
+			cursor->stream = record_stream_start(&reader->header);
+		}
 	}
 	cursor->step = NO_STEP;
 	if (cursor->at == cursor->end)
 		return;
 	ahead = *cursor;
 	ahead.at++;
-	if (get_number(&ahead, &delta) && delta < UINT64_MAX - 1 - cursor->stream.step)
+	if (get_number(&ahead, &delta) && delta < UINT64_MAX - 1 - cursor->stream.step &&
+	    cursor->stream.step + 1 + delta > least)
 		cursor->step = cursor->stream.step + 1 + delta;
 	else if (!reader->nonsense) {
 		reader->nonsense = "a record has no step";
@@ -475,24 +674,20 @@ int record_reader_open(const void *bytes, size_t size, struct diag *diag,
 
 	if (err)
 		return err;
-	reader = calloc(1, sizeof(*reader) + (header.nr_queues + 1u) * sizeof(reader->cursors[0]));
+	reader = fail_alloc("faults/record_read/alloc", calloc(1, sizeof(*reader)));
 	if (!reader)
 		return diag_set(diag, -ENOMEM, "record.memory", "no memory for the record file");
 	reader->bytes = bytes;
 	reader->size = size;
 	reader->header = header;
-	for (uint32_t i = 0; i <= header.nr_queues; i++)
-		reader->cursors[i] = (struct cursor){ .stream = record_stream_start(&header),
-						      .at = bytes,
-						      .end = bytes,
-						      .next = NO_BLOCK,
-						      .last = NO_BLOCK };
-	err = index_blocks(reader);
+	err = add_cursors(reader, RECORD_NOBODY, 0);
+	if (!err)
+		err = index_blocks(reader);
 	if (err) {
 		record_reader_free(reader);
 		return diag_set(diag, err, "record.memory", "no memory for the record file");
 	}
-	for (uint32_t i = 0; i <= header.nr_queues; i++)
+	for (size_t i = 0; i < reader->nr_cursors; i++)
 		look(reader, &reader->cursors[i]);
 	*ret_reader = reader;
 	return 0;
@@ -505,6 +700,7 @@ struct record_reader *record_reader_free(struct record_reader *reader)
 	free(reader->blocks);
 	free(reader->hits);
 	free(reader->rules);
+	free(reader->cursors);
 	free(reader);
 	return NULL;
 }
@@ -514,41 +710,51 @@ const struct record_header *record_reader_header(const struct record_reader *rea
 	return &reader->header;
 }
 
-/* The stream that has record number @step, or one past the last. */
-static uint32_t find_stream(const struct record_reader *reader, uint64_t step)
+uint16_t record_reader_nr_disks(const struct record_reader *reader)
 {
-	uint32_t index = 0;
+	return reader->nr_disks;
+}
 
+const struct record_disk *record_reader_disk(const struct record_reader *reader, uint16_t disk)
+{
+	assert(disk < reader->nr_disks);
+	return &reader->disks[disk].is;
+}
+
+/* The stream that has record number @step; NULL: none. */
+static struct cursor *find_step(struct record_reader *reader, uint64_t step)
+{
 	if (reader->cursors[reader->recent].step == step)
-		return reader->recent;
-	while (index <= reader->header.nr_queues && reader->cursors[index].step != step)
-		index++;
-	return index;
+		return &reader->cursors[reader->recent];
+	for (size_t i = 0; i < reader->nr_cursors; i++)
+		if (reader->cursors[i].step == step)
+			return &reader->cursors[i];
+	return NULL;
 }
 
 int record_reader_next(struct record_reader *reader, struct record *ret_record)
 {
-	uint32_t index = find_stream(reader, reader->steps + 1);
+	struct cursor *cursor = find_step(reader, reader->steps + 1);
 	const unsigned char *at;
 	int err;
 
-	if (reader->closed || index > reader->header.nr_queues)
+	if (reader->closed || !cursor)
 		return 0;
-	at = reader->cursors[index].at;
-	err = get_record(reader, (uint16_t)index, ret_record);
+	at = cursor->at;
+	err = get_record(reader, cursor, ret_record);
 	if (err == -ENOMEM)
 		return err;
 	if (err) {
 		reader->nonsense = "a record makes no sense";
 		reader->nonsense_at = (uint64_t)(at - reader->bytes);
 		/* Nobody has this step now: the reading ends here for good. */
-		reader->cursors[index].step = NO_STEP;
+		cursor->step = NO_STEP;
 		return 0;
 	}
 	reader->steps++;
-	reader->recent = (uint16_t)index;
+	reader->recent = (size_t)(cursor - reader->cursors);
 	reader->closed = ret_record->type == RECORD_CLOSE;
-	look(reader, &reader->cursors[index]);
+	look(reader, cursor);
 	return 1;
 }
 
@@ -557,7 +763,7 @@ int record_reader_end(const struct record_reader *reader, struct diag *diag)
 	const unsigned long long steps = reader->steps, size = reader->size, good = reader->good;
 	bool more = false;
 
-	for (uint32_t i = 0; i <= reader->header.nr_queues; i++)
+	for (size_t i = 0; i < reader->nr_cursors; i++)
 		more |= reader->cursors[i].step != NO_STEP;
 	if (reader->nonsense)
 		return diag_set(diag, -EBADMSG, "record.damaged",

@@ -2,11 +2,13 @@
 /*
  *	queue thread: encode ---> ring ---.
  *	queue thread: encode ---> ring ----+--> writer thread --> blocks --> file
- *	control thread: encode ----------------------------------^  (under file_lock)
+ *	control thread: encode ----------------------------------^  (recording.c has a lock)
  *
- * A record is put into its ring in full before the ring's head moves on, so whatever the writer
- * finds between tail and head is whole records. The writer sleeps between rounds and is woken when
- * a ring is half full; a queue makes no system call but for that, and when it has to wait.
+ * A record is put into its ring in full, with its data, before the ring's head moves on, so
+ * whatever the writer finds between tail and head is whole records, and the data of a write lies in
+ * one piece in the file. A ring therefore has room for two requests of the largest size. The writer
+ * sleeps between rounds and is woken when a ring is half full; a queue makes no system call but for
+ * that, and when it has to wait.
  *
  * The writer is marked as one that serves a disk (PR_SET_IO_FLUSHER): a queue may wait for it, and
  * so it must not wait for the disk's own dirty pages.
@@ -17,24 +19,27 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/hist.h"
+#include "base/units.h"
 #include "faults/kind.h"
+#include "faults/record_code.h"
+#include "faults/recording.h"
 #include "faults/rule_ast.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/uio.h>
 
-#define RING_BYTES (512u << 10)
-#define NAP_NS     (20 * NSEC_PER_MSEC)
-#define WAIT_NS    (100 * NSEC_PER_USEC)
-#define CACHE_LINE 64
+#define RING_BYTES      (512u << 10)
+#define DATA_RING_BYTES (4u << 20)
+#define NAP_NS          (20 * NSEC_PER_MSEC)
+#define WAIT_NS         (100 * NSEC_PER_USEC) /* for room, at first */
+#define WAIT_MAX_NS     (5 * NSEC_PER_MSEC)   /* later */
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
@@ -42,125 +47,147 @@
 
 struct ring {
 	/* The queue's. */
-	_Alignas(CACHE_LINE) _Atomic uint64_t head; /* bytes ever put in */
-	uint64_t room_end;                          /* up to here there is known to be room */
+	_Alignas(RECORDING_LINE) _Atomic uint64_t head; /* bytes ever put in */
+	uint64_t room_end;                              /* up to here there is known to be room */
 	struct record_stream stream;
 	unsigned char *bytes;
 	unsigned char *hits, *hits_end; /* of the request at hand, encoded */
 	uint32_t nr_hits;
-	_Atomic uint64_t nr_requests, nr_waits;
 	bool hurried; /* the writer was woken for what is in it now */
+	bool changed; /* a request that changes the disk has ended since the last BATCH */
+	_Atomic uint64_t nr_records, nr_requests, nr_waits;
 	/* The writer's. */
-	_Alignas(CACHE_LINE) _Atomic uint64_t tail; /* bytes ever taken out */
+	_Alignas(RECORDING_LINE) _Atomic uint64_t tail; /* bytes ever taken out */
+	struct recording_counts told;                   /* to the recording */
 };
 
-struct recorder {
-	_Alignas(CACHE_LINE) _Atomic uint64_t step; /* drawn last */
-	_Alignas(CACHE_LINE) _Atomic int error;     /* not 0: it is over */
+struct recorder_disk {
+	struct recorder *recorder;
+	uint64_t size_bytes;
 	uint32_t ring_bytes;
-	uint16_t nr_queues;
-	_Atomic bool stop;
-	sem_t wake;
-	pthread_t writer;
-	char *path;
-	void (*failed)(void *ctx, const char *message);
-	void *ctx;
+	uint16_t index, nr_queues;
+	bool data;
 	/* Control thread. */
-	struct record_stream stream;
 	uint32_t nr_rules; /* numbers given */
-	/* Whoever writes. */
-	pthread_mutex_t file_lock;
-	int fd;
-	_Atomic uint64_t file_bytes;
+	uint64_t time_ns;  /* of its last record */
 	struct ring rings[];
 };
 
-static bool is_over(const struct recorder *recorder)
+struct recorder {
+	struct recording recording;
+	bool owner; /* made it, did not join it */
+	uint32_t ring_bytes;
+	void (*ended)(void *ctx, const char *message);
+	void *ctx;
+	atomic_flag told_end;
+	int event_fd;
+	_Atomic bool full;     /* queues wait for the user */
+	_Atomic bool hastened; /* they must not */
+	/* The writer. */
+	_Atomic bool stop;
+	sem_t wake;
+	bool started;
+	pthread_t writer;
+	/* Disks are only added. */
+	_Atomic uint16_t nr_disks;
+	struct recorder_disk *disks[RECORD_DISKS_MAX];
+};
+
+/* ------------------------------------------------------------------------------ its end */
+
+static const char *const why_names[] = {
+	[RECORD_WHY_DONE] = "the disks were taken away",
+	[RECORD_WHY_LIMIT] = "it has reached its limit",
+	[RECORD_WHY_STOPPED] = "it was stopped",
+};
+_Static_assert(array_size(why_names) == RECORD_NR_WHYS, "words for each reason");
+
+static void notify(struct recorder *recorder)
 {
-	return atomic_load_explicit(&recorder->error, memory_order_relaxed) != 0;
+	eventfd_write(recorder->event_fd, 1);
 }
 
-static uint64_t draw_step(struct recorder *recorder)
+/* Words for how it ended, once; for a recording that ends with its disks there is nothing to say.
+ */
+_cold_ static void tell_end(struct recorder *recorder)
 {
-	return atomic_fetch_add_explicit(&recorder->step, 1, memory_order_relaxed) + 1;
-}
+	const struct recording_shared *shared = recorder->recording.shared;
+	int ending = atomic_load(&shared->ending);
+	char message[PATH_MAX + 256];
 
-/* ------------------------------------------------------------------------------ the file */
-
-/* Its lock is held. */
-static void give_up(struct recorder *recorder, int err)
-{
-	uint64_t good = atomic_load(&recorder->file_bytes);
-	char message[512];
-
+	if (ending == 1 + RECORD_WHY_DONE || !ending || atomic_flag_test_and_set(&recorder->told_end))
+		return;
 	snprintf(message, sizeof(message),
-		 "recording to %s ended after %llu bytes: %s; what is there can be replayed, and "
-		 "the disk serves on without",
-		 recorder->path, (unsigned long long)good, strerror(-err));
-	/* A part of a block would count as damage. */
-	if (ftruncate(recorder->fd, (off_t)good) < 0)
-		good = 0;
-	atomic_store(&recorder->error, err);
-	if (recorder->failed)
-		recorder->failed(recorder->ctx, message);
-}
-
-/* All of it, or -errno. */
-static int write_all(int fd, struct iovec *iov, int nr)
-{
-	while (nr) {
-		ssize_t done = writev(fd, iov, nr);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return done < 0 ? -errno : -EIO;
-		for (; nr && (size_t)done >= iov->iov_len; iov++, nr--)
-			done -= (ssize_t)iov->iov_len;
-		if (nr) {
-			iov->iov_base = (char *)iov->iov_base + done;
-			iov->iov_len -= (size_t)done;
-		}
-	}
-	return 0;
-}
-
-/* One block whose payload is @a and then @b. */
-static void write_block(struct recorder *recorder, uint16_t stream, void *a, size_t a_len, void *b,
-			size_t b_len)
-{
-	unsigned char head[RECORD_BLOCK_BYTES];
-	struct iovec iov[] = { { head, sizeof(head) }, { a, a_len }, { b, b_len } };
-	int err;
-
-	record_put_block(head, stream, a, a_len, b, b_len);
-	pthread_mutex_lock(&recorder->file_lock);
-	if (!is_over(recorder)) {
-		err = write_all(recorder->fd, iov, b_len ? 3 : 2);
-		if (err)
-			give_up(recorder, err);
-		else
-			atomic_fetch_add(&recorder->file_bytes, sizeof(head) + a_len + b_len);
-	}
-	pthread_mutex_unlock(&recorder->file_lock);
+		 "recording to %s ended %s %llu bytes: %s; what is there can be replayed, and the "
+		 "disk serves on without",
+		 shared->path, ending < 0 ? "after" : "in order at",
+		 (unsigned long long)atomic_load(&shared->file_bytes),
+		 ending < 0 ? strerror(-ending) : why_names[ending - 1]);
+	if (recorder->ended && atomic_load(&recorder->recording.ours))
+		recorder->ended(recorder->ctx, message);
+	notify(recorder);
 }
 
 /* ------------------------------------------------------------------------------ the writer */
 
-static void drain(struct recorder *recorder, uint16_t queue)
+/* What the ring holds goes to the file. A ring's count of records is read before its head. */
+static void drain(struct recorder_disk *disk, uint16_t queue)
 {
-	struct ring *ring = &recorder->rings[queue];
+	struct ring *ring = &disk->rings[queue];
+	const struct recording_counts now = {
+		.records = atomic_load_explicit(&ring->nr_records, memory_order_acquire),
+		.requests = atomic_load_explicit(&ring->nr_requests, memory_order_relaxed),
+		.waits = atomic_load_explicit(&ring->nr_waits, memory_order_relaxed),
+	};
+	const struct recording_counts fresh = {
+		.records = now.records - ring->told.records,
+		.requests = now.requests - ring->told.requests,
+		.waits = now.waits - ring->told.waits,
+	};
 	uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
 	uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
-	uint32_t at = (uint32_t)tail & (recorder->ring_bytes - 1);
-	size_t len = head - tail, first = recorder->ring_bytes - at;
+	uint32_t at = (uint32_t)tail & (disk->ring_bytes - 1);
+	size_t len = head - tail, first = disk->ring_bytes - at;
 
-	if (!len)
+	if (!len && !fresh.records)
 		return;
 	if (first > len)
 		first = len;
-	write_block(recorder, queue, ring->bytes + at, first, ring->bytes, len - first);
+	recording_write(&disk->recorder->recording, disk->index, queue, ring->bytes + at, first,
+			ring->bytes, len - first, fresh);
+	ring->told = now;
 	atomic_store_explicit(&ring->tail, head, memory_order_release);
+}
+
+/* False while the rings must stay as they are. At the end they are emptied whatever the limit. */
+static bool may_write(struct recorder *recorder)
+{
+	bool full = recording_is_full(&recorder->recording) && !atomic_load(&recorder->stop);
+
+	if (full && recorder->recording.shared->full == RECORDER_STOP) {
+		recording_end(&recorder->recording, 1 + RECORD_WHY_LIMIT);
+		full = false;
+	}
+	full = full && !atomic_load(&recorder->hastened);
+	if (full != atomic_load_explicit(&recorder->full, memory_order_relaxed)) {
+		atomic_store(&recorder->full, full);
+		notify(recorder);
+	}
+	return !full;
+}
+
+static void drain_all(struct recorder *recorder)
+{
+	uint16_t nr = atomic_load_explicit(&recorder->nr_disks, memory_order_acquire);
+
+	for (uint16_t i = 0; i < nr; i++)
+		for (uint16_t queue = 0; queue < recorder->disks[i]->nr_queues; queue++)
+			if (may_write(recorder))
+				drain(recorder->disks[i], queue);
+	if (!recording_is_over(&recorder->recording))
+		return;
+	recording_try_close(&recorder->recording, clock_now_ns());
+	tell_end(recorder);
 }
 
 static void nap(struct recorder *recorder)
@@ -186,8 +213,7 @@ static void *run_writer(void *arg)
 	pthread_setname_np(pthread_self(), "recorder");
 	do {
 		last = atomic_load(&recorder->stop);
-		for (uint16_t i = 0; i < recorder->nr_queues; i++)
-			drain(recorder, i);
+		drain_all(recorder);
 		if (!last)
 			nap(recorder);
 	} while (!last);
@@ -200,38 +226,45 @@ static int start_writer(struct recorder *recorder)
 	sigset_t all, old;
 	int err;
 
+	if (recorder->started)
+		return 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = -pthread_create(&recorder->writer, NULL, run_writer, recorder);
+	err = -fail_value("faults/recorder/thread", EAGAIN,
+			  pthread_create(&recorder->writer, NULL, run_writer, recorder));
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	recorder->started = !err;
 	return err;
 }
 
 /* ------------------------------------------------------------------------------ the rings */
 
-/* Returns false when the recording ended meanwhile. */
-_cold_ static bool wait_for_room(struct recorder *recorder, struct ring *ring, uint64_t wanted_end)
+/* Returns false when the recording failed meanwhile: nothing is taken out any more. */
+_cold_ static bool wait_for_room(struct recorder_disk *disk, struct ring *ring,
+				 uint64_t wanted_end)
 {
-	const struct timespec pause = { .tv_nsec = (long)WAIT_NS };
+	struct timespec pause = { .tv_nsec = (long)WAIT_NS };
 
-	atomic_fetch_add_explicit(&ring->nr_waits, 1, memory_order_relaxed);
-	sem_post(&recorder->wake);
+	relaxed_add(&ring->nr_waits, 1);
+	sem_post(&disk->recorder->wake);
 	for (;;) {
 		ring->room_end = atomic_load_explicit(&ring->tail, memory_order_acquire) +
-				 recorder->ring_bytes;
+				 disk->ring_bytes;
 		if (wanted_end <= ring->room_end)
 			return true;
-		if (is_over(recorder))
+		if (recording_error(&disk->recorder->recording))
 			return false;
 		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < (long)WAIT_MAX_NS)
+			pause.tv_nsec += pause.tv_nsec / 8;
 	}
 }
 
-static void copy_in(const struct recorder *recorder, struct ring *ring, uint64_t head,
+static void copy_in(const struct recorder_disk *disk, struct ring *ring, uint64_t head,
 		    const unsigned char *bytes, size_t len)
 {
-	uint32_t at = (uint32_t)head & (recorder->ring_bytes - 1);
-	size_t first = recorder->ring_bytes - at;
+	uint32_t at = (uint32_t)head & (disk->ring_bytes - 1);
+	size_t first = disk->ring_bytes - at;
 
 	if (first > len)
 		first = len;
@@ -239,50 +272,100 @@ static void copy_in(const struct recorder *recorder, struct ring *ring, uint64_t
 	memcpy(ring->bytes, bytes + first, len - first);
 }
 
+static bool is_zero(const unsigned char *bytes, size_t len)
+{
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	return !word && memcmp(bytes, bytes + sizeof(word), len - sizeof(word)) == 0;
+}
+
+/* A write's data, from byte @head of the ring on: what of it is there. */
+static enum record_content copy_data(const struct recorder_disk *disk, struct ring *ring,
+				     uint64_t head, struct io *io)
+{
+	uint32_t at = (uint32_t)head & (disk->ring_bytes - 1);
+	size_t first = disk->ring_bytes - at;
+
+	if (io->data && is_zero(io->data, io->len_bytes))
+		return CONTENT_ZEROES;
+	if (first > io->len_bytes)
+		first = io->len_bytes;
+	if (io_get(io, 0, ring->bytes + at, first) ||
+	    (first < io->len_bytes && io_get(io, first, ring->bytes, io->len_bytes - first)))
+		return CONTENT_UNKNOWN;
+	return CONTENT_BYTES;
+}
+
 /* Half of the ring waits: have it taken out before it is full. */
-static void hurry(struct recorder *recorder, struct ring *ring, uint64_t head)
+static void hurry(struct recorder_disk *disk, struct ring *ring, uint64_t head)
 {
 	uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
-	bool half = head - tail > recorder->ring_bytes / 2;
+	bool half = head - tail > disk->ring_bytes / 2;
 
 	if (half && !ring->hurried)
-		sem_post(&recorder->wake);
+		sem_post(&disk->recorder->wake);
 	ring->hurried = half;
 }
 
-/* One record: @bytes, then the hits at hand. */
-static void put(struct recorder *recorder, struct ring *ring, const unsigned char *bytes,
-		size_t len)
+/* The record that ends at @end is whole. */
+static void publish(struct recorder_disk *disk, struct ring *ring, uint64_t end)
+{
+	uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+
+	atomic_store_explicit(&ring->head, end, memory_order_release);
+	atomic_store_explicit(
+		&ring->nr_records,
+		atomic_load_explicit(&ring->nr_records, memory_order_relaxed) + 1,
+		memory_order_release);
+	/* A look every 64 KiB or so will do. */
+	if ((head ^ end) >> 16)
+		hurry(disk, ring, end);
+}
+
+/*
+ * One record: @len of @bytes, the hits at hand, and the data of @io, unless that is NULL; the last
+ * of @bytes says what became of it.
+ */
+static void put(struct recorder_disk *disk, struct ring *ring, unsigned char *bytes, size_t len,
+		struct io *io)
 {
 	uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 	size_t hits_len = (size_t)(ring->hits_end - ring->hits);
-	uint64_t end = head + len + hits_len;
+	uint64_t end = head + len + hits_len, wanted = end + (io ? io->len_bytes : 0);
 
-	if (end > ring->room_end && !wait_for_room(recorder, ring, end))
+	if (wanted > ring->room_end && !wait_for_room(disk, ring, wanted))
 		return;
-	copy_in(recorder, ring, head, bytes, len);
+	if (io) {
+		bytes[len - 1] = copy_data(disk, ring, end, io);
+		if (bytes[len - 1] == CONTENT_BYTES)
+			end = wanted;
+	}
+	copy_in(disk, ring, head, bytes, len);
 	if (hits_len)
-		copy_in(recorder, ring, head + len, ring->hits, hits_len);
-	atomic_store_explicit(&ring->head, end, memory_order_release);
-	/* A look every 64 KiB or so will do. */
-	if ((head ^ end) >> 16)
-		hurry(recorder, ring, end);
+		copy_in(disk, ring, head + len, ring->hits, hits_len);
+	publish(disk, ring, end);
 }
 
 /* ------------------------------------------------------------------------------ queue threads */
 
-void recorder_arrive(struct recorder *recorder, struct io *io)
+struct recorder *recorder_of(const struct recorder_disk *disk)
 {
-	struct ring *ring = &recorder->rings[io->queue];
+	return disk->recorder;
+}
+
+void recorder_arrive(struct recorder_disk *disk, struct io *io)
+{
+	struct ring *ring = &disk->rings[io->queue];
 
 	ring->hits_end = ring->hits;
 	ring->nr_hits = 0;
-	io->step = is_over(recorder) ? 0 : draw_step(recorder);
+	io->step = recording_draw(&disk->recorder->recording);
 }
 
-void recorder_hit(struct recorder *recorder, const struct io *io, const struct record_hit *hit)
+void recorder_hit(struct recorder_disk *disk, const struct io *io, const struct record_hit *hit)
 {
-	struct ring *ring = &recorder->rings[io->queue];
+	struct ring *ring = &disk->rings[io->queue];
 
 	if (!io->step)
 		return;
@@ -290,9 +373,9 @@ void recorder_hit(struct recorder *recorder, const struct io *io, const struct r
 	ring->nr_hits++;
 }
 
-void recorder_walked(struct recorder *recorder, const struct io *io, uint64_t now_ns, bool parked)
+void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns, bool parked)
 {
-	struct ring *ring = &recorder->rings[io->queue];
+	struct ring *ring = &disk->rings[io->queue];
 	unsigned char bytes[RECORD_REQUEST_MAX];
 	const struct record record = {
 		.type = RECORD_REQUEST,
@@ -310,13 +393,26 @@ void recorder_walked(struct recorder *recorder, const struct io *io, uint64_t no
 	if (!io->step)
 		return;
 	relaxed_add(&ring->nr_requests, 1);
-	put(recorder, ring, bytes, (size_t)(record_put(bytes, &ring->stream, &record) - bytes));
+	ring->changed |= !parked && io->op != IO_READ;
+	put(disk, ring, bytes, (size_t)(record_put(bytes, &ring->stream, &record) - bytes),
+	    disk->data && io->op == IO_WRITE ? io : NULL);
 }
 
-void recorder_end(struct recorder *recorder, const struct io *io, uint64_t now_ns, bool released)
+/* A record that is no request; its step is drawn here. */
+static void put_plain(struct recorder_disk *disk, struct ring *ring, struct record *record)
 {
-	struct ring *ring = &recorder->rings[io->queue];
 	unsigned char bytes[RECORD_REQUEST_MAX];
+
+	record->step = recording_draw(&disk->recorder->recording);
+	if (!record->step)
+		return;
+	ring->hits_end = ring->hits;
+	put(disk, ring, bytes, (size_t)(record_put(bytes, &ring->stream, record) - bytes), NULL);
+}
+
+void recorder_end(struct recorder_disk *disk, const struct io *io, uint64_t now_ns, bool released)
+{
+	struct ring *ring = &disk->rings[io->queue];
 	struct record record = {
 		.type = RECORD_END,
 		.time_ns = now_ns,
@@ -327,45 +423,41 @@ void recorder_end(struct recorder *recorder, const struct io *io, uint64_t now_n
 		.result = io->result,
 	};
 
-	if (!io->step || is_over(recorder))
+	if (!io->step)
 		return;
-	record.step = draw_step(recorder);
-	ring->hits_end = ring->hits;
-	put(recorder, ring, bytes, (size_t)(record_put(bytes, &ring->stream, &record) - bytes));
+	ring->changed |= io->op != IO_READ;
+	put_plain(disk, ring, &record);
 }
 
-_cold_ void recorder_adopt(struct recorder *recorder, uint16_t queue, uint64_t epoch)
+void recorder_batch_done(struct recorder_disk *disk, uint16_t queue)
 {
-	struct ring *ring = &recorder->rings[queue];
-	unsigned char bytes[RECORD_REQUEST_MAX];
-	struct record record = { .type = RECORD_ADOPT, .epoch = epoch };
+	struct ring *ring = &disk->rings[queue];
 
-	if (is_over(recorder))
+	if (!ring->changed || !disk->data)
 		return;
-	record.step = draw_step(recorder);
-	ring->hits_end = ring->hits;
-	put(recorder, ring, bytes, (size_t)(record_put(bytes, &ring->stream, &record) - bytes));
+	ring->changed = false;
+	put_plain(disk, ring, &(struct record){ .type = RECORD_BATCH });
+}
+
+_cold_ void recorder_adopt(struct recorder_disk *disk, uint16_t queue, uint64_t epoch)
+{
+	put_plain(disk, &disk->rings[queue],
+		  &(struct record){ .type = RECORD_ADOPT, .epoch = epoch });
 }
 
 /* ------------------------------------------------------------------------------ control thread */
 
-/* The step is drawn here. */
-_cold_ static void put_control(struct recorder *recorder, struct record *record)
+/* 0, also when it is over. */
+_cold_ static int put_control(struct recorder_disk *disk, struct record *record)
 {
-	_cleanup_free_ unsigned char *bytes = NULL;
-	size_t len;
 	int err;
 
-	record->step = draw_step(recorder);
-	err = record_put_control(&recorder->stream, record, &bytes, &len);
-	if (!err) {
-		write_block(recorder, recorder->nr_queues, bytes, len, NULL, 0);
-		return;
-	}
-	pthread_mutex_lock(&recorder->file_lock);
-	if (!is_over(recorder))
-		give_up(recorder, err);
-	pthread_mutex_unlock(&recorder->file_lock);
+	record->disk = disk->index;
+	disk->time_ns = record->time_ns;
+	err = recording_control(&disk->recorder->recording, record);
+	if (err)
+		tell_end(disk->recorder);
+	return err;
 }
 
 static void free_texts(struct record_rule *rules, uint32_t nr)
@@ -376,11 +468,11 @@ static void free_texts(struct record_rule *rules, uint32_t nr)
 }
 
 /* False without memory. */
-static bool describe_rule(struct recorder *recorder, struct rule *rule, struct record_rule *said)
+static bool describe_rule(struct recorder_disk *disk, struct rule *rule, struct record_rule *said)
 {
 	*said = (struct record_rule){ .fresh = !rule->number, .enabled = rule_enabled(rule) };
 	if (said->fresh)
-		rule->number = ++recorder->nr_rules;
+		rule->number = ++disk->nr_rules;
 	said->rule = rule->number;
 	if (!said->fresh)
 		return true;
@@ -389,7 +481,7 @@ static bool describe_rule(struct recorder *recorder, struct rule *rule, struct r
 	return said->text;
 }
 
-_cold_ void recorder_rules(struct recorder *recorder, const struct rule_set *set, uint64_t epoch,
+_cold_ void recorder_rules(struct recorder_disk *disk, const struct rule_set *set, uint64_t epoch,
 			   uint64_t now_ns)
 {
 	uint32_t nr = (uint32_t)rule_set_count(set);
@@ -397,54 +489,189 @@ _cold_ void recorder_rules(struct recorder *recorder, const struct rule_set *set
 	bool ok = rules;
 
 	for (uint32_t i = 0; ok && i < nr; i++)
-		ok = describe_rule(recorder, rule_set_at(set, i), &rules[i]);
-	if (ok && !is_over(recorder))
-		put_control(recorder, &(struct record){ .type = RECORD_RULES,
-							.time_ns = now_ns,
-							.epoch = epoch,
-							.nr_rules = nr,
-							.rules = rules });
-	pthread_mutex_lock(&recorder->file_lock);
-	if (!ok && !is_over(recorder))
-		give_up(recorder, -ENOMEM);
-	pthread_mutex_unlock(&recorder->file_lock);
+		ok = describe_rule(disk, rule_set_at(set, i), &rules[i]);
+	if (ok) {
+		put_control(disk, &(struct record){ .type = RECORD_RULES,
+						    .time_ns = now_ns,
+						    .epoch = epoch,
+						    .nr_rules = nr,
+						    .rules = rules });
+	} else {
+		recording_end(&disk->recorder->recording, -ENOMEM);
+		tell_end(disk->recorder);
+	}
 	free_texts(rules, nr);
 }
 
-_cold_ void recorder_revive(struct recorder *recorder)
+_cold_ void recorder_revive(struct recorder_disk *disk)
 {
-	if (!is_over(recorder))
-		put_control(recorder, &(struct record){ .type = RECORD_REVIVE,
-							.time_ns = recorder->stream.time_ns });
+	put_control(disk, &(struct record){ .type = RECORD_REVIVE, .time_ns = disk->time_ns });
 }
 
-_cold_ void recorder_tell(struct recorder *recorder, const struct rule *rule,
+_cold_ void recorder_tell(struct recorder_disk *disk, const struct rule *rule,
 			  const struct kind_tell *tell)
 {
 	struct record record = { .type = RECORD_TELL,
-				 .time_ns = recorder->stream.time_ns,
+				 .time_ns = disk->time_ns,
 				 .rule = rule->number,
 				 .has_range = tell->has_range,
 				 .from = tell->from,
 				 .to = tell->to };
 
 	/* A verb as long as that is none. */
-	if (!rule->number || is_over(recorder) || strlen(tell->verb) > RECORD_VERB_MAX)
+	if (!rule->number || strlen(tell->verb) > RECORD_VERB_MAX)
 		return;
 	snprintf(record.verb, sizeof(record.verb), "%s", tell->verb);
-	put_control(recorder, &record);
+	put_control(disk, &record);
+}
+
+_cold_ int recorder_base(struct recorder_disk *disk, uint64_t at, const void *bytes, size_t len)
+{
+	const unsigned char *from = bytes;
+	int err = 0;
+
+	assert(at % SECTOR_SIZE == 0 && len % SECTOR_SIZE == 0);
+	assert(at <= disk->size_bytes && len <= disk->size_bytes - at);
+	while (disk->data && len && !err) {
+		uint32_t part = len < RECORD_BASE_MAX ? (uint32_t)len : RECORD_BASE_MAX;
+
+		err = recording_error(&disk->recorder->recording);
+		if (!err && !is_zero(from, part))
+			err = put_control(disk, &(struct record){ .type = RECORD_BASE,
+								  .time_ns = disk->time_ns,
+								  .from = at,
+								  .len_bytes = part,
+								  .data = from });
+		at += part;
+		from += part;
+		len -= part;
+	}
+	return err;
+}
+
+/* ------------------------------------------------------------------------------ any thread */
+
+_cold_ static int mark_error(struct recorder *recorder, int err, struct diag *diag)
+{
+	int ending = atomic_load(&recorder->recording.shared->ending);
+
+	if (err)
+		return diag_set(diag, err, "mark.failed", "the recording failed: %s",
+				strerror(-err));
+	diag_set(diag, -ENODATA, "mark.ended", "the recording has ended: %s",
+		 ending < 0 ? strerror(-ending) : why_names[ending - 1]);
+	diag_hint(diag, "a mark needs a recording that goes on; see --record-limit");
+	return -ENODATA;
+}
+
+_cold_ int recorder_mark(struct recorder *recorder, uint64_t now_ns, const char *text, size_t len,
+			 struct diag *diag, uint64_t *ret_mark, uint64_t *ret_step)
+{
+	struct record record = {
+		.type = RECORD_MARK, .time_ns = now_ns, .text = text, .text_len = len
+	};
+	int err = record_check_mark(text, len, diag);
+
+	if (err)
+		return err;
+	err = recording_mark(&recorder->recording, &record);
+	if (err)
+		tell_end(recorder);
+	if (err || !record.step)
+		return mark_error(recorder, err, diag);
+	*ret_mark = record.mark;
+	*ret_step = record.step;
+	return 0;
+}
+
+_cold_ void recorder_set_limit(struct recorder *recorder, uint64_t limit_bytes)
+{
+	atomic_store(&recorder->recording.shared->limit_bytes, limit_bytes);
+	sem_post(&recorder->wake);
+}
+
+_cold_ void recorder_stop(struct recorder *recorder)
+{
+	recording_end(&recorder->recording, 1 + RECORD_WHY_STOPPED);
+	sem_post(&recorder->wake);
+}
+
+void recorder_let_wait(struct recorder *recorder, bool may)
+{
+	atomic_store(&recorder->hastened, !may);
+	sem_post(&recorder->wake);
+}
+
+int recorder_event_fd(const struct recorder *recorder)
+{
+	return recorder->event_fd;
+}
+
+void recorder_event_seen(struct recorder *recorder)
+{
+	eventfd_t ignored;
+
+	eventfd_read(recorder->event_fd, &ignored);
+}
+
+_cold_ void recorder_status(struct recorder *recorder, struct recorder_status *ret_status)
+{
+	const struct recording_shared *shared = recorder->recording.shared;
+	int ending = atomic_load(&shared->ending);
+	uint16_t nr = atomic_load_explicit(&recorder->nr_disks, memory_order_acquire);
+
+	*ret_status = (struct recorder_status){
+		.file_bytes = atomic_load(&shared->file_bytes),
+		.limit_bytes = atomic_load(&shared->limit_bytes),
+		.nr_marks = atomic_load(&shared->nr_marks),
+		.data = shared->header.flags & RECORD_DATA,
+	};
+	if (ending < 0) {
+		ret_status->state = RECORDER_FAILED;
+		ret_status->error = ending;
+	} else if (ending > 1 + RECORD_WHY_DONE) {
+		ret_status->state = RECORDER_ENDED;
+		ret_status->why = (enum record_why)(ending - 1);
+	} else if (atomic_load(&recorder->full)) {
+		ret_status->state = RECORDER_FULL;
+	}
+	for (uint16_t i = 0; i < nr; i++)
+		for (uint16_t queue = 0; queue < recorder->disks[i]->nr_queues; queue++) {
+			struct ring *ring = &recorder->disks[i]->rings[queue];
+
+			ret_status->nr_requests += atomic_load_explicit(&ring->nr_requests,
+									memory_order_relaxed);
+			ret_status->nr_waits +=
+				atomic_load_explicit(&ring->nr_waits, memory_order_relaxed);
+		}
 }
 
 /* ------------------------------------------------------------------------------ life */
 
-static int create_rings(struct recorder *recorder, const struct record_header *header)
+uint32_t recorder_ring_bytes(bool data, uint32_t max_io_bytes)
 {
-	for (uint16_t i = 0; i < recorder->nr_queues; i++) {
-		struct ring *ring = &recorder->rings[i];
+	uint32_t bytes = DATA_RING_BYTES;
+
+	if (!data)
+		return RING_BYTES;
+	while (bytes < 2 * max_io_bytes)
+		bytes *= 2;
+	return bytes;
+}
+
+/* All of its memory is taken now: later is too late. */
+static int create_rings(struct recorder_disk *disk, const struct record_header *header)
+{
+	for (uint16_t i = 0; i < disk->nr_queues; i++) {
+		struct ring *ring = &disk->rings[i];
+		void *bytes = fail_value(
+			"faults/recorder/ring", MAP_FAILED,
+			mmap(NULL, disk->ring_bytes, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
 
 		ring->stream = record_stream_start(header);
-		ring->room_end = recorder->ring_bytes;
-		ring->bytes = fail_alloc("faults/recorder/ring", malloc(recorder->ring_bytes));
+		ring->room_end = disk->ring_bytes;
+		ring->bytes = bytes == MAP_FAILED ? NULL : bytes;
 		ring->hits = malloc((size_t)RULE_SET_MAX * RECORD_HIT_MAX);
 		if (!ring->bytes || !ring->hits)
 			return -ENOMEM;
@@ -453,82 +680,113 @@ static int create_rings(struct recorder *recorder, const struct record_header *h
 	return 0;
 }
 
+static void free_disk(struct recorder_disk *disk)
+{
+	for (uint16_t i = 0; i < disk->nr_queues; i++) {
+		if (disk->rings[i].bytes)
+			munmap(disk->rings[i].bytes, disk->ring_bytes);
+		free(disk->rings[i].hits);
+	}
+	free(disk);
+}
+
+static struct recorder_disk *new_disk(struct recorder *recorder, const struct record_disk *is)
+{
+	const struct record_header *header = &recorder->recording.shared->header;
+	size_t size = sizeof(struct recorder_disk) + is->nr_queues * sizeof(struct ring);
+	struct recorder_disk *disk =
+		fail_alloc("faults/recorder/disk", aligned_alloc(RECORDING_LINE, size));
+
+	if (!disk)
+		return NULL;
+	memset(disk, 0, size);
+	disk->recorder = recorder;
+	disk->size_bytes = is->size_bytes;
+	disk->nr_queues = is->nr_queues;
+	disk->data = header->flags & RECORD_DATA;
+	disk->time_ns = is->start_ns;
+	disk->ring_bytes = recorder->ring_bytes
+				   ? recorder->ring_bytes
+				   : recorder_ring_bytes(disk->data, is->max_io_bytes);
+	if (create_rings(disk, header)) {
+		free_disk(disk);
+		return NULL;
+	}
+	return disk;
+}
+
+_cold_ int recorder_add_disk(struct recorder *recorder, const struct record_disk *disk,
+			     struct diag *diag, struct recorder_disk **ret_disk)
+{
+	uint16_t nr = atomic_load(&recorder->nr_disks);
+	const char *fault = record_disk_fault(disk);
+	struct record_disk is = *disk;
+	struct recorder_disk *added;
+	int err;
+
+	if (fault)
+		return diag_set(diag, -EINVAL, "record.disk",
+				"disk '%s' cannot be recorded: %s is out of range", disk->name,
+				fault);
+	is.start_ns = clock_now_ns();
+	added = new_disk(recorder, &is);
+	if (!added)
+		return diag_set(diag, -ENOMEM, "record.memory", "no memory for the recorder");
+	err = nr < RECORD_DISKS_MAX
+		      ? recording_add_disk(&recorder->recording, &is, &added->index)
+		      : -ENOSPC;
+	if (!err) {
+		err = start_writer(recorder);
+		recorder->disks[nr] = added;
+		atomic_store_explicit(&recorder->nr_disks, nr + 1, memory_order_release);
+		if (!err)
+			*ret_disk = added;
+	} else {
+		free_disk(added);
+	}
+	if (err == -ENOSPC && atomic_load(&recorder->recording.shared->nr_disks) ==
+				      RECORD_DISKS_MAX)
+		return diag_set(diag, err, "record.disks", "a recording has at most %d disks",
+				RECORD_DISKS_MAX);
+	if (err)
+		diag_set(diag, err, "record.failed", "disk '%s' cannot be recorded: %s", disk->name,
+			 strerror(-err));
+	return err;
+}
+
 static void free_recorder(struct recorder *recorder)
 {
-	for (uint16_t i = 0; i < recorder->nr_queues; i++) {
-		free(recorder->rings[i].bytes);
-		free(recorder->rings[i].hits);
-	}
-	if (recorder->fd >= 0)
-		close(recorder->fd);
+	for (uint16_t i = 0; i < atomic_load(&recorder->nr_disks); i++)
+		free_disk(recorder->disks[i]);
+	recording_free(&recorder->recording);
+	cleanup_close(&recorder->event_fd);
 	sem_destroy(&recorder->wake);
-	pthread_mutex_destroy(&recorder->file_lock);
-	free(recorder->path);
 	free(recorder);
 }
 
-static int create_file(struct recorder *recorder, const struct record_header *header,
-		       struct diag *diag)
+static struct recorder *new_recorder(const struct recorder_options *options)
 {
-	unsigned char bytes[RECORD_HEADER_BYTES];
-	struct iovec iov = { bytes, sizeof(bytes) };
-	int err;
-
-	recorder->fd = fail_errno(
-		"faults/recorder/open", EMFILE,
-		open(recorder->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600));
-	if (recorder->fd < 0) {
-		err = -errno;
-		diag_set(diag, err, "record.file", "cannot make the record file %s: %s",
-			 recorder->path, strerror(-err));
-		if (err == -EEXIST)
-			diag_hint(diag, "remove it, or name another one");
-		return err;
-	}
-	record_put_header(bytes, header);
-	err = write_all(recorder->fd, &iov, 1);
-	atomic_store(&recorder->file_bytes, sizeof(bytes));
-	if (!err)
-		return 0;
-	unlink(recorder->path);
-	return diag_set(diag, err, "record.file", "cannot write the record file %s: %s",
-			recorder->path, strerror(-err));
-}
-
-_cold_ int recorder_create(const struct recorder_options *options, struct diag *diag,
-			   struct recorder **ret_recorder)
-{
-	uint16_t nr_queues = options->header.nr_queues;
-	size_t size = sizeof(struct recorder) + nr_queues * sizeof(struct ring);
 	struct recorder *recorder =
-		fail_alloc("faults/recorder/alloc", aligned_alloc(CACHE_LINE, size));
-	int err;
+		fail_alloc("faults/recorder/alloc", calloc(1, sizeof(*recorder)));
 
 	if (!recorder)
-		return diag_set(diag, -ENOMEM, "record.memory", "no memory for the recorder");
-	memset(recorder, 0, size);
-	recorder->fd = -1;
-	recorder->nr_queues = nr_queues;
-	recorder->ring_bytes = options->ring_bytes ? options->ring_bytes : RING_BYTES;
-	recorder->failed = options->failed;
-	recorder->ctx = options->ctx;
-	recorder->stream = record_stream_start(&options->header);
-	recorder->path = strdup(options->path);
-	sem_init(&recorder->wake, 0, 0);
-	pthread_mutex_init(&recorder->file_lock, NULL);
-	err = recorder->path ? create_rings(recorder, &options->header) : -ENOMEM;
-	if (err)
-		diag_set(diag, err, "record.memory", "no memory for the recorder");
-	else
-		err = create_file(recorder, &options->header, diag);
-	if (!err) {
-		err = start_writer(recorder);
-		if (err) {
-			diag_set(diag, err, "record.thread", "cannot start the recorder: %s",
-				 strerror(-err));
-			unlink(recorder->path);
-		}
+		return NULL;
+	recorder->event_fd = fail_errno("faults/recorder/eventfd", EMFILE,
+					eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	if (recorder->event_fd < 0) {
+		free(recorder);
+		return NULL;
 	}
+	recorder->ring_bytes = options->ring_bytes;
+	recorder->ended = options->ended;
+	recorder->ctx = options->ctx;
+	atomic_flag_clear(&recorder->told_end);
+	sem_init(&recorder->wake, 0, 0);
+	return recorder;
+}
+
+static int finish_new(struct recorder *recorder, int err, struct recorder **ret_recorder)
+{
 	if (err)
 		free_recorder(recorder);
 	else
@@ -536,39 +794,54 @@ _cold_ int recorder_create(const struct recorder_options *options, struct diag *
 	return err;
 }
 
-_cold_ void recorder_status(const struct recorder *recorder, struct recorder_status *ret_status)
+_cold_ int recorder_create(const struct recorder_options *options, struct diag *diag,
+			   struct recorder **ret_recorder)
 {
-	*ret_status = (struct recorder_status){
-		.file_bytes = atomic_load(&recorder->file_bytes),
-		.error = atomic_load(&recorder->error),
-	};
-	for (uint16_t i = 0; i < recorder->nr_queues; i++) {
-		ret_status->nr_requests +=
-			atomic_load_explicit(&recorder->rings[i].nr_requests, memory_order_relaxed);
-		ret_status->nr_waits +=
-			atomic_load_explicit(&recorder->rings[i].nr_waits, memory_order_relaxed);
+	struct recorder *recorder = new_recorder(options);
+
+	if (!recorder)
+		return diag_set(diag, -ENOMEM, "record.memory", "no memory for the recorder");
+	recorder->owner = true;
+	return finish_new(recorder, recording_create(&recorder->recording, options, diag),
+			  ret_recorder);
+}
+
+_cold_ int recorder_join(const int fds[2], const struct recorder_options *options,
+			 struct diag *diag, struct recorder **ret_recorder)
+{
+	struct recorder *recorder = new_recorder(options);
+
+	if (!recorder) {
+		for (int i = 0; i < 2; i++)
+			close(fds[i]);
+		return diag_set(diag, -ENOMEM, "record.memory", "no memory for the recorder");
 	}
+	return finish_new(recorder, recording_join(&recorder->recording, fds, diag), ret_recorder);
+}
+
+void recorder_fds(const struct recorder *recorder, int ret_fds[2])
+{
+	memcpy(ret_fds, recorder->recording.fds, sizeof(recorder->recording.fds));
 }
 
 _cold_ struct recorder *recorder_close(struct recorder *recorder,
 				       struct recorder_status *ret_status)
 {
-	struct recorder_status status;
-
 	if (!recorder)
 		return NULL;
+	if (recorder->owner)
+		recording_end(&recorder->recording, 1 + RECORD_WHY_DONE);
 	atomic_store(&recorder->stop, true);
 	sem_post(&recorder->wake);
-	pthread_join(recorder->writer, NULL);
-	recorder_status(recorder, &status);
-	if (!is_over(recorder))
-		put_control(recorder, &(struct record){ .type = RECORD_CLOSE,
-							.time_ns = recorder->stream.time_ns,
-							.nr_requests = status.nr_requests,
-							.nr_waits = status.nr_waits });
-	recorder_status(recorder, &status);
-	if (ret_status)
-		*ret_status = status;
+	if (recorder->started)
+		pthread_join(recorder->writer, NULL);
+	drain_all(recorder);
+	if (ret_status) {
+		recorder_status(recorder, ret_status);
+		ret_status->nr_requests = recorder->recording.shared->nr_requests;
+		ret_status->nr_waits = recorder->recording.shared->nr_waits;
+		ret_status->closed = recorder->recording.shared->closed;
+	}
 	free_recorder(recorder);
 	return NULL;
 }

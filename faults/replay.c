@@ -25,6 +25,9 @@ struct flight {
 	struct io io; /* first: the engine hands back &io */
 	uint64_t arrival, number;
 	bool parked;
+	bool made_up; /* its data is not in the recording */
+	bool no_data;
+	const unsigned char *data; /* of a write, in the recording; NULL: zeroes */
 };
 
 /* A rule set that no queue has adopted yet. */
@@ -34,8 +37,11 @@ struct waiting {
 	struct waiting *next;
 };
 
+/* Of one disk. */
 struct replay {
-	const struct record_header *header;
+	const struct record_disk *disk;
+	bool has_data, several; /* the recording has */
+	bool asked;             /* its first request has come */
 	const struct replay_options *options;
 	struct replay_result *result;
 	struct diag *diag;
@@ -100,8 +106,16 @@ void replay_pattern(uint64_t number, uint64_t at, void *to, size_t len)
 
 static int data_get(struct io *io, size_t offset, void *to, size_t len)
 {
-	replay_pattern(((struct flight *)io)->number, (io->sector << SECTOR_SHIFT) + offset, to,
-		       len);
+	const struct flight *flight = (struct flight *)io;
+
+	if (flight->no_data)
+		return -EFAULT;
+	if (flight->made_up)
+		replay_pattern(flight->number, (io->sector << SECTOR_SHIFT) + offset, to, len);
+	else if (flight->data)
+		memcpy(to, flight->data + offset, len);
+	else
+		memset(to, 0, len);
 	return 0;
 }
 
@@ -235,20 +249,30 @@ int replay_tell(const struct replay_rules *rules, const struct record *record, s
 	return 0;
 }
 
-struct pipeline_options replay_pipeline(const struct record_header *header)
+struct pipeline_options replay_pipeline(const struct record_disk *disk)
 {
 	return (struct pipeline_options){
 		.geometry = {
-			.size_bytes = header->size_bytes,
-			.block_bytes = header->block_bytes,
-			.nr_queues = header->nr_queues,
-			.max_io_bytes = header->max_io_bytes,
-			.no_flush = header->flags & RECORD_NO_FLUSH,
-			.no_fua = header->flags & RECORD_NO_FUA,
+			.size_bytes = disk->size_bytes,
+			.block_bytes = disk->block_bytes,
+			.nr_queues = disk->nr_queues,
+			.max_io_bytes = disk->max_io_bytes,
+			.no_flush = disk->flags & RECORD_NO_FLUSH,
+			.no_fua = disk->flags & RECORD_NO_FUA,
 		},
-		.seed = header->seed,
-		.cache = header->flags & RECORD_CACHE,
+		.seed = disk->seed,
+		.cache = disk->flags & RECORD_CACHE,
 	};
+}
+
+void replay_base(struct store *store, const struct record *record)
+{
+	if (!record->data) {
+		store_punch(store, record->from, record->len_bytes);
+		return;
+	}
+	store_mark(store, record->from, record->len_bytes);
+	memcpy(store_data(store) + record->from, record->data, record->len_bytes);
 }
 
 static int on_rules(struct replay *replay, const struct record *record)
@@ -337,7 +361,9 @@ static void differ(struct replay *replay, const struct flight *flight, const cha
 	if (replay->result->differs)
 		return;
 	replay->result->differs = true;
-	diag_set(&replay->result->difference, 0, "replay.differs", "%s: %s: recorded: %s; got: %s",
+	diag_set(&replay->result->difference, 0, "replay.differs",
+		 "%s%s%s%s: %s: recorded: %s; got: %s", replay->several ? "disk " : "",
+		 replay->several ? replay->disk->name : "", replay->several ? ": " : "",
 		 replay_name(flight->number, flight->io.op, flight->io.sector, flight->io.len_bytes,
 			     name),
 		 what, recorded ? recorded : "?", got ? got : "?");
@@ -379,7 +405,7 @@ static void compare_hits(struct replay *replay, const struct flight *flight,
 			hit.delay_ns = 0;
 		replay->result->nr_hits++;
 		if (replay->options->event)
-			replay->options->event(replay->options->ctx, &event);
+			replay->options->event(replay->options->ctx, replay->disk, &event);
 		/* More hits than the log keeps can only be counted. */
 		if (!lost && (!has || !hit_agrees(&record->hits[at], &event) ||
 			      strcmp(rule_name(replay->decisions[at].rule), event.rule) != 0))
@@ -430,6 +456,9 @@ static struct flight *new_flight(struct replay *replay, const struct record *rec
 			.data_ops = &data_ops },
 		.arrival = record->step,
 		.number = ++replay->result->nr_requests,
+		.made_up = !replay->has_data,
+		.no_data = record->no_data,
+		.data = record->data,
 	};
 	return flight;
 }
@@ -460,12 +489,12 @@ static int submit(struct replay *replay, struct flight *flight, const struct rec
 
 static int keep_flight(struct replay *replay, struct flight *flight)
 {
-	const struct record_header *header = replay->header;
+	const struct record_disk *disk = replay->disk;
 
 	flight->parked = true;
 	if (!tsearch(flight, &replay->flights, by_arrival))
 		return -ENOMEM;
-	if (++replay->nr_flights <= (uint64_t)header->depth * header->nr_queues)
+	if (++replay->nr_flights <= (uint64_t)disk->depth * disk->nr_queues)
 		return 0;
 	return damaged(replay->diag, "more requests wait than the disk takes", flight->arrival);
 }
@@ -478,6 +507,7 @@ static int on_request(struct replay *replay, const struct record *record)
 
 	if (!flight)
 		return -ENOMEM;
+	replay->asked = true;
 	err = submit(replay, flight, record, &verdict);
 	if (err) {
 		spare_flight(replay, flight);
@@ -523,7 +553,7 @@ static int on_end(struct replay *replay, const struct record *record)
 /* Requests whose ends are not there. */
 static void finish_flights(struct replay *replay)
 {
-	replay->result->nr_unfinished = replay->nr_flights;
+	replay->result->nr_unfinished += replay->nr_flights;
 	while (replay->flights) {
 		struct flight *flight = *(struct flight **)replay->flights;
 
@@ -535,6 +565,7 @@ static void finish_flights(struct replay *replay)
 
 /* ------------------------------------------------------------------------------ all of it */
 
+/* A record of this disk. */
 static int on_record(struct replay *replay, const struct record *record)
 {
 	int err = 0;
@@ -554,6 +585,14 @@ static int on_record(struct replay *replay, const struct record *record)
 	case RECORD_TELL:
 		err = catch_up(replay, UINT64_MAX, record->step);
 		return err ? err : replay_tell(&replay->rules, record, replay->diag);
+	case RECORD_BASE:
+		if (replay->asked)
+			return damaged(replay->diag, "content from before the first request",
+				       record->step);
+		replay_base(replay->store, record);
+		return 0;
+	case RECORD_BATCH:
+	case RECORD_MARK:
 	case RECORD_CLOSE:
 		break;
 	}
@@ -562,7 +601,7 @@ static int on_record(struct replay *replay, const struct record *record)
 
 static int create(struct replay *replay)
 {
-	const struct pipeline_options options = replay_pipeline(replay->header);
+	const struct pipeline_options options = replay_pipeline(replay->disk);
 	int err = store_create(options.geometry.size_bytes, replay->diag, &replay->store);
 
 	if (!err)
@@ -576,8 +615,6 @@ static int create(struct replay *replay)
 
 static void destroy(struct replay *replay)
 {
-	if (replay->pipeline)
-		finish_flights(replay);
 	event_reader_free(replay->events);
 	pipeline_free(replay->pipeline);
 	store_free(replay->store);
@@ -593,23 +630,60 @@ static void destroy(struct replay *replay)
 	free(replay->spare);
 }
 
+static int play(struct record_reader *reader, struct replay *disks, struct replay_result *result)
+{
+	struct record record;
+	int err = 0, more;
+
+	while (!err && !result->differs && (more = record_reader_next(reader, &record)) != 0) {
+		if (more < 0)
+			err = more;
+		else if (record.disk != RECORD_NOBODY)
+			err = on_record(&disks[record.disk], &record);
+		else
+			result->nr_marks += record.type == RECORD_MARK;
+	}
+	return err;
+}
+
+static int finish(struct replay *replay)
+{
+	const struct replay_options *options = replay->options;
+
+	finish_flights(replay);
+	return options->image ? options->image(options->ctx, replay->disk, replay->store) : 0;
+}
+
 int replay_run(struct record_reader *reader, const struct replay_options *options,
 	       struct diag *diag, struct replay_result *ret_result)
 {
+	uint16_t nr = record_reader_nr_disks(reader);
 	struct diag words = { 0 };
 	struct replay_result result = { 0 };
-	struct replay replay = {
-		.header = record_reader_header(reader),
-		.options = options,
-		.result = &result,
-		.diag = &words,
-	};
-	struct record record;
-	int err = create(&replay), more;
+	struct replay *disks = calloc(nr + 1u, sizeof(*disks));
+	int err = disks ? 0 : -ENOMEM;
 
-	while (!err && !result.differs && (more = record_reader_next(reader, &record)) != 0)
-		err = more < 0 ? more : on_record(&replay, &record);
-	destroy(&replay);
+	for (uint16_t i = 0; i < nr && !err; i++) {
+		disks[i] = (struct replay){
+			.disk = record_reader_disk(reader, i),
+			.has_data = record_reader_header(reader)->flags & RECORD_DATA,
+			.several = nr > 1,
+			.options = options,
+			.result = &result,
+			.diag = &words,
+		};
+		err = create(&disks[i]);
+	}
+	if (!err)
+		err = play(reader, disks, &result);
+	for (uint16_t i = 0; disks && i < nr; i++) {
+		if (disks[i].pipeline && !err)
+			err = finish(&disks[i]);
+		else if (disks[i].pipeline)
+			finish_flights(&disks[i]);
+		destroy(&disks[i]);
+	}
+	free(disks);
 	if (err && !words.message[0])
 		diag_set(&words, err, "replay.failed", "the recording cannot be replayed: %s",
 			 strerror(-err));

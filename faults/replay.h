@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A recording done again, without a kernel: the same rules at the same places, the same requests in
- * the same order at the recorded times, through a pipeline and a store of its own. What writes
- * bring is not in a recording; it is made up from the request's number and the sector.
+ * the same order at the recorded times, each disk through a pipeline and a store of its own. What
+ * writes bring is that of the recording, where it has data; else it is made up from the request's
+ * number and the sector.
  */
 #ifndef FAULTS_REPLAY_H
 #define FAULTS_REPLAY_H
@@ -17,13 +18,17 @@ struct replay_options {
 	 * or where queues that ran at once raced for a rule's next match number.
 	 */
 	bool forced;
-	void (*event)(void *ctx, const struct event *event); /* every hit, in order; may be NULL */
+	/* Every hit, those of one disk in order. May be NULL. */
+	void (*event)(void *ctx, const struct record_disk *disk, const struct event *event);
+	/* After all: what each disk holds. -errno ends the replay with it. May be NULL. */
+	int (*image)(void *ctx, const struct record_disk *disk, struct store *store);
 	void *ctx;
 };
 
 struct replay_result {
 	uint64_t nr_requests, nr_hits, nr_rule_sets;
 	uint64_t nr_unfinished; /* of the requests: no end of them is recorded */
+	uint64_t nr_marks;
 	bool differs;
 	struct diag difference; /* the first one; the replay ended there */
 };
@@ -52,8 +57,10 @@ int replay_decisions(const struct replay_rules *rules, const struct record *reco
 		     struct decision *decisions, struct diag *diag);
 /* A command to a rule, done again. What it answered is not recorded. -EBADMSG. */
 int replay_tell(const struct replay_rules *rules, const struct record *record, struct diag *diag);
-/* The pipeline options of the recorded disk. */
-struct pipeline_options replay_pipeline(const struct record_header *header);
+/* The pipeline options of a recorded disk. */
+struct pipeline_options replay_pipeline(const struct record_disk *disk);
+/* Content that was there before the first request. */
+void replay_base(struct store *store, const struct record *record);
 /* What write number @number (of all requests, from 1) brings for bytes [at, at+len) of the disk. */
 void replay_pattern(uint64_t number, uint64_t at, void *to, size_t len);
 /* "request 17 (write 4k at sector 8)" */

@@ -136,12 +136,22 @@ void *ublk_req_data(struct ublk_req *pub)
 
 /* ------------------------------------------------------------------------------ completion */
 
+/* What has been committed is handed to the kernel next. */
+static void end_batch(struct queue *q)
+{
+	const struct ublk_backend *be = q->shared->backend;
+
+	if (be->batch_done)
+		be->batch_done(q->shared->ctx, q->index);
+}
+
 static struct io_uring_sqe *next_sqe(struct queue *q)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&q->ring);
 
 	/* The ring holds a batch of every tag; only the re-armed poll can make it one short. */
 	while (!sqe) {
+		end_batch(q);
 		io_uring_submit(&q->ring);
 		sqe = io_uring_get_sqe(&q->ring);
 	}
@@ -465,6 +475,7 @@ static void run_loop(struct queue *q)
 			be->drain(q->shared->ctx, q->index);
 		run_timers(q);
 		count_done(q);
+		end_batch(q);
 	}
 }
 

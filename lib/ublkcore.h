@@ -162,6 +162,13 @@ struct ublk_backend {
 	int (*queue_start)(void *ctx, unsigned int queue); /* non-zero: the open fails with it */
 	void (*queue_stop)(void *ctx, unsigned int queue);
 	void (*batch)(void *ctx, unsigned int queue, uint64_t now_ns); /* before every batch */
+	/*
+	 * After every batch, before its results are handed to the kernel: nobody can know yet of a
+	 * request of this queue that was completed since the last call, and whoever knows of one
+	 * does so after a call of this. May come from within ublk_req_complete(), about what was
+	 * completed before that request.
+	 */
+	void (*batch_done)(void *ctx, unsigned int queue);
 	/* The device is closing: complete every request that is held outside the core. */
 	void (*drain)(void *ctx, unsigned int queue);
 };

@@ -32,6 +32,7 @@ static const struct opt events_table[] = {
 static const struct opt_help events_help = {
 	.usage = "faultblk events [options]",
 	.what = "Every hit of a rule: its number, the time, the rule, the request, what was done.\n"
+		"--follow also tells when the recording of the disk is full, ends or fails.\n"
 		"The disk keeps the newest 4096 of each queue; `lost` says how many are gone.\n"
 		"A reader that is too slow loses events; it never slows the disk down.\n" //
 	DISK_CHOICE_HELP,
@@ -100,6 +101,17 @@ static void show_lost(const struct events_opts *opts, long long count)
 		printf("(%lld lost)\n", count);
 }
 
+static void show_recording(const struct events_opts *opts, json_t *recording)
+{
+	const char *why = text_of(recording, "why"), *error = text_of(recording, "error");
+
+	if (opts->json)
+		tool_print_json(json_pack("{s:O}", "recording", recording));
+	else
+		printf("(recording %s%s%s%s, %lld bytes)\n", text_of(recording, "state"),
+		       *why || *error ? ": " : "", why, error, number_of(recording, "bytes"));
+}
+
 /* Page through what the disk has kept; *after becomes the number of the last one seen. */
 static int list(struct rpc_client *client, const struct events_opts *opts, uint64_t *after)
 {
@@ -143,6 +155,8 @@ static int follow(struct rpc_client *client, const struct events_opts *opts, uin
 		params = json_object_get(message, "params");
 		if (strcmp(text_of(message, "method"), "events.lost") == 0)
 			show_lost(opts, number_of(params, "count"));
+		else if (strcmp(text_of(message, "method"), "recording") == 0)
+			show_recording(opts, params);
 		else if (strcmp(text_of(message, "method"), "event") == 0 &&
 			 (uint64_t)number_of(params, "seq") > after)
 			show(opts, params);

@@ -20,6 +20,8 @@
 
 struct replay_opts {
 	bool forced, device, events, json;
+	const char *image;
+	bool several; /* the recording has several disks */
 };
 
 #define O struct replay_opts
@@ -28,6 +30,8 @@ static const struct opt replay_table[] = {
 	OPT_FLAG(O, device, "device", "on a device instead of in memory; implies --forced"),
 	OPT_FLAG(O, events, "events", "print every hit, as `faultblk events` does"),
 	OPT_FLAG(O, json, "json", "print JSON, one object a line"),
+	OPT_TEXT(O, image, "image", NULL, "FILE",
+		 "write what the disk holds in the end there; of several: FILE.NAME"),
 	OPT_END,
 };
 #undef O
@@ -47,6 +51,8 @@ static const struct opt_help replay_help = {
 	.min_words = 1,
 	.max_words = 1,
 };
+
+#define IMAGE_BLOCK 4096u
 
 struct file {
 	void *bytes;
@@ -79,15 +85,27 @@ static int map_file(const char *path, struct file *file)
 
 /* ------------------------------------------------------------------------------ printing */
 
-static void print_event(void *ctx, const struct event *event)
+static void print_event_json(const struct replay_opts *opts, const struct record_disk *disk,
+			     const struct event *event)
+{
+	json_t *json = watch_event_json(event);
+
+	if (opts->several)
+		json_object_set_new(json, "disk", json_string(disk->name));
+	tool_print_json(json);
+}
+
+static void print_event(void *ctx, const struct record_disk *disk, const struct event *event)
 {
 	const struct replay_opts *opts = ctx;
 	char len[UNITS_MAX], took[UNITS_MAX];
 
 	if (opts->json) {
-		tool_print_json(watch_event_json(event));
+		print_event_json(opts, disk, event);
 		return;
 	}
+	if (opts->several)
+		printf("%s ", disk->name);
 	printf("%llu %.6f %s %s %s", (unsigned long long)event->seq, (double)event->time_ns / 1e9,
 	       event->rule, kind_at(event->kind)->name, value_op_names()[event->op]);
 	if (event->len_bytes)
@@ -106,18 +124,73 @@ static void print_summary(const struct replay_opts *opts, const struct replay_re
 {
 	if (opts->json) {
 		tool_print_json(json_pack(
-			"{s:I, s:I, s:I, s:I, s:b, s:b, s:s*}", "requests",
+			"{s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s*}", "requests",
 			(json_int_t)result->nr_requests, "hits", (json_int_t)result->nr_hits,
-			"rule_sets", (json_int_t)result->nr_rule_sets, "unfinished",
+			"rule_sets", (json_int_t)result->nr_rule_sets, "marks",
+			(json_int_t)result->nr_marks, "unfinished",
 			(json_int_t)result->nr_unfinished, "complete", end == 0 && !result->differs,
 			"agrees", !result->differs, "difference",
 			result->differs ? result->difference.message : NULL));
 		return;
 	}
-	printf("%llu requests, %llu hits, %llu rule sets: %s\n",
+	printf("%llu requests, %llu hits, %llu rule sets, %llu marks: %s\n",
 	       (unsigned long long)result->nr_requests, (unsigned long long)result->nr_hits,
-	       (unsigned long long)result->nr_rule_sets,
+	       (unsigned long long)result->nr_rule_sets, (unsigned long long)result->nr_marks,
 	       result->differs ? "not as recorded" : "as recorded");
+}
+
+/* ------------------------------------------------------------------------------ images */
+
+/* [at, at+len) of the image; whole blocks of zeroes stay holes. */
+static int write_part(int fd, const unsigned char *bytes, uint64_t at, uint64_t len)
+{
+	static const unsigned char zeroes[IMAGE_BLOCK];
+
+	while (len) {
+		uint64_t part = IMAGE_BLOCK - at % IMAGE_BLOCK;
+
+		if (part > len)
+			part = len;
+		errno = EIO;
+		if (memcmp(bytes, zeroes, part) != 0 &&
+		    pwrite(fd, bytes, part, (off_t)at) != (ssize_t)part)
+			return -errno;
+		bytes += part;
+		at += part;
+		len -= part;
+	}
+	return 0;
+}
+
+static int write_store(int fd, struct store *store)
+{
+	uint64_t size = store_size(store), span;
+	int err = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+	bool marked;
+
+	for (uint64_t at = 0; at < size && !err; at += span) {
+		span = store_span(store, at, size - at, &marked);
+		if (marked)
+			err = write_part(fd, store_bytes(store) + at, at, span);
+	}
+	return err;
+}
+
+static int write_image(void *ctx, const struct record_disk *disk, struct store *store)
+{
+	const struct replay_opts *opts = ctx;
+	_cleanup_free_ char *path = NULL;
+	_cleanup_close_ int fd = -1;
+	int err;
+
+	if (asprintf(&path, "%s%s%s", opts->image, opts->several ? "." : "",
+		     opts->several ? disk->name : "") < 0)
+		return -ENOMEM;
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	err = fd < 0 ? -errno : write_store(fd, store);
+	if (err)
+		tool_msg("--image: cannot write %s: %s", path, strerror(-err));
+	return err;
 }
 
 /* ------------------------------------------------------------------------------ replaying */
@@ -133,20 +206,23 @@ static int check_machine(void)
 	return EXIT_NO_UBLK;
 }
 
-static int play(const struct replay_opts *opts, const struct file *file,
-		struct replay_result *result, struct diag *diag, int *ret_end)
+static int play(struct replay_opts *opts, const struct file *file, struct replay_result *result,
+		struct diag *diag, int *ret_end)
 {
 	const struct replay_options options = { .forced = opts->forced,
 						.event = opts->events ? print_event : NULL,
-						.ctx = (void *)opts };
+						.image = opts->image ? write_image : NULL,
+						.ctx = opts };
 	struct record_reader *reader;
-	int err;
+	int err = record_reader_open(file->bytes, file->size, diag, &reader);
 
-	if (opts->device)
-		return replay_device(file->bytes, file->size, &options, diag, result, ret_end);
-	err = record_reader_open(file->bytes, file->size, diag, &reader);
 	if (err)
 		return err;
+	opts->several = record_reader_nr_disks(reader) > 1;
+	if (opts->device) {
+		record_reader_free(reader);
+		return replay_device(file->bytes, file->size, &options, diag, result, ret_end);
+	}
 	err = replay_run(reader, &options, diag, result);
 	if (!err)
 		*ret_end = record_reader_end(reader, diag);
@@ -154,7 +230,7 @@ static int play(const struct replay_opts *opts, const struct file *file,
 	return err;
 }
 
-static int replay(const struct replay_opts *opts, const struct file *file)
+static int replay(struct replay_opts *opts, const struct file *file)
 {
 	struct replay_result result = { 0 };
 	struct diag diag = { 0 };

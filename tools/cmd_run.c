@@ -29,12 +29,17 @@
 #define UNIT_WRITE   "write"
 #define ID_MAX       1048575 /* of the kernel's minor numbers */
 
+/* In a recording, of a disk that is given none. */
+#define RECORD_NAMELESS "disk"
+
 struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
 	bool read_only, rotational, no_cache, no_fua, cache, user_copy, json, daemon;
 	struct opt_list rules;
 	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc, *record, *scenario;
 	const char *cache_unit, *load;
+	const char *record_limit, *record_full;
+	bool record_data;
 	uint64_t speed, cache_size;
 	bool check, cache_order;
 };
@@ -70,6 +75,12 @@ static const struct opt run_table[] = {
 	OPT_TEXT(O, id, "id", NULL, "N", "N of /dev/ublkbN; default: the lowest free one"),
 	OPT_TEXT(O, record, "record", NULL, "FILE",
 		 "write down every request and decision, for `faultblk replay`; must not exist"),
+	OPT_FLAG(O, record_data, "record-data",
+		 "with --record: what is written, and when it was complete, too"),
+	OPT_TEXT(O, record_limit, "record-limit", NULL, "SIZE",
+		 "end of the recording; 0: none; default: none, 4G with --record-data"),
+	OPT_TEXT(O, record_full, "record-full", NULL, "WHAT",
+		 "there: stop (default): the disk serves on without; block: requests wait"),
 	OPT_FLAG(O, daemon, "daemon", "go to the background once the disk is usable"),
 	OPT_TEXT(O, pid_file, "pid-file", NULL, "PATH", "write the server's process id there"),
 	OPT_TEXT(O, fiu_rc, "fiu-rc", NULL, "PREFIX",
@@ -112,6 +123,7 @@ struct run {
 	struct disk_options disk_options;
 	struct rule_set *rules;
 	struct disk *disk;
+	struct recorder_options recording;
 	struct recorder *recorder;
 	bool served; /* the disk was usable */
 	int listen_fd;
@@ -165,6 +177,12 @@ static int parse_id(const char *text, int *ret_id, struct diag *diag)
 				text, ID_MAX);
 	*ret_id = (int)id;
 	return 0;
+}
+
+static void recording_ended(void *ctx, const char *message)
+{
+	(void)ctx;
+	tool_msg("%s", message);
 }
 
 static void log_device(void *ctx, enum ublk_log_level level, const char *message)
@@ -273,6 +291,40 @@ static int find_size(struct run_opts *opts, struct diag *diag)
 	return 0;
 }
 
+static int fill_recording(struct run *run, struct diag *diag)
+{
+	const struct run_opts *opts = &run->opts;
+	const char *limit = opts->record_limit, *full = opts->record_full;
+	struct recorder_options *recording = &run->recording;
+
+	*recording =
+		(struct recorder_options){ .path = opts->record,
+					   .data = opts->record_data,
+					   .limit_bytes =
+						   opts->record_data ? RECORDING_DATA_LIMIT : 0,
+					   .ended = recording_ended };
+	if (!opts->record && (opts->record_data || limit || full))
+		return diag_set(diag, -EINVAL,
+				opts->record_data ? "option.record-data"
+				: limit           ? "option.record-limit"
+						  : "option.record-full",
+				"--record-%s needs --record FILE",
+				opts->record_data ? "data"
+				: limit           ? "limit"
+						  : "full");
+	if (limit && units_parse_size(limit, strlen(limit), &recording->limit_bytes))
+		return diag_set(diag, -EINVAL, "option.record-limit",
+				"--record-limit: got '%.64s', wanted a size such as 512M or 8G, or "
+				"0 for none",
+				limit);
+	if (full && strcmp(full, "block") == 0)
+		recording->full = RECORDER_BLOCK;
+	else if (full && strcmp(full, "stop") != 0)
+		return diag_set(diag, -EINVAL, "option.record-full",
+				"--record-full: got '%.64s', wanted stop or block", full);
+	return 0;
+}
+
 static int fill_disk_options(struct run *run, struct diag *diag)
 {
 	const struct run_opts *opts = &run->opts;
@@ -304,6 +356,8 @@ static int fill_disk_options(struct run *run, struct diag *diag)
 	err = check_options(opts, run->command, diag);
 	if (!err)
 		err = parse_cache(opts, &run->disk_options.cache_model, diag);
+	if (!err)
+		err = fill_recording(run, diag);
 	if (!err)
 		err = parse_id(opts->id, &ublk->id, diag);
 	return err ? err : parse_seed(opts->seed, &run->disk_options.seed, diag);
@@ -441,20 +495,12 @@ static int write_pid_file(const struct run *run)
 
 /* ------------------------------------------------------------------------------ recording */
 
-static void recording_failed(void *ctx, const char *message)
-{
-	(void)ctx;
-	tool_msg("%s", message);
-}
-
-static struct record_header record_header_of(const struct disk_options *options)
+static struct record_disk record_disk_of(const struct disk_options *options)
 {
 	const struct ublk_options *ublk = &options->ublk;
-
-	return (struct record_header){
+	struct record_disk disk = {
 		.size_bytes = ublk->size_bytes,
 		.seed = options->seed,
-		.start_ns = clock_now_ns(),
 		.block_bytes = ublk->logical_block,
 		.physical_bytes = ublk->physical_block,
 		.max_io_bytes = ublk->max_io_bytes,
@@ -467,24 +513,41 @@ static struct record_header record_header_of(const struct disk_options *options)
 			 (ublk->data_path == UBLK_DATA_USER_COPY ? RECORD_USER_COPY : 0),
 		.nr_queues = (uint16_t)ublk->nr_queues,
 	};
+
+	snprintf(disk.name, sizeof(disk.name), "%s", options->name ?: RECORD_NAMELESS);
+	return disk;
+}
+
+/* A recording of our own, or that of the scenario that started us. */
+static int open_recorder(struct run *run, struct diag *diag)
+{
+	const char *joined = getenv(RECORDING_ENV);
+	int fds[2];
+
+	if (!joined)
+		return recorder_create(&run->recording, diag, &run->recorder);
+	if (sscanf(joined, "%d,%d", &fds[0], &fds[1]) != 2)
+		return diag_set(diag, -EINVAL, "record.join", "%s: got '%.64s', wanted two numbers",
+				RECORDING_ENV, joined);
+	unsetenv(RECORDING_ENV);
+	return recorder_join(fds, &run->recording, diag, &run->recorder);
 }
 
 static int start_recording(struct run *run)
 {
-	const struct recorder_options options = { .path = run->opts.record,
-						  .header = record_header_of(&run->disk_options),
-						  .failed = recording_failed };
+	const struct record_disk disk = record_disk_of(&run->disk_options);
 	struct diag diag = { 0 };
 	int err;
 
-	if (!run->opts.record)
+	if (!run->opts.record && !getenv(RECORDING_ENV))
 		return EXIT_OK;
-	err = recorder_create(&options, &diag, &run->recorder);
+	err = open_recorder(run, &diag);
 	if (err == -EEXIST) {
 		tool_diag(&diag);
 		return EXIT_USAGE;
 	}
-	run->disk_options.recorder = run->recorder;
+	if (!err)
+		err = recorder_add_disk(run->recorder, &disk, &diag, &run->disk_options.recorder);
 	return err ? fail(run, err, &diag) : EXIT_OK;
 }
 
@@ -496,6 +559,8 @@ static void end_recording(struct run *run)
 	if (!run->recorder)
 		return;
 	run->recorder = recorder_close(run->recorder, &status);
+	if (!run->opts.record)
+		return;
 	if (!run->served)
 		unlink(run->opts.record);
 	else if (!status.error)

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "faults/recorder.h"
 #include "image.h"
 
 #include <errno.h>
@@ -150,6 +151,13 @@ static void disk_batch(void *ctx, unsigned int queue, uint64_t now_ns)
 	pipeline_adopt(disk->pipeline, (uint16_t)queue);
 }
 
+static void disk_batch_done(void *ctx, unsigned int queue)
+{
+	struct disk *disk = ctx;
+
+	pipeline_batch_done(disk->pipeline, (uint16_t)queue);
+}
+
 static void disk_wake(void *ctx)
 {
 	struct disk *disk = ctx;
@@ -169,6 +177,7 @@ static const struct ublk_backend disk_backend = {
 	.submit = disk_submit,
 	.resume = disk_resume,
 	.batch = disk_batch,
+	.batch_done = disk_batch_done,
 	.pdu_bytes = sizeof(struct disk_io),
 };
 
@@ -229,6 +238,21 @@ static int open_device(struct disk *disk, const struct ublk_options *options, st
 	return err;
 }
 
+struct base {
+	struct store *store;
+	struct recorder_disk *recorder;
+};
+
+/* A recording that cannot go on says so itself, and the disk does without it. */
+static int record_extent(void *ctx, uint64_t at, uint64_t len)
+{
+	const struct base *base = ctx;
+	uint64_t left = store_size(base->store) - at;
+
+	return recorder_base(base->recorder, at, store_bytes(base->store) + at,
+			     len < left ? len : left);
+}
+
 static int load_image(struct disk *disk, const struct disk_options *options, struct diag *diag)
 {
 	const struct image_limits limits = { .size_bytes = options->ublk.size_bytes,
@@ -240,10 +264,9 @@ static int load_image(struct disk *disk, const struct disk_options *options, str
 		return err;
 	err = image_load(&image, disk->store, diag);
 	image_close(&image);
-	/*
-	 * What the disk begins with: a recording of it takes this in here, before any request, from
-	 * store_each_extent(disk->store, ...) to recorder_base().
-	 */
+	if (!err && options->recorder)
+		store_each_extent(disk->store, record_extent,
+				  &(struct base){ disk->store, options->recorder });
 	return err;
 }
 
@@ -433,6 +456,17 @@ static void adopt_for_all(struct disk *disk)
 		pipeline_adopt(disk->pipeline, i);
 }
 
+/* A full recording makes them wait, for as long as the user wants. */
+static bool waits_for_recording(const struct disk *disk)
+{
+	struct recorder_disk *recorder = pipeline_recorder(disk->pipeline);
+	struct recorder_status status = { 0 };
+
+	if (recorder)
+		recorder_status(recorder_of(recorder), &status);
+	return status.state == RECORDER_FULL;
+}
+
 /* ------------------------------------------------------------------------------ waiting */
 
 /*
@@ -448,6 +482,10 @@ static int wait_queues(struct disk *disk, bool (*there)(struct disk *disk, uint6
 	while (!there(disk, epoch)) {
 		nanosleep(&nap, NULL);
 		now_ns = clock_now_ns();
+		if (waits_for_recording(disk))
+			return diag_set(diag, -EBUSY, "recording.full",
+					"the queues wait, and see nothing new: the recording is "
+					"full, see `faultblk recording`");
 		if (disk_is_gone(disk))
 			return diag_set(diag, -ENODEV, "disk.gone", "the disk is gone");
 		if (now_ns - start_ns > ADOPT_TIMEOUT_NS)

@@ -23,7 +23,7 @@ struct disk_options {
 	bool cache;                     /* a volatile write cache, lost by a power cut */
 	struct cache_model cache_model; /* with cache */
 	const char *load;               /* a raw image that the disk begins with; NULL: zeroes */
-	struct recorder *recorder;      /* borrowed until the disk is freed; NULL: none */
+	struct recorder_disk *recorder; /* borrowed until the disk is freed; NULL: none */
 	const char *name;               /* NULL: "ublkbN" */
 	/* Asked for every request; false: no rule acts on it. NULL: the rules decide. */
 	disk_decide_fn decide;

@@ -22,6 +22,8 @@ static const struct command commands[] = {
 	{ "held", cmd_held, "the requests that are held" },
 	{ "release", cmd_release, "let held requests go" },
 	{ "badblock", cmd_badblock, "add, remove, count and list the bad blocks of a rule" },
+	{ "mark", cmd_mark, "put a line of text into the recording of a disk" },
+	{ "recording", cmd_recording, "how the recording goes; raise its limit, end it" },
 	{ "crash", cmd_crash, "cut the power of a disk now" },
 	{ "revive", cmd_revive, "bring back a disk that lost power, went away or wore out" },
 	{ "snapshot", cmd_snapshot, "keep what a disk holds now, and bring it back" },
@@ -37,7 +39,7 @@ static void print_usage(FILE *out)
 	fprintf(out, "usage: faultblk COMMAND [options]\n\n"
 		     "A block device that breaks on purpose.\n\ncommands:\n");
 	for (size_t i = 0; i < array_size(commands); i++)
-		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
 	fprintf(out, "\n`faultblk COMMAND --help` says more, each with an example. To begin with:\n"
 		     "  faultblk run --rule 'hole op=read range=17s..23s do=error:EIO' -- "
 		     "sh -c 'dd if=$FAULTBLK_DEV of=/dev/null'\n");

@@ -42,8 +42,11 @@
 struct order {
 	uint64_t number, sector;
 	uint32_t len_bytes, flags;
+	uint16_t disk;
 	uint8_t op;
-	char path[64]; /* not empty: open this */
+	bool has_data;
+	const unsigned char *data; /* of a write, in the recording; NULL: zeroes */
+	char path[64];             /* not empty: open this */
 	bool read_only;
 };
 
@@ -60,15 +63,26 @@ struct waiting {
 	struct waiting *next;
 };
 
-struct replay {
-	const struct replay_options *options;
-	struct replay_result *result;
-	struct diag *diag;
-	const struct record_header *header;
+struct replay;
+
+/* One of the disks. */
+struct part {
+	struct replay *replay;
+	const struct record_disk *is;
+	uint16_t index;
 	struct disk *disk;
 	struct event_reader *events;
 	struct replay_rules rules;
 	struct waiting *waiting;
+};
+
+struct replay {
+	const struct replay_options *options;
+	struct replay_result *result;
+	struct diag *diag;
+	bool has_data;
+	struct part parts[RECORD_DISKS_MAX];
+	uint16_t nr_parts;
 	void *endings; /* tree */
 	int child_fd;
 	pid_t child;
@@ -111,7 +125,12 @@ static int write_data(int fd, const struct order *order, void *data)
 	struct iovec iov = { data, order->len_bytes };
 	off_t at = (off_t)(order->sector << SECTOR_SHIFT);
 
-	replay_pattern(order->number, (uint64_t)at, data, order->len_bytes);
+	if (!order->has_data)
+		replay_pattern(order->number, (uint64_t)at, data, order->len_bytes);
+	else if (order->data)
+		memcpy(data, order->data, order->len_bytes);
+	else
+		memset(data, 0, order->len_bytes);
 	return (int)pwritev2(fd, &iov, 1, at, order->flags & IO_FUA ? RWF_DSYNC : 0);
 }
 
@@ -141,9 +160,9 @@ static int do_request(int fd, const struct order *order, void *data)
 
 static _Noreturn void run_child(int socket, uint32_t max_io_bytes)
 {
+	int fds[RECORD_DISKS_MAX], answer;
 	struct order order;
 	void *data;
-	int fd = -1, answer;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* The terminal's signals are the parent's business. */
@@ -153,8 +172,8 @@ static _Noreturn void run_child(int socket, uint32_t max_io_bytes)
 		_exit(1);
 	while (recv(socket, &order, sizeof(order), 0) == (ssize_t)sizeof(order)) {
 		if (order.path[0])
-			answer = fd = open_disk(&order);
-		else if (do_request(fd, &order, data) < 0)
+			answer = fds[order.disk] = open_disk(&order);
+		else if (do_request(fds[order.disk], &order, data) < 0)
 			answer = -errno;
 		else
 			answer = 0;
@@ -166,15 +185,20 @@ static _Noreturn void run_child(int socket, uint32_t max_io_bytes)
 
 static int start_child(struct replay *replay)
 {
+	uint32_t max_io_bytes = 0;
 	int sockets[2];
 	pid_t pid;
+
+	for (uint16_t i = 0; i < replay->nr_parts; i++)
+		if (replay->parts[i].is->max_io_bytes > max_io_bytes)
+			max_io_bytes = replay->parts[i].is->max_io_bytes;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
 		return -errno;
 	pid = fork();
 	if (pid == 0) {
 		close(sockets[0]);
-		run_child(sockets[1], replay->header->max_io_bytes);
+		run_child(sockets[1], max_io_bytes);
 	}
 	close(sockets[1]);
 	if (pid < 0) {
@@ -188,11 +212,13 @@ static int start_child(struct replay *replay)
 
 /* ------------------------------------------------------------------------------ queue threads */
 
-static bool is_expected(const struct replay *replay, const struct io *io)
+static bool is_expected(const struct part *part, const struct io *io)
 {
+	const struct replay *replay = part->replay;
 	const struct order *order = &replay->order;
 
-	return replay->expecting && !replay->taken && io->op == order->op &&
+	return replay->expecting && !replay->taken && order->disk == part->index &&
+	       io->op == order->op &&
 	       (io->op == IO_FLUSH ||
 		(io->sector == order->sector && io->len_bytes == order->len_bytes));
 }
@@ -200,11 +226,12 @@ static bool is_expected(const struct replay *replay, const struct io *io)
 static bool decide(void *ctx, const struct io *io, const struct decision **ret_decisions,
 		   size_t *ret_nr)
 {
-	struct replay *replay = ctx;
+	const struct part *part = ctx;
+	struct replay *replay = part->replay;
 	bool ours;
 
 	pthread_mutex_lock(&replay->lock);
-	ours = is_expected(replay, io);
+	ours = is_expected(part, io);
 	if (ours) {
 		replay->taken = true;
 		*ret_decisions = replay->decisions;
@@ -264,10 +291,11 @@ static const struct ending *find_ending(struct replay *replay, uint64_t arrival)
 
 /* ------------------------------------------------------------------------------ rules */
 
-static int on_rules(struct replay *replay, const struct record *record)
+static int on_rules(struct part *part, const struct record *record)
 {
-	struct waiting *waiting = calloc(1, sizeof(*waiting)), **at = &replay->waiting;
-	int err = waiting ? replay_rules_set(&replay->rules, record, replay->diag, &waiting->set)
+	struct waiting *waiting = calloc(1, sizeof(*waiting)), **at = &part->waiting;
+	struct replay *replay = part->replay;
+	int err = waiting ? replay_rules_set(&part->rules, record, replay->diag, &waiting->set)
 			  : -ENOMEM;
 
 	if (err) {
@@ -282,15 +310,15 @@ static int on_rules(struct replay *replay, const struct record *record)
 	return 0;
 }
 
-static int catch_up(struct replay *replay, uint64_t epoch)
+static int catch_up(struct part *part, uint64_t epoch)
 {
 	int err = 0;
 
-	while (!err && replay->waiting && replay->waiting->epoch <= epoch) {
-		struct waiting *waiting = replay->waiting;
+	while (!err && part->waiting && part->waiting->epoch <= epoch) {
+		struct waiting *waiting = part->waiting;
 
-		err = disk_set_rules(replay->disk, waiting->set, replay->diag);
-		replay->waiting = waiting->next;
+		err = disk_set_rules(part->disk, waiting->set, part->replay->diag);
+		part->waiting = waiting->next;
 		rule_set_free(waiting->set);
 		free(waiting);
 	}
@@ -323,8 +351,9 @@ static bool expect_no_more(struct replay *replay)
 
 static void let_go(struct replay *replay)
 {
-	if (pipeline_release(disk_pipeline(replay->disk), NULL, 0, SIZE_MAX))
-		disk_kick(replay->disk);
+	for (uint16_t i = 0; i < replay->nr_parts; i++)
+		if (pipeline_release(disk_pipeline(replay->parts[i].disk), NULL, 0, SIZE_MAX))
+			disk_kick(replay->parts[i].disk);
 }
 
 /* The child's answer; held requests are let go meanwhile if @release. */
@@ -362,25 +391,29 @@ static int send_order(struct replay *replay, const struct order *order)
 static void differ(struct replay *replay, const struct order *order, const char *what,
 		   const char *recorded, const char *got)
 {
+	bool several = replay->nr_parts > 1;
 	char name[REPLAY_NAME_MAX];
 
 	if (replay->result->differs)
 		return;
 	replay->result->differs = true;
-	diag_set(&replay->result->difference, 0, "replay.differs", "%s: %s: recorded: %s; got: %s",
+	diag_set(&replay->result->difference, 0, "replay.differs",
+		 "%s%s%s%s: %s: recorded: %s; got: %s", several ? "disk " : "",
+		 several ? replay->parts[order->disk].is->name : "", several ? ": " : "",
 		 replay_name(order->number, order->op, order->sector, order->len_bytes, name), what,
 		 recorded, got);
 }
 
-static void report_events(struct replay *replay)
+static void report_events(struct part *part)
 {
+	struct replay *replay = part->replay;
 	uint64_t lost = 0;
 	struct event event;
 
-	while (event_reader_next(replay->events, &event, &lost)) {
+	while (event_reader_next(part->events, &event, &lost)) {
 		replay->result->nr_hits++;
 		if (replay->options->event)
-			replay->options->event(replay->options->ctx, &event);
+			replay->options->event(replay->options->ctx, part->is, &event);
 	}
 	replay->result->nr_hits += lost;
 }
@@ -394,18 +427,22 @@ static uint64_t sum_delays(const struct record *record)
 	return sum_ns;
 }
 
-static int on_request(struct replay *replay, const struct record *record)
+static int on_request(struct part *part, const struct record *record)
 {
+	struct replay *replay = part->replay;
 	const struct ending *ending = record->parked ? find_ending(replay, record->step) : NULL;
 	const struct order order = {
 		.number = ++replay->result->nr_requests,
 		.sector = record->sector,
 		.len_bytes = record->len_bytes,
 		.flags = record->flags,
+		.disk = part->index,
 		.op = record->op,
+		.has_data = replay->has_data && !record->no_data,
+		.data = record->data,
 	};
 	int recorded = ending ? ending->result : record->result, answer = 0;
-	int err = replay_decisions(&replay->rules, record, replay->decisions, replay->diag);
+	int err = replay_decisions(&part->rules, record, replay->decisions, replay->diag);
 
 	if (err)
 		return err;
@@ -415,7 +452,7 @@ static int on_request(struct replay *replay, const struct record *record)
 		err = wait_answer(replay, !ending || ending->released, sum_delays(record), &answer);
 	if (!expect_no_more(replay) && !err)
 		differ(replay, &order, "course", "it reached the disk", "it did not");
-	report_events(replay);
+	report_events(part);
 	if (record->parked && !ending)
 		replay->result->nr_unfinished++;
 	else if (!err && (recorded < 0 ? recorded : 0) != answer)
@@ -424,25 +461,31 @@ static int on_request(struct replay *replay, const struct record *record)
 	return err;
 }
 
-static int on_record(struct replay *replay, const struct record *record)
+static int on_record(struct part *part, const struct record *record)
 {
+	struct replay *replay = part->replay;
 	uint64_t lost;
 	uint32_t was;
 	int err;
 
 	switch (record->type) {
 	case RECORD_REQUEST:
-		return on_request(replay, record);
+		return on_request(part, record);
 	case RECORD_RULES:
-		return on_rules(replay, record);
+		return on_rules(part, record);
 	case RECORD_ADOPT:
-		return catch_up(replay, record->epoch);
+		return catch_up(part, record->epoch);
 	case RECORD_REVIVE:
-		return disk_revive(replay->disk, replay->diag, &was, &lost);
+		return disk_revive(part->disk, replay->diag, &was, &lost);
 	case RECORD_TELL:
-		err = catch_up(replay, UINT64_MAX);
-		return err ? err : replay_tell(&replay->rules, record, replay->diag);
+		err = catch_up(part, UINT64_MAX);
+		return err ? err : replay_tell(&part->rules, record, replay->diag);
+	case RECORD_BASE:
+		replay_base(disk_store(part->disk), record);
+		return 0;
 	case RECORD_END:
+	case RECORD_BATCH:
+	case RECORD_MARK:
 	case RECORD_CLOSE:
 		break;
 	}
@@ -458,30 +501,30 @@ static void log_device(void *ctx, enum ublk_log_level level, const char *message
 		tool_msg("%s", message);
 }
 
-static void fill_options(struct replay *replay, struct disk_options *options)
+static void fill_options(struct part *part, struct disk_options *options)
 {
-	const struct record_header *header = replay->header;
+	const struct record_disk *is = part->is;
 	struct ublk_options *ublk = &options->ublk;
 
 	ublk_options_init(ublk);
-	ublk->size_bytes = header->size_bytes;
-	ublk->nr_queues = header->nr_queues;
-	ublk->queue_depth = header->depth;
-	ublk->logical_block = header->block_bytes;
-	ublk->physical_block = header->physical_bytes;
+	ublk->size_bytes = is->size_bytes;
+	ublk->nr_queues = is->nr_queues;
+	ublk->queue_depth = is->depth;
+	ublk->logical_block = is->block_bytes;
+	ublk->physical_block = is->physical_bytes;
 	if (ublk->discard_granularity < ublk->logical_block)
 		ublk->discard_granularity = ublk->logical_block;
-	ublk->max_io_bytes = header->max_io_bytes;
-	ublk->read_only = header->flags & RECORD_READ_ONLY;
-	ublk->rotational = header->flags & RECORD_ROTATIONAL;
-	ublk->volatile_cache = !(header->flags & RECORD_NO_FLUSH);
-	ublk->fua = !(header->flags & RECORD_NO_FUA);
-	ublk->data_path = header->flags & RECORD_USER_COPY ? UBLK_DATA_USER_COPY : UBLK_DATA_COPY;
+	ublk->max_io_bytes = is->max_io_bytes;
+	ublk->read_only = is->flags & RECORD_READ_ONLY;
+	ublk->rotational = is->flags & RECORD_ROTATIONAL;
+	ublk->volatile_cache = !(is->flags & RECORD_NO_FLUSH);
+	ublk->fua = !(is->flags & RECORD_NO_FUA);
+	ublk->data_path = is->flags & RECORD_USER_COPY ? UBLK_DATA_USER_COPY : UBLK_DATA_COPY;
 	ublk->log = log_device;
-	options->seed = header->seed;
-	options->cache = header->flags & RECORD_CACHE;
+	options->seed = is->seed;
+	options->cache = is->flags & RECORD_CACHE;
 	options->decide = decide;
-	options->decide_ctx = replay;
+	options->decide_ctx = part;
 }
 
 /* What the child submits must reach the disk in one piece. */
@@ -498,23 +541,25 @@ static int forbid_merges(int id, struct diag *diag)
 			strerror(errno));
 }
 
-static int open_both(struct replay *replay)
+static int open_both(struct part *part)
 {
+	struct replay *replay = part->replay;
 	struct disk_options options = { .name = NULL };
-	struct order order = { .read_only = replay->header->flags & RECORD_READ_ONLY };
+	struct order order = { .disk = part->index,
+			       .read_only = part->is->flags & RECORD_READ_ONLY };
 	int answer = 0, err;
 
-	fill_options(replay, &options);
-	err = disk_open(&options, replay->diag, &replay->disk);
+	fill_options(part, &options);
+	err = disk_open(&options, replay->diag, &part->disk);
 	if (err)
 		return err;
-	err = forbid_merges(ublk_dev_id(disk_dev(replay->disk)), replay->diag);
+	err = forbid_merges(ublk_dev_id(disk_dev(part->disk)), replay->diag);
 	if (!err)
-		err = event_reader_create(pipeline_events(disk_pipeline(replay->disk)), 0,
-					  &replay->events);
+		err = event_reader_create(pipeline_events(disk_pipeline(part->disk)), 0,
+					  &part->events);
 	if (err)
 		return err;
-	snprintf(order.path, sizeof(order.path), "%s", ublk_dev_path(disk_dev(replay->disk)));
+	snprintf(order.path, sizeof(order.path), "%s", ublk_dev_path(disk_dev(part->disk)));
 	err = send_order(replay, &order);
 	if (!err)
 		err = wait_answer(replay, false, 2 * OPEN_NS, &answer);
@@ -524,28 +569,35 @@ static int open_both(struct replay *replay)
 	return err;
 }
 
-static void destroy(struct replay *replay)
+static void destroy_part(struct part *part)
 {
-	/* Without its socket the child ends; what it waits for ends with the disk. */
-	if (replay->child_fd >= 0)
-		close(replay->child_fd);
-	event_reader_free(replay->events);
-	if (replay->disk)
-		disk_close(replay->disk, NULL);
-	disk_free(replay->disk);
-	if (replay->child > 0)
-		waitpid(replay->child, NULL, 0);
-	while (replay->waiting) {
-		struct waiting *waiting = replay->waiting;
+	event_reader_free(part->events);
+	if (part->disk)
+		disk_close(part->disk, NULL);
+	disk_free(part->disk);
+	while (part->waiting) {
+		struct waiting *waiting = part->waiting;
 
-		replay->waiting = waiting->next;
+		part->waiting = waiting->next;
 		rule_set_free(waiting->set);
 		free(waiting);
 	}
-	replay_rules_free(&replay->rules);
+	replay_rules_free(&part->rules);
+}
+
+static void destroy(struct replay *replay)
+{
+	/* Without its socket the child ends; what it waits for ends with the disks. */
+	if (replay->child_fd >= 0)
+		close(replay->child_fd);
+	for (uint16_t i = 0; i < replay->nr_parts; i++)
+		destroy_part(&replay->parts[i]);
+	if (replay->child > 0)
+		waitpid(replay->child, NULL, 0);
 	tdestroy(replay->endings, free);
 	free(replay->decisions);
 	pthread_mutex_destroy(&replay->lock);
+	free(replay);
 }
 
 static void catch_signals(void)
@@ -555,6 +607,17 @@ static void catch_signals(void)
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);
+}
+
+static int finish(struct replay *replay)
+{
+	const struct replay_options *options = replay->options;
+	int err = 0;
+
+	for (uint16_t i = 0; i < replay->nr_parts && options->image && !err; i++)
+		err = options->image(options->ctx, replay->parts[i].is,
+				     disk_store(replay->parts[i].disk));
+	return err;
 }
 
 static int play(struct replay *replay, struct record_reader *reader, const void *bytes, size_t size)
@@ -567,12 +630,40 @@ static int play(struct replay *replay, struct record_reader *reader, const void 
 	if (!err)
 		err = start_child(replay);
 	catch_signals();
-	if (!err)
-		err = open_both(replay);
+	for (uint16_t i = 0; i < replay->nr_parts && !err; i++)
+		err = open_both(&replay->parts[i]);
 	while (!err && !replay->result->differs &&
-	       (more = record_reader_next(reader, &record)) != 0)
-		err = more < 0 ? more : on_record(replay, &record);
-	return err;
+	       (more = record_reader_next(reader, &record)) != 0) {
+		if (more < 0)
+			err = more;
+		else if (record.disk != RECORD_NOBODY)
+			err = on_record(&replay->parts[record.disk], &record);
+		else
+			replay->result->nr_marks += record.type == RECORD_MARK;
+	}
+	return err ? err : finish(replay);
+}
+
+static struct replay *new_replay(const struct record_reader *reader,
+				 const struct replay_options *options, struct replay_result *result,
+				 struct diag *diag)
+{
+	struct replay *replay = calloc(1, sizeof(*replay));
+
+	if (!replay)
+		return NULL;
+	replay->options = options;
+	replay->result = result;
+	replay->diag = diag;
+	replay->has_data = record_reader_header(reader)->flags & RECORD_DATA;
+	replay->child_fd = -1;
+	pthread_mutex_init(&replay->lock, NULL);
+	replay->nr_parts = record_reader_nr_disks(reader);
+	for (uint16_t i = 0; i < replay->nr_parts; i++)
+		replay->parts[i] = (struct part){
+			.replay = replay, .is = record_reader_disk(reader, i), .index = i
+		};
+	return replay;
 }
 
 int replay_device(const void *bytes, size_t size, const struct replay_options *options,
@@ -580,20 +671,15 @@ int replay_device(const void *bytes, size_t size, const struct replay_options *o
 {
 	struct replay_result result = { 0 };
 	struct record_reader *reader;
-	struct replay replay = {
-		.options = options,
-		.result = &result,
-		.diag = diag,
-		.child_fd = -1,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-	};
+	struct replay *replay;
 	int err = record_reader_open(bytes, size, diag, &reader);
 
 	if (err)
 		return err;
-	replay.header = record_reader_header(reader);
-	err = play(&replay, reader, bytes, size);
-	destroy(&replay);
+	replay = new_replay(reader, options, &result, diag);
+	err = replay ? play(replay, reader, bytes, size) : -ENOMEM;
+	if (replay)
+		destroy(replay);
 	if (err && !diag->message[0])
 		diag_set(diag, err, "replay.failed", "the recording cannot be replayed: %s",
 			 strerror(-err));

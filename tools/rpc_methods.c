@@ -10,7 +10,6 @@
 #include "base/near.h"
 #include "base/units.h"
 #include "faults/kind.h"
-#include "faults/recorder.h"
 #include "faults/rule_json.h"
 #include "tool.h"
 
@@ -527,20 +526,6 @@ static json_t *status_options(const struct ublk_options *options)
 			 "data_path", options->data_path == UBLK_DATA_COPY ? "copy" : "user-copy");
 }
 
-/* How the recording goes; NULL where there is none. */
-static json_t *status_recording(struct pipeline *pipeline)
-{
-	struct recorder_status status;
-
-	if (!pipeline_recorder(pipeline))
-		return NULL;
-	recorder_status(pipeline_recorder(pipeline), &status);
-	return json_pack("{s:I, s:I, s:I, s:s*}", "requests", (json_int_t)status.nr_requests,
-			 "bytes", (json_int_t)status.file_bytes, "waits",
-			 (json_int_t)status.nr_waits, "error",
-			 status.error ? strerrorname_np(-status.error) : NULL);
-}
-
 /* Of a disk that has gone only its name and its rules are left. */
 static void status_device(json_t *result, struct disk *disk)
 {
@@ -586,7 +571,7 @@ static int status(struct rpc_call *call)
 	json_object_set_new(result, "cache", rpc_status_cache(target));
 	json_object_set_new(result, "snapshots", rpc_status_snapshots(target));
 	json_object_set_new(result, "events", counter(event_log_newest(pipeline_events(pipeline))));
-	json_object_set_new(result, "recording", status_recording(pipeline));
+	json_object_set_new(result, "recording", rpc_recording(pipeline));
 	call->result = result;
 	return 0;
 }
@@ -715,6 +700,9 @@ static const struct method {
 	{ "snapshot.save", rpc_snapshot_save, true, { "name", "path", "force", NULL } },
 	{ "image.save", rpc_image_save, true, { "path", "force", NULL } },
 	{ "image.load", rpc_image_load, true, { "path", NULL } },
+	{ "mark", rpc_mark, false, { "text", NULL } },
+	{ "recording.limit", rpc_recording_limit, false, { "limit", NULL } },
+	{ "recording.stop", rpc_recording_stop, false, { NULL } },
 	{ "stop", stop, true, { "force", NULL } },
 };
 

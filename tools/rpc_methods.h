@@ -55,6 +55,8 @@ char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const cha
 json_t *rpc_greeting(const struct rpc_target *target);
 /* The kinds of faults, as faults.list answers. New reference. */
 json_t *rpc_kinds(void);
+/* How the recording of the disk goes, as in status; NULL: it is not recorded. New reference. */
+json_t *rpc_recording(struct pipeline *pipeline);
 /* The code that an error of a library call is reported under. */
 int rpc_code_of(int err);
 /* The same for images and snapshots, whose errors are none of rules. */

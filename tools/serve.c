@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "faults/recorder.h"
 #include "rpc_server.h"
 #include "tool.h"
 #include "watch.h"
@@ -99,6 +100,18 @@ static void answer_stops(struct serve *s, int err, const struct diag *diag)
 	s->nr_tickets = 0;
 }
 
+/*
+ * A queue that waits for a full recording would keep the device from going away. Asked before each
+ * such step, and again with true where the disk serves on.
+ */
+static void let_recording_wait(struct serve *s, bool may)
+{
+	struct recorder_disk *recorder = pipeline_recorder(disk_pipeline(s->disk));
+
+	if (recorder)
+		recorder_let_wait(recorder_of(recorder), may);
+}
+
 static void end_job(struct serve *s, bool cancel);
 
 /* Whatever took the disk away: it is, and with it goes the socket. */
@@ -107,6 +120,7 @@ static void enter_gone(struct serve *s)
 	s->phase = GONE;
 	/* Whoever is told that it has stopped may at once begin another of the same name. */
 	unlink(s->socket);
+	let_recording_wait(s, false);
 	disk_vanish(s->disk);
 	end_job(s, true);
 	answer_stops(s, 0, NULL);
@@ -167,8 +181,10 @@ static void try_close(struct serve *s, bool command_over)
 		if (!s->force)
 			return;
 	}
+	let_recording_wait(s, false);
 	err = s->force ? 0 : disk_close(s->disk, &diag);
 	if (err == -EBUSY) {
+		let_recording_wait(s, true);
 		still_held(s, &diag, command_over);
 		return;
 	}
@@ -282,7 +298,24 @@ static void look_at_condition(struct serve *s)
 		 back_ns ? "it will be back" : "faultblk revive brings it back");
 	if (!back_ns || __builtin_add_overflow(clock_now_ns(), back_ns, &s->return_ns))
 		s->return_ns = 0;
+	let_recording_wait(s, false);
 	disk_vanish(s->disk);
+	let_recording_wait(s, true);
+}
+
+/* It is full, goes on, or has ended. */
+static void handle_recording(struct serve *s)
+{
+	struct recorder *recorder = recorder_of(pipeline_recorder(disk_pipeline(s->disk)));
+	struct recorder_status status;
+
+	recorder_event_seen(recorder);
+	recorder_status(recorder, &status);
+	if (status.state == RECORDER_FULL)
+		tool_msg("the recording has reached its limit of %llu bytes: requests wait; "
+			 "`faultblk recording --limit SIZE` raises it, --stop ends it",
+			 (unsigned long long)status.limit_bytes);
+	watch_announce(s->watch, s->server, "recording", rpc_recording(disk_pipeline(s->disk)));
 }
 
 static void handle_events(struct serve *s)
@@ -408,11 +441,14 @@ static int turn_timeout_ms(const struct serve *s)
 /* With a disk: its clients, its events, its end. */
 static int turn_with_disk(struct serve *s)
 {
+	struct recorder_disk *recorder = pipeline_recorder(disk_pipeline(s->disk));
 	struct ublk_dev *dev = disk_dev(s->disk);
 	struct pollfd extra[] = {
 		{ .fd = s->signal_fd, .events = POLLIN },
 		{ .fd = dev ? ublk_dev_gone_fd(dev) : -1, .events = POLLIN },
 		{ .fd = disk_event_fd(s->disk), .events = POLLIN },
+		{ .fd = recorder ? recorder_event_fd(recorder_of(recorder)) : -1,
+		  .events = POLLIN },
 		{ .fd = s->job ? image_job_fd(s->job) : -1, .events = POLLIN },
 	};
 	int err = rpc_server_turn(s->server, extra, array_size(extra), turn_timeout_ms(s));
@@ -431,6 +467,8 @@ static int turn_with_disk(struct serve *s)
 	if (extra[2].revents)
 		handle_events(s);
 	if (extra[3].revents)
+		handle_recording(s);
+	if (extra[4].revents)
 		end_job(s, false);
 	if (s->return_ns && clock_now_ns() >= s->return_ns && s->phase == SERVING)
 		come_back(s);

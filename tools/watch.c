@@ -260,6 +260,16 @@ static void deliver(struct watch *watch, struct rpc_server *server, const struct
 	}
 }
 
+void watch_announce(struct watch *watch, struct rpc_server *server, const char *method,
+		    json_t *params)
+{
+	for (size_t i = 0; i < array_size(watch->subscribers); i++)
+		if (watch->subscribers[i].client)
+			rpc_server_notify(server, watch->subscribers[i].client,
+					  rpc_notification(method, json_incref(params)));
+	json_decref(params);
+}
+
 static bool has_subscribers(const struct watch *watch)
 {
 	for (size_t i = 0; i < array_size(watch->subscribers); i++)

@@ -37,6 +37,10 @@ void watch_end_waits(struct watch *watch, struct rpc_server *server, int err, co
 int watch_subscribe(struct watch *watch, uint64_t client, const char *rule, struct diag *diag);
 void watch_unsubscribe(struct watch *watch, uint64_t client);
 
+/* Tell every subscriber something that is no hit: @method with @params (stolen). */
+void watch_announce(struct watch *watch, struct rpc_server *server, const char *method,
+		    json_t *params);
+
 /* One event as JSON. New reference. */
 json_t *watch_event_json(const struct event *event);
 

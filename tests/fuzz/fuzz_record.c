@@ -2,7 +2,7 @@
 /*
  * Any bytes as a record file. Checksums would stop a fuzzer at the first byte, so they are made
  * right first: the header's, and those of the blocks as far as there are any. What is read is
- * replayed, asked anew and forced, on the disk that the file describes where that is a small one.
+ * replayed, asked anew and forced, on the disks that the file describes where those are small ones.
  */
 #include "base/cleanup.h"
 #include "faults/record_code.h"
@@ -44,6 +44,22 @@ static void require_words(const struct diag *diag)
 	require(diag->id[0] && diag->message[0]);
 }
 
+/* Every byte that a record points to is in the file, and may be read. */
+static void require_inside(const struct record *record, const unsigned char *bytes, size_t size)
+{
+	unsigned int sum = 0;
+
+	if (record->data) {
+		require(record->data >= bytes && record->len_bytes <= size &&
+			record->data <= bytes + size - record->len_bytes);
+		for (uint32_t i = 0; i < record->len_bytes; i++)
+			sum += record->data[i];
+	}
+	if (record->type == RECORD_MARK)
+		require(!record_check_mark(record->text, record->text_len, NULL));
+	require(sum != UINT32_MAX);
+}
+
 static void read_all(const unsigned char *bytes, size_t size)
 {
 	struct record_reader *reader;
@@ -56,8 +72,12 @@ static void read_all(const unsigned char *bytes, size_t size)
 		require_words(&diag);
 		return;
 	}
-	while ((more = record_reader_next(reader, &record)) == 1)
+	while ((more = record_reader_next(reader, &record)) == 1) {
 		require(record.step == ++step);
+		require(record.disk == RECORD_NOBODY ||
+			record.disk < record_reader_nr_disks(reader));
+		require_inside(&record, bytes, size);
+	}
 	require(more == 0);
 	end = record_reader_end(reader, &diag);
 	require(end == 0 || end == -ENODATA || end == -EBADMSG);
@@ -66,18 +86,29 @@ static void read_all(const unsigned char *bytes, size_t size)
 	record_reader_free(reader);
 }
 
+static bool are_small(const struct record_reader *reader)
+{
+	uint16_t nr = record_reader_nr_disks(reader);
+
+	for (uint16_t i = 0; i < nr; i++) {
+		const struct record_disk *disk = record_reader_disk(reader, i);
+
+		if (disk->size_bytes > DISK_MAX || disk->nr_queues > 8)
+			return false;
+	}
+	return nr <= 3;
+}
+
 static void replay(const unsigned char *bytes, size_t size, bool forced)
 {
 	const struct replay_options options = { .forced = forced };
-	const struct record_header *header;
 	struct replay_result result;
 	struct record_reader *reader;
 	struct diag diag = { 0 };
 
 	if (record_reader_open(bytes, size, &diag, &reader) < 0)
 		return;
-	header = record_reader_header(reader);
-	if (header->size_bytes <= DISK_MAX && header->nr_queues <= 8) {
+	if (are_small(reader)) {
 		if (replay_run(reader, &options, &diag, &result) < 0)
 			require_words(&diag);
 		else if (result.differs)

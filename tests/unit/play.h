@@ -45,7 +45,7 @@ static inline void play_unpark(void *ctx, struct io *io)
 }
 
 static inline void play_open(struct play *play, uint64_t seed, uint16_t nr_queues,
-			     struct recorder *recorder)
+			     struct recorder_disk *recorder)
 {
 	const struct pipeline_options options = {
 		.geometry = { .size_bytes = PLAY_SIZE, .block_bytes = 512, .nr_queues = nr_queues },
@@ -101,6 +101,7 @@ static inline void play_resume(struct play *play, struct play_io *pio)
 {
 	pio->waits = false;
 	pipeline_resume(play->pipeline, &pio->io, play->now_ns);
+	pipeline_batch_done(play->pipeline, pio->io.queue);
 	fprintf(play->log, "end %llu %d\n", (unsigned long long)pio->number, pio->io.result);
 }
 
@@ -178,6 +179,7 @@ static inline void play_request(struct play *play, struct play_io *pio)
 	for (size_t i = 0; op == IO_WRITE && i < nr * SEC; i += 8)
 		memcpy(pio->data + i, &(uint64_t){ bits + i }, 8);
 	pio->waits = pipeline_submit(play->pipeline, &pio->io, play->now_ns) == IO_PARKED;
+	pipeline_batch_done(play->pipeline, pio->io.queue);
 	if (!pio->waits)
 		fprintf(play->log, "done %llu %d\n", (unsigned long long)pio->number,
 			pio->io.result);

@@ -12,83 +12,124 @@ struct recording {
 	char dir[32], path[48];
 	unsigned char *bytes;
 	size_t size;
+	struct recorder *recorder;
 };
 
-static struct record_header header_of(uint64_t seed, uint16_t nr_queues)
+static struct record_disk disk_of(uint64_t seed, uint16_t nr_queues)
 {
-	return (struct record_header){ .size_bytes = PLAY_SIZE,
-				       .seed = seed,
-				       .start_ns = 900,
-				       .block_bytes = 512,
-				       .physical_bytes = 512,
-				       .max_io_bytes = PLAY_IO_MAX,
-				       .depth = PLAY_WAITING,
-				       .flags = RECORD_CACHE,
-				       .nr_queues = nr_queues };
+	return (struct record_disk){ .name = "d",
+				     .size_bytes = PLAY_SIZE,
+				     .seed = seed,
+				     .start_ns = 900,
+				     .block_bytes = 512,
+				     .physical_bytes = 512,
+				     .max_io_bytes = PLAY_IO_MAX,
+				     .depth = PLAY_WAITING,
+				     .flags = RECORD_CACHE,
+				     .nr_queues = nr_queues };
 }
 
-static struct recorder *start(struct recording *recording, uint64_t seed, uint16_t nr_queues)
+static struct recorder_disk *add_disk(struct recording *recording, const char *name, uint64_t seed,
+				      uint16_t nr_queues)
 {
-	struct recorder_options options = { .header = header_of(seed, nr_queues) };
-	struct recorder *recorder = NULL;
+	struct record_disk disk = disk_of(seed, nr_queues);
+	struct recorder_disk *recorded = NULL;
 	struct diag diag = { 0 };
 
+	snprintf(disk.name, sizeof(disk.name), "%s", name);
+	if (recorder_add_disk(recording->recorder, &disk, &diag, &recorded) < 0)
+		fail_msg("%s", diag.message);
+	return recorded;
+}
+
+static void start(struct recording *recording, bool data)
+{
+	struct recorder_options options = { .data = data };
+	struct diag diag = { 0 };
+
+	*recording = (struct recording){ 0 };
 	snprintf(recording->dir, sizeof(recording->dir), "/tmp/replay-XXXXXX");
 	assert_non_null(mkdtemp(recording->dir));
 	snprintf(recording->path, sizeof(recording->path), "%s/rec", recording->dir);
 	options.path = recording->path;
-	if (recorder_create(&options, &diag, &recorder) < 0)
+	if (recorder_create(&options, &diag, &recording->recorder) < 0)
 		fail_msg("%s", diag.message);
-	return recorder;
 }
 
-static void load(struct recording *recording)
-{
-	FILE *file = fopen(recording->path, "re");
+#define FILE_BYTES (96u << 20)
 
-	assert_non_null(file);
-	recording->bytes = malloc(4 << 20);
-	assert_non_null(recording->bytes);
-	recording->size = fread(recording->bytes, 1, 4 << 20, file);
+static void finish(struct recording *recording)
+{
+	struct recorder_status status;
+	FILE *file;
+
+	recorder_close(recording->recorder, &status);
+	assert_int_equal(status.error, 0);
+	assert_true(status.file_bytes < FILE_BYTES);
+	file = fopen(recording->path, "re");
+	recording->bytes = malloc(status.file_bytes);
+	assert_true(file && recording->bytes);
+	recording->size = fread(recording->bytes, 1, status.file_bytes, file);
 	fclose(file);
 	unlink(recording->path);
 	rmdir(recording->dir);
-}
-
-static void finish(struct recording *recording, struct recorder *recorder)
-{
-	struct recorder_status status;
-
-	recorder_close(recorder, &status);
-	assert_int_equal(status.error, 0);
-	load(recording);
 	assert_int_equal(recording->size, status.file_bytes);
 }
 
-static void add_line(void *ctx, const struct event *event)
+/* What comes of a replay: the events, and the contents of the disks in the end. */
+struct outcome {
+	FILE *log;
+	uint64_t sums[2];
+	unsigned int nr_sums;
+};
+
+static void add_line(void *ctx, const struct record_disk *disk, const struct event *event)
 {
-	print_event_line(ctx, event, true);
+	(void)disk;
+	print_event_line(((struct outcome *)ctx)->log, event, true);
+}
+
+static int add_sum(void *ctx, const struct record_disk *disk, struct store *store)
+{
+	struct outcome *outcome = ctx;
+	uint64_t sum = 0;
+
+	assert_int_equal(disk->size_bytes, PLAY_SIZE);
+	for (uint64_t at = 0; at < PLAY_SIZE; at += 8)
+		sum = rng_mix(sum, *(const uint64_t *)(store_bytes(store) + at), at);
+	outcome->sums[outcome->nr_sums++] = sum;
+	return 0;
 }
 
 /* Replays it to the end, which must be that of a closed recording; caller frees *ret_events. */
-static struct replay_result replay(const struct recording *recording, bool forced,
-				   char **ret_events)
+static struct replay_result replay_to(const struct recording *recording, bool forced,
+				      char **ret_events, struct outcome *outcome)
 {
 	size_t len;
-	FILE *log = open_memstream(ret_events, &len);
-	const struct replay_options options = { .forced = forced, .event = add_line, .ctx = log };
+	const struct replay_options options = {
+		.forced = forced, .event = add_line, .image = add_sum, .ctx = outcome
+	};
 	struct record_reader *reader = NULL;
 	struct replay_result result;
 	struct diag diag = { 0 };
 
+	*outcome = (struct outcome){ .log = open_memstream(ret_events, &len) };
 	if (record_reader_open(recording->bytes, recording->size, &diag, &reader) < 0 ||
 	    replay_run(reader, &options, &diag, &result) < 0)
 		fail_msg("%s: %s", diag.id, diag.message);
 	if (!result.differs && record_reader_end(reader, &diag) < 0)
 		fail_msg("%s: %s", diag.id, diag.message);
 	record_reader_free(reader);
-	fclose(log);
+	fclose(outcome->log);
 	return result;
+}
+
+static struct replay_result replay(const struct recording *recording, bool forced,
+				   char **ret_events)
+{
+	struct outcome outcome;
+
+	return replay_to(recording, forced, ret_events, &outcome);
 }
 
 /* Only the lines of events. */
@@ -108,24 +149,28 @@ static void drop_other_lines(char *text)
 	*to = '\0';
 }
 
-static void check_replay(const struct recording *recording, bool forced, const char *events)
+/* With @sum the disk must hold in the end what the recorded one did. */
+static void check_replay(const struct recording *recording, bool forced, const char *events,
+			 const char *sum)
 {
 	_cleanup_free_ char *got = NULL;
-	struct replay_result result = replay(recording, forced, &got);
+	struct outcome outcome;
+	struct replay_result result = replay_to(recording, forced, &got, &outcome);
+	char text[32];
 
 	if (result.differs)
 		fail_msg("forced %d: %s", forced, result.difference.message);
 	assert_string_equal(got, events);
+	snprintf(text, sizeof(text), "%016llx", (unsigned long long)outcome.sums[0]);
+	if (sum)
+		assert_string_equal(text, sum);
 }
 
-static void record_and_replay(uint64_t seed, uint16_t nr_queues)
+/* A little of everything. */
+static void play_all(struct play *play)
 {
-	struct play *play = malloc(sizeof(*play));
-	struct recording recording;
-	struct recorder *recorder = start(&recording, seed, nr_queues);
 	struct rule_set *set = NULL;
 
-	play_open(play, seed, nr_queues, recorder);
 	play_steps(play, 20);
 	for (size_t from = 0; kind_at(from); from++) {
 		rule_set_free(set);
@@ -140,12 +185,24 @@ static void record_and_replay(uint64_t seed, uint16_t nr_queues)
 		play_steps(play, 50);
 	}
 	rule_set_free(set);
+}
+
+static void record_and_replay(uint64_t seed, uint16_t nr_queues, bool data)
+{
+	struct play *play = malloc(sizeof(*play));
+	struct recording recording;
+	char sum[17] = "";
+
+	start(&recording, data);
+	play_open(play, seed, nr_queues, add_disk(&recording, "d", seed, nr_queues));
+	play_all(play);
 	play_finish(play);
-	finish(&recording, recorder);
+	finish(&recording);
+	sscanf(strstr(play->text, "\ndisk ") + 6, "%16s", sum);
 	drop_other_lines(play->text);
 	assert_true(strlen(play->text) > 1000);
-	check_replay(&recording, true, play->text);
-	check_replay(&recording, false, play->text);
+	check_replay(&recording, true, play->text, data ? sum : NULL);
+	check_replay(&recording, false, play->text, data ? sum : NULL);
 	free(recording.bytes);
 	free(play->text);
 	free(play);
@@ -155,23 +212,96 @@ static void a_replay_does_what_was_recorded(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= 6; seed++)
-		record_and_replay(seed, (uint16_t)(1 + seed % 3));
+		record_and_replay(seed, (uint16_t)(1 + seed % 3), false);
+}
+
+static void with_data_the_disk_holds_in_the_end_what_the_recorded_one_did(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 6; seed++)
+		record_and_replay(seed, (uint16_t)(1 + seed % 3), true);
+}
+
+static void several_disks_are_replayed_each_with_its_own_rules(void **state)
+{
+	struct play *plays[2];
+	struct recording recording;
+	struct replay_result result;
+	struct outcome outcome;
+	char *events;
+
+	(void)state;
+	start(&recording, true);
+	for (unsigned int i = 0; i < 2; i++) {
+		plays[i] = malloc(sizeof(*plays[i]));
+		play_open(plays[i], 7 + i, 1, add_disk(&recording, i ? "log" : "data", 7 + i, 1));
+	}
+	for (unsigned int i = 0; i < 2; i++)
+		play_all(plays[i]);
+	for (unsigned int i = 0; i < 2; i++)
+		play_finish(plays[i]);
+	finish(&recording);
+	result = replay_to(&recording, false, &events, &outcome);
+	if (result.differs)
+		fail_msg("%s", result.difference.message);
+	assert_int_equal(outcome.nr_sums, 2);
+	for (unsigned int i = 0; i < 2; i++) {
+		char sum[48];
+
+		snprintf(sum, sizeof(sum), "\ndisk %016llx\n", (unsigned long long)outcome.sums[i]);
+		assert_non_null(strstr(plays[i]->text, sum));
+		free(plays[i]->text);
+		free(plays[i]);
+	}
+	free(events);
+	free(recording.bytes);
+}
+
+static void content_from_before_the_first_request_is_there(void **state)
+{
+	unsigned char base[4096], data[SEC] = { 9 };
+	struct recorder_disk *recorded;
+	struct record_reader *reader;
+	struct recording recording;
+	struct record record;
+	struct store *store;
+	struct io io = make_io(IO_WRITE, 1, SEC, data);
+
+	(void)state;
+	memset(base, 0x55, sizeof(base));
+	start(&recording, true);
+	recorded = add_disk(&recording, "d", 1, 1);
+	assert_int_equal(recorder_base(recorded, 8192, base, sizeof(base)), 0);
+	recorder_arrive(recorded, &io);
+	recorder_walked(recorded, &io, 1000, false);
+	finish(&recording);
+	assert_int_equal(store_create(PLAY_SIZE, NULL, &store), 0);
+	assert_int_equal(record_reader_open(recording.bytes, recording.size, NULL, &reader), 0);
+	assert_int_equal(record_reader_next(reader, &record), 1);
+	assert_int_equal(record.type, RECORD_BASE);
+	replay_base(store, &record);
+	assert_memory_equal(store_bytes(store) + 8192, base, sizeof(base));
+	assert_int_equal(store_bytes(store)[8191], 0);
+	record_reader_free(reader);
+	store_free(store);
+	free(recording.bytes);
 }
 
 /* One write of @data at sector 8, under one rule. */
-static void record_write(struct recording *recording, const char *rule, unsigned char *data)
+static void record_write(struct recording *recording, const char *rule, unsigned char *data,
+			 bool with_data)
 {
-	struct recorder *recorder = start(recording, 5, 1);
 	struct play *play = malloc(sizeof(*play));
 	struct rule_set *set = must_set(rule);
 	struct io io = make_io(IO_WRITE, 8, SEC, data);
 
-	play_open(play, 5, 1, recorder);
+	start(recording, with_data);
+	play_open(play, 5, 1, add_disk(recording, "d", 5, 1));
 	play_rules(play, set);
 	assert_int_equal(pipeline_submit(play->pipeline, &io, 2000), IO_DONE);
 	play_finish(play);
 	rule_set_free(set);
-	finish(recording, recorder);
+	finish(recording);
 	free(play->text);
 	free(play);
 }
@@ -184,7 +314,7 @@ static void what_the_rules_cannot_decide_again_is_named_and_can_be_forced(void *
 	char *events;
 
 	(void)state;
-	record_write(&recording, "found content=6e6565646c65 do=error:ENOSPC", data);
+	record_write(&recording, "found content=6e6565646c65 do=error:ENOSPC", data, false);
 	result = replay(&recording, false, &events);
 	free(events);
 	assert_true(result.differs);
@@ -198,9 +328,25 @@ static void what_the_rules_cannot_decide_again_is_named_and_can_be_forced(void *
 	free(recording.bytes);
 }
 
-static void another_seed_in_the_header_is_noticed(void **state)
+static void rules_that_look_at_data_decide_again_where_the_recording_has_it(void **state)
 {
-	struct record_header header = header_of(6, 1);
+	unsigned char data[SEC] = "needle";
+	struct recording recording;
+	struct replay_result result;
+	char *events;
+
+	(void)state;
+	record_write(&recording, "found content=6e6565646c65 do=error:ENOSPC", data, true);
+	result = replay(&recording, false, &events);
+	assert_false(result.differs);
+	assert_non_null(strstr(events, " found "));
+	free(events);
+	free(recording.bytes);
+}
+
+static void another_seed_of_the_disk_is_noticed(void **state)
+{
+	struct record_disk disk = disk_of(6, 1);
 	unsigned char data[SEC] = { 0 };
 	struct recording recording;
 	struct replay_result result;
@@ -208,9 +354,13 @@ static void another_seed_in_the_header_is_noticed(void **state)
 	char *events;
 
 	(void)state;
-	record_write(&recording, "half p=50% do=error:EIO", data);
-	for (header.seed = 0; header.seed < 16; header.seed++) {
-		record_put_header(recording.bytes, &header);
+	record_write(&recording, "half p=50% do=error:EIO", data, false);
+	for (disk.seed = 0; disk.seed < 16; disk.seed++) {
+		unsigned char *block = recording.bytes + RECORD_HEADER_BYTES;
+
+		record_put_disk(block + RECORD_BLOCK_BYTES, &disk);
+		record_put_block(block, 0, RECORD_IS_DISK, block + RECORD_BLOCK_BYTES,
+				 RECORD_DISK_BYTES, NULL, 0);
 		result = replay(&recording, false, &events);
 		nr_differ += result.differs;
 		free(events);
@@ -223,9 +373,9 @@ static void another_seed_in_the_header_is_noticed(void **state)
 }
 
 /* Appends a block of one record, a control one or not. */
-static void append(struct recording *recording, uint16_t stream, const void *bytes, size_t len)
+static void append(struct recording *recording, uint16_t queue, const void *bytes, size_t len)
 {
-	record_put_block(recording->bytes + recording->size, stream, bytes, len, NULL, 0);
+	record_put_block(recording->bytes + recording->size, 0, queue, bytes, len, NULL, 0);
 	memcpy(recording->bytes + recording->size + RECORD_BLOCK_BYTES, bytes, len);
 	recording->size += RECORD_BLOCK_BYTES + len;
 }
@@ -233,8 +383,9 @@ static void append(struct recording *recording, uint16_t stream, const void *byt
 /* The file of a disk that was killed while it held a flush: rules, adoption, request. */
 static void make_cut_recording(struct recording *recording, const struct record *request)
 {
-	const struct record_header header = header_of(5, 1);
-	struct record_stream queue = record_stream_start(&header), control = queue;
+	const struct record_header header = { .start_ns = 900 };
+	const struct record_disk disk = disk_of(5, 1);
+	struct record_stream queue = record_stream_start(&header);
 	const char *text = "stop do=hang";
 	const struct record_rule rule = {
 		.rule = 1, .fresh = true, .enabled = true, .text = text, .len = strlen(text)
@@ -250,8 +401,10 @@ static void make_cut_recording(struct recording *recording, const struct record 
 	assert_non_null(recording->bytes);
 	recording->size = RECORD_HEADER_BYTES;
 	record_put_header(recording->bytes, &header);
-	assert_int_equal(record_put_control(&control, &set, &control_bytes, &len), 0);
-	append(recording, 1, control_bytes, len);
+	record_put_disk(bytes, &disk);
+	append(recording, RECORD_IS_DISK, bytes, RECORD_DISK_BYTES);
+	assert_int_equal(record_put_control(&header, &set, &control_bytes, &len), 0);
+	append(recording, RECORD_CONTROL, control_bytes, len);
 	free(control_bytes);
 	to = record_put(bytes, &queue, &adopt);
 	to = record_put(to, &queue, request);
@@ -334,8 +487,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_replay_does_what_was_recorded),
+		cmocka_unit_test(with_data_the_disk_holds_in_the_end_what_the_recorded_one_did),
+		cmocka_unit_test(several_disks_are_replayed_each_with_its_own_rules),
+		cmocka_unit_test(content_from_before_the_first_request_is_there),
+		cmocka_unit_test(rules_that_look_at_data_decide_again_where_the_recording_has_it),
 		cmocka_unit_test(what_the_rules_cannot_decide_again_is_named_and_can_be_forced),
-		cmocka_unit_test(another_seed_in_the_header_is_noticed),
+		cmocka_unit_test(another_seed_of_the_disk_is_noticed),
 		cmocka_unit_test(what_was_still_held_at_the_end_is_counted_and_let_go),
 		cmocka_unit_test(records_that_contradict_each_other_are_refused),
 	};

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What happened to the disks of one recording, in order: the material that states after a power
+ * cut are made of. An index in memory; the data stays where it is, in the mapped recording.
+ *
+ * Steps number everything that was recorded, across all disks, from 1: of two things that happened
+ * the one with the smaller step came first. A journal is filled, then sealed, then only read; from
+ * there on any thread may.
+ */
+#ifndef FAULTS_JOURNAL_H
+#define FAULTS_JOURNAL_H
+
+#include "base/diag.h"
+#include "faults/io.h"
+
+#define JOURNAL_NEVER     UINT64_MAX
+#define JOURNAL_DISKS_MAX 64
+
+struct journal_disk {
+	char name[64];
+	uint64_t size_bytes;
+	uint32_t block_bytes; /* logical block */
+	bool cache;           /* volatile: a completed write is durable only once it is flushed */
+};
+
+/* Content that a disk had before anything was recorded; elsewhere it read as zero. */
+struct journal_extent {
+	uint16_t disk;
+	uint64_t at, len_bytes;
+	const unsigned char *data;
+};
+
+/* A write, discard or write-zeroes. */
+struct journal_write {
+	uint64_t submit;           /* step at which the disk got it */
+	uint64_t complete;         /* step at which the host could first know its end, or NEVER */
+	uint64_t at;               /* byte on the disk */
+	uint64_t len_bytes;        /* multiple of the logical block */
+	const unsigned char *data; /* NULL: the place reads as zero afterwards */
+	uint64_t submit_ns, complete_ns;
+	uint32_t flags; /* enum io_flag; IO_FUA: durable when it completes */
+	uint16_t disk;
+	uint8_t op;  /* IO_WRITE, IO_DISCARD, IO_ZEROES */
+	bool failed; /* ended with an error: it may have landed, and guarantees nothing */
+	bool lied;   /* a rule made the disk acknowledge what it did not do */
+};
+
+struct journal_flush {
+	uint64_t submit, complete;
+	uint64_t submit_ns, complete_ns;
+	uint16_t disk;
+	bool failed;
+	bool lied;
+};
+
+struct journal_mark {
+	uint64_t step;
+	uint64_t time_ns;
+	const char *text; /* one line, terminated */
+};
+
+struct journal {
+	uint64_t id; /* hash of all of it: the same recording, whatever its file is called */
+	uint32_t nr_disks;
+	size_t nr_extents, nr_writes, nr_flushes, nr_marks;
+	struct journal_disk *disks;
+	struct journal_extent *extents; /* by disk and place */
+	struct journal_write *writes;   /* by submit step */
+	struct journal_flush *flushes;  /* by submit step */
+	struct journal_mark *marks;     /* by step */
+	uint64_t end_step;              /* of the last thing that happened */
+	uint64_t start_ns, end_ns;
+	bool closed; /* the recording ended in order, not by a kill */
+};
+
+/*
+ * The journal of a recording with data. -EINVAL: no recording, one without data, or one whose
+ * records contradict each other; -errno of opening or mapping it; words in @diag. One that ends
+ * early is read up to there (closed is false).
+ */
+int journal_open(const char *path, struct diag *diag, struct journal **ret_journal);
+struct journal *journal_free(struct journal *journal); /* NULL allowed; returns NULL */
+
+/* ------------------------------------------------------------------------------ by hand */
+
+/* For what does not come from a recording: other logs, tests. -ENOMEM from each. */
+int journal_new(struct journal **ret_journal);
+/* Each copies *its argument; the data stays the caller's unless it is given by journal_own(). */
+int journal_add_disk(struct journal *journal, const struct journal_disk *disk);
+int journal_add_extent(struct journal *journal, const struct journal_extent *extent);
+int journal_add_write(struct journal *journal, const struct journal_write *write);
+int journal_add_flush(struct journal *journal, const struct journal_flush *flush);
+int journal_add_mark(struct journal *journal, uint64_t step, uint64_t time_ns, const char *text,
+		     size_t len);
+/* @memory (from malloc) is freed with the journal; on error it is freed at once. */
+int journal_own(struct journal *journal, void *memory);
+/*
+ * Filled: sort, check, name. -EINVAL in words: two things with one step, something outside its
+ * disk or not of whole blocks, a completion before its submission, extents that overlap.
+ */
+int journal_seal(struct journal *journal, struct diag *diag);
+
+#endif
