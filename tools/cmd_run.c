@@ -25,21 +25,21 @@
 #include <sys/random.h>
 
 #define SEED_DEFAULT "random"
+#define SIZE_DEFAULT "256M"
+#define UNIT_WRITE   "write"
+#define ID_MAX       1048575 /* of the kernel's minor numbers */
 
 /* In a recording, of a disk that is given none. */
 #define RECORD_NAMELESS "disk"
-#define SIZE_DEFAULT    "256M"
-#define UNIT_WRITE      "write"
-#define ID_MAX          1048575 /* of the kernel's minor numbers */
 
 struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
 	bool read_only, rotational, no_cache, no_fua, cache, user_copy, json, daemon;
 	struct opt_list rules;
 	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc, *record, *scenario;
+	const char *cache_unit, *load;
 	const char *record_limit, *record_full;
 	bool record_data;
-	const char *cache_unit, *load;
 	uint64_t speed, cache_size;
 	bool check, cache_order;
 };
@@ -237,40 +237,6 @@ static int check_options(const struct run_opts *opts, bool has_command, struct d
 	return 0;
 }
 
-static int fill_recording(struct run *run, struct diag *diag)
-{
-	const struct run_opts *opts = &run->opts;
-	const char *limit = opts->record_limit, *full = opts->record_full;
-	struct recorder_options *recording = &run->recording;
-
-	*recording =
-		(struct recorder_options){ .path = opts->record,
-					   .data = opts->record_data,
-					   .limit_bytes =
-						   opts->record_data ? RECORDING_DATA_LIMIT : 0,
-					   .ended = recording_ended };
-	if (!opts->record && (opts->record_data || limit || full))
-		return diag_set(diag, -EINVAL,
-				opts->record_data ? "option.record-data"
-				: limit           ? "option.record-limit"
-						  : "option.record-full",
-				"--record-%s needs --record FILE",
-				opts->record_data ? "data"
-				: limit           ? "limit"
-						  : "full");
-	if (limit && units_parse_size(limit, strlen(limit), &recording->limit_bytes))
-		return diag_set(diag, -EINVAL, "option.record-limit",
-				"--record-limit: got '%.64s', wanted a size such as 512M or 8G, or "
-				"0 for none",
-				limit);
-	if (full && strcmp(full, "block") == 0)
-		recording->full = RECORDER_BLOCK;
-	else if (full && strcmp(full, "stop") != 0)
-		return diag_set(diag, -EINVAL, "option.record-full",
-				"--record-full: got '%.64s', wanted stop or block", full);
-	return 0;
-}
-
 /* What survives a power cut as one. */
 static int parse_cache(const struct run_opts *opts, struct cache_model *model, struct diag *diag)
 {
@@ -325,6 +291,40 @@ static int find_size(struct run_opts *opts, struct diag *diag)
 	return 0;
 }
 
+static int fill_recording(struct run *run, struct diag *diag)
+{
+	const struct run_opts *opts = &run->opts;
+	const char *limit = opts->record_limit, *full = opts->record_full;
+	struct recorder_options *recording = &run->recording;
+
+	*recording =
+		(struct recorder_options){ .path = opts->record,
+					   .data = opts->record_data,
+					   .limit_bytes =
+						   opts->record_data ? RECORDING_DATA_LIMIT : 0,
+					   .ended = recording_ended };
+	if (!opts->record && (opts->record_data || limit || full))
+		return diag_set(diag, -EINVAL,
+				opts->record_data ? "option.record-data"
+				: limit           ? "option.record-limit"
+						  : "option.record-full",
+				"--record-%s needs --record FILE",
+				opts->record_data ? "data"
+				: limit           ? "limit"
+						  : "full");
+	if (limit && units_parse_size(limit, strlen(limit), &recording->limit_bytes))
+		return diag_set(diag, -EINVAL, "option.record-limit",
+				"--record-limit: got '%.64s', wanted a size such as 512M or 8G, or "
+				"0 for none",
+				limit);
+	if (full && strcmp(full, "block") == 0)
+		recording->full = RECORDER_BLOCK;
+	else if (full && strcmp(full, "stop") != 0)
+		return diag_set(diag, -EINVAL, "option.record-full",
+				"--record-full: got '%.64s', wanted stop or block", full);
+	return 0;
+}
+
 static int fill_disk_options(struct run *run, struct diag *diag)
 {
 	const struct run_opts *opts = &run->opts;
@@ -355,9 +355,9 @@ static int fill_disk_options(struct run *run, struct diag *diag)
 	run->disk_options.load = opts->load;
 	err = check_options(opts, run->command, diag);
 	if (!err)
-		err = fill_recording(run, diag);
-	if (!err)
 		err = parse_cache(opts, &run->disk_options.cache_model, diag);
+	if (!err)
+		err = fill_recording(run, diag);
 	if (!err)
 		err = parse_id(opts->id, &ublk->id, diag);
 	return err ? err : parse_seed(opts->seed, &run->disk_options.seed, diag);

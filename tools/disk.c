@@ -239,23 +239,24 @@ static int open_device(struct disk *disk, const struct ublk_options *options, st
 }
 
 struct base {
-	const struct store *store;
+	struct store *store;
 	struct recorder_disk *recorder;
 };
 
+/* A recording that cannot go on says so itself, and the disk does without it. */
 static int record_extent(void *ctx, uint64_t at, uint64_t len)
 {
 	const struct base *base = ctx;
+	uint64_t left = store_size(base->store) - at;
 
-	return recorder_base(base->recorder, at, store_bytes(base->store) + at, len);
+	return recorder_base(base->recorder, at, store_bytes(base->store) + at,
+			     len < left ? len : left);
 }
 
-/* A recording of the disk takes in what it begins with, before any request. */
 static int load_image(struct disk *disk, const struct disk_options *options, struct diag *diag)
 {
 	const struct image_limits limits = { .size_bytes = options->ublk.size_bytes,
 					     .block_bytes = options->ublk.logical_block };
-	struct base base = { disk->store, options->recorder };
 	struct image image;
 	int err = image_open(options->load, &limits, diag, &image);
 
@@ -263,12 +264,9 @@ static int load_image(struct disk *disk, const struct disk_options *options, str
 		return err;
 	err = image_load(&image, disk->store, diag);
 	image_close(&image);
-	if (err || !options->recorder)
-		return err;
-	err = store_each_extent(disk->store, record_extent, &base);
-	if (err)
-		diag_set(diag, err, "recording.base", "the image cannot be recorded: %s",
-			 strerror(-err));
+	if (!err && options->recorder)
+		store_each_extent(disk->store, record_extent,
+				  &(struct base){ disk->store, options->recorder });
 	return err;
 }
 
@@ -468,6 +466,7 @@ static bool waits_for_recording(const struct disk *disk)
 		recorder_status(recorder_of(recorder), &status);
 	return status.state == RECORDER_FULL;
 }
+
 /* ------------------------------------------------------------------------------ waiting */
 
 /*
@@ -485,8 +484,8 @@ static int wait_queues(struct disk *disk, bool (*there)(struct disk *disk, uint6
 		now_ns = clock_now_ns();
 		if (waits_for_recording(disk))
 			return diag_set(diag, -EBUSY, "recording.full",
-					"the rules are published, but the queues wait: the "
-					"recording is full, see `faultblk recording`");
+					"the queues wait, and see nothing new: the recording is "
+					"full, see `faultblk recording`");
 		if (disk_is_gone(disk))
 			return diag_set(diag, -ENODEV, "disk.gone", "the disk is gone");
 		if (now_ns - start_ns > ADOPT_TIMEOUT_NS)

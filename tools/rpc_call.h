@@ -52,6 +52,7 @@ int rpc_disk_revive(struct rpc_call *call);
 int rpc_mark(struct rpc_call *call);
 int rpc_recording_limit(struct rpc_call *call);
 int rpc_recording_stop(struct rpc_call *call);
+
 /* rpc_state.c */
 int rpc_disk_crash(struct rpc_call *call);
 int rpc_snapshot_create(struct rpc_call *call);

@@ -475,7 +475,7 @@ json_t *rpc_kinds(void)
 		json_array_append_new(kinds, json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}", "name",
 						       kind->name, "doc", kind->doc, "example",
 						       kind->example, "terminal",
-						       kind->role != KIND_MODIFIER, "ops", ops,
+						       kind->role == KIND_TERMINAL, "ops", ops,
 						       "params", params));
 	}
 	return kinds;
@@ -692,9 +692,6 @@ static const struct method {
 	{ "events.subscribe", rpc_events_subscribe, false, { "rule", NULL } },
 	{ "events.unsubscribe", rpc_events_unsubscribe, false, { NULL } },
 	{ "disk.revive", rpc_disk_revive, true, { NULL } },
-	{ "mark", rpc_mark, false, { "text", NULL } },
-	{ "recording.limit", rpc_recording_limit, false, { "limit", NULL } },
-	{ "recording.stop", rpc_recording_stop, false, { NULL } },
 	{ "disk.crash", rpc_disk_crash, true, { "keep", "seed", "pattern", "vanish", NULL } },
 	{ "snapshot.create", rpc_snapshot_create, true, { "name", NULL } },
 	{ "snapshot.restore", rpc_snapshot_restore, true, { "name", NULL } },
@@ -703,6 +700,9 @@ static const struct method {
 	{ "snapshot.save", rpc_snapshot_save, true, { "name", "path", "force", NULL } },
 	{ "image.save", rpc_image_save, true, { "path", "force", NULL } },
 	{ "image.load", rpc_image_load, true, { "path", NULL } },
+	{ "mark", rpc_mark, false, { "text", NULL } },
+	{ "recording.limit", rpc_recording_limit, false, { "limit", NULL } },
+	{ "recording.stop", rpc_recording_stop, false, { NULL } },
 	{ "stop", stop, true, { "force", NULL } },
 };
 

@@ -150,6 +150,17 @@ int rpc_disk_crash(struct rpc_call *call)
 	return 0;
 }
 
+/* What a recording would not know of. */
+static int needs_no_recording(struct rpc_call *call)
+{
+	if (!pipeline_recorder(call->target->pipeline))
+		return 0;
+	diag_set(&call->diag, 0, "recording.active",
+		 "the disk is being recorded, and its content cannot change but by requests");
+	diag_hint(&call->diag, "make a disk with that content: run --load FILE --record FILE");
+	return RPC_FAILED;
+}
+
 /* ------------------------------------------------------------------------------ snapshots */
 
 static int param_name(struct rpc_call *call, const char **ret_name)
@@ -230,6 +241,8 @@ int rpc_snapshot_restore(struct rpc_call *call)
 	uint64_t bytes = 0;
 	int err = param_snapshot(call, &snapshot);
 
+	if (!err)
+		err = needs_no_recording(call);
 	if (err)
 		return err;
 	err = disk_freeze(disk, &call->diag);
@@ -349,6 +362,7 @@ int rpc_image_save(struct rpc_call *call)
 int rpc_image_load(struct rpc_call *call)
 {
 	struct image_request request = { .what = IMAGE_LOAD };
+	int err = needs_no_recording(call);
 
-	return begin_image(call, &request);
+	return err ? err : begin_image(call, &request);
 }

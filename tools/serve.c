@@ -111,6 +111,7 @@ static void let_recording_wait(struct serve *s, bool may)
 	if (recorder)
 		recorder_let_wait(recorder_of(recorder), may);
 }
+
 static void end_job(struct serve *s, bool cancel);
 
 /* Whatever took the disk away: it is, and with it goes the socket. */

@@ -364,16 +364,18 @@ static void replace(struct badblock *state, const struct medium *medium, uint64_
 	uint64_t left = state->to - at;
 	uint64_t len = left < state->block_bytes ? left : state->block_bytes;
 
+	if (medium->cache)
+		cache_begin(medium->cache);
 	store_lock(medium->store, at);
 	if (next_bad(state, block, block + 1) == block) {
 		medium_before(medium, at, len);
 		store_mark(medium->store, at, len);
 		memset(store_data(medium->store) + at, 0, len);
-		if (medium->cache)
-			cache_settle(medium->cache, at, len);
-		medium_after(medium, at, len);
+		medium_changed(medium, at, len, true);
 	}
 	store_unlock(medium->store, at);
+	if (medium->cache)
+		cache_end(medium->cache);
 }
 
 static void act(const struct kind_args *args, const struct kind_hit *hit, struct io *io)

@@ -520,6 +520,11 @@ static const struct question questions[] = {
 	{ "faults.list", "{}", false, true },
 	{ "status", "{}", false, false },
 	{ "stats", "{}", false, false },
+	{ "snapshot.list", "{}", false, true },
+	{ "snapshot.restore", "{\"name\":\"none\"}", false, true },
+	{ "disk.crash", "{\"keep\":\"most\"}", false, true },
+	{ "image.save", "{\"path\":\"/tmp/faultblk-sweep.img\",\"force\":true}", false, true },
+	{ "image.load", "{\"path\":\"/tmp/faultblk-sweep.img\"}", false, true },
 	{ "nonsense", "{}", false, true },
 };
 

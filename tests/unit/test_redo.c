@@ -328,6 +328,51 @@ static void *write_all(void *ctx)
 	return NULL;
 }
 
+/* Far and wide, so that what is destaged is often the newest of its unit, and never flushed. */
+static void *write_far(void *ctx)
+{
+	struct writer *writer = ctx;
+	unsigned char data[16 * SEC];
+	struct draw draw = { .seed = writer->queue };
+
+	memset(data, 'a' + writer->queue, sizeof(data));
+	for (int i = 0; i < 40000; i++) {
+		struct io io = make_io(IO_WRITE, 8 * draw_below(&draw, 128), sizeof(data), data);
+
+		io.queue = writer->queue;
+		if (pipeline_submit(writer->disk->pipeline, &io, 0) != IO_DONE)
+			abort();
+	}
+	return NULL;
+}
+
+/* A unit that one thread is about to change must keep what is durable of it while another thread
+ * makes room in the log. */
+static void a_full_log_and_several_queues_lose_no_durable_content(void **state)
+{
+	const struct cache_model model = { .unit_bytes = 4096, .size_bytes = CACHE_SIZE_MIN };
+	const struct cut none = { .keep = KEEP_NONE };
+	struct disk disk = make_model_disk(&model, 2);
+	struct writer writers[2];
+	pthread_t threads[2];
+
+	(void)state;
+	for (uint16_t i = 0; i < 2; i++) {
+		writers[i] = (struct writer){ &disk, i, NULL };
+		assert_int_equal(pthread_create(&threads[i], NULL, write_far, &writers[i]), 0);
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_in_range(pipeline_nr_volatile(disk.pipeline), 1, CACHE_SIZE_MIN / 4096);
+	crash(&disk, &none);
+	for (uint64_t page = 0; page < 129; page++) {
+		const unsigned char *at = store_bytes(disk.store) + page * 4096;
+
+		assert_memory_equal(at, at + 1, 4095);
+	}
+	free_disk(&disk);
+}
+
 static void freeze(struct disk *disk)
 {
 	pipeline_freeze(disk->pipeline);
@@ -385,6 +430,7 @@ int main(void)
 		cmocka_unit_test(powercut_rules_choose_among_versions_too),
 		cmocka_unit_test(models_that_do_not_fit_are_refused),
 		cmocka_unit_test(whole_writes_stay_whole_whatever_the_moment),
+		cmocka_unit_test(a_full_log_and_several_queues_lose_no_durable_content),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* tsan */
+#include "faults/apply.h"
 #include "tests/unit/data.h"
 
 #include <errno.h>
@@ -321,6 +322,65 @@ static void a_snapshot_under_load_is_of_one_moment(void **state)
 	read_under_load(2);
 }
 
+struct loader {
+	struct disk *disk;
+	atomic_bool *stop;
+};
+
+/* As a load does: changes from a thread that does not stop for a freeze. */
+static void *load(void *ctx)
+{
+	struct loader *loader = ctx;
+	struct snapshots *snapshots = pipeline_snapshots(loader->disk->pipeline);
+	const struct medium medium = { .store = loader->disk->store, .snapshots = snapshots };
+	unsigned char data[16 * SEC];
+
+	memset(data, 'z', sizeof(data));
+	for (unsigned int i = 0; !atomic_load(loader->stop); i++) {
+		snapshots_lock(snapshots);
+		if (i % 8)
+			apply_data(&medium, 50 * SEC, data, sizeof(data));
+		else
+			apply_punch(&medium, 40 * SEC, 32 * SEC);
+		snapshots_unlock(snapshots);
+	}
+	return NULL;
+}
+
+static void a_load_and_snapshots_and_queues_do_not_disturb_each_other(void **state)
+{
+	struct disk disk = make_plain(SIZE, 1, false);
+	atomic_bool stop = false;
+	struct writer writer = { &disk, 0, &stop, 60 };
+	struct loader loader = { &disk, &stop };
+	pthread_t threads[2];
+
+	(void)state;
+	assert_int_equal(pipeline_share(disk.pipeline), 0);
+	assert_int_equal(pthread_create(&threads[0], NULL, stamp, &writer), 0);
+	assert_int_equal(pthread_create(&threads[1], NULL, load, &loader), 0);
+	for (int round = 0; round < 100; round++) {
+		char first;
+
+		freeze(&disk);
+		keep(&disk, "now");
+		pipeline_thaw(disk.pipeline);
+		first = letter(&disk, "now", 64);
+		sched_yield();
+		assert_int_equal(letter(&disk, "now", 64), first);
+		freeze(&disk);
+		if (round % 2)
+			restore(&disk, "now");
+		drop(&disk, "now");
+		pipeline_thaw(disk.pipeline);
+	}
+	atomic_store(&stop, true);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	pipeline_unshare(disk.pipeline);
+	free_disk(&disk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +392,7 @@ int main(void)
 		cmocka_unit_test(a_power_cut_and_a_restore_do_not_meet),
 		cmocka_unit_test(names_limits_and_pins_are_kept),
 		cmocka_unit_test(a_snapshot_under_load_is_of_one_moment),
+		cmocka_unit_test(a_load_and_snapshots_and_queues_do_not_disturb_each_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+/* What the parameters of disk.crash and of the images come to; the rest needs a device. */
+#include "tests/unit/check.h"
+#include "tests/unit/rpc_fake.h"
+
+#include <errno.h>
+
+static struct fake fake;
+static struct cut got;
+static bool got_vanish;
+static struct image_request asked;
+static char asked_path[64];
+
+static int take_crash(void *ctx, const struct cut *cut, bool vanish, struct diag *diag,
+		      struct cut_result *ret_result)
+{
+	(void)ctx;
+	(void)diag;
+	got = *cut;
+	got_vanish = vanish;
+	*ret_result = (struct cut_result){ .nr_volatile = 9, .nr_lost = 4 };
+	return 0;
+}
+
+static int take_image(void *ctx, const struct image_request *request, struct rpc_ticket *ticket,
+		      struct diag *diag)
+{
+	(void)ctx;
+	(void)ticket;
+	asked = *request;
+	snprintf(asked_path, sizeof(asked_path), "%s", request->path);
+	return diag_set(diag, -EBUSY, "image.busy", "one is under way");
+}
+
+static int open_fake(void **state)
+{
+	static char disk[1]; /* never looked at */
+
+	(void)state;
+	fake_open(&fake);
+	fake.target.disk = (struct disk *)disk;
+	fake.target.crash = take_crash;
+	fake.target.image = take_image;
+	got = (struct cut){ 0 };
+	asked = (struct image_request){ 0 };
+	return 0;
+}
+
+static int close_fake(void **state)
+{
+	(void)state;
+	fake_close(&fake);
+	return 0;
+}
+
+static void says(const char *method, const char *params, const char *words)
+{
+	char line[1024];
+	size_t len;
+	char *answer;
+
+	snprintf(line, sizeof(line),
+		 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}", method, params);
+	answer = rpc_serve_line(&fake.target, 1, line, strlen(line), &len);
+	assert_non_null(answer);
+	if (!strstr(answer, words))
+		fail_msg("%s %s: '%s' does not say '%s'", method, params, answer, words);
+	free(answer);
+}
+
+static void a_crash_keeps_nothing_unless_told(void **state)
+{
+	(void)state;
+	says("disk.crash", "{}", "\"keep\":\"none\",\"volatile\":9,\"lost\":4");
+	assert_int_equal(got.keep, KEEP_NONE);
+	assert_false(got_vanish);
+	says("disk.crash", "{\"keep\":\"all\",\"vanish\":true}", "\"keep\":\"all\"");
+	assert_int_equal(got.keep, KEEP_ALL);
+	assert_true(got_vanish);
+	says("disk.crash", "{\"keep\":\"some\"}", "keep: wanted none, all, random or pattern");
+	says("disk.crash", "{\"kep\":\"all\"}", "did you mean 'keep'?");
+}
+
+static void a_seed_is_chosen_told_and_taken_back(void **state)
+{
+	char text[64];
+
+	(void)state;
+	says("disk.crash", "{\"keep\":\"random\"}", "\"seed\":\"");
+	snprintf(text, sizeof(text), "\"seed\":\"%llu\"", (unsigned long long)got.bits);
+	says("disk.crash", "{\"keep\":\"random\",\"seed\":\"18446744073709551615\"}",
+	     "\"seed\":\"18446744073709551615\"");
+	assert_true(got.bits == UINT64_MAX);
+	assert_true(got.threshold == 1ull << 63);
+	says("disk.crash", "{\"keep\":\"random\",\"seed\":\"18446744073709551616\"}", "below 2^64");
+	says("disk.crash", "{\"keep\":\"random\",\"seed\":\"-1\"}", "below 2^64");
+	says("disk.crash", "{\"keep\":\"random\",\"seed\":\"\"}", "below 2^64");
+	says("disk.crash", "{\"keep\":\"random\",\"seed\":4}", "seed: wanted");
+	says("disk.crash", "{\"keep\":\"all\",\"seed\":\"4\"}", "keep=random only");
+}
+
+static void a_pattern_is_bits_from_the_left(void **state)
+{
+	char digits[300], params[400];
+
+	(void)state;
+	says("disk.crash", "{\"keep\":\"pattern\",\"pattern\":\"a5F\"}", "\"pattern\":\"a5F\"");
+	assert_int_equal(got.nr_pattern, 12);
+	assert_int_equal(got.pattern[0], 0xa5);
+	assert_int_equal(got.pattern[1], 0xf0);
+	assert_true(cut_pattern_keeps(&got, 0));
+	assert_false(cut_pattern_keeps(&got, 1));
+	assert_true(cut_pattern_keeps(&got, 12));
+	memset(digits, '1', sizeof(digits));
+	snprintf(params, sizeof(params), "{\"keep\":\"pattern\",\"pattern\":\"%.256s\"}", digits);
+	says("disk.crash", params, "\"volatile\":9");
+	assert_int_equal(got.nr_pattern, KEEP_PATTERN_BITS);
+	snprintf(params, sizeof(params), "{\"keep\":\"pattern\",\"pattern\":\"%.257s\"}", digits);
+	says("disk.crash", params, "1 to 256 hexadecimal digits");
+	says("disk.crash", "{\"keep\":\"pattern\"}", "pattern is missing");
+	says("disk.crash", "{\"keep\":\"pattern\",\"pattern\":\"\"}", "1 to 256");
+	says("disk.crash", "{\"keep\":\"pattern\",\"pattern\":\"5g\"}", "1 to 256");
+	says("disk.crash", "{\"keep\":\"none\",\"pattern\":\"5\"}", "with keep=pattern");
+}
+
+static void an_image_has_an_absolute_path(void **state)
+{
+	(void)state;
+	says("image.save", "{}", "path is missing");
+	says("image.save", "{\"path\":\"x\"}", "an absolute path");
+	assert_null(asked.path);
+	says("image.save", "{\"path\":\"/x\",\"force\":true}", "image.busy");
+	assert_int_equal(asked.what, IMAGE_SAVE);
+	assert_true(asked.force);
+	assert_null(asked.snapshot);
+	says("snapshot.save", "{\"name\":\"a\",\"path\":\"/y\"}", "-32003");
+	assert_string_equal(asked_path, "/y");
+	assert_false(asked.force);
+	says("snapshot.save", "{\"name\":\"a/b\",\"path\":\"/y\"}", "snapshot.name");
+	says("image.load", "{\"path\":\"/z\"}", "image.busy");
+	assert_int_equal(asked.what, IMAGE_LOAD);
+	says("image.load", "{\"path\":\"/z\",\"force\":true}", "no parameter 'force'");
+}
+
+static void snapshots_that_are_not_there_are_named(void **state)
+{
+	(void)state;
+	says("snapshot.restore", "{\"name\":\"a\"}", "there is no snapshot 'a'");
+	says("snapshot.remove", "{\"name\":\"a\"}", "-32002");
+	says("snapshot.create", "{\"name\":\".a\"}", "snapshot.name");
+	says("snapshot.list", "{}", "\"snapshots\":[],\"bytes\":0");
+	assert_int_equal(pipeline_snapshot_add(fake.target.pipeline, "a", 5, NULL), 0);
+	says("snapshot.list", "{}", "{\"name\":\"a\",\"created_ns\":5,\"bytes\":0}");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_crash_keeps_nothing_unless_told, open_fake,
+						close_fake),
+		cmocka_unit_test_setup_teardown(a_seed_is_chosen_told_and_taken_back, open_fake,
+						close_fake),
+		cmocka_unit_test_setup_teardown(a_pattern_is_bits_from_the_left, open_fake,
+						close_fake),
+		cmocka_unit_test_setup_teardown(an_image_has_an_absolute_path, open_fake,
+						close_fake),
+		cmocka_unit_test_setup_teardown(snapshots_that_are_not_there_are_named, open_fake,
+						close_fake),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
