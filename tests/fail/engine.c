@@ -6,6 +6,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "faults/crash.h"
 #include "faults/lazy.h"
 #include "faults/pipeline.h"
 #include "faults/rule_json.h"
@@ -317,6 +318,81 @@ static int way_directory(struct diag *diag)
 	return err;
 }
 
+/* Writes to parts and to all of units, zeroes over zeroes, content from before, a mark. */
+static int make_journal(struct diag *diag, struct journal **journal)
+{
+	static const struct journal_disk disk = { "a", DISK_BYTES, 512, true };
+	static const unsigned char data[4096] = { 1 };
+	static const struct journal_extent extent = { 0, 512, 4096, data };
+	static const struct journal_flush flush = { .submit = 900, .complete = 901 };
+	int err = journal_new(journal);
+
+	if (!err)
+		err = journal_add_disk(*journal, &disk);
+	if (!err)
+		err = journal_add_extent(*journal, &extent);
+	for (uint64_t i = 0; i < 80 && !err; i++) {
+		struct journal_write write = { .submit = 1 + i,
+					       .complete = 200 + i,
+					       .at = i % 7 * 512,
+					       .len_bytes = i % 3 ? 512 : 4096,
+					       .flags = i % 5 ? 0 : IO_FUA,
+					       .data = i % 4 ? data : NULL };
+
+		write.at += i < 3 ? DISK_BYTES / 2 : 0;
+		err = journal_add_write(*journal, &write);
+	}
+	if (!err)
+		err = journal_add_flush(*journal, &flush);
+	if (!err)
+		err = journal_add_mark(*journal, 300, 0, "mark", 4);
+	if (!err)
+		err = journal_own(*journal, malloc(1));
+	return err ? words_for(err, diag, "journal") : journal_seal(*journal, diag);
+}
+
+static int walk_journal(const struct journal *journal, struct diag *diag, struct crash *crash)
+{
+	_cleanup_free_ struct crash_point *points = NULL;
+	const struct crash_select select = { 0 };
+	const struct crash_choice *choices;
+	size_t nr = 0;
+	int err = crash_points(journal, crash_options(crash), &select, &points, &nr);
+
+	for (size_t i = 0; i < nr && !err; i++) {
+		_cleanup_free_ uint16_t *picks = NULL;
+		_cleanup_free_ char *name = NULL;
+
+		err = crash_move(crash, points[i].step);
+		if (err)
+			break;
+		picks = calloc(crash_choices(crash, &choices) + 1, sizeof(*picks));
+		crash_newest(crash, picks);
+		name = crash_name(crash, picks);
+		err = name ? 0 : -ENOMEM;
+		EXPECT(err || !crash_parse(crash, name, diag, picks));
+	}
+	return words_for(err, diag, "crash states");
+}
+
+static int way_crash(struct diag *diag)
+{
+	_cleanup_free_ unsigned char *bytes = calloc(1, DISK_BYTES);
+	const struct crash_options options = { .unit_bytes = 4096 };
+	const struct crash_image image = { bytes, -1 };
+	struct journal *journal = NULL;
+	struct crash *crash = NULL;
+	int err = make_journal(diag, &journal);
+
+	if (!err)
+		err = crash_create(journal, &options, &image, diag, &crash);
+	if (!err)
+		err = walk_journal(journal, diag, crash);
+	crash_free(crash);
+	journal_free(journal);
+	return err;
+}
+
 /* ---------------------------------------------------------------------------- the tests */
 
 static void a_store_is_made_or_says_why(void)
@@ -367,6 +443,11 @@ static void the_directory_of_sockets_is_read_or_says_why(void)
 	sweep(way_directory);
 }
 
+static void crash_states_are_walked_or_say_why(void)
+{
+	sweep(way_crash);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct device_test tests[] = {
@@ -379,6 +460,7 @@ int main(int argc, char **argv)
 		DEVICE_TEST(a_socket_is_made_or_leaves_no_file),
 		DEVICE_TEST(a_server_is_made_or_gives_everything_back),
 		DEVICE_TEST(the_directory_of_sockets_is_read_or_says_why),
+		DEVICE_TEST(crash_states_are_walked_or_say_why),
 	};
 	int failed;
 
