@@ -62,7 +62,7 @@
 #define WORD_BITS    64u
 #define SECTOR       512u
 #define TASKS_FIRST  256u
-#define RECALL_LIMIT (256ull << 20)
+#define RECALL_LIMIT (64ull << 20)
 
 /* A run that has ended and is to be repeated. */
 struct done {
@@ -286,22 +286,37 @@ static struct cut *make_cut(const struct lazy_run *run, size_t choice, size_t k,
 	return cut;
 }
 
+/* With the lock: the tasks take over the cut, or it is freed. */
+static int keep_task(struct lazy *lazy, struct cut *cut)
+{
+	int err;
+
+	if (lazy->tasks.nr >= lazy->options.max_open) {
+		lazy->status.dropped++;
+		free(cut);
+		return 0;
+	}
+	err = cut_push(&lazy->tasks, cut);
+	if (err)
+		free(cut);
+	else
+		cut->before->refs++;
+	return err;
+}
+
 /* Class @k becomes a task. */
 static int open_task(struct lazy_run *run, size_t choice, size_t k, uint64_t asked)
 {
 	struct lazy *lazy = run->lazy;
 	struct cut *cut = make_cut(run, choice, k, asked);
-	int err = cut ? 0 : -ENOMEM;
+	int err;
 
+	if (!cut)
+		return -ENOMEM;
 	pthread_mutex_lock(&lazy->lock);
-	if (!err)
-		err = cut_push(&lazy->tasks, cut);
-	if (!err)
-		cut->before->refs++;
+	err = keep_task(lazy, cut);
 	pthread_cond_broadcast(&lazy->changed);
 	pthread_mutex_unlock(&lazy->lock);
-	if (err)
-		free(cut);
 	return err;
 }
 
@@ -798,6 +813,8 @@ _cold_ int lazy_create(const struct crash *crash, const struct crash_image *imag
 	lazy->options = *options;
 	if (!options->depth_first_runs)
 		lazy->options.depth_first_runs = LAZY_DEPTH_FIRST_RUNS;
+	if (!options->max_open)
+		lazy->options.max_open = LAZY_MAX_OPEN;
 	if (lay_out(lazy) < 0 || recall_create(RECALL_LIMIT, &lazy->recall) < 0 ||
 	    open_root(lazy) < 0) {
 		lazy_free(lazy);
