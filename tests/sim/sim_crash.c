@@ -556,6 +556,36 @@ static bool check_picks(struct sim *sim)
 	return check_ends(sim);
 }
 
+/* By the logical block alone: was what this writer left at the byte not replaced there? */
+static bool is_legal(const struct model *m, int writer, uint16_t disk, uint64_t at)
+{
+	for (uint32_t by = 0; by < m->journal->nr_writes; by++)
+		if (m->durable[by] && model_has(m, by, disk, at) &&
+		    (writer < 0 || model_after(m, by, (uint32_t)writer)))
+			return false;
+	return true;
+}
+
+/* Whatever the size of units: no version of one has something that a block could not have. */
+static bool check_legal(struct sim *sim)
+{
+	const struct model *m = &sim->model;
+
+	for (uint32_t i = 0; i < m->nr_units; i++) {
+		const struct model_unit *u = &m->units[i];
+
+		for (uint64_t at = u->at; at < u->at + u->len; at += SECTOR) {
+			if (!is_legal(m, model_image_writer(m, u->disk, at), u->disk, at))
+				return fail(sim, "the image is not legal at %" PRIu64, at);
+			for (uint32_t w = 0; w < sim->journal->nr_writes; w++)
+				if (u->covers[w] && !u->replaced[w] &&
+				    !is_legal(m, model_writer(m, w, u->disk, at), u->disk, at))
+					return fail(sim, "write %u leaves what is not legal", w);
+		}
+	}
+	return true;
+}
+
 static bool check_moment(struct sim *sim, size_t moment, uint64_t step)
 {
 	uint64_t nr_states = 0;
@@ -565,8 +595,8 @@ static bool check_moment(struct sim *sim, size_t moment, uint64_t step)
 	model_at(&sim->model, step);
 	if (crash_move(sim->crash, step) < 0)
 		return fail(sim, "moving");
-	if (!check_images(sim) || !check_choices(sim) || !check_volatile(sim) ||
-	    !check_count(sim, &nr_states) || !check_picks(sim))
+	if (!check_legal(sim) || !check_images(sim) || !check_choices(sim) ||
+	    !check_volatile(sim) || !check_count(sim, &nr_states) || !check_picks(sim))
 		return false;
 	if (!draw(sim, 4) && !check_jumper(sim))
 		return false;
