@@ -28,6 +28,7 @@ struct lazy;
 struct lazy_run;
 
 #define LAZY_DEPTH_FIRST_RUNS 2000
+#define LAZY_MAX_OPEN         1000000
 
 struct lazy_options {
 	uint64_t max_runs; /* 0: no limit; repetitions are not counted */
@@ -37,6 +38,9 @@ struct lazy_options {
 	/* Repeat each so-manieth run with its decisions fixed, to see whether it does the same: 1:
 	 * each, 0: none. A run that will be repeated counts as covered once it was. */
 	uint64_t repeat_every;
+	/* Tasks to keep, about 150 bytes each; 0: LAZY_MAX_OPEN. What would be more is dropped, and
+	 * the search cannot be complete any more: so many would have taken it for ever. */
+	uint64_t max_open;
 	uint64_t seed; /* the order among equals, and which runs are repeated */
 };
 
@@ -78,6 +82,7 @@ void lazy_drop(struct lazy *lazy, struct lazy_run *run);
 struct lazy_status {
 	uint64_t runs;     /* that were started, without repetitions */
 	uint64_t open;     /* known, and not yet started */
+	uint64_t dropped;  /* tasks, see max_open */
 	uint64_t diverged; /* runs and repetitions that did not do what they had to */
 	uint64_t repeated;
 	uint64_t checks_skipped;

@@ -8,208 +8,9 @@
  *
  * A failing round is repeated with fewer requests until none can be left out.
  */
-#include "tests/sim/crash_model.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/crash_points.h"
 
-#include <stdlib.h>
-
-enum {
-	DEFAULT_ROUNDS = 1000,
-	SLOTS = MAX_WRITES,
-	MAX_STATES = 4096,
-	MAX_EVENTS = 3 * SLOTS,
-	MAX_SEEN = 1 << 20,
-};
-
-/* One state that was seen: what the model calls it, and the hash that it was given. */
-struct seen {
-	uint64_t id, hash;
-};
-
-struct sim {
-	struct frame frame;
-	struct journal *journal;
-	struct model model;
-	struct crash_options options;
-	struct crash *crash, *jumper; /* the second one does not stop at every moment */
-	struct crash_image images[2], jumper_images[2];
-	unsigned char buffers[2][2][MAX_DISK];
-	unsigned char data[SLOTS][MAX_DISK];
-	unsigned char extents[2][3][MAX_DISK];
-	bool all_small; /* the states of every moment can be listed */
-	/* States of each moment, by hash, ascending. */
-	uint64_t *states[MAX_EVENTS + 1];
-	size_t nr_states[MAX_EVENTS + 1];
-	struct seen *seen;
-	size_t nr_seen;
-	/* Of all rounds. */
-	uint64_t nr_rounds_all, nr_moments, nr_states_all, nr_choices, nr_points;
-};
-
-/* A number for request @slot, whatever else there is. */
-static uint64_t pick(const struct sim *sim, unsigned int slot, unsigned int what, uint64_t bound)
-{
-	return rng_below(rng_mix(sim->frame.seed, 100 + slot, what), bound);
-}
-
-/* ------------------------------------------------------------------------------ the journal */
-
-static void add_disks(struct sim *sim)
-{
-	static const uint32_t blocks[] = { 512, 512, 512, 1024, 4096 };
-	uint32_t nr = 1 + (uint32_t)draw(sim, 2);
-
-	for (uint32_t i = 0; i < nr; i++) {
-		struct journal_disk disk = { .block_bytes = blocks[draw(sim, 5)] };
-
-		snprintf(disk.name, sizeof(disk.name), "disk%u", i);
-		disk.size_bytes = disk.block_bytes * (1 + draw(sim, 8192 / disk.block_bytes));
-		if (disk.block_bytes == 512 && draw(sim, 2))
-			disk.size_bytes = 512 * (1 + draw(sim, 5));
-		disk.cache = draw(sim, 3);
-		journal_add_disk(sim->journal, &disk);
-	}
-}
-
-/* Content at random, of few kinds so that some are equal; some sectors are zero. */
-static void fill(struct sim *sim, unsigned char *data, uint64_t len, unsigned int slot)
-{
-	for (uint64_t at = 0; at < len; at += SECTOR) {
-		uint64_t kind = pick(sim, slot, 50 + (unsigned int)(at / SECTOR), 6);
-
-		memset(data + at, kind < 4 ? (int)kind : 0, SECTOR);
-		if (kind == 4)
-			data[at + SECTOR - 1 - slot] = (unsigned char)(1 + slot);
-		if (kind == 5)
-			memset(data + at, (int)(100 + slot), SECTOR);
-	}
-}
-
-static void add_extents(struct sim *sim)
-{
-	memset(sim->model.base, 0, sizeof(sim->model.base));
-	for (uint16_t disk = 0; disk < sim->journal->nr_disks; disk++) {
-		uint64_t at = 0, size = sim->journal->disks[disk].size_bytes;
-
-		for (unsigned int i = 0; i < 3 && draw(sim, 2); i++) {
-			struct journal_extent extent = { .disk = disk,
-							 .data = sim->extents[disk][i] };
-
-			extent.at = at + draw(sim, size - at);
-			extent.len_bytes = 1 + draw(sim, size - extent.at);
-			at = extent.at + extent.len_bytes;
-			fill(sim, sim->extents[disk][i], extent.len_bytes, 40 + i);
-			memcpy(sim->model.base[disk] + extent.at, extent.data, extent.len_bytes);
-			journal_add_extent(sim->journal, &extent);
-			if (at >= size)
-				break;
-		}
-	}
-}
-
-/* Requests begin one after the other and take their time: each has steps of its own. */
-static uint64_t step_of(unsigned int slot, uint64_t time, bool end)
-{
-	return 1 + 2 * (time * 32 + slot) + end;
-}
-
-static void add_write(struct sim *sim, unsigned int slot, uint64_t submit, uint64_t complete)
-{
-	struct journal_write w = { .submit = submit, .complete = complete, .op = IO_WRITE };
-	uint64_t block, blocks;
-
-	w.disk = (uint16_t)pick(sim, slot, 3, sim->journal->nr_disks);
-	block = sim->journal->disks[w.disk].block_bytes;
-	blocks = sim->journal->disks[w.disk].size_bytes / block;
-	w.at = pick(sim, slot, 4, blocks);
-	w.len_bytes = 1 + pick(sim, slot, 5, blocks - w.at);
-	if (pick(sim, slot, 6, 2) && w.len_bytes > 2)
-		w.len_bytes = 2;
-	w.at *= block;
-	w.len_bytes *= block;
-	w.submit_ns = submit * 10;
-	w.complete_ns = complete * 10;
-	w.data = sim->data[slot];
-	fill(sim, sim->data[slot], w.len_bytes, slot);
-	if (!pick(sim, slot, 7, 4)) {
-		w.op = pick(sim, slot, 8, 2) ? IO_DISCARD : IO_ZEROES;
-		w.data = NULL;
-	}
-	if (!pick(sim, slot, 9, 4))
-		w.flags |= IO_FUA;
-	w.failed = !pick(sim, slot, 10, 8);
-	w.lied = !pick(sim, slot, 11, 8);
-	journal_add_write(sim->journal, &w);
-}
-
-static void add_request(struct sim *sim, unsigned int slot)
-{
-	uint64_t time = 3 * (slot + 1) + pick(sim, slot, 0, 3), submit = step_of(slot, time, false);
-	uint64_t takes = pick(sim, slot, 1, 3) ? pick(sim, slot, 2, 4) : pick(sim, slot, 2, 40);
-	uint64_t complete = step_of(slot, time + takes, true), kind = pick(sim, slot, 12, 10);
-	struct journal_flush flush = { .submit = submit, .complete = complete };
-	char text[16];
-
-	if (!pick(sim, slot, 13, 12))
-		complete = flush.complete = JOURNAL_NEVER;
-	if (kind < 6) {
-		add_write(sim, slot, submit, complete);
-		return;
-	}
-	if (kind < 9) {
-		flush.disk = (uint16_t)pick(sim, slot, 3, sim->journal->nr_disks);
-		flush.failed = !pick(sim, slot, 10, 8);
-		flush.lied = !pick(sim, slot, 11, 6);
-		journal_add_flush(sim->journal, &flush);
-		return;
-	}
-	snprintf(text, sizeof(text), "mark %u", slot);
-	journal_add_mark(sim->journal, submit, submit * 10, text, strlen(text));
-}
-
-static bool make_journal(struct sim *sim, unsigned int mask)
-{
-	unsigned int nr = 2 + (unsigned int)draw(sim, SLOTS - 2);
-	struct diag diag = { 0 };
-
-	if (journal_new(&sim->journal) < 0)
-		return fail(sim, "no memory");
-	add_disks(sim);
-	add_extents(sim);
-	/* Backwards: sealing has to sort. */
-	for (unsigned int slot = nr; slot-- > 0;)
-		if (mask >> slot & 1)
-			add_request(sim, slot);
-	if (journal_seal(sim->journal, &diag) < 0)
-		return fail(sim, "sealing: %s", diag.message);
-	return true;
-}
-
-static void show(const struct sim *sim)
-{
-	const struct journal *j = sim->journal;
-
-	printf("  units of %u, atomic %d%s\n", sim->model.unit_bytes, sim->options.atomic,
-	       sim->options.illegal ? ", illegal" : "");
-	for (uint32_t i = 0; i < j->nr_disks; i++)
-		printf("  disk %u: %" PRIu64 " bytes, blocks of %u%s\n", i, j->disks[i].size_bytes,
-		       j->disks[i].block_bytes, j->disks[i].cache ? ", cache" : "");
-	for (size_t i = 0; i < j->nr_writes; i++) {
-		const struct journal_write *w = &j->writes[i];
-
-		printf("  write %zu: steps %" PRIu64 "..%" PRId64 " disk %u bytes %" PRIu64
-		       "..%" PRIu64 "%s%s%s%s\n",
-		       i, w->submit, (int64_t)w->complete, w->disk, w->at, w->at + w->len_bytes,
-		       w->data ? "" : " zeroes", w->flags & IO_FUA ? " fua" : "",
-		       w->failed ? " failed" : "", w->lied ? " lied" : "");
-	}
-	for (size_t i = 0; i < j->nr_flushes; i++)
-		printf("  flush: steps %" PRIu64 "..%" PRId64 " disk %u%s%s\n",
-		       j->flushes[i].submit, (int64_t)j->flushes[i].complete, j->flushes[i].disk,
-		       j->flushes[i].failed ? " failed" : "", j->flushes[i].lied ? " lied" : "");
-	for (size_t i = 0; i < j->nr_marks; i++)
-		printf("  mark: step %" PRIu64 "\n", j->marks[i].step);
-}
+enum { DEFAULT_ROUNDS = 1000 };
 
 /* ------------------------------------------------------------------------------ one moment */
 
@@ -515,13 +316,6 @@ static bool next_picks(const struct crash_choice *choices, size_t nr, uint16_t *
 	return false;
 }
 
-static int compare_numbers(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static size_t unique(uint64_t *numbers, size_t nr)
 {
 	size_t kept = 0;
@@ -762,6 +556,36 @@ static bool check_picks(struct sim *sim)
 	return check_ends(sim);
 }
 
+/* By the logical block alone: was what this writer left at the byte not replaced there? */
+static bool is_legal(const struct model *m, int writer, uint16_t disk, uint64_t at)
+{
+	for (uint32_t by = 0; by < m->journal->nr_writes; by++)
+		if (m->durable[by] && model_has(m, by, disk, at) &&
+		    (writer < 0 || model_after(m, by, (uint32_t)writer)))
+			return false;
+	return true;
+}
+
+/* Whatever the size of units: no version of one has something that a block could not have. */
+static bool check_legal(struct sim *sim)
+{
+	const struct model *m = &sim->model;
+
+	for (uint32_t i = 0; i < m->nr_units; i++) {
+		const struct model_unit *u = &m->units[i];
+
+		for (uint64_t at = u->at; at < u->at + u->len; at += SECTOR) {
+			if (!is_legal(m, model_image_writer(m, u->disk, at), u->disk, at))
+				return fail(sim, "the image is not legal at %" PRIu64, at);
+			for (uint32_t w = 0; w < sim->journal->nr_writes; w++)
+				if (u->covers[w] && !u->replaced[w] &&
+				    !is_legal(m, model_writer(m, w, u->disk, at), u->disk, at))
+					return fail(sim, "write %u leaves what is not legal", w);
+		}
+	}
+	return true;
+}
+
 static bool check_moment(struct sim *sim, size_t moment, uint64_t step)
 {
 	uint64_t nr_states = 0;
@@ -771,8 +595,8 @@ static bool check_moment(struct sim *sim, size_t moment, uint64_t step)
 	model_at(&sim->model, step);
 	if (crash_move(sim->crash, step) < 0)
 		return fail(sim, "moving");
-	if (!check_images(sim) || !check_choices(sim) || !check_volatile(sim) ||
-	    !check_count(sim, &nr_states) || !check_picks(sim))
+	if (!check_legal(sim) || !check_images(sim) || !check_choices(sim) ||
+	    !check_volatile(sim) || !check_count(sim, &nr_states) || !check_picks(sim))
 		return false;
 	if (!draw(sim, 4) && !check_jumper(sim))
 		return false;
@@ -814,230 +638,6 @@ static bool check_seen(struct sim *sim)
 		if (sim->seen[i].hash == sim->seen[i - 1].hash &&
 		    sim->seen[i].id != sim->seen[i - 1].id)
 			return fail(sim, "two contents have one hash");
-	return true;
-}
-
-/* ------------------------------------------------------------------------------ points */
-
-static uint32_t marks_at(const struct sim *sim, uint64_t step)
-{
-	uint32_t nr = 0;
-
-	for (size_t i = 0; i < sim->journal->nr_marks; i++)
-		nr += sim->journal->marks[i].step <= step;
-	return nr;
-}
-
-/* The moment that lasts at this step: 0 is the one before everything. */
-static size_t moment_at(const struct sim *sim, uint64_t step)
-{
-	size_t moment = 0;
-
-	while (moment < sim->journal->nr_events && sim->journal->events[moment].step <= step)
-		moment++;
-	return moment;
-}
-
-static bool has_state(const struct sim *sim, size_t moment, uint64_t hash)
-{
-	return bsearch(&hash, sim->states[moment], sim->nr_states[moment], sizeof(hash),
-		       compare_numbers);
-}
-
-/* A state of a moment is one of a point with as many marks or more. */
-static bool check_covered(struct sim *sim, size_t moment, const struct crash_point *points,
-			  size_t nr)
-{
-	uint64_t step = moment ? sim->journal->events[moment - 1].step : 0;
-	uint32_t marks = marks_at(sim, step);
-
-	for (size_t s = 0; s < sim->nr_states[moment]; s++) {
-		bool found = false;
-
-		for (size_t i = 0; i < nr && !found; i++)
-			found = points[i].nr_marks >= marks &&
-				has_state(sim, moment_at(sim, points[i].step),
-					  sim->states[moment][s]);
-		if (!found)
-			return fail(sim, "a state of step %" PRIu64 " is in no point", step);
-	}
-	return true;
-}
-
-static bool is_same_moment(const struct sim *sim, size_t a, size_t b)
-{
-	return sim->nr_states[a] == sim->nr_states[b] &&
-	       !memcmp(sim->states[a], sim->states[b], sim->nr_states[a] * sizeof(uint64_t));
-}
-
-/* Does the moment before this event need a look? Something becomes durable by it. */
-static bool is_durability(struct sim *sim, size_t event)
-{
-	static struct model before;
-
-	model_at(&sim->model, event ? sim->journal->events[event - 1].step : 0);
-	memcpy(before.durable, sim->model.durable, sizeof(before.durable));
-	model_at(&sim->model, sim->journal->events[event].step);
-	return memcmp(before.durable, sim->model.durable,
-		      sim->journal->nr_writes * sizeof(before.durable[0])) != 0;
-}
-
-static bool has_point(const struct crash_point *points, size_t nr, uint64_t step)
-{
-	for (size_t i = 0; i < nr; i++)
-		if (points[i].step == step)
-			return true;
-	return false;
-}
-
-/* Is this moment like that of a point before it, but for what is no news? */
-static bool is_known(const struct sim *sim, size_t moment, const struct crash_point *points,
-		     size_t nr)
-{
-	uint64_t step = moment ? sim->journal->events[moment - 1].step : 0;
-
-	for (size_t i = 0; i < nr && points[i].step <= step; i++) {
-		size_t known = moment_at(sim, points[i].step);
-		bool all = points[i].nr_marks == marks_at(sim, step);
-
-		for (size_t s = 0; s < sim->nr_states[moment] && all; s++)
-			all = has_state(sim, known, sim->states[moment][s]);
-		if (all)
-			return true;
-	}
-	return false;
-}
-
-static bool check_sorted(struct sim *sim, const struct crash_point *points, size_t nr)
-{
-	if (!nr)
-		return fail(sim, "no point at all");
-	for (size_t i = 0; i < nr; i++) {
-		size_t moment = moment_at(sim, points[i].step);
-
-		if (i && points[i].step <= points[i - 1].step)
-			return fail(sim, "points out of order");
-		if (points[i].nr_marks != marks_at(sim, points[i].step))
-			return fail(sim, "%u marks at a point", points[i].nr_marks);
-		if (moment && points[i].step != sim->journal->events[moment - 1].step)
-			return fail(sim, "nothing happened at a point");
-	}
-	return true;
-}
-
-static bool check_default_points(struct sim *sim, const struct crash_point *points, size_t nr)
-{
-	const struct journal *j = sim->journal;
-
-	for (size_t moment = 0; moment <= j->nr_events; moment++)
-		if (!check_covered(sim, moment, points, nr))
-			return false;
-	for (size_t i = 0; i < j->nr_events; i++) {
-		if (j->events[i].what == JOURNAL_MARK && !has_point(points, nr, j->events[i].step))
-			return fail(sim, "no point at a mark");
-		if (i && is_durability(sim, i) && !has_point(points, nr, j->events[i - 1].step) &&
-		    !is_known(sim, i, points, nr))
-			return fail(sim, "no point before something becomes durable");
-	}
-	if (j->nr_events && !has_point(points, nr, j->events[j->nr_events - 1].step) &&
-	    !is_same_moment(sim, moment_at(sim, points[nr - 1].step), j->nr_events))
-		return fail(sim, "no point at the end");
-	return true;
-}
-
-/* Completions: each one's moment has the states of some point with the same marks. */
-static bool check_completions(struct sim *sim, const struct crash_point *points, size_t nr)
-{
-	const struct journal *j = sim->journal;
-
-	for (size_t i = 0; i < j->nr_events; i++) {
-		bool found = false;
-
-		if (j->events[i].what != JOURNAL_COMPLETE &&
-		    j->events[i].what != JOURNAL_FLUSH_COMPLETE)
-			continue;
-		for (size_t k = 0; k < nr && !found; k++)
-			found = points[k].nr_marks == marks_at(sim, j->events[i].step) &&
-				is_same_moment(sim, moment_at(sim, points[k].step), i + 1);
-		if (!found)
-			return fail(sim, "no point has the states after a completion");
-	}
-	return true;
-}
-
-/* A window's points have the states of all its moments. */
-static bool check_window(struct sim *sim, const struct crash_select *select,
-			 const struct crash_point *points, size_t nr)
-{
-	for (size_t moment = 0; moment <= sim->journal->nr_events; moment++) {
-		uint64_t step = moment ? sim->journal->events[moment - 1].step : 0;
-
-		if (step >= select->from && step <= select->to &&
-		    !check_covered(sim, moment, points, nr))
-			return false;
-	}
-	for (size_t i = 0; i < nr; i++)
-		if (points[i].step > select->to || (points[i].step < select->from && nr > 1))
-			return fail(sim, "a point outside of the window");
-	return true;
-}
-
-static bool check_sample(struct sim *sim, struct crash_select select,
-			 const struct crash_point *points, size_t nr)
-{
-	_cleanup_free_ struct crash_point *few = NULL;
-	size_t nr_few, want;
-
-	select.sample = 1 + draw(sim, 5);
-	select.seed = draw(sim, 1000);
-	want = select.sample < nr ? select.sample : nr;
-	if (crash_points(sim->journal, &sim->options, &select, &few, &nr_few) < 0)
-		return fail(sim, "no memory");
-	if (nr_few != want)
-		return fail(sim, "a sample of %zu points, expected %zu", nr_few, want);
-	for (size_t i = 0; i < nr_few; i++)
-		if (!has_point(points, nr, few[i].step) || (i && few[i].step <= few[i - 1].step))
-			return fail(sim, "a sample that is none");
-	return true;
-}
-
-static bool check_set(struct sim *sim, struct crash_select select)
-{
-	_cleanup_free_ struct crash_point *points = NULL;
-	size_t nr;
-
-	if (crash_points(sim->journal, &sim->options, &select, &points, &nr) < 0)
-		return fail(sim, "no memory");
-	sim->nr_points += nr;
-	if (!check_sorted(sim, points, nr) || !check_sample(sim, select, points, nr))
-		return false;
-	if (select.to)
-		return select.set == CRASH_SET_MARKS || check_window(sim, &select, points, nr);
-	if (select.set == CRASH_SET_DEFAULT)
-		return check_default_points(sim, points, nr);
-	if (select.set == CRASH_SET_COMPLETIONS)
-		return check_default_points(sim, points, nr) && check_completions(sim, points, nr);
-	for (size_t i = 0; i < sim->journal->nr_marks; i++)
-		if (!has_point(points, nr, sim->journal->marks[i].step))
-			return fail(sim, "a mark without a point");
-	return nr <= sim->journal->nr_marks + 1 || fail(sim, "more points than marks");
-}
-
-static bool check_points(struct sim *sim)
-{
-	static const enum crash_set sets[] = { CRASH_SET_DEFAULT, CRASH_SET_COMPLETIONS,
-					       CRASH_SET_MARKS };
-	struct crash_select select = { 0 };
-
-	for (size_t i = 0; i < array_size(sets); i++) {
-		select = (struct crash_select){ .set = sets[i] };
-		if (!check_set(sim, select))
-			return false;
-		select.from = draw(sim, sim->journal->end_step + 2);
-		select.to = select.from + 1 + draw(sim, sim->journal->end_step + 2);
-		if (!check_set(sim, select))
-			return false;
-	}
 	return true;
 }
 

@@ -31,7 +31,7 @@ enum {
 	SMALL = 1 << 10, /* states of most rounds, and of each LARGE_EVERY-th */
 	LARGE = 1 << 16,
 	LARGE_EVERY = 20,
-	DEFAULT_ROUNDS = 200,
+	DEFAULT_ROUNDS = 100,
 	/* The small journal: a super block, slots, and where they point to. */
 	JOURNAL_SLOTS = 6,
 	TARGETS = 8,

@@ -194,6 +194,43 @@ static void contents_that_are_alike_where_they_are_read_stay_together(void **sta
 	}
 }
 
+static int read_far_apart(struct lazy_run *run, struct view *view)
+{
+	unsigned char bytes[512];
+	int verdict = 0;
+
+	(void)run;
+	case_must(view_read(view, 0, 0, bytes, 512) == 0);
+	verdict += bytes[0] == 'a';
+	case_must(view_read(view, 0, 512, bytes, 512) == 0);
+	case_must(view_read(view, 0, 100 << 10, bytes, 512) == 0);
+	return verdict + 2 * (bytes[0] == 'b');
+}
+
+/* More sectors than a word has bits. */
+static void units_of_many_sectors_are_split_where_they_are_read(void **state)
+{
+	struct crash_options unit = { .unit_bytes = 128 << 10 };
+	struct lazy_options options = { .repeat_every = 1 };
+	struct crash_case *c = make_case(0, CRASH_UNIT);
+	struct lazy *lazy;
+
+	(void)state;
+	case_free(c);
+	c->nr_writes = c->step = 0;
+	case_complete(c, case_write(c, 0, 0, 512, data[0], 0));
+	case_complete(c, case_write(c, 0, 100 << 10, 512, data[1], 0));
+	case_complete(c, case_write(c, 0, 60 << 10, 512, data[2], 0));
+	case_seal(c, 512, &unit);
+	lazy = make_lazy(c, &options);
+	/* Nothing; a; a and b, with or without c. */
+	assert_int_equal(run_all(lazy, read_far_apart), 2 * 3);
+	assert_true(status_of(lazy).complete);
+	assert_true(lazy_share(lazy, 3) == 0.5);
+	lazy_free(lazy);
+	drop_case(c);
+}
+
 static void shares_are_those_of_all_states(void **state)
 {
 	struct lazy_options options = { .seed = 1 };
@@ -317,6 +354,22 @@ static void almost_all_is_not_all(void **state)
 	assert_int_equal(lazy_end(lazy, newest, 190), 0);
 	assert_true(status_of(lazy).complete);
 	assert_int_equal(lazy_next(lazy, &run), 0);
+	lazy_free(lazy);
+	drop_case(c);
+}
+
+static void tasks_past_the_limit_are_dropped_and_missed(void **state)
+{
+	struct lazy_options options = { .max_open = 2 };
+	struct crash_case *c = make_case(190, CRASH_UNIT);
+	struct lazy *lazy = make_lazy(c, &options);
+
+	(void)state;
+	assert_int_equal(run_all(lazy, read_three), 7);
+	assert_int_equal(status_of(lazy).dropped, 1);
+	assert_int_equal(status_of(lazy).open, 0);
+	assert_true(status_of(lazy).covered == 0.875);
+	assert_false(status_of(lazy).complete);
 	lazy_free(lazy);
 	drop_case(c);
 }
@@ -557,6 +610,8 @@ int main(void)
 		cmocka_unit_test(best_first_loses_little_before_it_loses_much),
 		cmocka_unit_test(a_search_that_is_cut_short_says_how_far_it_came),
 		cmocka_unit_test(almost_all_is_not_all),
+		cmocka_unit_test(tasks_past_the_limit_are_dropped_and_missed),
+		cmocka_unit_test(units_of_many_sectors_are_split_where_they_are_read),
 		cmocka_unit_test(a_run_without_a_verdict_leaves_its_states_open),
 		cmocka_unit_test(what_does_not_do_the_same_again_is_never_complete),
 		cmocka_unit_test(two_checks_that_read_the_same_and_disagree_are_noticed),

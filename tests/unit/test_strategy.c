@@ -330,7 +330,7 @@ static void random_tears_writes_and_takes_versions_in_between(void **state)
 	struct crash_case *c = calloc(1, sizeof(*c));
 	struct crash_options options = { .unit_bytes = UNIT };
 	const struct crash_choice *choices;
-	uint64_t whole = 0, torn = 0, between = 0;
+	uint64_t whole = 0, torn = 0, old_or_new = 0, between = 0;
 	struct strategy_walk *walk;
 	uint16_t picks[4];
 
@@ -347,13 +347,18 @@ static void random_tears_writes_and_takes_versions_in_between(void **state)
 	while (strategy_next(walk, picks)) {
 		bool same = picks[0] == picks[1] && picks[1] == picks[2] && picks[2] == picks[3];
 
+		size_t others = 0;
+
+		for (size_t i = 0; i < 4; i++)
+			others += picks[i] && picks[i] != choices[i].newest;
 		whole += same;
 		torn += !same;
-		for (size_t i = 0; i < 4; i++)
-			between += picks[i] && picks[i] != choices[i].newest;
+		old_or_new += !same && !others;
+		between += others;
 	}
 	assert_true(whole > 60);
 	assert_true(torn > 60);
+	assert_true(old_or_new > 30);
 	assert_true(between > 60);
 	strategy_free(walk);
 	drop_case(c);
