@@ -437,7 +437,7 @@ static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
 		nanosleep(&nap, NULL);
 		now_ns = clock_now_ns();
 		if (waits_for_recording(disk))
-			return diag_set(diag, -EBUSY, "recording.full",
+			return diag_set(diag, -ETIMEDOUT, "recording.full",
 					"the rules are published, but the queues wait: the "
 					"recording is full, see `faultblk recording`");
 		if (disk_is_gone(disk))
