@@ -32,9 +32,8 @@ static uint32_t by_table(uint32_t crc, const unsigned char *at, size_t len)
 static uint32_t (*crc_fn)(uint32_t crc, const unsigned char *at, size_t len) = by_table;
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc,
-								  const unsigned char *at,
-								  size_t len)
+__attribute__((target("sse4.2"))) static uint32_t
+by_instruction(uint32_t crc, const unsigned char *at, size_t len)
 {
 	uint64_t wide = crc, word;
 
@@ -66,8 +65,7 @@ static void prepare(void)
 	}
 	for (int n = 1; n < TABLES; n++)
 		for (uint32_t i = 0; i < array_size(tables[0]); i++)
-			tables[n][i] =
-				tables[n - 1][i] >> 8 ^ tables[0][tables[n - 1][i] & 0xff];
+			tables[n][i] = tables[n - 1][i] >> 8 ^ tables[0][tables[n - 1][i] & 0xff];
 #if defined(__x86_64__)
 	if (__builtin_cpu_supports("sse4.2"))
 		crc_fn = by_instruction;

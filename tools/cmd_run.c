@@ -24,7 +24,7 @@
 #include <sys/random.h>
 
 #define SEED_DEFAULT "random"
-#define ID_MAX       1048575     /* of the kernel's minor numbers */
+#define ID_MAX       1048575 /* of the kernel's minor numbers */
 
 /* In a recording, of a disk that is given none. */
 #define RECORD_NAMELESS "disk"
@@ -222,10 +222,12 @@ static int fill_recording(struct run *run, struct diag *diag)
 	const char *limit = opts->record_limit, *full = opts->record_full;
 	struct recorder_options *recording = &run->recording;
 
-	*recording = (struct recorder_options){ .path = opts->record,
-						.data = opts->record_data,
-						.limit_bytes = opts->record_data ? RECORDING_DATA_LIMIT : 0,
-						.ended = recording_ended };
+	*recording =
+		(struct recorder_options){ .path = opts->record,
+					   .data = opts->record_data,
+					   .limit_bytes =
+						   opts->record_data ? RECORDING_DATA_LIMIT : 0,
+					   .ended = recording_ended };
 	if (!opts->record && (opts->record_data || limit || full))
 		return diag_set(diag, -EINVAL,
 				opts->record_data ? "option.record-data"

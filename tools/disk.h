@@ -20,9 +20,9 @@ typedef bool (*disk_decide_fn)(void *ctx, const struct io *io,
 struct disk_options {
 	struct ublk_options ublk; /* size_bytes and the rest; log callback included */
 	uint64_t seed;
-	bool cache;                /* a volatile write cache, lost by a power cut */
+	bool cache;                     /* a volatile write cache, lost by a power cut */
 	struct recorder_disk *recorder; /* borrowed until the disk is freed; NULL: none */
-	const char *name;          /* NULL: "ublkbN" */
+	const char *name;               /* NULL: "ublkbN" */
 	/* Asked for every request; false: no rule acts on it. NULL: the rules decide. */
 	disk_decide_fn decide;
 	void *decide_ctx;

@@ -12,9 +12,9 @@
 #include <stdio.h>
 
 static const char *const type_names[] = {
-	[RECORD_REQUEST] = "request", [RECORD_END] = "end",       [RECORD_ADOPT] = "adopt",
-	[RECORD_BATCH] = "batch",     [RECORD_RULES] = "rules",   [RECORD_REVIVE] = "revive",
-	[RECORD_TELL] = "tell",       [RECORD_BASE] = "base",     [RECORD_MARK] = "mark",
+	[RECORD_REQUEST] = "request", [RECORD_END] = "end",     [RECORD_ADOPT] = "adopt",
+	[RECORD_BATCH] = "batch",     [RECORD_RULES] = "rules", [RECORD_REVIVE] = "revive",
+	[RECORD_TELL] = "tell",       [RECORD_BASE] = "base",   [RECORD_MARK] = "mark",
 	[RECORD_CLOSE] = "close",
 };
 

@@ -395,7 +395,8 @@ static int turn_with_disk(struct serve *s)
 		{ .fd = s->signal_fd, .events = POLLIN },
 		{ .fd = dev ? ublk_dev_gone_fd(dev) : -1, .events = POLLIN },
 		{ .fd = disk_event_fd(s->disk), .events = POLLIN },
-		{ .fd = recorder ? recorder_event_fd(recorder_of(recorder)) : -1, .events = POLLIN },
+		{ .fd = recorder ? recorder_event_fd(recorder_of(recorder)) : -1,
+		  .events = POLLIN },
 	};
 	int err = rpc_server_turn(s->server, extra, array_size(extra), turn_timeout_ms(s));
 

@@ -10,9 +10,9 @@
 #define DISKS     2
 
 static const struct record_header header = { .id = 77, .start_ns = 1000000000000 };
-static const struct record_header data_header = {
-	.id = 78, .start_ns = 1000000000000, .flags = RECORD_DATA
-};
+static const struct record_header data_header = { .id = 78,
+						  .start_ns = 1000000000000,
+						  .flags = RECORD_DATA };
 
 static const struct record_disk disks[DISKS] = {
 	{ .name = "data",
@@ -203,9 +203,8 @@ static void put_control(struct file *file, const struct record *record)
 	unsigned char *bytes, *whole;
 	size_t len, data_len = record->data ? record->len_bytes : 0;
 
-	assert_int_equal(record_put_control(file->data ? &data_header : &header, record, &bytes,
-					    &len),
-			 0);
+	assert_int_equal(
+		record_put_control(file->data ? &data_header : &header, record, &bytes, &len), 0);
 	whole = realloc(bytes, len + data_len);
 	if (data_len)
 		memcpy(whole + len, record->data, data_len);
@@ -676,11 +675,15 @@ static void requests_that_the_disk_cannot_have_had_are_refused(void **state)
 
 static void base_and_marks_that_cannot_be_are_refused(void **state)
 {
-	const struct record base = { .type = RECORD_BASE, .step = 1, .from = 512, .len_bytes = SEC };
-	const struct record mark = {
-		.type = RECORD_MARK, .step = 1, .disk = RECORD_NOBODY, .mark = 1, .text = "x",
-		.text_len = 1
+	const struct record base = {
+		.type = RECORD_BASE, .step = 1, .from = 512, .len_bytes = SEC
 	};
+	const struct record mark = { .type = RECORD_MARK,
+				     .step = 1,
+				     .disk = RECORD_NOBODY,
+				     .mark = 1,
+				     .text = "x",
+				     .text_len = 1 };
 	struct record r;
 
 	(void)state;
@@ -702,12 +705,14 @@ static void base_and_marks_that_cannot_be_are_refused(void **state)
 
 static void a_mark_is_one_line_of_utf_8(void **state)
 {
-	static const char *const good[] = { "a", "commit 17", "\xc2\xa0", "\xe2\x82\xac",
-					    "\xf0\x9f\x98\x80", "~" };
-	static const char *const bad[] = { "\n",         "a\tb",         "\x7f",
-					   "\xc2\x80",     "\xc0\x80",     "\xe2\x82",
-					   "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80",
-					   "\xf8\x88\x80\x80\x80" };
+	static const char *const good[] = {
+		"a", "commit 17", "\xc2\xa0", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "~"
+	};
+	static const char *const bad[] = { "\n",           "a\tb",
+					   "\x7f",         "\xc2\x80",
+					   "\xc0\x80",     "\xe2\x82",
+					   "\xed\xa0\x80", "\xf4\x90\x80\x80",
+					   "\x80",         "\xf8\x88\x80\x80\x80" };
 	char *longest = malloc(RECORD_MARK_MAX + 1);
 	struct diag diag = { 0 };
 
