@@ -612,8 +612,8 @@ static void blocks_of_streams_that_are_not_there_are_refused(void **state)
 	}
 }
 
-/* One record with a right checksum; is it taken? */
-static bool takes(const struct record *record)
+/* One record in a block that is @cut bytes shorter, with a right checksum; is it taken? */
+static bool takes_cut(const struct record *record, size_t cut)
 {
 	struct pending *pending = calloc(1, sizeof(*pending));
 	unsigned char *bytes = malloc(64 << 10);
@@ -629,7 +629,7 @@ static bool takes(const struct record *record)
 		put_control(&file, record);
 	} else {
 		put_record(pending, record);
-		append_block(&file, 0, 0, pending->bytes, pending->len);
+		append_block(&file, 0, 0, pending->bytes, pending->len - cut);
 	}
 	assert_int_equal(record_reader_open(bytes, file.size, NULL, &reader), 0);
 	more = record_reader_next(reader, &back);
@@ -639,6 +639,26 @@ static bool takes(const struct record *record)
 	free(pending);
 	free(bytes);
 	return more == 1;
+}
+
+static bool takes(const struct record *record)
+{
+	return takes_cut(record, 0);
+}
+
+static void a_write_whose_data_is_not_all_in_its_block_is_refused(void **state)
+{
+	const struct record write = { .step = 1,
+				      .op = IO_WRITE,
+				      .len_bytes = 4096,
+				      .result = 4096,
+				      .data = content };
+
+	(void)state;
+	assert_true(takes_cut(&write, 0));
+	assert_false(takes_cut(&write, 1));
+	assert_false(takes_cut(&write, 4096));
+	assert_false(takes_cut(&write, 4097));
 }
 
 static void requests_that_the_disk_cannot_have_had_are_refused(void **state)
@@ -792,6 +812,7 @@ int main(void)
 		cmocka_unit_test(flags_of_the_file_that_are_not_known_are_refused),
 		cmocka_unit_test(blocks_of_streams_that_are_not_there_are_refused),
 		cmocka_unit_test(requests_that_the_disk_cannot_have_had_are_refused),
+		cmocka_unit_test(a_write_whose_data_is_not_all_in_its_block_is_refused),
 		cmocka_unit_test(base_and_marks_that_cannot_be_are_refused),
 		cmocka_unit_test(a_mark_is_one_line_of_utf_8),
 		cmocka_unit_test(a_plain_4k_request_takes_at_most_16_bytes),

@@ -190,6 +190,7 @@ static _Noreturn void run_sharer(const struct setup *setup, unsigned int index, 
 /* The disk of @setup stays in it, unused. */
 static void share(struct setup *setup, int victim)
 {
+	struct recorder_status status;
 	pid_t pids[SHARERS];
 
 	free_disk(&setup->disk);
@@ -202,12 +203,13 @@ static void share(struct setup *setup, int victim)
 			run_sharer(setup, (unsigned int)i, i == victim);
 	}
 	for (int i = 0; i < SHARERS; i++) {
-		int status;
+		int code;
 
-		assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-		assert_int_equal(status, i == victim ? SIGKILL : 0);
+		assert_int_equal(waitpid(pids[i], &code, 0), pids[i]);
+		assert_int_equal(code, i == victim ? SIGKILL : 0);
 	}
-	setup->recorder = recorder_close(setup->recorder, NULL);
+	setup->recorder = recorder_close(setup->recorder, &status);
+	assert_int_equal(status.closed, victim < 0);
 }
 
 static void several_processes_share_one_recording_with_one_order(void **state)
