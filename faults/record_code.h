@@ -28,7 +28,7 @@ enum record_code {
 enum record_content { CONTENT_UNKNOWN, CONTENT_BYTES, CONTENT_ZEROES, CONTENT_NR };
 
 /* First byte of the other records: what it is, by enum record_type less RECORD_RULES. */
-#define CODE_OF_CONTROL(type) ((unsigned char)((type) - RECORD_RULES))
+#define CODE_OF_CONTROL(type) ((unsigned char)((type)-RECORD_RULES))
 
 static inline void put_le(unsigned char *to, uint64_t n, unsigned int bytes)
 {

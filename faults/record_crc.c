@@ -32,22 +32,27 @@ static uint32_t by_table(uint32_t crc, const unsigned char *at, size_t len)
 static uint32_t (*crc_fn)(uint32_t crc, const unsigned char *at, size_t len) = by_table;
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc,
-								  const unsigned char *at,
-								  size_t len)
+static inline uint64_t load(const unsigned char *at)
 {
-	uint64_t wide = crc, word;
+	uint64_t word;
 
-	for (; len >= 4 * sizeof(word); len -= 4 * sizeof(word)) {
-		for (int i = 0; i < 4; i++, at += sizeof(word)) {
-			memcpy(&word, at, sizeof(word));
-			wide = __builtin_ia32_crc32di(wide, word);
-		}
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+__attribute__((target("sse4.2"))) static uint32_t
+by_instruction(uint32_t crc, const unsigned char *at, size_t len)
+{
+	uint64_t wide = crc;
+
+	for (; len >= 32; len -= 32, at += 32) {
+		wide = __builtin_ia32_crc32di(wide, load(at));
+		wide = __builtin_ia32_crc32di(wide, load(at + 8));
+		wide = __builtin_ia32_crc32di(wide, load(at + 16));
+		wide = __builtin_ia32_crc32di(wide, load(at + 24));
 	}
-	for (; len >= sizeof(word); len -= sizeof(word), at += sizeof(word)) {
-		memcpy(&word, at, sizeof(word));
-		wide = __builtin_ia32_crc32di(wide, word);
-	}
+	for (; len >= 8; len -= 8, at += 8)
+		wide = __builtin_ia32_crc32di(wide, load(at));
 	crc = (uint32_t)wide;
 	while (len--)
 		crc = __builtin_ia32_crc32qi(crc, *at++);
@@ -66,8 +71,7 @@ static void prepare(void)
 	}
 	for (int n = 1; n < TABLES; n++)
 		for (uint32_t i = 0; i < array_size(tables[0]); i++)
-			tables[n][i] =
-				tables[n - 1][i] >> 8 ^ tables[0][tables[n - 1][i] & 0xff];
+			tables[n][i] = tables[n - 1][i] >> 8 ^ tables[0][tables[n - 1][i] & 0xff];
 #if defined(__x86_64__)
 	if (__builtin_cpu_supports("sse4.2"))
 		crc_fn = by_instruction;

@@ -127,9 +127,8 @@ static struct cursor fresh_cursor(const struct record_reader *reader, uint16_t d
 static int add_cursors(struct record_reader *reader, uint16_t disk, uint16_t nr_queues)
 {
 	size_t nr = reader->nr_cursors + nr_queues + 1u;
-	struct cursor *cursors =
-		fail_alloc("faults/record_read/streams",
-			   reallocarray(reader->cursors, nr, sizeof(*cursors)));
+	struct cursor *cursors = fail_alloc("faults/record_read/streams",
+					    reallocarray(reader->cursors, nr, sizeof(*cursors)));
 
 	if (!cursors)
 		return -ENOMEM;

@@ -115,7 +115,8 @@ _cold_ static void tell_end(struct recorder *recorder)
 	int ending = atomic_load(&shared->ending);
 	char message[PATH_MAX + 256];
 
-	if (ending == 1 + RECORD_WHY_DONE || !ending || atomic_flag_test_and_set(&recorder->told_end))
+	if (ending == 1 + RECORD_WHY_DONE || !ending ||
+	    atomic_flag_test_and_set(&recorder->told_end))
 		return;
 	snprintf(message, sizeof(message),
 		 "recording to %s ended %s %llu bytes: %s; what is there can be replayed, and the "
@@ -240,16 +241,15 @@ static int start_writer(struct recorder *recorder)
 /* ------------------------------------------------------------------------------ the rings */
 
 /* Returns false when the recording failed meanwhile: nothing is taken out any more. */
-_cold_ static bool wait_for_room(struct recorder_disk *disk, struct ring *ring,
-				 uint64_t wanted_end)
+_cold_ static bool wait_for_room(struct recorder_disk *disk, struct ring *ring, uint64_t wanted_end)
 {
 	struct timespec pause = { .tv_nsec = (long)WAIT_NS };
 
 	relaxed_add(&ring->nr_waits, 1);
 	sem_post(&disk->recorder->wake);
 	for (;;) {
-		ring->room_end = atomic_load_explicit(&ring->tail, memory_order_acquire) +
-				 disk->ring_bytes;
+		ring->room_end =
+			atomic_load_explicit(&ring->tail, memory_order_acquire) + disk->ring_bytes;
 		if (wanted_end <= ring->room_end)
 			return true;
 		if (recording_error(&disk->recorder->recording))
@@ -314,10 +314,9 @@ static void publish(struct recorder_disk *disk, struct ring *ring, uint64_t end)
 	uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 
 	atomic_store_explicit(&ring->head, end, memory_order_release);
-	atomic_store_explicit(
-		&ring->nr_records,
-		atomic_load_explicit(&ring->nr_records, memory_order_relaxed) + 1,
-		memory_order_release);
+	atomic_store_explicit(&ring->nr_records,
+			      atomic_load_explicit(&ring->nr_records, memory_order_relaxed) + 1,
+			      memory_order_release);
 	/* A look every 64 KiB or so will do. */
 	if ((head ^ end) >> 16)
 		hurry(disk, ring, end);
@@ -639,8 +638,8 @@ _cold_ void recorder_status(struct recorder *recorder, struct recorder_status *r
 		for (uint16_t queue = 0; queue < recorder->disks[i]->nr_queues; queue++) {
 			struct ring *ring = &recorder->disks[i]->rings[queue];
 
-			ret_status->nr_requests += atomic_load_explicit(&ring->nr_requests,
-									memory_order_relaxed);
+			ret_status->nr_requests +=
+				atomic_load_explicit(&ring->nr_requests, memory_order_relaxed);
 			ret_status->nr_waits +=
 				atomic_load_explicit(&ring->nr_waits, memory_order_relaxed);
 		}
@@ -664,10 +663,9 @@ static int create_rings(struct recorder_disk *disk, const struct record_header *
 {
 	for (uint16_t i = 0; i < disk->nr_queues; i++) {
 		struct ring *ring = &disk->rings[i];
-		void *bytes = fail_value(
-			"faults/recorder/ring", MAP_FAILED,
-			mmap(NULL, disk->ring_bytes, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
+		void *bytes = fail_value("faults/recorder/ring", MAP_FAILED,
+					 mmap(NULL, disk->ring_bytes, PROT_READ | PROT_WRITE,
+					      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
 
 		ring->stream = record_stream_start(header);
 		ring->room_end = disk->ring_bytes;
@@ -705,9 +703,8 @@ static struct recorder_disk *new_disk(struct recorder *recorder, const struct re
 	disk->nr_queues = is->nr_queues;
 	disk->data = header->flags & RECORD_DATA;
 	disk->time_ns = is->start_ns;
-	disk->ring_bytes = recorder->ring_bytes
-				   ? recorder->ring_bytes
-				   : recorder_ring_bytes(disk->data, is->max_io_bytes);
+	disk->ring_bytes = recorder->ring_bytes ? recorder->ring_bytes
+						: recorder_ring_bytes(disk->data, is->max_io_bytes);
 	if (create_rings(disk, header)) {
 		free_disk(disk);
 		return NULL;
@@ -732,9 +729,8 @@ _cold_ int recorder_add_disk(struct recorder *recorder, const struct record_disk
 	added = new_disk(recorder, &is);
 	if (!added)
 		return diag_set(diag, -ENOMEM, "record.memory", "no memory for the recorder");
-	err = nr < RECORD_DISKS_MAX
-		      ? recording_add_disk(&recorder->recording, &is, &added->index)
-		      : -ENOSPC;
+	err = nr < RECORD_DISKS_MAX ? recording_add_disk(&recorder->recording, &is, &added->index)
+				    : -ENOSPC;
 	if (!err) {
 		err = start_writer(recorder);
 		recorder->disks[nr] = added;
@@ -744,8 +740,8 @@ _cold_ int recorder_add_disk(struct recorder *recorder, const struct record_disk
 	} else {
 		free_disk(added);
 	}
-	if (err == -ENOSPC && atomic_load(&recorder->recording.shared->nr_disks) ==
-				      RECORD_DISKS_MAX)
+	if (err == -ENOSPC &&
+	    atomic_load(&recorder->recording.shared->nr_disks) == RECORD_DISKS_MAX)
 		return diag_set(diag, err, "record.disks", "a recording has at most %d disks",
 				RECORD_DISKS_MAX);
 	if (err)

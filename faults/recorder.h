@@ -83,8 +83,9 @@ void recorder_fds(const struct recorder *recorder, int ret_fds[2]);
 int recorder_add_disk(struct recorder *recorder, const struct record_disk *disk, struct diag *diag,
 		      struct recorder_disk **ret_disk);
 /*
- * Content that the disk has before its first request, at byte @at; zeroes need not be told.
- * Nothing in a recording without data. 0; the -errno that ended the recording; -ENOMEM.
+ * Content that the disk has before its first request. @at and @len: multiples of 512, inside the
+ * disk (asserted). Zeroes need not be told. Nothing in a recording without data. 0; the -errno that
+ * ended the recording; -ENOMEM.
  */
 int recorder_base(struct recorder_disk *disk, uint64_t at, const void *bytes, size_t len);
 

@@ -247,10 +247,10 @@ bool recording_try_close(struct recording *recording, uint64_t now_ns)
 
 static int map_shared(struct recording *recording)
 {
-	void *memory = fail_value("faults/recording/map", (errno = ENOMEM, MAP_FAILED),
-				  mmap(NULL, sizeof(struct recording_shared),
-				       PROT_READ | PROT_WRITE, MAP_SHARED,
-				       recording->fds[SHARED_FD], 0));
+	void *memory =
+		fail_value("faults/recording/map", (errno = ENOMEM, MAP_FAILED),
+			   mmap(NULL, sizeof(struct recording_shared), PROT_READ | PROT_WRITE,
+				MAP_SHARED, recording->fds[SHARED_FD], 0));
 
 	if (memory == MAP_FAILED)
 		return -errno;
@@ -294,9 +294,9 @@ static int create_file(struct recording *recording, const char *path, struct dia
 	struct recording_shared *shared = recording->shared;
 	unsigned char bytes[RECORD_HEADER_BYTES];
 	struct iovec iov = { bytes, sizeof(bytes) };
-	int err, fd = fail_errno("faults/recording/open", EMFILE,
-				 open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC,
-				      0600));
+	int err, fd = fail_errno(
+			 "faults/recording/open", EMFILE,
+			 open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600));
 
 	if (fd < 0) {
 		err = -errno;

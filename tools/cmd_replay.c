@@ -5,6 +5,7 @@
 #include "faults/kind.h"
 #include "faults/replay.h"
 #include "opt.h"
+#include "record_list.h"
 #include "replay_device.h"
 #include "rpc_client.h"
 #include "tool.h"
@@ -19,7 +20,7 @@
 #include <sys/stat.h>
 
 struct replay_opts {
-	bool forced, device, events, json;
+	bool forced, device, events, list, json;
 	const char *image;
 	bool several; /* the recording has several disks */
 };
@@ -29,6 +30,7 @@ static const struct opt replay_table[] = {
 	OPT_FLAG(O, forced, "forced", "apply the recorded decisions; do not ask the rules anew"),
 	OPT_FLAG(O, device, "device", "on a device instead of in memory; implies --forced"),
 	OPT_FLAG(O, events, "events", "print every hit, as `faultblk events` does"),
+	OPT_FLAG(O, list, "list", "only print what is recorded, a line for each record"),
 	OPT_FLAG(O, json, "json", "print JSON, one object a line"),
 	OPT_TEXT(O, image, "image", NULL, "FILE",
 		 "write what the disk holds in the end there; of several: FILE.NAME"),
@@ -230,6 +232,23 @@ static int play(struct replay_opts *opts, const struct file *file, struct replay
 	return err;
 }
 
+static int list(const struct replay_opts *opts, const struct file *file)
+{
+	struct record_reader *reader;
+	struct diag diag = { 0 };
+	int err = record_reader_open(file->bytes, file->size, &diag, &reader);
+
+	if (!err) {
+		err = record_list(reader, opts->json);
+		if (!err)
+			err = record_reader_end(reader, &diag);
+		record_reader_free(reader);
+	}
+	if (err)
+		tool_diag(&diag);
+	return err && err != -ENODATA ? EXIT_FAILED : EXIT_OK;
+}
+
 static int replay(struct replay_opts *opts, const struct file *file)
 {
 	struct replay_result result = { 0 };
@@ -266,10 +285,10 @@ int cmd_replay(int argc, char **argv)
 	code = map_file(words.words[0], &file);
 	if (code)
 		return code;
-	if (opts.device)
+	if (opts.device && !opts.list)
 		code = check_machine();
 	if (!code)
-		code = replay(&opts, &file);
+		code = opts.list ? list(&opts, &file) : replay(&opts, &file);
 	munmap(file.bytes, file.size);
 	return code;
 }

@@ -483,7 +483,7 @@ static int wait_queues(struct disk *disk, bool (*there)(struct disk *disk, uint6
 		nanosleep(&nap, NULL);
 		now_ns = clock_now_ns();
 		if (waits_for_recording(disk))
-			return diag_set(diag, -EBUSY, "recording.full",
+			return diag_set(diag, -ETIMEDOUT, "recording.full",
 					"the queues wait, and see nothing new: the recording is "
 					"full, see `faultblk recording`");
 		if (disk_is_gone(disk))

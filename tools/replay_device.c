@@ -660,9 +660,9 @@ static struct replay *new_replay(const struct record_reader *reader,
 	pthread_mutex_init(&replay->lock, NULL);
 	replay->nr_parts = record_reader_nr_disks(reader);
 	for (uint16_t i = 0; i < replay->nr_parts; i++)
-		replay->parts[i] = (struct part){
-			.replay = replay, .is = record_reader_disk(reader, i), .index = i
-		};
+		replay->parts[i] = (struct part){ .replay = replay,
+						  .is = record_reader_disk(reader, i),
+						  .index = i };
 	return replay;
 }
 

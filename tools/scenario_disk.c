@@ -78,8 +78,8 @@ static void run_child(const struct scenario_child *child, const char *seed,
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	unsetenv("NOTIFY_SOCKET"); /* there is one manager, and we speak to it once all are up */
-	if ((!recorder || !pass_recording(recorder)) && words && null_fd >= 0 && dup2(null_fd, STDIN_FILENO) >= 0 &&
-	    dup2(out_fd, STDOUT_FILENO) >= 0)
+	if ((!recorder || !pass_recording(recorder)) && words && null_fd >= 0 &&
+	    dup2(null_fd, STDIN_FILENO) >= 0 && dup2(out_fd, STDOUT_FILENO) >= 0)
 		execv(SELF, words);
 	tool_msg("cannot start the server of disk '%s': %m", child->disk->name);
 	_exit(EXIT_FAILED);

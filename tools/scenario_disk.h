@@ -23,8 +23,8 @@ struct scenario_child {
 
 /*
  * Start the server; its standard output, on which it announces itself, is *ret_fd (owned by the
- * caller). It ends with us (PR_SET_PDEATHSIG), and signals of the terminal do not reach it. It joins
- * the recording of @recorder, unless that is NULL. -errno.
+ * caller). It ends with us (PR_SET_PDEATHSIG), and signals of the terminal do not reach it. It
+ * joins the recording of @recorder, unless that is NULL. -errno.
  */
 int scenario_child_start(struct scenario_child *child, const char *seed,
 			 const struct recorder *recorder, int *ret_fd);

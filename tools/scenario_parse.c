@@ -361,7 +361,8 @@ static int parse_limit(const struct parser *p, struct text word, struct text val
 static int parse_recording_word(const struct parser *p, struct text word,
 				struct scenario_recording *recording)
 {
-	static const char *const words[] = { "data", "limit=SIZE", "full=stop", "full=block", NULL };
+	static const char *const words[] = { "data", "limit=SIZE", "full=stop", "full=block",
+					     NULL };
 	struct text value = word, name = text_cut(&value, '=');
 
 	if (text_is(word, "data"))
@@ -620,8 +621,8 @@ static const struct statement {
 	const char *word;
 	int (*parse)(struct parser *p, struct text rest);
 } statements[] = {
-	{ "disk", parse_disk },    { "record", parse_record },    { "rule", parse_rule_line },
-	{ "at", parse_at_line },   { "every", parse_every_line }, { "when", parse_when_line },
+	{ "disk", parse_disk },  { "record", parse_record },    { "rule", parse_rule_line },
+	{ "at", parse_at_line }, { "every", parse_every_line }, { "when", parse_when_line },
 };
 
 /* Cut off a comment ('#' first or after white space) and trailing white space. */
@@ -668,7 +669,8 @@ static int parse_line(struct parser *p, struct text line)
 			return statements[i].parse(p, line);
 	}
 	place_fail(&p->place, word.at, "scenario.unknown-word",
-		   "a line begins with disk, record, rule, at, every or when, got '%s'", QUOTE(word));
+		   "a line begins with disk, record, rule, at, every or when, got '%s'",
+		   QUOTE(word));
 	place_suggest(&p->place, word, words);
 	return -EINVAL;
 }

@@ -66,7 +66,7 @@ struct conductor {
 	_Atomic bool quit; /* read by the waiters */
 	int news[2];       /* written by the waiters */
 	int signal_fd;
-	uint64_t start_ns; /* 0: not yet */
+	uint64_t start_ns;         /* 0: not yet */
 	struct recorder *recorder; /* NULL: nothing is recorded */
 	pid_t command;             /* 0: not started, or ended */
 	bool ending, failed, held, hurry;
@@ -609,8 +609,9 @@ static void say_recording(const struct conductor *c, const struct recorder_statu
 			 (unsigned long long)status->nr_requests,
 			 (unsigned long long)status->nr_marks, path,
 			 (unsigned long long)status->file_bytes,
-			 status->closed ? "" : "; it ends early, as a server was killed or could "
-					       "not write");
+			 status->closed ? ""
+					: "; it ends early, as a server was killed or could "
+					  "not write");
 }
 
 /* All servers have ended. A recording of disks that never were is taken away again. */

@@ -10,9 +10,9 @@
 #define DISKS     2
 
 static const struct record_header header = { .id = 77, .start_ns = 1000000000000 };
-static const struct record_header data_header = {
-	.id = 78, .start_ns = 1000000000000, .flags = RECORD_DATA
-};
+static const struct record_header data_header = { .id = 78,
+						  .start_ns = 1000000000000,
+						  .flags = RECORD_DATA };
 
 static const struct record_disk disks[DISKS] = {
 	{ .name = "data",
@@ -203,9 +203,8 @@ static void put_control(struct file *file, const struct record *record)
 	unsigned char *bytes, *whole;
 	size_t len, data_len = record->data ? record->len_bytes : 0;
 
-	assert_int_equal(record_put_control(file->data ? &data_header : &header, record, &bytes,
-					    &len),
-			 0);
+	assert_int_equal(
+		record_put_control(file->data ? &data_header : &header, record, &bytes, &len), 0);
 	whole = realloc(bytes, len + data_len);
 	if (data_len)
 		memcpy(whole + len, record->data, data_len);
@@ -613,8 +612,8 @@ static void blocks_of_streams_that_are_not_there_are_refused(void **state)
 	}
 }
 
-/* One record with a right checksum; is it taken? */
-static bool takes(const struct record *record)
+/* One record in a block that is @cut bytes shorter, with a right checksum; is it taken? */
+static bool takes_cut(const struct record *record, size_t cut)
 {
 	struct pending *pending = calloc(1, sizeof(*pending));
 	unsigned char *bytes = malloc(64 << 10);
@@ -630,7 +629,7 @@ static bool takes(const struct record *record)
 		put_control(&file, record);
 	} else {
 		put_record(pending, record);
-		append_block(&file, 0, 0, pending->bytes, pending->len);
+		append_block(&file, 0, 0, pending->bytes, pending->len - cut);
 	}
 	assert_int_equal(record_reader_open(bytes, file.size, NULL, &reader), 0);
 	more = record_reader_next(reader, &back);
@@ -640,6 +639,26 @@ static bool takes(const struct record *record)
 	free(pending);
 	free(bytes);
 	return more == 1;
+}
+
+static bool takes(const struct record *record)
+{
+	return takes_cut(record, 0);
+}
+
+static void a_write_whose_data_is_not_all_in_its_block_is_refused(void **state)
+{
+	const struct record write = { .step = 1,
+				      .op = IO_WRITE,
+				      .len_bytes = 4096,
+				      .result = 4096,
+				      .data = content };
+
+	(void)state;
+	assert_true(takes_cut(&write, 0));
+	assert_false(takes_cut(&write, 1));
+	assert_false(takes_cut(&write, 4096));
+	assert_false(takes_cut(&write, 4097));
 }
 
 static void requests_that_the_disk_cannot_have_had_are_refused(void **state)
@@ -676,11 +695,15 @@ static void requests_that_the_disk_cannot_have_had_are_refused(void **state)
 
 static void base_and_marks_that_cannot_be_are_refused(void **state)
 {
-	const struct record base = { .type = RECORD_BASE, .step = 1, .from = 512, .len_bytes = SEC };
-	const struct record mark = {
-		.type = RECORD_MARK, .step = 1, .disk = RECORD_NOBODY, .mark = 1, .text = "x",
-		.text_len = 1
+	const struct record base = {
+		.type = RECORD_BASE, .step = 1, .from = 512, .len_bytes = SEC
 	};
+	const struct record mark = { .type = RECORD_MARK,
+				     .step = 1,
+				     .disk = RECORD_NOBODY,
+				     .mark = 1,
+				     .text = "x",
+				     .text_len = 1 };
 	struct record r;
 
 	(void)state;
@@ -702,12 +725,14 @@ static void base_and_marks_that_cannot_be_are_refused(void **state)
 
 static void a_mark_is_one_line_of_utf_8(void **state)
 {
-	static const char *const good[] = { "a", "commit 17", "\xc2\xa0", "\xe2\x82\xac",
-					    "\xf0\x9f\x98\x80", "~" };
-	static const char *const bad[] = { "\n",         "a\tb",         "\x7f",
-					   "\xc2\x80",     "\xc0\x80",     "\xe2\x82",
-					   "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80",
-					   "\xf8\x88\x80\x80\x80" };
+	static const char *const good[] = {
+		"a", "commit 17", "\xc2\xa0", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "~"
+	};
+	static const char *const bad[] = { "\n",           "a\tb",
+					   "\x7f",         "\xc2\x80",
+					   "\xc0\x80",     "\xe2\x82",
+					   "\xed\xa0\x80", "\xf4\x90\x80\x80",
+					   "\x80",         "\xf8\x88\x80\x80\x80" };
 	char *longest = malloc(RECORD_MARK_MAX + 1);
 	struct diag diag = { 0 };
 
@@ -787,6 +812,7 @@ int main(void)
 		cmocka_unit_test(flags_of_the_file_that_are_not_known_are_refused),
 		cmocka_unit_test(blocks_of_streams_that_are_not_there_are_refused),
 		cmocka_unit_test(requests_that_the_disk_cannot_have_had_are_refused),
+		cmocka_unit_test(a_write_whose_data_is_not_all_in_its_block_is_refused),
 		cmocka_unit_test(base_and_marks_that_cannot_be_are_refused),
 		cmocka_unit_test(a_mark_is_one_line_of_utf_8),
 		cmocka_unit_test(a_plain_4k_request_takes_at_most_16_bytes),

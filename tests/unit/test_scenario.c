@@ -125,6 +125,50 @@ static void every_action_and_trigger_prints_as_it_was_written(void **state)
 			 "when data x hits 1 then 1ns: data remove x\n");
 }
 
+static void a_recording_of_all_disks_prints_as_it_was_written(void **state)
+{
+	struct scenario *s = must(HEAD "record a.rec data limit=1G full=block\ndisk data\n");
+
+	(void)state;
+	assert_string_equal(s->recording.path, "a.rec");
+	assert_true(s->recording.data && s->recording.block && s->recording.has_limit);
+	assert_int_equal(s->recording.limit_bytes, 1 << 30);
+	scenario_free(s);
+	check_print(HEAD "record /tmp/b full=stop\ndisk data size=1M\nat 1s: mark it is \xc3\xa9\n",
+		    HEAD "disk data size=1M\nrecord /tmp/b\nat 1s: mark it is \xc3\xa9\n");
+	check_print(HEAD "disk d size=1M\nrecord c data limit=0",
+		    HEAD "disk d size=1M\nrecord c data limit=0\n");
+}
+
+static void recordings_are_refused_that_cannot_be(void **state)
+{
+	static const struct bad cases[] = {
+		{ HEAD "disk d\nrecord\n", 3, 7, "scenario.bad-recording", "name of a file", NULL },
+		{ HEAD "disk d\nrecord a date\n", 3, 10, "scenario.bad-recording", "got 'date'",
+		  "did you mean 'data'?" },
+		{ HEAD "disk d\nrecord a limit=many\n", 3, 10, "scenario.bad-recording",
+		  "limit wants a size", NULL },
+		{ HEAD "disk d\nrecord a\nrecord b\n", 4, 8, "scenario.duplicate-recording",
+		  "further up, in line 3", NULL },
+		{ HEAD "disk d record=b\nrecord a\n", 3, 1, "scenario.duplicate-recording",
+		  "disk 'd' has the option 'record'", "take one of the two away" },
+		{ HEAD "disk d\nat 1s: mark a\n", 3, 8, "scenario.no-recording",
+		  "no recording for the mark", "add a line: record FILE data" },
+		{ HEAD "disk d\nrecord a\nat 1s: mark\n", 4, 12, "scenario.missing-text",
+		  "mark wants something to say", NULL },
+		{ HEAD "disk mark\n", 2, 6, "scenario.bad-name", "'mark' is an action", NULL },
+		{ HEAD "disk d record-data\n", 2, 8, "option.record-data",
+		  "--record-data needs --record FILE", NULL },
+		{ HEAD "disk d record=a record-limit=x\n", 2, 17, "option.record-limit",
+		  "wanted a size", NULL },
+		{ HEAD "disk d record=a record-full=x\n", 2, 17, "option.record-full",
+		  "wanted stop or block", NULL },
+	};
+
+	(void)state;
+	CHECK_BAD(cases);
+}
+
 static void options_of_a_disk_shape_what_its_rules_are_checked_against(void **state)
 {
 	struct scenario *s = must(HEAD "disk a size=8M block-size=4k\ndisk b");
@@ -485,6 +529,8 @@ int main(void)
 		cmocka_unit_test(a_scenario_prints_disks_rules_and_the_time_line_in_order),
 		cmocka_unit_test(the_order_of_lines_is_kept_where_times_are_equal),
 		cmocka_unit_test(every_action_and_trigger_prints_as_it_was_written),
+		cmocka_unit_test(a_recording_of_all_disks_prints_as_it_was_written),
+		cmocka_unit_test(recordings_are_refused_that_cannot_be),
 		cmocka_unit_test(options_of_a_disk_shape_what_its_rules_are_checked_against),
 		cmocka_unit_test(names_become_environment_variables),
 		cmocka_unit_test(the_first_line_names_the_format),

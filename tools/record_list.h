@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* The records of a recording, one a line: faultblk replay --list. */
+#ifndef TOOLS_RECORD_LIST_H
+#define TOOLS_RECORD_LIST_H
+
+#include "faults/record.h"
+
+/* On standard output; @json: an object a line. 0, or -ENOMEM. */
+int record_list(struct record_reader *reader, bool json);
+
+#endif
