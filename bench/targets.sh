@@ -130,6 +130,13 @@ up_recorded() {
 	serve recorded --record "$tmp/recorded.fbr" && dev_recorded=$dev_served
 }
 
+# And with the data of every write: a file in memory that grows by all that is written, up to where
+# the recording ends. Long or many write jobs on a small machine measure the rest without it.
+up_recorded_data() {
+	serve recorded-data --record "$tmp/recorded-data.fbr" --record-data --record-limit 1G &&
+		dev_recorded_data=$dev_served
+}
+
 # The same library and the same memory, without any engine of faults: lib/examples/mem.c.
 up_bare() {
 	bare=$(dirname "$faultblk")/examples/mem

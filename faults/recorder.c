@@ -123,7 +123,7 @@ _cold_ static void tell_end(struct recorder *recorder)
 		 shared->path, ending < 0 ? "after" : "in order at",
 		 (unsigned long long)atomic_load(&shared->file_bytes),
 		 ending < 0 ? strerror(-ending) : why_names[ending - 1]);
-	if (recorder->ended)
+	if (recorder->ended && atomic_load(&recorder->recording.ours))
 		recorder->ended(recorder->ctx, message);
 	notify(recorder);
 }
@@ -836,8 +836,12 @@ _cold_ struct recorder *recorder_close(struct recorder *recorder,
 	if (recorder->started)
 		pthread_join(recorder->writer, NULL);
 	drain_all(recorder);
-	if (ret_status)
+	if (ret_status) {
 		recorder_status(recorder, ret_status);
+		ret_status->nr_requests = recorder->recording.shared->nr_requests;
+		ret_status->nr_waits = recorder->recording.shared->nr_waits;
+		ret_status->closed = recorder->recording.shared->closed;
+	}
 	free_recorder(recorder);
 	return NULL;
 }

@@ -33,8 +33,10 @@ struct recorder_options {
 	 */
 	uint64_t limit_bytes;
 	enum recorder_full full;
-	/* The recording has ended before its time, in order or not; once, from any of its threads.
-	 * May be NULL. @message is one sentence. */
+	/*
+	 * This process has ended the recording before its time, in order or not; once, from any of
+	 * its threads. May be NULL. @message is one sentence.
+	 */
 	void (*ended)(void *ctx, const char *message);
 	void *ctx;
 	uint32_t ring_bytes; /* of each queue: a power of two; 0: the default */
@@ -49,14 +51,16 @@ enum recorder_state {
 
 struct recorder_status {
 	enum recorder_state state;
-	uint64_t nr_requests; /* of the disks of this process */
-	uint64_t nr_waits;    /* times that a queue found its ring full and waited; likewise */
+	/* Of the disks of this process; of recorder_close(): of the whole recording. */
+	uint64_t nr_requests;
+	uint64_t nr_waits; /* times that a queue found its ring full and waited */
 	uint64_t file_bytes;
 	uint64_t limit_bytes; /* 0: none */
 	uint64_t nr_marks;
 	int error;           /* -errno that ended the recording; 0: none */
 	enum record_why why; /* of RECORDER_ENDED */
 	bool data;
+	bool closed; /* of recorder_close() by its maker: the file ends with a CLOSE */
 };
 
 /* Makes the file and starts the writer. -EEXIST, another -errno of open or write, -ENOMEM. */

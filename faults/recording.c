@@ -82,6 +82,7 @@ void recording_end(struct recording *recording, int ending)
 
 	if (!atomic_compare_exchange_strong(&shared->ending, &going, ending))
 		return;
+	atomic_store(&recording->ours, true);
 	last = atomic_fetch_or(&shared->step, RECORDING_OVER);
 	atomic_store(&shared->close_step, last + 1);
 }

@@ -43,7 +43,8 @@ struct recording_shared {
 
 struct recording {
 	struct recording_shared *shared;
-	int fds[2]; /* the file; what is shared */
+	int fds[2];        /* the file; what is shared */
+	_Atomic bool ours; /* we have ended it */
 };
 
 /* What a block holds, for the counts of the recording. */

@@ -25,7 +25,6 @@
 
 #define SEED_DEFAULT "random"
 #define ID_MAX       1048575     /* of the kernel's minor numbers */
-#define DATA_LIMIT   (4ull << 30) /* of a recording with data */
 
 /* In a recording, of a disk that is given none. */
 #define RECORD_NAMELESS "disk"
@@ -225,7 +224,7 @@ static int fill_recording(struct run *run, struct diag *diag)
 
 	*recording = (struct recorder_options){ .path = opts->record,
 						.data = opts->record_data,
-						.limit_bytes = opts->record_data ? DATA_LIMIT : 0,
+						.limit_bytes = opts->record_data ? RECORDING_DATA_LIMIT : 0,
 						.ended = recording_ended };
 	if (!opts->record && (opts->record_data || limit || full))
 		return diag_set(diag, -EINVAL,

@@ -4,6 +4,7 @@
  *
  *	faultblk-scenario 1
  *	disk data size=1G seed=1
+ *	record both.rec data limit=1G
  *	rule data slow op=read p=5% do=delay:100us..300us
  *	at 10s: data put hole op=read range=17s..23s do=error:EIO
  *	every 10s from 12s times 3: data remove hole
@@ -31,7 +32,7 @@
 #define SCENARIO_OPTIONS_MAX 32  /* of one disk */
 #define SCENARIO_STEPS_MAX   512 /* lines that begin with at, every or when */
 #define SCENARIO_WAITED_MAX  8   /* rules of one disk that `when` waits for: a connection each */
-#define SCENARIO_SAY_MAX     256 /* bytes of what `say` says */
+#define SCENARIO_SAY_MAX     256 /* bytes of what `say` and `mark` say */
 #define SCENARIO_EVERY_MIN   10000000ull              /* 10ms */
 #define SCENARIO_TIME_MAX    (30 * 86400000000000ull) /* 30 days */
 #define SCENARIO_HITS_MAX    (1ull << 40)
@@ -61,6 +62,7 @@ enum scenario_action {
 	SCENARIO_RELEASE,
 	SCENARIO_REVIVE,
 	SCENARIO_SAY,
+	SCENARIO_MARK,
 	SCENARIO_STOP,
 	SCENARIO_NR_ACTIONS,
 };
@@ -81,11 +83,21 @@ struct scenario_step {
 	unsigned int disk;                 /* of an action on a disk */
 	struct rule *rule;                 /* put: one reference */
 	char rule_name[RULE_NAME_MAX + 1]; /* remove, enable, disable, release ("": all) */
-	char *text;                        /* say: owned */
+	char *text;                        /* say, mark: owned */
 	unsigned int column;               /* of the name, or else of the action */
 };
 
+/* One recording of all disks. */
+struct scenario_recording {
+	char *path; /* owned; NULL: there is none */
+	bool data, block;
+	bool has_limit; /* else that of `faultblk run` */
+	uint64_t limit_bytes;
+	unsigned int line;
+};
+
 struct scenario {
+	struct scenario_recording recording;
 	struct scenario_disk disks[SCENARIO_DISKS_MAX];
 	unsigned int nr_disks;
 	struct scenario_step *steps; /* by (first) time, then `when`; equals as in the file */
@@ -154,6 +166,8 @@ int scenario_run(const struct scenario_run_options *options);
 /* Read and parse a file ("-": standard input). Returns an enum tool_exit; messages: stderr. */
 int scenario_load(const char *path, struct scenario **ret_scenario);
 
+/* Of a recording with data, where none is given. */
+#define RECORDING_DATA_LIMIT (4ull << 30)
 /* To the server of a disk: it joins the recording of the scenario, by these two descriptors. */
 #define RECORDING_ENV "FAULTBLK_RECORDING_FDS"
 

@@ -164,10 +164,46 @@ static int check_waited(const struct check *c, unsigned int index)
 	return -EINVAL;
 }
 
+static int check_mark(const struct check *c, const struct scenario_step *step)
+{
+	if (step->action != SCENARIO_MARK || c->scenario->recording.path)
+		return 0;
+	diag_set(c->diag, -EINVAL, "scenario.no-recording",
+		 "there is no recording for the mark to be in");
+	diag_hint(c->diag, "add a line: record FILE data");
+	diag_at(c->diag, step->line, step->column);
+	return -EINVAL;
+}
+
+/* One recording is of all disks; a disk has no second one. */
+static int check_recording(const struct check *c)
+{
+	const struct scenario *s = c->scenario;
+
+	for (unsigned int i = 0; s->recording.path && i < s->nr_disks; i++)
+		for (unsigned int o = 0; o < s->disks[i].nr_options; o++) {
+			const struct scenario_option *option = &s->disks[i].options[o];
+
+			if (strncmp(option->name, "record", 6) != 0)
+				continue;
+			diag_set(c->diag, -EINVAL, "scenario.duplicate-recording",
+				 "disk '%s' has the option '%s', and the scenario records all "
+				 "disks",
+				 s->disks[i].name, option->name);
+			diag_hint(c->diag, "take one of the two away");
+			diag_at(c->diag, s->recording.line, 1);
+			return -EINVAL;
+		}
+	return 0;
+}
+
 static int check_step(const struct check *c, unsigned int index)
 {
 	const struct scenario_step *step = &c->scenario->steps[index];
-	int err = 0;
+	int err = check_mark(c, step);
+
+	if (err)
+		return err;
 
 	if (step->trigger == SCENARIO_WHEN) {
 		err = check_name(c, step, step->when_disk, step->when_rule, step->when_column);
@@ -190,6 +226,7 @@ int scenario_check(const struct scenario *scenario, struct diag *diag)
 	if (!can_happen)
 		return diag_set(diag, -ENOMEM, "scenario.memory", "no memory for a scenario");
 	find_what_can_happen(&check);
+	err = check_recording(&check);
 	for (unsigned int i = 0; i < scenario->nr_steps && !err; i++)
 		err = check_step(&check, i);
 	return err;

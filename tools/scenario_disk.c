@@ -2,6 +2,7 @@
 #include "scenario_disk.h"
 
 #include "base/cleanup.h"
+#include "faults/recorder.h"
 #include "rpc_line.h"
 #include "tool.h"
 
@@ -46,9 +47,23 @@ static char **child_words(const struct scenario_child *child, const char *seed)
 	return ok ? words : NULL;
 }
 
+/* What the new process inherits of the recording. */
+static int pass_recording(const struct recorder *recorder)
+{
+	char text[32];
+	int fds[2];
+
+	recorder_fds(recorder, fds);
+	for (int i = 0; i < 2; i++)
+		if (fcntl(fds[i], F_SETFD, 0) < 0)
+			return -errno;
+	snprintf(text, sizeof(text), "%d,%d", fds[0], fds[1]);
+	return setenv(RECORDING_ENV, text, 1) < 0 ? -errno : 0;
+}
+
 /* The new process: never returns. */
-static void run_child(const struct scenario_child *child, const char *seed, int out_fd,
-		      pid_t parent)
+static void run_child(const struct scenario_child *child, const char *seed,
+		      const struct recorder *recorder, int out_fd, pid_t parent)
 {
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	char **words = child_words(child, seed);
@@ -63,14 +78,15 @@ static void run_child(const struct scenario_child *child, const char *seed, int 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	unsetenv("NOTIFY_SOCKET"); /* there is one manager, and we speak to it once all are up */
-	if (words && null_fd >= 0 && dup2(null_fd, STDIN_FILENO) >= 0 &&
+	if ((!recorder || !pass_recording(recorder)) && words && null_fd >= 0 && dup2(null_fd, STDIN_FILENO) >= 0 &&
 	    dup2(out_fd, STDOUT_FILENO) >= 0)
 		execv(SELF, words);
 	tool_msg("cannot start the server of disk '%s': %m", child->disk->name);
 	_exit(EXIT_FAILED);
 }
 
-int scenario_child_start(struct scenario_child *child, const char *seed, int *ret_fd)
+int scenario_child_start(struct scenario_child *child, const char *seed,
+			 const struct recorder *recorder, int *ret_fd)
 {
 	pid_t parent = getpid(), pid;
 	int fds[2];
@@ -79,7 +95,7 @@ int scenario_child_start(struct scenario_child *child, const char *seed, int *re
 		return -errno;
 	pid = fork();
 	if (pid == 0)
-		run_child(child, seed, fds[1], parent);
+		run_child(child, seed, recorder, fds[1], parent);
 	close(fds[1]);
 	if (pid < 0) {
 		close(fds[0]);
@@ -145,6 +161,8 @@ int scenario_child_step(struct scenario_child *child, const struct scenario_step
 
 	if (step->rule)
 		params = json_pack("{s:s}", "rule", text);
+	else if (step->action == SCENARIO_MARK)
+		params = json_pack("{s:s}", "text", step->text);
 	else if (step->rule_name[0])
 		params = json_pack("{s:s}", key, step->rule_name);
 	return rpc_client_call(child->client, scenario_action_method(step->action), params, diag,

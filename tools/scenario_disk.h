@@ -8,6 +8,8 @@
 
 #include <sys/types.h>
 
+struct recorder;
+
 struct scenario_child {
 	const struct scenario_disk *disk; /* borrowed */
 	pid_t pid;                        /* 0: not started, or reaped */
@@ -21,9 +23,11 @@ struct scenario_child {
 
 /*
  * Start the server; its standard output, on which it announces itself, is *ret_fd (owned by the
- * caller). It ends with us (PR_SET_PDEATHSIG), and signals of the terminal do not reach it. -errno.
+ * caller). It ends with us (PR_SET_PDEATHSIG), and signals of the terminal do not reach it. It joins
+ * the recording of @recorder, unless that is NULL. -errno.
  */
-int scenario_child_start(struct scenario_child *child, const char *seed, int *ret_fd);
+int scenario_child_start(struct scenario_child *child, const char *seed,
+			 const struct recorder *recorder, int *ret_fd);
 /* The line that it announced itself with. -EPROTO: it is none. */
 int scenario_child_up(struct scenario_child *child, const char *line);
 /* Connect and put the rules of the beginning in force. As rpc_client_call(). */

@@ -40,6 +40,7 @@ static const struct action_row {
 	[SCENARIO_RELEASE] = { "release", ARG_NAME_OR_NONE, true, "held.release" },
 	[SCENARIO_REVIVE] = { "revive", ARG_NONE, true, "disk.revive" },
 	[SCENARIO_SAY] = { "say", ARG_TEXT, false, NULL },
+	[SCENARIO_MARK] = { "mark", ARG_TEXT, false, "mark" },
 	[SCENARIO_STOP] = { "stop", ARG_NONE, false, NULL },
 };
 _Static_assert(array_size(actions) == SCENARIO_NR_ACTIONS, "a row for each action");
@@ -344,6 +345,62 @@ static int parse_rule_line(struct parser *p, struct text rest)
 	return err;
 }
 
+/* ------------------------------------------------------------------------------ record */
+
+static int parse_limit(const struct parser *p, struct text word, struct text value,
+		       struct scenario_recording *recording)
+{
+	recording->has_limit = true;
+	if (!units_parse_size(value.at, value.len, &recording->limit_bytes))
+		return 0;
+	return place_fail(&p->place, word.at, "scenario.bad-recording",
+			  "limit wants a size such as 512M or 8G, or 0 for none, got '%s'",
+			  QUOTE(value));
+}
+
+static int parse_recording_word(const struct parser *p, struct text word,
+				struct scenario_recording *recording)
+{
+	static const char *const words[] = { "data", "limit=SIZE", "full=stop", "full=block", NULL };
+	struct text value = word, name = text_cut(&value, '=');
+
+	if (text_is(word, "data"))
+		recording->data = true;
+	else if (text_is(word, "full=block"))
+		recording->block = true;
+	else if (text_is(word, "full=stop"))
+		recording->block = false;
+	else if (text_is(name, "limit") && name.len < word.len)
+		return parse_limit(p, word, value, recording);
+	else {
+		place_fail(&p->place, word.at, "scenario.bad-recording",
+			   "wanted data, limit=SIZE, full=stop or full=block, got '%s'",
+			   QUOTE(word));
+		place_suggest(&p->place, word, words);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_record(struct parser *p, struct text rest)
+{
+	struct scenario_recording *recording = &p->scenario->recording;
+	struct text path = next_word(&rest);
+	int err = 0;
+
+	if (recording->path)
+		return place_fail(&p->place, path.at, "scenario.duplicate-recording",
+				  "there is a recording further up, in line %u", recording->line);
+	if (!path.len)
+		return place_fail(&p->place, path.at, "scenario.bad-recording",
+				  "record wants the name of a file, got nothing");
+	recording->path = strndup(path.at, path.len);
+	recording->line = p->line;
+	while (rest.len && !err)
+		err = parse_recording_word(p, next_word(&rest), recording);
+	return recording->path ? err : -ENOMEM;
+}
+
 /* ------------------------------------------------------------------------------ actions */
 
 static int unknown_action(const struct parser *p, struct text word)
@@ -361,15 +418,16 @@ static int unknown_action(const struct parser *p, struct text word)
 	return -EINVAL;
 }
 
-static int parse_say(const struct parser *p, struct text rest, struct scenario_step *step)
+static int parse_text(const struct parser *p, struct text rest, struct scenario_step *step)
 {
 	if (!rest.len)
 		return place_fail(&p->place, rest.at, "scenario.missing-text",
-				  "say wants something to say, got nothing");
+				  "%s wants something to say, got nothing",
+				  actions[step->action].name);
 	if (rest.len > SCENARIO_SAY_MAX)
 		return place_fail(&p->place, rest.at, "scenario.too-long",
-				  "say takes at most %d bytes, got %zu", SCENARIO_SAY_MAX,
-				  rest.len);
+				  "%s takes at most %d bytes, got %zu", actions[step->action].name,
+				  SCENARIO_SAY_MAX, rest.len);
 	step->text = strndup(rest.at, rest.len);
 	return step->text ? 0 : -ENOMEM;
 }
@@ -387,7 +445,7 @@ static int parse_action_arg(struct parser *p, struct text rest, struct scenario_
 		step->column = column_of(p, rest.at);
 		return parse_rule(p, &p->scenario->disks[step->disk], rest, &step->rule);
 	case ARG_TEXT:
-		return parse_say(p, rest, step);
+		return parse_text(p, rest, step);
 	case ARG_NAME_OR_NONE:
 		if (!rest.len)
 			return 0;
@@ -562,8 +620,8 @@ static const struct statement {
 	const char *word;
 	int (*parse)(struct parser *p, struct text rest);
 } statements[] = {
-	{ "disk", parse_disk },        { "rule", parse_rule_line }, { "at", parse_at_line },
-	{ "every", parse_every_line }, { "when", parse_when_line },
+	{ "disk", parse_disk },    { "record", parse_record },    { "rule", parse_rule_line },
+	{ "at", parse_at_line },   { "every", parse_every_line }, { "when", parse_when_line },
 };
 
 /* Cut off a comment ('#' first or after white space) and trailing white space. */
@@ -610,7 +668,7 @@ static int parse_line(struct parser *p, struct text line)
 			return statements[i].parse(p, line);
 	}
 	place_fail(&p->place, word.at, "scenario.unknown-word",
-		   "a line begins with disk, rule, at, every or when, got '%s'", QUOTE(word));
+		   "a line begins with disk, record, rule, at, every or when, got '%s'", QUOTE(word));
 	place_suggest(&p->place, word, words);
 	return -EINVAL;
 }
@@ -703,6 +761,7 @@ struct scenario *scenario_free(struct scenario *scenario)
 		free(scenario->steps[i].text);
 	}
 	free(scenario->steps);
+	free(scenario->recording.path);
 	free(scenario);
 	return NULL;
 }

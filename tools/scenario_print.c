@@ -17,6 +17,18 @@ static void print_disk(FILE *out, const struct scenario_disk *disk)
 	fputc('\n', out);
 }
 
+static void print_recording(FILE *out, const struct scenario_recording *recording)
+{
+	char limit[UNITS_MAX];
+
+	if (!recording->path)
+		return;
+	fprintf(out, "record %s%s", recording->path, recording->data ? " data" : "");
+	if (recording->has_limit)
+		fprintf(out, " limit=%s", units_format_size(recording->limit_bytes, limit));
+	fprintf(out, "%s\n", recording->block ? " full=block" : "");
+}
+
 static bool print_rule(FILE *out, const struct rule *rule)
 {
 	_cleanup_free_ char *text = rule_print(rule);
@@ -106,6 +118,7 @@ char *scenario_print(const struct scenario *scenario)
 	fputs(SCENARIO_MAGIC "\n", out);
 	for (unsigned int i = 0; i < scenario->nr_disks; i++)
 		print_disk(out, &scenario->disks[i]);
+	print_recording(out, &scenario->recording);
 	for (unsigned int i = 0; i < scenario->nr_disks && ok; i++)
 		ok = print_rules(out, &scenario->disks[i]);
 	for (unsigned int i = 0; i < scenario->nr_steps && ok; i++) {

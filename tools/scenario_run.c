@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "daemon.h"
+#include "faults/recorder.h"
 #include "rule_file.h"
 #include "scenario_disk.h"
 #include "serve.h"
@@ -66,7 +67,8 @@ struct conductor {
 	int news[2];       /* written by the waiters */
 	int signal_fd;
 	uint64_t start_ns; /* 0: not yet */
-	pid_t command;     /* 0: not started, or ended */
+	struct recorder *recorder; /* NULL: nothing is recorded */
+	pid_t command;             /* 0: not started, or ended */
 	bool ending, failed, held, hurry;
 	int code; /* of COMMAND, or of the signal that ended us */
 };
@@ -122,6 +124,11 @@ static void say_step(const struct conductor *c, const struct scenario_step *step
 				   step->text ?: text, "due_ns", (json_int_t)due_ns));
 	else
 		tool_msg("%.3fs  %s", (double)now_ns / NSEC_PER_SEC, step->text ?: text);
+}
+
+static int exit_code_of_ours(const struct conductor *c)
+{
+	return c->options->command ? EXIT_OURS : EXIT_FAILED;
 }
 
 static void fail(struct conductor *c)
@@ -247,7 +254,7 @@ static int start_disk(struct conductor *c, unsigned int index)
 	int err;
 
 	child->disk = &c->scenario->disks[index];
-	err = scenario_child_start(child, c->options->seed, &fd);
+	err = scenario_child_start(child, c->options->seed, c->recorder, &fd);
 	if (err) {
 		tool_msg("disk '%s': cannot start its server: %s", child->disk->name,
 			 strerror(-err));
@@ -440,7 +447,7 @@ static void carry_out(struct conductor *c, const struct scenario_step *step, uin
 	struct diag diag = { 0 };
 	int err = 0;
 
-	if (scenario_action_has_disk(step->action))
+	if (scenario_action_method(step->action))
 		err = scenario_child_step(&c->children[step->disk], step, &diag, NULL);
 	if (err) {
 		step_failed(c, step, err, &diag);
@@ -564,6 +571,62 @@ static void end_all(struct conductor *c)
 	timeline_free(&c->timeline);
 }
 
+/* ------------------------------------------------------------------------------ recording */
+
+/* The file of all disks, whose servers join it. Returns an enum tool_exit. */
+static int start_recording(struct conductor *c)
+{
+	const struct scenario_recording *recording = &c->scenario->recording;
+	const struct recorder_options options = {
+		.path = recording->path,
+		.data = recording->data,
+		.full = recording->block ? RECORDER_BLOCK : RECORDER_STOP,
+		.limit_bytes = recording->has_limit ? recording->limit_bytes
+			       : recording->data    ? RECORDING_DATA_LIMIT
+						    : 0,
+	};
+	struct diag diag = { 0 };
+	int err = recording->path ? recorder_create(&options, &diag, &c->recorder) : 0;
+
+	if (!err)
+		return EXIT_OK;
+	tool_diag(&diag);
+	return err == -EEXIST ? EXIT_USAGE : exit_code_of_ours(c);
+}
+
+static void say_recording(const struct conductor *c, const struct recorder_status *status)
+{
+	const char *path = c->scenario->recording.path;
+
+	if (c->options->json)
+		say_json(json_pack("{s:I, s:s, s:s, s:I, s:I, s:I, s:b}", "time_ns",
+				   (json_int_t)elapsed_ns(c), "event", "recorded", "file", path,
+				   "requests", (json_int_t)status->nr_requests, "marks",
+				   (json_int_t)status->nr_marks, "bytes",
+				   (json_int_t)status->file_bytes, "closed", status->closed));
+	else
+		tool_msg("recorded %llu requests and %llu marks in %s, %llu bytes%s",
+			 (unsigned long long)status->nr_requests,
+			 (unsigned long long)status->nr_marks, path,
+			 (unsigned long long)status->file_bytes,
+			 status->closed ? "" : "; it ends early, as a server was killed or could "
+					       "not write");
+}
+
+/* All servers have ended. A recording of disks that never were is taken away again. */
+static void end_recording(struct conductor *c)
+{
+	struct recorder_status status;
+
+	if (!c->recorder)
+		return;
+	c->recorder = recorder_close(c->recorder, &status);
+	if (c->start_ns)
+		say_recording(c, &status);
+	else
+		unlink(c->scenario->recording.path);
+}
+
 /* ------------------------------------------------------------------------------ all of it */
 
 static int prepare(struct conductor *c)
@@ -595,7 +658,7 @@ static int begin(struct conductor *c)
 
 static int exit_code(const struct conductor *c)
 {
-	int ours = c->options->command ? EXIT_OURS : EXIT_FAILED;
+	int ours = exit_code_of_ours(c);
 
 	if (c->failed)
 		return ours;
@@ -614,6 +677,11 @@ int scenario_run(const struct scenario_run_options *options)
 	c->options = options;
 	c->scenario = options->scenario;
 	c->signal_fd = c->news[0] = c->news[1] = -1;
+	code = start_recording(c);
+	if (code) {
+		free(c);
+		return code;
+	}
 	err = prepare(c);
 	if (err)
 		tool_msg("cannot run a scenario: %s", strerror(-err));
@@ -632,6 +700,7 @@ int scenario_run(const struct scenario_run_options *options)
 	if (!err)
 		play(c);
 	end_all(c);
+	end_recording(c);
 	for (int i = 0; i < 2; i++)
 		cleanup_close(&c->news[i]);
 	cleanup_close(&c->signal_fd);
