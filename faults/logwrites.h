@@ -95,9 +95,10 @@ struct logwrites_export {
  * Writes what happened to one disk of @journal as a log to @fd, which is empty and can seek. The
  * super block comes last, so that a file cut short is no log. The first mark tells size, name and
  * how many entries are content from before, in words that logwrites_import() understands and other
- * readers skip. What a flush has made durable stands before it, in the order of completion; an
- * older write to the place of one with FUA stands before that one even if no flush came between, so
- * that a replay ends with what the disk holds. On a disk without a cache every write has FUA.
+ * readers skip. What a flush has made durable stands before it, in the order of
+ * completion. An older write to the place of one with FUA, and all that was completed before it,
+ * stand before that one, even if no flush came between: so a replay ends with what the disk holds.
+ * On a disk without a cache every write has FUA.
  * Write-zeroes become discards, which are cut into pieces of LOGWRITES_DISCARD_MAX; a mark is cut
  * to what fits into a block. -errno of writing; -EINVAL: a block that no log can have; -ENOMEM;
  * words in @diag.

@@ -6,8 +6,9 @@
  *
  *	completed --> waiting, by completion --(a flush submitted later completes)--> the log
  *
- * A write with FUA, and a mark, go to the log at once. But an older write to the same place, still
- * waiting, goes first: it has been replaced, and whoever replays the log must not bring it back.
+ * A write with FUA, and a mark, go to the log at once. But if an older write to the same place
+ *still waits, all go first that wait up to that one: it has been replaced, and whoever replays the
+ *log must not bring it back, nor what it has replaced itself.
  */
 #include "faults/logwrites.h"
 
@@ -299,24 +300,23 @@ static void put_waiting(struct export *export, uint64_t step)
 	forget_empty(export);
 }
 
+/* What waits up to the last one that @by replaces: their order among themselves stays. */
 static void put_replaced(struct export *export, const struct journal_write *by)
 {
-	uint32_t *link = &export->head, last = NONE;
+	const struct journal_write *writes = export->journal->writes;
+	uint32_t last = NONE, end;
 
 	if (export->head == NONE || !filter(export, by, false))
 		return;
-	while (*link != NONE) {
-		const struct journal_write *write = &export->journal->writes[*link];
-
-		if (write->at < by->at + by->len_bytes && by->at < write->at + write->len_bytes) {
-			put_write(export, write);
-			*link = export->next[*link];
-		} else {
-			last = *link;
-			link = &export->next[*link];
-		}
-	}
-	export->tail = last;
+	for (uint32_t i = export->head; i != NONE; i = export->next[i])
+		if (writes[i].at < by->at + by->len_bytes &&
+		    by->at < writes[i].at + writes[i].len_bytes)
+			last = i;
+	if (last == NONE)
+		return;
+	end = export->next[last];
+	for (; export->head != end; export->head = export->next[export->head])
+		put_write(export, &writes[export->head]);
 	forget_empty(export);
 }
 

@@ -14,7 +14,7 @@
 #include "rpc_client.h"
 #include "tool.h"
 
-#include <errno.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -224,7 +224,10 @@ static int show_entry(const struct log_opts *opts, const struct logwrites_entry 
 				  entry->text ? json_stringn(entry->text, entry->text_len) : NULL));
 	printf("%llu byte %llu %s", (ull)entry->n, (ull)entry->file_at, what);
 	if (entry->text)
-		printf(" %.*s", (int)entry->text_len, entry->text);
+		putchar(' ');
+	/* Anything may stand there. */
+	for (size_t i = 0; i < entry->text_len; i++)
+		putchar(iscntrl((unsigned char)entry->text[i]) ? '?' : entry->text[i]);
 	if (entry->len_bytes)
 		printf(" %llu+%llu%s%s", (ull)(entry->at / SECTOR_SIZE), (ull)entry->len_bytes,
 		       preflush ? " flush" : "", flags_text(flags));

@@ -5,6 +5,7 @@
  */
 #include "tests/unit/check.h"
 
+#include "faults/crash.h"
 #include "faults/journal_read.h"
 #include "faults/logwrites.h"
 #include "faults/logwrites_code.h"
@@ -506,7 +507,7 @@ static void what_a_durable_write_replaces_is_not_logged_behind_it(void **state)
 	add_write(journal, 0, 11, 12, 'g', 0, 512, 0);
 	must_seal(journal);
 	check_words(journal, 0,
-		    "m:faultblk-disk size=1048576 base=0 name=d0 Wb1 Wd2! Wa0 We0! Wc3 Wg0 "
+		    "m:faultblk-disk size=1048576 base=0 name=d0 Wa0 Wb1 Wd2! We0! Wc3 Wg0 "
 		    "m:dm-log-writes-end ",
 		    &export);
 	journal_free(journal);
@@ -602,6 +603,151 @@ static void a_full_disk_is_told(void **state)
 	journal_free(journal);
 }
 
+/* ------------------------------------------------------------------------------ states */
+
+#define UNITS    12
+#define MOMENTS  256
+#define CONTENTS 64
+
+/* What may be where at one moment: sets of contents, each known by its first byte. */
+struct moment {
+	uint32_t nr_marks;
+	bool may[UNITS][256];
+};
+
+static size_t list_moments(const struct journal *journal, struct moment *moments)
+{
+	const struct crash_options options = { .unit_bytes = 512 };
+	static unsigned char bytes[MIB];
+	const struct crash_image images[1] = { { bytes, -1 } };
+	const struct crash_choice *choices;
+	struct crash *crash;
+
+	memset(bytes, 0, sizeof(bytes));
+	assert_int_equal(crash_create(journal, &options, images, NULL, &crash), 0);
+	assert_in_range(journal->end_step, 1, MOMENTS);
+	for (uint64_t step = 1; step <= journal->end_step; step++) {
+		struct moment *moment = &moments[step - 1];
+		size_t nr;
+
+		*moment = (struct moment){ 0 };
+		assert_int_equal(crash_move(crash, step), 0);
+		for (size_t i = 0; i < UNITS; i++)
+			moment->may[i][bytes[i * 512]] = true;
+		nr = crash_choices(crash, &choices);
+		for (size_t i = 0; i < nr; i++)
+			for (uint32_t c = 0; c < choices[i].nr; c++) {
+				const unsigned char *data = choices[i].candidates[c].data;
+
+				moment->may[choices[i].at / 512][data ? *data : 0] = true;
+			}
+		for (size_t i = 0; i < journal->nr_marks; i++)
+			moment->nr_marks += journal->marks[i].step <= step;
+	}
+	crash_free(crash);
+	return journal->end_step;
+}
+
+static bool within(const struct moment *a, const struct moment *b)
+{
+	if (a->nr_marks != b->nr_marks)
+		return false;
+	for (size_t i = 0; i < UNITS; i++)
+		for (size_t c = 0; c < 256; c++)
+			if (a->may[i][c] && !b->may[i][c])
+				return false;
+	return true;
+}
+
+/* Several writes in flight, but never two to one place; flushes, FUA, discards and marks. */
+static struct journal *random_journal(struct draw *draw)
+{
+	const struct journal_disk disk = {
+		.name = "d0", .size_bytes = MIB, .block_bytes = 512, .cache = true
+	};
+	struct journal_write writes[CONTENTS] = { 0 };
+	struct journal_flush flushes[CONTENTS] = { 0 };
+	size_t nr = 0, nr_flushes = 0;
+	struct journal *journal;
+	uint64_t step = 0;
+
+	assert_int_equal(journal_new(&journal), 0);
+	assert_int_equal(journal_add_disk(journal, &disk), 0);
+	while (step < 60) {
+		uint64_t what = draw_below(draw, 8);
+		struct journal_write *write = &writes[draw_below(draw, nr + 1)];
+		struct journal_flush *flush = &flushes[draw_below(draw, nr_flushes + 1)];
+		uint64_t at = draw_below(draw, UNITS), len = 1 + draw_below(draw, 3);
+		bool busy = at + len > UNITS;
+
+		if (what < 3 && write->submit && write->complete == JOURNAL_NEVER) {
+			write->complete = ++step;
+		} else if (what == 3 && flush->submit && flush->complete == JOURNAL_NEVER) {
+			flush->complete = ++step;
+		} else if (what == 4) {
+			flushes[nr_flushes++] = (struct journal_flush){ .submit = ++step,
+									.complete = JOURNAL_NEVER };
+		} else if (what == 5 && step % 3 == 0) {
+			step++;
+			assert_int_equal(journal_add_mark(journal, step, 0, "m", 1), 0);
+		}
+		for (size_t i = 0; i < nr; i++)
+			busy |= writes[i].complete == JOURNAL_NEVER &&
+				writes[i].at < (at + len) * 512 &&
+				at * 512 < writes[i].at + writes[i].len_bytes;
+		if (what < 6 || busy)
+			continue;
+		writes[nr] = (struct journal_write){ .complete = JOURNAL_NEVER,
+						     .at = at * 512,
+						     .len_bytes = len * 512,
+						     .flags = draw_below(draw, 4) ? 0 : IO_FUA,
+						     .op = IO_WRITE };
+		writes[nr].submit = ++step;
+		if (draw_below(draw, 6))
+			writes[nr].data = filled(journal, (char)(nr + 1), len * 512);
+		else
+			writes[nr].op = IO_DISCARD;
+		nr++;
+	}
+	for (size_t i = 0; i < nr; i++)
+		assert_int_equal(journal_add_write(journal, &writes[i]), 0);
+	for (size_t i = 0; i < nr_flushes; i++)
+		assert_int_equal(journal_add_flush(journal, &flushes[i]), 0);
+	must_seal(journal);
+	return journal;
+}
+
+/*
+ * At every moment of an imported log all that may be there may have been there at some moment of
+ * what it was a log of, with as many marks made.
+ */
+static void every_state_of_a_log_was_a_legal_one(void **state)
+{
+	static struct moment real[MOMENTS], logged[MOMENTS];
+	struct draw draw = { .seed = 3 };
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		struct journal *journal = random_journal(&draw), *back = NULL;
+		struct logwrites_export export;
+		size_t nr_real = list_moments(journal, real), nr_logged, len;
+		_cleanup_free_ unsigned char *bytes = must_export(journal, 0, &len, &export);
+
+		assert_int_equal(logwrites_import(bytes, len, NULL, NULL, &back), 0);
+		nr_logged = back->end_step ? list_moments(back, logged) : 0;
+		for (size_t k = 0; k < nr_logged; k++) {
+			size_t r = 0;
+
+			while (r < nr_real && !within(&logged[k], &real[r]))
+				r++;
+			if (r == nr_real)
+				fail_msg("round %d: the moment after step %zu never was", i, k + 1);
+		}
+		journal_free(back);
+		journal_free(journal);
+	}
+}
+
 /* ------------------------------------------------------------------------------ files */
 
 static void what_is_no_recording_is_refused_by_name(void **state)
@@ -659,6 +805,7 @@ int main(void)
 		cmocka_unit_test(a_large_discard_is_cut_into_pieces),
 		cmocka_unit_test(what_we_write_we_read_back),
 		cmocka_unit_test(a_full_disk_is_told),
+		cmocka_unit_test(every_state_of_a_log_was_a_legal_one),
 		cmocka_unit_test(what_is_no_recording_is_refused_by_name),
 	};
 

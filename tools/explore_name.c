@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/*
+ * One pass for each disk that has lost something: copy it, see what is on it, ask its tools about
+ * all places at once, then say each place in words. What a place is made of is named block by
+ * block, and like names come once.
+ */
+#include "explore_name.h"
+
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "explore_name_fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define COPY_BYTES (1u << 20)
+
+/* ------------------------------------------------------------------------------ the copy */
+
+struct copying {
+	int fd;
+	uint16_t disk;
+};
+
+static int put(void *ctx, uint16_t disk, uint64_t at, const unsigned char *data, uint32_t len_bytes)
+{
+	static const unsigned char zeroes[4096];
+	const struct copying *copying = ctx;
+
+	if (disk != copying->disk)
+		return 0;
+	for (uint32_t done = 0; done < len_bytes;) {
+		uint32_t left = len_bytes - done;
+		size_t part = data || left < sizeof(zeroes) ? left : sizeof(zeroes);
+		ssize_t n =
+			pwrite(copying->fd, data ? data + done : zeroes, part, (off_t)(at + done));
+
+		if (n <= 0)
+			return -errno;
+		done += (uint32_t)n;
+	}
+	return 0;
+}
+
+/* What is no hole: [*from, *to) from *from on; false: there is nothing more. */
+static bool next_data(const struct crash_image *image, uint64_t size, uint64_t *from, uint64_t *to)
+{
+	off_t at, end;
+
+	*to = *from + COPY_BYTES < size ? *from + COPY_BYTES : size;
+	if (image->fd < 0 || *from >= size)
+		return *from < size;
+	at = lseek(image->fd, (off_t)*from, SEEK_DATA);
+	if (at < 0)
+		return errno != ENXIO;
+	end = lseek(image->fd, at, SEEK_HOLE);
+	*from = (uint64_t)at;
+	*to = end > at ? (uint64_t)end : size;
+	return *from < size;
+}
+
+static int copy_image(const struct crash_image *image, uint64_t size, int fd)
+{
+	uint64_t from = 0, to;
+
+	if (ftruncate(fd, (off_t)size) < 0)
+		return -errno;
+	for (; next_data(image, size, &from, &to); from = to)
+		for (uint64_t at = from; at < to;) {
+			ssize_t n = pwrite(fd, image->bytes + at, to - at, (off_t)at);
+
+			if (n <= 0)
+				return -errno;
+			at += (uint64_t)n;
+		}
+	return 0;
+}
+
+/* The disk with everything survived; -1: it cannot be had. */
+static int copy_disk(const struct crash *crash, const struct crash_image *images, uint16_t disk)
+{
+	const struct journal *journal = crash_journal(crash);
+	const struct crash_choice *choices;
+	_cleanup_close_ int fd = memfd_create("faultblk-name", MFD_CLOEXEC);
+	_cleanup_free_ uint16_t *picks = calloc(crash_choices(crash, &choices) + 1, sizeof(*picks));
+	struct copying copying = { .fd = fd, .disk = disk };
+
+	if (fd < 0 || !picks || copy_image(&images[disk], journal->disks[disk].size_bytes, fd) < 0)
+		return -1;
+	crash_newest(crash, picks);
+	return crash_put(crash, picks, put, &copying) < 0 ? -1 : take_fd(&fd);
+}
+
+/* ------------------------------------------------------------------------------ words */
+
+/* The block's words, unless they are there already; @nr_more counts what has no room. */
+static void add_words(char *text, size_t size, const char *words, unsigned int *nr,
+		      unsigned int *nr_more)
+{
+	size_t len = strlen(text), more = strlen(words);
+	const char *found = strstr(text, words);
+
+	if (found && (found == text || found[-1] == ' ') &&
+	    (found[more] == ',' || found[more] == '\0'))
+		return;
+	if (*nr == NAME_WORDS || len + more + 32 > size) {
+		++*nr_more;
+		return;
+	}
+	snprintf(text + len, size - len, "%s%s", len ? ", " : "", words);
+	++*nr;
+}
+
+static char *in_words(const struct name_fs *fs, uint64_t at, uint64_t len_bytes)
+{
+	unsigned int nr = 0, nr_more = 0;
+	char text[NAME_TEXT] = "";
+	size_t len;
+
+	for (uint64_t i = name_fs_first(fs, at); i < fs->nr && fs->blocks[i].at < at + len_bytes;
+	     i++)
+		if (fs->blocks[i].words)
+			add_words(text, sizeof(text), fs->blocks[i].words, &nr, &nr_more);
+	len = strlen(text);
+	if (nr_more)
+		snprintf(text + len, sizeof(text) - len, " and more");
+	return text[0] ? strdup(text) : NULL;
+}
+
+static char *by_sector(const struct journal *journal, const struct journal_write *write,
+		       uint64_t at)
+{
+	char *text;
+
+	if (asprintf(&text, "sector %llu of %s, written %.3f s after the start",
+		     (unsigned long long)(at / SECTOR_SIZE), journal->disks[write->disk].name,
+		     (double)(write->submit_ns - journal->start_ns) / 1e9) < 0)
+		return NULL;
+	return text;
+}
+
+/* ------------------------------------------------------------------------------ a disk */
+
+struct naming {
+	const struct crash *crash;
+	const struct crash_image *images;
+	const struct journal *journal;
+	const uint32_t *writes;
+	const struct name_part *only;
+	size_t nr;
+	char **names;
+};
+
+static struct name_part part_of(const struct naming *naming, size_t i)
+{
+	const struct journal_write *write = &naming->journal->writes[naming->writes[i]];
+
+	return naming->only ? naming->only[i]
+			    : (struct name_part){ .at = write->at, .len_bytes = write->len_bytes };
+}
+
+static bool of_disk(const struct naming *naming, size_t i, uint16_t disk)
+{
+	return naming->journal->writes[naming->writes[i]].disk == disk;
+}
+
+static void name_disk(struct naming *naming, uint16_t disk)
+{
+	size_t most = naming->nr < NAME_PLACES ? naming->nr : NAME_PLACES, nr = 0;
+	_cleanup_close_ int fd = -1;
+	struct name_fs fs = { 0 };
+
+	for (size_t i = 0; i < most; i++)
+		nr += of_disk(naming, i, disk);
+	if (nr)
+		fd = copy_disk(naming->crash, naming->images, disk);
+	if (fd < 0 || name_fs_open(&fs, fd, naming->journal->disks[disk].size_bytes) < 0)
+		return;
+	for (size_t i = 0; i < most; i++) {
+		struct name_part part = part_of(naming, i);
+
+		if (of_disk(naming, i, disk))
+			name_fs_add(&fs, part.at, part.len_bytes);
+	}
+	name_fs_ask(&fs);
+	for (size_t i = 0; i < most; i++) {
+		struct name_part part = part_of(naming, i);
+
+		if (of_disk(naming, i, disk))
+			naming->names[i] = in_words(&fs, part.at, part.len_bytes);
+	}
+	name_fs_close(&fs);
+}
+
+int explore_name(const struct crash *crash, const struct crash_image *images,
+		 const uint32_t *writes, const struct name_part *only, size_t nr, char **ret_names)
+{
+	struct naming naming = { .crash = crash,
+				 .images = images,
+				 .journal = crash_journal(crash),
+				 .writes = writes,
+				 .only = only,
+				 .nr = nr,
+				 .names = ret_names };
+	bool all = true;
+
+	memset(ret_names, 0, nr * sizeof(*ret_names));
+	for (uint16_t i = 0; i < naming.journal->nr_disks; i++)
+		name_disk(&naming, i);
+	for (size_t i = 0; i < nr; i++) {
+		const struct journal_write *write = &naming.journal->writes[writes[i]];
+
+		if (!ret_names[i])
+			ret_names[i] = by_sector(naming.journal, write, part_of(&naming, i).at);
+		all = all && ret_names[i];
+	}
+	for (size_t i = 0; !all && i < nr; i++) {
+		free(ret_names[i]);
+		ret_names[i] = NULL;
+	}
+	return all ? 0 : -ENOMEM;
+}
