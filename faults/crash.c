@@ -46,6 +46,21 @@ uint32_t crash_unit_bytes(const struct journal *journal, const struct crash_opti
 	return options->unit_bytes ? options->unit_bytes : largest_block(journal);
 }
 
+bool crash_has_parts(const struct journal *journal, const struct crash_options *options)
+{
+	uint32_t unit = crash_unit_bytes(journal, options);
+
+	for (size_t i = 0; i < journal->nr_writes; i++) {
+		const struct journal_write *write = &journal->writes[i];
+		uint64_t end = write->at + write->len_bytes;
+
+		if (write->at % unit ||
+		    (end % unit && end != journal->disks[write->disk].size_bytes))
+			return true;
+	}
+	return false;
+}
+
 static int check_unit(const struct journal *journal, const struct crash_options *options,
 		      struct diag *diag)
 {
@@ -119,6 +134,7 @@ int crash_create(const struct journal *journal, const struct crash_options *opti
 	crash->journal = journal;
 	crash->options = *options;
 	crash->options.unit_bytes = crash_unit_bytes(journal, options);
+	crash->parts = crash_has_parts(journal, options);
 	crash->unit_shift = (unsigned int)__builtin_ctz(crash->options.unit_bytes);
 	pthread_mutex_init(&crash->lock, NULL);
 	err = start(crash, images);

@@ -206,7 +206,8 @@ void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *
 /*
  * lost[i]: of volatile write i some part is not there, though nothing that was submitted after it
  * is in its place: in some unit where it counts it was submitted after the last write that leaves
- * the content. (CRASH_WRITE, CRASH_ORDER: after the last one there that is durable or survived.)
+ * the content (of durable ones only those to all of the unit are asked). CRASH_WRITE, CRASH_ORDER:
+ * after the last one there that is durable or survived.
  */
 void crash_lost(const struct crash *crash, const uint16_t *picks, bool *lost);
 

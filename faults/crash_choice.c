@@ -170,7 +170,8 @@ static void list_units(struct crash *crash)
 		if (unit->nr_candidates > 1)
 			crash->units[crash->nr_units++] = unit;
 	}
-	qsort(crash->units, crash->nr_units, sizeof(*crash->units), compare_units);
+	if (crash->nr_units)
+		qsort(crash->units, crash->nr_units, sizeof(*crash->units), compare_units);
 }
 
 static void list_volatiles(struct crash *crash)

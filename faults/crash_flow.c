@@ -68,7 +68,7 @@ static void flushed(struct crash_flow *flow, uint32_t index, const uint32_t **re
 	struct crash_waiting *waiting = &flow->disks[flush->disk];
 	size_t nr = 0;
 
-	if (flush->failed || (flush->lied && flow->illegal))
+	if (flush->failed || (flush->lied && flow->illegal) || waiting->head == waiting->nr)
 		return;
 	*ret_writes = waiting->writes + waiting->head;
 	while (waiting->head + nr < waiting->nr &&

@@ -68,7 +68,9 @@ struct crash {
 	struct crash_unit **queue; /* to settle after this event; room_live */
 	size_t nr_queue;
 	uint32_t most_entries;
-	/* Writes in flight that some unit does not know of, since it is zero all the same. */
+	bool parts; /* some write covers only a part of a unit */
+	/* Writes in flight, by submission, that some unit does not know of, since it is zero all
+	 * the same; with parts, also those completed that follow one. */
 	uint32_t *skipped;
 	size_t nr_skipped, room_skipped;
 	/* Submitted, not durable, by submission; and durable ones that are yet to be taken out. */
@@ -118,6 +120,9 @@ static inline bool is_durable(const struct crash *crash, uint32_t write)
 
 /* crash.c: the size of units that options ask for, unchecked. */
 uint32_t crash_unit_bytes(const struct journal *journal, const struct crash_options *options);
+
+/* Does some write cover only a part of a unit? */
+bool crash_has_parts(const struct journal *journal, const struct crash_options *options);
 
 /* crash_unit.c: what happens to units. -ENOMEM from each that returns int. */
 uint64_t crash_content_hash(const unsigned char *data, uint32_t len);

@@ -20,7 +20,7 @@ struct walk {
 	size_t nr, room;
 	uint64_t end;
 	uint32_t nr_marks;
-	/* Something becomes durable: are all states since the last moment among its states? */
+	/* Writes cover whole units: what is durable later was a candidate before. */
 	bool monotone;
 	/* Since the last moment that was taken: */
 	bool submitted, durable, marked;
@@ -112,22 +112,6 @@ static int walk_events(struct walk *walk, struct crash_flow *flow)
 	return take(walk, before, CRASH_AT_END);
 }
 
-/* Does every write cover whole units? Then what is durable later was a candidate before. */
-static bool is_monotone(const struct journal *journal, const struct crash_options *options)
-{
-	uint32_t unit = crash_unit_bytes(journal, options);
-
-	for (size_t i = 0; i < journal->nr_writes; i++) {
-		const struct journal_write *write = &journal->writes[i];
-		uint64_t end = write->at + write->len_bytes;
-
-		if (write->at % unit ||
-		    (end % unit && end != journal->disks[write->disk].size_bytes))
-			return false;
-	}
-	return true;
-}
-
 /* So many of them, each set of that size as likely as any other; in order. */
 static size_t draw_sample(struct crash_point *points, size_t nr, size_t sample, uint64_t seed)
 {
@@ -146,7 +130,7 @@ int crash_points(const struct journal *journal, const struct crash_options *opti
 		.journal = journal,
 		.select = select,
 		.end = select->to ? select->to : UINT64_MAX,
-		.monotone = is_monotone(journal, options),
+		.monotone = !crash_has_parts(journal, options),
 	};
 	struct crash_flow flow;
 	int err = crash_flow_start(&flow, journal, options->illegal);

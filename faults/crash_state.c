@@ -142,18 +142,26 @@ void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *
 	}
 }
 
-/* From the last back to the one that is there. */
-static void lost_in(const struct crash *crash, const struct crash_unit *unit, size_t i,
-		    const uint16_t *picks, bool *lost)
+static bool is_there(const struct crash *crash, const struct crash_unit *unit,
+		     const struct crash_entry *entry, size_t i, const uint16_t *picks)
 {
-	bool by_unit = crash->options.atomic == CRASH_UNIT;
+	uint32_t len = unit_len(crash, unit->disk, unit->number);
+
+	if (crash->options.atomic != CRASH_UNIT)
+		return entry->durable || crash_survives(crash, picks, entry->write);
+	return entry->candidate == picks[i] &&
+	       (!entry->durable || (entry->from == 0 && entry->to == len));
+}
+
+/* From the last back to the one that is there. */
+static void lost_in(const struct crash *crash, size_t i, const uint16_t *picks, bool *lost)
+{
+	const struct crash_unit *unit = crash->units[i];
 
 	for (uint32_t k = unit->nr; k-- > unit->first;) {
 		const struct crash_entry *entry = &unit->entries[k];
-		bool there = by_unit ? entry->candidate == picks[i]
-				     : entry->durable || crash_survives(crash, picks, entry->write);
 
-		if (there)
+		if (is_there(crash, unit, entry, i, picks))
 			return;
 		if (!entry->durable)
 			lost[crash_volatile_index(crash, entry->write)] = true;
@@ -165,7 +173,7 @@ void crash_lost(const struct crash *crash, const uint16_t *picks, bool *lost)
 	crash_made(crash);
 	memset(lost, 0, crash->nr_volatiles * sizeof(*lost));
 	for (size_t i = 0; i < crash->nr_units; i++)
-		lost_in(crash, crash->units[i], i, picks, lost);
+		lost_in(crash, i, picks, lost);
 }
 
 /* ------------------------------------------------------------------------------ counting */

@@ -236,7 +236,7 @@ static int add_entry(struct crash *crash, struct crash_unit *unit, uint32_t inde
 	const struct journal_write *write = &crash->journal->writes[index];
 	uint64_t at = unit_at(crash, unit), end = at + unit_len(crash, unit->disk, unit->number);
 	uint64_t write_end = write->at + write->len_bytes;
-	struct crash_entry entry = { .write = index };
+	struct crash_entry entry = { .write = index, .durable = is_durable(crash, index) };
 	int err = 0;
 
 	entry.from = write->at > at ? (uint32_t)(write->at - at) : 0;
@@ -365,15 +365,27 @@ int crash_submit(struct crash *crash, uint32_t index)
 	return err;
 }
 
+static bool is_complete(const struct crash *crash, uint32_t index, uint64_t step)
+{
+	return crash->journal->writes[index].complete <= step;
+}
+
+/*
+ * A completed one does not matter any more, unless it lies over one that is in flight and may be
+ * replaced only in part.
+ */
 void crash_complete(struct crash *crash, uint32_t index)
 {
+	uint64_t step = crash->journal->writes[index].complete;
+	size_t nr = 0;
+
 	for (size_t i = 0; i < crash->nr_skipped; i++) {
-		if (crash->skipped[i] != index)
-			continue;
-		memmove(&crash->skipped[i], &crash->skipped[i + 1],
-			(--crash->nr_skipped - i) * sizeof(*crash->skipped));
-		return;
+		bool keep = !is_complete(crash, crash->skipped[i], step) || (crash->parts && nr);
+
+		if (keep)
+			crash->skipped[nr++] = crash->skipped[i];
 	}
+	crash->nr_skipped = nr;
 }
 
 /* ------------------------------------------------------------------------------ the image */

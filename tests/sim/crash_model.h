@@ -83,6 +83,11 @@ static inline bool model_within(const struct model *m, const struct model_unit *
 	return true;
 }
 
+static inline bool model_is_whole(const struct model *m, const struct model_unit *u, uint32_t w)
+{
+	return model_has(m, w, u->disk, u->at) && model_has(m, w, u->disk, u->at + u->len - 1);
+}
+
 static inline bool model_is_replaced(const struct model *m, const struct model_unit *u, uint32_t w)
 {
 	for (uint32_t by = 0; by < m->journal->nr_writes; by++)
@@ -96,9 +101,9 @@ static inline bool model_is_replaced(const struct model *m, const struct model_u
 static inline void model_sector(const struct model *m, int w, uint16_t disk, uint64_t at,
 				unsigned char *to)
 {
-	const struct journal_write *write = &m->journal->writes[w < 0 ? 0 : w];
+	const struct journal_write *write = w < 0 ? NULL : &m->journal->writes[w];
 
-	if (w < 0)
+	if (!write)
 		memcpy(to, m->base[disk] + at, SECTOR);
 	else if (write->data)
 		memcpy(to, write->data + (at - write->at), SECTOR);

@@ -646,10 +646,14 @@ static bool is_there(const struct sim *sim, const struct model_unit *u, uint32_t
 		     uint32_t candidate, const bool *survives)
 {
 	for (uint32_t by = w; by < sim->journal->nr_writes; by++) {
+		bool durable = sim->model.durable[by];
+
 		if (!u->covers[by] || u->replaced[by])
 			continue;
-		if (sim->options.atomic == CRASH_UNIT ? u->of_write[by] == candidate
-						      : sim->model.durable[by] || survives[by])
+		if (sim->options.atomic != CRASH_UNIT && (durable || survives[by]))
+			return true;
+		if (sim->options.atomic == CRASH_UNIT && u->of_write[by] == candidate &&
+		    (!durable || model_is_whole(&sim->model, u, by)))
 			return true;
 	}
 	return false;
