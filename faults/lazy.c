@@ -14,9 +14,9 @@
  *	 |             |                 | run  |task 2|
  *	 +-------------+ unit 1          +------+------+
  *
- * INVARIANT: the sizes of these boxes add up to the number of legal states. When no task and no run
- * is left, the sum over the finished runs is that number, exactly, in whole numbers; this is
- * computed, not believed, and nothing is called complete that fails it.
+ * INVARIANT: the sizes of these boxes add up to the number of legal states. So when the sum over
+ *the finished runs is that number, exactly, then no task and no run is left, and none was lost;
+ *this sum, in whole numbers, and nothing else, is what the word "complete" depends on.
  *
  * WHY ONE RUN IS ENOUGH FOR A BOX. A class is taken by what was read, so a run has seen nothing
  *that tells the states of its final box apart. What is deterministic does the same on each of them:
@@ -99,7 +99,6 @@ struct lazy {
 	struct big covered;
 	struct share *shares;
 	size_t nr_shares;
-	bool lost; /* states that no run will stand for */
 	struct lazy_status status;
 };
 
@@ -721,7 +720,6 @@ static void put_back(struct lazy *lazy, struct lazy_run *run)
 void lazy_drop(struct lazy *lazy, struct lazy_run *run)
 {
 	pthread_mutex_lock(&lazy->lock);
-	lazy->lost = true;
 	put_back(lazy, run);
 	pthread_mutex_unlock(&lazy->lock);
 }
@@ -730,16 +728,11 @@ void lazy_drop(struct lazy *lazy, struct lazy_run *run)
 static int settle(struct lazy *lazy, const struct lazy_run *run, const struct done *done,
 		  const struct big *size, bool diverged)
 {
-	int err;
-
 	if (diverged) {
 		lazy->status.diverged++;
 		return 0;
 	}
-	err = wants_repeat(run) ? push_repeat(lazy, done) : add_states(lazy, size, done->verdict);
-	if (err)
-		lazy->lost = true;
-	return err;
+	return wants_repeat(run) ? push_repeat(lazy, done) : add_states(lazy, size, done->verdict);
 }
 
 int lazy_end(struct lazy *lazy, struct lazy_run *run, int verdict)
@@ -775,9 +768,9 @@ void lazy_status(struct lazy *lazy, struct lazy_status *ret_status)
 	*ret_status = lazy->status;
 	ret_status->open = lazy->tasks.nr;
 	ret_status->covered = big_share(&lazy->covered, &lazy->total);
-	ret_status->complete = !lazy->tasks.nr && !lazy->nr_repeats && !lazy->nr_running &&
-			       !lazy->lost && !lazy->status.diverged &&
-			       big_compare(&lazy->covered, &lazy->total) == 0;
+	/* Boxes that are open, under way, lost, or of a run that diverged are missing in the sum.
+	 */
+	ret_status->complete = big_compare(&lazy->covered, &lazy->total) == 0;
 	pthread_mutex_unlock(&lazy->lock);
 }
 

@@ -82,7 +82,7 @@ struct lazy_status {
 	uint64_t repeated;
 	uint64_t checks_skipped;
 	double covered; /* fraction of the legal states that finished runs stand for, 0..1 */
-	bool complete;  /* finished, nothing diverged, and the sum is exact */
+	bool complete;  /* all of them, exactly: nothing is open, diverged or was dropped */
 };
 void lazy_status(struct lazy *lazy, struct lazy_status *ret_status);
 /* The fraction of the legal states that finished runs with this verdict stand for, 0..1. */

@@ -30,7 +30,7 @@ enum {
 	STRANDS = 3,
 	SMALL = 1 << 10, /* states of most rounds, and of each LARGE_EVERY-th */
 	LARGE = 1 << 16,
-	LARGE_EVERY = 50,
+	LARGE_EVERY = 20,
 	DEFAULT_ROUNDS = 200,
 	/* The small journal: a super block, slots, and where they point to. */
 	JOURNAL_SLOTS = 6,
@@ -64,7 +64,7 @@ struct sim {
 	struct outcome *outcomes;
 	uint16_t *picks;
 	unsigned char data[CASE_WRITES][WRITE_MAX];
-	uint64_t rounds, states, runs, skipped, complete, large;
+	uint64_t rounds, states, runs, skipped, large, most;
 };
 
 /* Disks as a program sees them: a view, or plain memory that notes what was read. */
@@ -369,7 +369,7 @@ static void make_events(struct sim *sim, size_t from, size_t nr, unsigned int ma
 			make_write(sim);
 		else if (what < 11)
 			complete_some(sim);
-		else
+		else if (!from || !draw(sim, 3))
 			case_flush(&sim->c, (uint16_t)draw(sim, sim->c.nr_disks));
 		sim->frame = saved;
 	}
@@ -383,13 +383,13 @@ static void make_case(struct sim *sim, unsigned int mask, uint64_t limit)
 	uint16_t nr_disks = (uint16_t)(1 + !draw(sim, 4));
 	struct crash_count count;
 
-	for (size_t nr = EVENTS;; nr--) {
+	for (size_t nr = limit > SMALL ? 2 * EVENTS : EVENTS;; nr--) {
 		memset(&sim->c, 0, sizeof(sim->c));
 		sim->c.size_bytes = SIZE;
 		sim->c.nr_disks = nr_disks;
 		make_events(sim, 0, nr, mask);
 		case_flush(&sim->c, (uint16_t)(nr_disks - 1));
-		make_events(sim, EVENTS, nr, mask);
+		make_events(sim, 2 * EVENTS, nr, mask);
 		case_seal(&sim->c, SEC, &options);
 		crash_count(sim->c.crash, &count);
 		if (count.exact <= limit)
@@ -556,7 +556,6 @@ static bool compare(struct sim *sim, struct lazy *lazy, struct found *found)
 			    status.complete, status.covered, status.open, status.diverged);
 	sim->runs += status.runs;
 	sim->skipped += status.checks_skipped;
-	sim->complete++;
 	return compare_verdicts(sim, lazy, found);
 }
 
@@ -659,6 +658,8 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 	sim->rounds++;
 	sim->states += sim->nr_states;
 	sim->large += sim->nr_states > SMALL;
+	if (sim->nr_states > sim->most)
+		sim->most = sim->nr_states;
 	free(sim->outcomes);
 	free(sim->picks);
 	case_free(&sim->c);
@@ -668,8 +669,8 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 static void summarise(const struct sim *sim)
 {
 	printf("%" PRIu64 " states in %" PRIu64 " runs, %" PRIu64 " checks recalled, %" PRIu64
-	       " of %" PRIu64 " rounds with more than %d states",
-	       sim->states, sim->runs, sim->skipped, sim->large, sim->rounds, SMALL);
+	       " of %" PRIu64 " rounds with more than %d states, at most %" PRIu64,
+	       sim->states, sim->runs, sim->skipped, sim->large, sim->rounds, SMALL, sim->most);
 }
 
 int main(int argc, char **argv)

@@ -294,6 +294,33 @@ static void a_search_that_is_cut_short_says_how_far_it_came(void **state)
 	drop_case(c);
 }
 
+static void almost_all_is_not_all(void **state)
+{
+	struct lazy_options options = { .seed = 1 };
+	struct crash_case *c = make_case(190, CRASH_UNIT);
+	struct lazy *lazy = make_lazy(c, &options);
+	struct lazy_run *newest, *run;
+	int verdict = 0;
+
+	(void)state;
+	/* The run that stands for one state of 2^190 ends last. */
+	assert_int_equal(lazy_next(lazy, &newest), 1);
+	assert_int_equal(stop_at_the_first_lost(newest, lazy_view(newest)), 190);
+	while (lazy_next(lazy, &run) == 1) {
+		verdict = stop_at_the_first_lost(run, lazy_view(run));
+		assert_int_equal(lazy_end(lazy, run, verdict), 0);
+	}
+	assert_int_equal(lazy_next(lazy, &run), -EAGAIN);
+	assert_int_equal(status_of(lazy).runs, 191);
+	assert_false(status_of(lazy).complete);
+	assert_true(status_of(lazy).covered < 1);
+	assert_int_equal(lazy_end(lazy, newest, 190), 0);
+	assert_true(status_of(lazy).complete);
+	assert_int_equal(lazy_next(lazy, &run), 0);
+	lazy_free(lazy);
+	drop_case(c);
+}
+
 static void a_run_without_a_verdict_leaves_its_states_open(void **state)
 {
 	struct lazy_options options = { .seed = 1 };
@@ -529,6 +556,7 @@ int main(void)
 		cmocka_unit_test(the_first_run_has_it_that_everything_survived),
 		cmocka_unit_test(best_first_loses_little_before_it_loses_much),
 		cmocka_unit_test(a_search_that_is_cut_short_says_how_far_it_came),
+		cmocka_unit_test(almost_all_is_not_all),
 		cmocka_unit_test(a_run_without_a_verdict_leaves_its_states_open),
 		cmocka_unit_test(what_does_not_do_the_same_again_is_never_complete),
 		cmocka_unit_test(two_checks_that_read_the_same_and_disagree_are_noticed),
