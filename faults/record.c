@@ -3,6 +3,7 @@
 #include "faults/record.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/record_code.h"
 
@@ -289,7 +290,7 @@ int record_put_control(const struct record_header *header, const struct record *
 	if (record->type == RECORD_RULES)
 		for (uint32_t i = 0; i < record->nr_rules; i++)
 			size += RULE_HEAD_MAX + record->rules[i].len;
-	bytes = malloc(size);
+	bytes = fail_alloc("faults/record/control", malloc(size));
 	if (!bytes)
 		return -ENOMEM;
 	to = bytes;

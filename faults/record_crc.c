@@ -6,6 +6,7 @@
 #include "faults/record.h"
 
 #include "base/cleanup.h"
+#include "faults/record_code.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -18,11 +19,10 @@ static uint32_t tables[TABLES][256];
 static uint32_t by_table(uint32_t crc, const unsigned char *at, size_t len)
 {
 	for (; len >= TABLES; len -= TABLES, at += TABLES) {
-		uint32_t next = 0;
-
-		for (int i = 0; i < TABLES; i++)
-			next ^= tables[TABLES - 1 - i][at[i] ^ (i < 4 ? crc >> 8 * i & 0xff : 0)];
-		crc = next;
+		crc ^= (uint32_t)get_le(at, 4);
+		crc = tables[7][crc & 0xff] ^ tables[6][crc >> 8 & 0xff] ^
+		      tables[5][crc >> 16 & 0xff] ^ tables[4][crc >> 24] ^ tables[3][at[4]] ^
+		      tables[2][at[5]] ^ tables[1][at[6]] ^ tables[0][at[7]];
 	}
 	while (len--)
 		crc = crc >> 8 ^ tables[0][(crc ^ *at++) & 0xff];
@@ -38,6 +38,12 @@ __attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc,
 {
 	uint64_t wide = crc, word;
 
+	for (; len >= 4 * sizeof(word); len -= 4 * sizeof(word)) {
+		for (int i = 0; i < 4; i++, at += sizeof(word)) {
+			memcpy(&word, at, sizeof(word));
+			wide = __builtin_ia32_crc32di(wide, word);
+		}
+	}
 	for (; len >= sizeof(word); len -= sizeof(word), at += sizeof(word)) {
 		memcpy(&word, at, sizeof(word));
 		wide = __builtin_ia32_crc32di(wide, word);

@@ -8,6 +8,7 @@
 #include "faults/record.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/kind.h"
 #include "faults/record_code.h"
@@ -126,7 +127,9 @@ static struct cursor fresh_cursor(const struct record_reader *reader, uint16_t d
 static int add_cursors(struct record_reader *reader, uint16_t disk, uint16_t nr_queues)
 {
 	size_t nr = reader->nr_cursors + nr_queues + 1u;
-	struct cursor *cursors = reallocarray(reader->cursors, nr, sizeof(*cursors));
+	struct cursor *cursors =
+		fail_alloc("faults/record_read/streams",
+			   reallocarray(reader->cursors, nr, sizeof(*cursors)));
 
 	if (!cursors)
 		return -ENOMEM;
@@ -198,7 +201,9 @@ static int add_block(struct record_reader *reader, struct cursor *cursor, uint64
 
 	if (index == reader->max_blocks) {
 		size_t max = index ? 2 * index : 64;
-		struct block *blocks = reallocarray(reader->blocks, max, sizeof(*blocks));
+		struct block *blocks =
+			fail_alloc("faults/record_read/blocks",
+				   reallocarray(reader->blocks, max, sizeof(*blocks)));
 
 		if (!blocks)
 			return -ENOMEM;
@@ -669,7 +674,7 @@ int record_reader_open(const void *bytes, size_t size, struct diag *diag,
 
 	if (err)
 		return err;
-	reader = calloc(1, sizeof(*reader));
+	reader = fail_alloc("faults/record_read/alloc", calloc(1, sizeof(*reader)));
 	if (!reader)
 		return diag_set(diag, -ENOMEM, "record.memory", "no memory for the record file");
 	reader->bytes = bytes;

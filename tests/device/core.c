@@ -185,6 +185,57 @@ static uint64_t read_together(int fd, unsigned int nr, int *ret_errors)
 	return clock_now_ns() - start_ns;
 }
 
+/* ------------------------------------------------------------------------------ batches */
+
+#define BATCH_WRITERS 8
+#define BATCH_WRITES  200
+
+/* One queue: what its writes have finished, and what batch_done has told of. */
+static uint64_t batch_pending[4096];
+static unsigned int nr_batch_pending;
+static _Atomic bool batch_told[BATCH_WRITERS * BATCH_WRITES];
+static _Atomic unsigned int nr_told_late, nr_batches_done;
+
+static int batch_write(void *ctx, struct ublk_req *req)
+{
+	(void)ctx;
+	if (nr_batch_pending < sizeof(batch_pending) / sizeof(batch_pending[0]))
+		batch_pending[nr_batch_pending++] = req->sector / 8;
+	return 0;
+}
+
+static void batch_over(void *ctx, unsigned int queue)
+{
+	(void)ctx;
+	(void)queue;
+	for (unsigned int i = 0; i < nr_batch_pending; i++)
+		atomic_store(&batch_told[batch_pending[i]], true);
+	atomic_fetch_add(&nr_batches_done, 1);
+	nr_batch_pending = 0;
+}
+
+static const struct ublk_backend batcher = {
+	.name = "batcher", .read = mem_read, .write = batch_write, .batch_done = batch_over
+};
+
+/* Each write is told of before its writer hears of its end. */
+static void *batch_writer(void *arg)
+{
+	struct reader *w = arg;
+	void *buf = aligned_alloc(4096, 4096);
+	unsigned int first = (unsigned int)w->offset * BATCH_WRITES;
+
+	memset(buf, 1, 4096);
+	for (unsigned int i = first; i < first + BATCH_WRITES; i++) {
+		if (pwrite(w->fd, buf, 4096, (off_t)i * 4096) != 4096)
+			w->err = errno;
+		if (!atomic_load(&batch_told[i]))
+			atomic_fetch_add(&nr_told_late, 1);
+	}
+	free(buf);
+	return NULL;
+}
+
 /* ------------------------------------------------------------------------------ tests */
 
 static void the_probe_finds_a_machine_that_can(void)
@@ -585,6 +636,31 @@ static void a_positive_result_is_blamed_on_the_backend(void)
 
 /* --- closing --- */
 
+static void batch_done_comes_before_anyone_can_know(void)
+{
+	struct reader writers[BATCH_WRITERS];
+	struct ublk_options o = usual();
+	struct ublk_dev *dev;
+	int fd;
+
+	REQUIRE(!ublk_dev_open(&batcher, NULL, &o, &dev));
+	fd = open_direct(dev);
+	sysfs_set(ublk_dev_id(dev), "queue/nomerges", "2");
+	for (unsigned int i = 0; i < BATCH_WRITERS; i++) {
+		writers[i] = (struct reader){ .fd = fd, .offset = i };
+		pthread_create(&writers[i].thread, NULL, batch_writer, &writers[i]);
+	}
+	for (unsigned int i = 0; i < BATCH_WRITERS; i++) {
+		pthread_join(writers[i].thread, NULL);
+		EXPECT_EQ(writers[i].err, 0);
+	}
+	close(fd);
+	EXPECT_EQ(nr_told_late, 0);
+	EXPECT(nr_batches_done > 0);
+	EXPECT_EQ(ublk_dev_close(dev), 0);
+	ublk_dev_free(dev);
+}
+
 static void close_is_idempotent_and_free_takes_null(void)
 {
 	struct ublk_options o = usual();
@@ -813,6 +889,7 @@ int main(int argc, char **argv)
 		DEVICE_TEST(a_queue_that_cannot_start_leaves_nothing),
 		DEVICE_TEST(parked_requests_wait_together_not_in_turn),
 		DEVICE_TEST(requests_complete_from_any_thread),
+		DEVICE_TEST(batch_done_comes_before_anyone_can_know),
 		DEVICE_TEST(completing_twice_is_blamed_on_the_backend),
 		DEVICE_TEST(a_positive_result_is_blamed_on_the_backend),
 		DEVICE_TEST(close_is_idempotent_and_free_takes_null),

@@ -15,19 +15,26 @@ struct fake {
 	struct rpc_target target;
 };
 
-static inline void fake_open(struct fake *fake)
+/* @recorder: of a disk like this one, or NULL. */
+static inline void fake_open_recorded(struct fake *fake, struct recorder_disk *recorder)
 {
 	struct pipeline_options options = {
 		.geometry = { .size_bytes = FAKE_SIZE,
 			      .block_bytes = 512,
 			      .nr_queues = FAKE_QUEUES },
 		.seed = 1,
+		.recorder = recorder,
 	};
 
 	*fake = (struct fake){ .target = { .geometry = options.geometry, .name = "fake" } };
 	if (store_create(FAKE_SIZE, NULL, &fake->store) ||
 	    pipeline_create(fake->store, &options, &fake->target.pipeline))
 		abort();
+}
+
+static inline void fake_open(struct fake *fake)
+{
+	fake_open_recorded(fake, NULL);
 }
 
 static inline void fake_close(struct fake *fake)

@@ -467,7 +467,7 @@ static void check_damage(const struct file *file, const unsigned char *bytes, si
 static void damage_of_any_byte_is_seen_and_what_is_before_it_is_good(void **state)
 {
 	static const unsigned char bits[] = { 1, 0x80, 0xff };
-	struct file file = make_file(3, 60, true);
+	struct file file = make_file(3, 30, true);
 
 	(void)state;
 	for (size_t at = 0; at < file.size; at++)
@@ -481,7 +481,7 @@ static void damage_of_any_byte_is_seen_and_what_is_before_it_is_good(void **stat
 
 static void a_cut_at_any_byte_is_seen_and_what_is_before_it_is_good(void **state)
 {
-	struct file file = make_file(4, 60, true);
+	struct file file = make_file(4, 30, true);
 
 	(void)state;
 	for (size_t size = 0; size < file.size; size++)

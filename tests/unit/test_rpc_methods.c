@@ -6,9 +6,12 @@
 
 #include <cmocka.h>
 
+#include "faults/recorder.h"
 #include "tests/unit/rpc_fake.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct fake fake;
 
@@ -247,6 +250,75 @@ static void faults_list_names_every_kind_with_an_example_that_parses(void **stat
 	json_decref(result);
 }
 
+/* ------------------------------------------------------------------------------ recordings */
+
+static void a_disk_that_is_not_recorded_takes_no_marks_and_says_how_to_record_it(void **state)
+{
+	(void)state;
+	refused("mark", "{\"text\":\"a\"}", RPC_FAILED, "recording.none", NULL);
+	refused("recording.limit", "{\"limit\":\"1G\"}", RPC_FAILED, "recording.none",
+		"record it from its beginning: faultblk run --record FILE --record-data ...");
+	refused("recording.stop", "{}", RPC_FAILED, "recording.none", NULL);
+}
+
+static void open_recorded(struct fake *plain, char dir[32], char path[48],
+			  struct recorder **recorder)
+{
+	const struct record_disk disk = { .name = "fake",
+					  .size_bytes = FAKE_SIZE,
+					  .block_bytes = 512,
+					  .physical_bytes = 512,
+					  .max_io_bytes = 4096,
+					  .depth = 1,
+					  .nr_queues = FAKE_QUEUES };
+	struct recorder_options options = { .data = true };
+	struct recorder_disk *recorded;
+
+	*plain = fake;
+	strcpy(dir, "/tmp/marks-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, 48, "%s/rec", dir);
+	options.path = path;
+	assert_int_equal(recorder_create(&options, NULL, recorder), 0);
+	assert_int_equal(recorder_add_disk(*recorder, &disk, NULL, &recorded), 0);
+	fake_open_recorded(&fake, recorded);
+}
+
+static void marks_are_numbered_and_the_recording_can_be_limited_and_ended(void **state)
+{
+	struct recorder *recorder;
+	char dir[32], path[48];
+	struct fake plain;
+	json_t *result;
+
+	(void)state;
+	open_recorded(&plain, dir, path, &recorder);
+	result = must("mark", "{\"text\":\"commit 1 \\u00e9\"}");
+	assert_int_equal(json_integer_value(json_object_get(result, "mark")), 1);
+	assert_int_equal(json_integer_value(json_object_get(result, "step")), 1);
+	json_decref(result);
+	refused("mark", "{}", RPC_INVALID_PARAMS, "protocol.missing-param", NULL);
+	refused("mark", "{\"text\":7}", RPC_INVALID_PARAMS, "protocol.param", NULL);
+	refused("mark", "{\"text\":\"a\\nb\"}", RPC_INVALID_PARAMS, "mark.text", NULL);
+	refused("mark", "{\"text\":\"\"}", RPC_INVALID_PARAMS, "mark.length", NULL);
+	refused("recording.limit", "{}", RPC_INVALID_PARAMS, "protocol.missing-param", NULL);
+	result = must("recording.limit", "{\"limit\":\"1M\"}");
+	assert_int_equal(json_integer_value(json_object_get(result, "limit_bytes")), 1 << 20);
+	assert_string_equal(json_string_value(json_object_get(result, "state")), "recording");
+	assert_int_equal(json_integer_value(json_object_get(result, "marks")), 1);
+	json_decref(result);
+	result = must("recording.stop", NULL);
+	assert_string_equal(json_string_value(json_object_get(result, "state")), "ended");
+	assert_string_equal(json_string_value(json_object_get(result, "why")), "stopped");
+	json_decref(result);
+	refused("mark", "{\"text\":\"late\"}", RPC_FAILED, "mark.ended", NULL);
+	fake_close(&fake);
+	recorder_close(recorder, NULL);
+	unlink(path);
+	rmdir(dir);
+	fake = plain;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +330,9 @@ int main(void)
 		cmocka_unit_test(explain_answers_in_lines_and_counts_nothing),
 		cmocka_unit_test(the_number_of_rules_is_limited),
 		cmocka_unit_test(faults_list_names_every_kind_with_an_example_that_parses),
+		cmocka_unit_test(
+			a_disk_that_is_not_recorded_takes_no_marks_and_says_how_to_record_it),
+		cmocka_unit_test(marks_are_numbered_and_the_recording_can_be_limited_and_ended),
 	};
 
 	return cmocka_run_group_tests(tests, open_fake, close_fake);
