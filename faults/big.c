@@ -41,6 +41,16 @@ int big_set(struct big *big, uint64_t value)
 	return 0;
 }
 
+int big_copy(struct big *big, const struct big *other)
+{
+	if (reserve(big, other->nr) < 0)
+		return -ENOMEM;
+	if (other->nr)
+		memcpy(big->limbs, other->limbs, other->nr * sizeof(*big->limbs));
+	big->nr = other->nr;
+	return 0;
+}
+
 int big_multiply(struct big *big, uint64_t by)
 {
 	unsigned __int128 carry = 0;
@@ -76,6 +86,20 @@ int big_add(struct big *big, const struct big *other)
 	if (carry)
 		big->limbs[big->nr++] = (uint64_t)carry;
 	return 0;
+}
+
+void big_divide(struct big *big, uint64_t by)
+{
+	unsigned __int128 rest = 0;
+
+	for (size_t i = big->nr; i-- > 0;) {
+		rest = rest << LIMB_BITS | big->limbs[i];
+		big->limbs[i] = (uint64_t)(rest / by);
+		rest %= by;
+	}
+	assert(!rest);
+	while (big->nr && !big->limbs[big->nr - 1])
+		big->nr--;
 }
 
 int big_compare(const struct big *a, const struct big *b)

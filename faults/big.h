@@ -17,8 +17,11 @@ struct big {
 void big_free(struct big *big); /* zero again, and without memory */
 /* -ENOMEM from each: the number is as it was. */
 int big_set(struct big *big, uint64_t value);
+int big_copy(struct big *big, const struct big *other);
 int big_multiply(struct big *big, uint64_t by);
 int big_add(struct big *big, const struct big *other);
+/* By a factor of it (asserted). */
+void big_divide(struct big *big, uint64_t by);
 /* Below, equal, above: <0, 0, >0. */
 int big_compare(const struct big *a, const struct big *b);
 /* @part of @whole, @part <= @whole > 0: 0 and 1 if and only if it is just that. */

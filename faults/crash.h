@@ -31,7 +31,8 @@
  * are one candidate. A state is named by its picks: the number of the candidate of each choice.
  *
  * What it needs: a bit for each unit of the disks (only those near something written are backed by
- * memory); about 200 bytes for each unit that a write not yet durable covers, 64 for each such
+ * memory); a byte for each write of the journal; for each unit that is covered by a write that is
+ * not durable about 350 bytes, 64 more for each such
  * write in it, and the unit's size for each of those that covers only a part of it.
  */
 #ifndef FAULTS_CRASH_H

@@ -50,9 +50,9 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
-#include "faults/big.h"
 #include "faults/cut.h"
 #include "faults/recall.h"
+#include "faults/tally.h"
 
 #include <assert.h>
 #include <math.h>
@@ -72,11 +72,6 @@ struct done {
 	uint64_t reads;
 };
 
-struct share {
-	int verdict;
-	struct big states;
-};
-
 struct lazy {
 	const struct crash *crash;
 	const struct crash_image *images;
@@ -86,7 +81,6 @@ struct lazy {
 	struct lazy_options options;
 	size_t *word_of; /* where a choice's set begins */
 	uint64_t *all;   /* the sets of the whole box */
-	struct big total;
 	struct recall *recall;
 
 	pthread_mutex_t lock;
@@ -96,9 +90,7 @@ struct lazy {
 	size_t nr_repeats, max_repeats;
 	uint64_t nr_running;
 	struct lazy_run *idle;
-	struct big covered;
-	struct share *shares;
-	size_t nr_shares;
+	struct tally tally;
 	struct lazy_status status;
 };
 
@@ -491,11 +483,15 @@ static int run_create(struct lazy *lazy, struct lazy_run **ret_run)
 	run->lazy = lazy;
 	run->seen.entry_bytes = sizeof(struct seen);
 	recall_log_init(&run->log);
-	run->sets = calloc(lazy->nr_words + 1, sizeof(*run->sets));
-	run->units = calloc(lazy->nr_choices + 1, sizeof(*run->units));
-	run->touched = calloc(lazy->nr_choices + 1, sizeof(*run->touched));
-	run->classes = calloc(lazy->max_nr + 1, sizeof(*run->classes));
-	run->class_of = calloc(lazy->max_nr + 1, sizeof(*run->class_of));
+	run->sets = fail_alloc("faults/lazy/sets", calloc(lazy->nr_words + 1, sizeof(*run->sets)));
+	run->units =
+		fail_alloc("faults/lazy/units", calloc(lazy->nr_choices + 1, sizeof(*run->units)));
+	run->touched = fail_alloc("faults/lazy/touched",
+				  calloc(lazy->nr_choices + 1, sizeof(*run->touched)));
+	run->classes =
+		fail_alloc("faults/lazy/classes", calloc(lazy->max_nr + 1, sizeof(*run->classes)));
+	run->class_of = fail_alloc("faults/lazy/class-of",
+				   calloc(lazy->max_nr + 1, sizeof(*run->class_of)));
 	if (!run->sets || !run->units || !run->touched || !run->classes || !run->class_of ||
 	    view_create(lazy->crash, lazy->images, &run->view) < 0) {
 		run_free(run);
@@ -613,58 +609,19 @@ double lazy_picks(const struct lazy_run *run, uint16_t *picks)
 
 /* ------------------------------------------------------------------------------ the sum */
 
-/* By small numbers: they meet each other before they meet the large one. */
-static int multiply(struct big *big, uint64_t *product, uint32_t by)
+/* The states that the run stands for: all, less what its units may not be any more. */
+static int size_of(const struct lazy_run *run, struct tally_box *box)
 {
-	int err = 0;
+	const struct lazy *lazy = run->lazy;
+	int err = tally_whole(&lazy->tally, box);
 
-	if (*product > UINT64_MAX / by) {
-		err = big_multiply(big, *product);
-		*product = 1;
+	for (size_t i = 0; i < run->nr_touched && !err; i++) {
+		size_t choice = run->touched[i];
+		uint32_t nr = lazy->choices[choice].nr;
+
+		err = tally_cut(box, count(set_of(run, choice), words_of(nr)), nr);
 	}
-	*product *= by;
 	return err;
-}
-
-/* How many states the sets (as lazy->all is laid out) hold. */
-static int size_of(const struct lazy *lazy, const uint64_t *sets, struct big *size)
-{
-	uint64_t product = 1;
-	int err = big_set(size, 1);
-
-	for (size_t i = 0; i < lazy->nr_choices && !err; i++)
-		err = multiply(size, &product,
-			       count(sets + lazy->word_of[i], words_of(lazy->choices[i].nr)));
-	return err ? err : big_multiply(size, product);
-}
-
-static int find_share(struct lazy *lazy, int verdict, struct big **ret_states)
-{
-	struct share *shares;
-
-	for (size_t i = 0; i < lazy->nr_shares; i++)
-		if (lazy->shares[i].verdict == verdict) {
-			*ret_states = &lazy->shares[i].states;
-			return 0;
-		}
-	shares = fail_alloc("faults/lazy/shares",
-			    reallocarray(lazy->shares, lazy->nr_shares + 1, sizeof(*shares)));
-	if (!shares)
-		return -ENOMEM;
-	lazy->shares = shares;
-	shares[lazy->nr_shares] = (struct share){ .verdict = verdict };
-	*ret_states = &shares[lazy->nr_shares++].states;
-	return 0;
-}
-
-static int add_states(struct lazy *lazy, const struct big *size, int verdict)
-{
-	struct big *states;
-	int err = find_share(lazy, verdict, &states);
-
-	if (!err)
-		err = big_add(states, size);
-	return err ? err : big_add(&lazy->covered, size);
 }
 
 static int push_repeat(struct lazy *lazy, const struct done *done)
@@ -726,13 +683,14 @@ void lazy_drop(struct lazy *lazy, struct lazy_run *run)
 
 /* With the lock: what the run was good for. */
 static int settle(struct lazy *lazy, const struct lazy_run *run, const struct done *done,
-		  const struct big *size, bool diverged)
+		  struct tally_box *box, bool diverged)
 {
 	if (diverged) {
 		lazy->status.diverged++;
 		return 0;
 	}
-	return wants_repeat(run) ? push_repeat(lazy, done) : add_states(lazy, size, done->verdict);
+	return wants_repeat(run) ? push_repeat(lazy, done)
+				 : tally_add(&lazy->tally, box, done->verdict);
 }
 
 int lazy_end(struct lazy *lazy, struct lazy_run *run, int verdict)
@@ -744,8 +702,8 @@ int lazy_end(struct lazy *lazy, struct lazy_run *run, int verdict)
 		.reads = reads_of(run),
 	};
 	bool diverged = has_diverged(run, &done);
-	struct big size = { NULL, 0, 0 };
-	int err = run->lost ? -ENOMEM : size_of(lazy, run->sets, &size);
+	struct tally_box box = { .times = 1 };
+	int err = run->lost ? -ENOMEM : size_of(run, &box);
 
 	/* To forget a check costs time, never states. */
 	if (!err && !diverged && run->checking && !run->skipped && !run->cut_off)
@@ -754,11 +712,11 @@ int lazy_end(struct lazy *lazy, struct lazy_run *run, int verdict)
 		lazy_drop(lazy, run);
 	} else {
 		pthread_mutex_lock(&lazy->lock);
-		err = settle(lazy, run, &done, &size, diverged);
+		err = settle(lazy, run, &done, &box, diverged);
 		put_back(lazy, run);
 		pthread_mutex_unlock(&lazy->lock);
 	}
-	big_free(&size);
+	tally_box_free(&box);
 	return err;
 }
 
@@ -767,21 +725,19 @@ void lazy_status(struct lazy *lazy, struct lazy_status *ret_status)
 	pthread_mutex_lock(&lazy->lock);
 	*ret_status = lazy->status;
 	ret_status->open = lazy->tasks.nr;
-	ret_status->covered = big_share(&lazy->covered, &lazy->total);
+	ret_status->covered = tally_covered(&lazy->tally);
 	/* Boxes that are open, under way, lost, or of a run that diverged are missing in the sum.
 	 */
-	ret_status->complete = big_compare(&lazy->covered, &lazy->total) == 0;
+	ret_status->complete = tally_is_full(&lazy->tally);
 	pthread_mutex_unlock(&lazy->lock);
 }
 
 double lazy_share(struct lazy *lazy, int verdict)
 {
-	double share = 0;
+	double share;
 
 	pthread_mutex_lock(&lazy->lock);
-	for (size_t i = 0; i < lazy->nr_shares; i++)
-		if (lazy->shares[i].verdict == verdict)
-			share = big_share(&lazy->shares[i].states, &lazy->total);
+	share = tally_share(&lazy->tally, verdict);
 	pthread_mutex_unlock(&lazy->lock);
 	return share;
 }
@@ -806,7 +762,8 @@ static int lay_out(struct lazy *lazy)
 	for (size_t i = 0; i < lazy->nr_choices; i++)
 		for (uint32_t k = 0; k < lazy->choices[i].nr; k++)
 			put_in(lazy->all + lazy->word_of[i], k);
-	return size_of(lazy, lazy->all, &lazy->total);
+	return tally_start(&lazy->tally, lazy->nr_choices ? &lazy->choices->nr : NULL,
+			   lazy->nr_choices, sizeof(*lazy->choices));
 }
 
 static int open_root(struct lazy *lazy)
@@ -861,14 +818,10 @@ _cold_ struct lazy *lazy_free(struct lazy *lazy)
 		next = run->next;
 		run_free(run);
 	}
-	for (size_t i = 0; i < lazy->nr_shares; i++)
-		big_free(&lazy->shares[i].states);
 	recall_free(lazy->recall);
-	big_free(&lazy->covered);
-	big_free(&lazy->total);
+	tally_free(&lazy->tally);
 	pthread_cond_destroy(&lazy->changed);
 	pthread_mutex_destroy(&lazy->lock);
-	free(lazy->shares);
 	free(lazy->repeats);
 	cut_pile_free(&lazy->tasks);
 	free(lazy->word_of);

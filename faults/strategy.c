@@ -346,8 +346,10 @@ _cold_ int strategy_start(const struct strategy *strategy, const struct crash *c
 	walk->nr_choices = crash_choices(crash, &walk->choices);
 	walk->nr_volatile = crash_volatile(crash, &writes);
 	walk->seed = rng_mix(seed, STREAM_STRATEGY, crash_step(crash));
-	walk->digits = calloc(walk->nr_choices + 1, sizeof(*walk->digits));
-	walk->survives = calloc(walk->nr_volatile + 1, sizeof(*walk->survives));
+	walk->digits = fail_alloc("faults/strategy/digits",
+				  calloc(walk->nr_choices + 1, sizeof(*walk->digits)));
+	walk->survives = fail_alloc("faults/strategy/survives",
+				    calloc(walk->nr_volatile + 1, sizeof(*walk->survives)));
 	if (!walk->digits || !walk->survives) {
 		strategy_free(walk);
 		return -ENOMEM;

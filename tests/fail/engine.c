@@ -6,9 +6,13 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "faults/crash.h"
+#include "faults/lazy.h"
 #include "faults/pipeline.h"
 #include "faults/recorder.h"
 #include "faults/rule_json.h"
+#include "faults/strategy.h"
+#include "tests/crash_case.h"
 #include "tests/device/harness.h"
 #include "tools/rpc_methods.h"
 #include "tools/rpc_server.h"
@@ -176,6 +180,92 @@ static int way_json(struct diag *diag)
 	return err;
 }
 
+static struct crash_case states;
+
+/* Six undecided units of 4 KiB, the first with two new versions. */
+static void make_states(void)
+{
+	static const unsigned char data[2][8192] = { "old", "new" };
+	struct crash_options options = { .unit_bytes = 4096 };
+	const struct crash_choice *choices;
+
+	states.size_bytes = 64 << 10;
+	states.nr_disks = 1;
+	for (size_t i = 0; i < 7; i++)
+		case_complete(&states, case_write(&states, 0, i / 2 * 4096, 8192, data[i % 2], 0));
+	case_seal(&states, 512, &options);
+	EXPECT(crash_choices(states.crash, &choices) > 3);
+}
+
+/* Recovery copies what it finds; the check looks at the copies and at one unit more. */
+static int recover_and_check(struct lazy_run *run, int *ret_verdict)
+{
+	struct view *view = lazy_view(run);
+	unsigned char bytes[4096];
+	int err = view_read(view, 0, 0, bytes, sizeof(bytes));
+
+	if (!err)
+		err = view_write(view, 0, 48 << 10, bytes, sizeof(bytes));
+	if (err || lazy_check_starts(run, ret_verdict))
+		return err;
+	err = view_read(view, 0, 48 << 10, bytes, 512);
+	*ret_verdict = bytes[0];
+	if (!err)
+		err = view_read(view, 0, 8192, bytes, 512);
+	*ret_verdict += bytes[0];
+	return err;
+}
+
+static int search(struct lazy *lazy)
+{
+	struct lazy_run *run;
+	int ret, err = 0;
+
+	while (!err && (ret = lazy_next(lazy, &run)) != 0) {
+		int verdict;
+
+		if (ret < 0)
+			return ret;
+		err = recover_and_check(run, &verdict);
+		if (err)
+			lazy_drop(lazy, run);
+		else
+			err = lazy_end(lazy, run, verdict);
+	}
+	return err;
+}
+
+static int way_lazy(struct diag *diag)
+{
+	struct lazy_options options = { .repeat_every = 2, .depth_first_runs = 3 };
+	struct lazy_status status = { .complete = false };
+	struct lazy *lazy = NULL;
+	int err = lazy_create(states.crash, states.images, &options, &lazy);
+
+	if (!err)
+		err = search(lazy);
+	if (lazy)
+		lazy_status(lazy, &status);
+	EXPECT_EQ(status.complete, !err);
+	lazy_free(lazy);
+	return words_for(err, diag, "lazy");
+}
+
+static int way_strategy(struct diag *diag)
+{
+	struct strategy strategy = { .kind = STRATEGY_PREFIXES };
+	struct strategy_walk *walk = NULL;
+	int err = strategy_start(&strategy, states.crash, 1, &walk);
+	uint16_t picks[64];
+	uint64_t nr = 0;
+
+	while (walk && strategy_next(walk, picks))
+		nr++;
+	EXPECT_EQ(nr > 0, err == 0);
+	strategy_free(walk);
+	return words_for(err, diag, "strategy");
+}
+
 static int way_listen(struct diag *diag)
 {
 	char path[128];
@@ -296,6 +386,81 @@ static int way_recording(struct diag *diag)
 	return err;
 }
 
+/* Writes to parts and to all of units, zeroes over zeroes, content from before, a mark. */
+static int make_journal(struct diag *diag, struct journal **journal)
+{
+	static const struct journal_disk disk = { "a", DISK_BYTES, 512, true };
+	static const unsigned char data[4096] = { 1 };
+	static const struct journal_extent extent = { 0, 512, 4096, data };
+	static const struct journal_flush flush = { .submit = 900, .complete = 901 };
+	int err = journal_new(journal);
+
+	if (!err)
+		err = journal_add_disk(*journal, &disk);
+	if (!err)
+		err = journal_add_extent(*journal, &extent);
+	for (uint64_t i = 0; i < 80 && !err; i++) {
+		struct journal_write write = { .submit = 1 + i,
+					       .complete = 200 + i,
+					       .at = i % 7 * 512,
+					       .len_bytes = i % 3 ? 512 : 4096,
+					       .flags = i % 5 ? 0 : IO_FUA,
+					       .data = i % 4 ? data : NULL };
+
+		write.at += i < 3 ? DISK_BYTES / 2 : 0;
+		err = journal_add_write(*journal, &write);
+	}
+	if (!err)
+		err = journal_add_flush(*journal, &flush);
+	if (!err)
+		err = journal_add_mark(*journal, 300, 0, "mark", 4);
+	if (!err)
+		err = journal_own(*journal, malloc(1));
+	return err ? words_for(err, diag, "journal") : journal_seal(*journal, diag);
+}
+
+static int walk_journal(const struct journal *journal, struct diag *diag, struct crash *crash)
+{
+	_cleanup_free_ struct crash_point *points = NULL;
+	const struct crash_select select = { 0 };
+	const struct crash_choice *choices;
+	size_t nr = 0;
+	int err = crash_points(journal, crash_options(crash), &select, &points, &nr);
+
+	for (size_t i = 0; i < nr && !err; i++) {
+		_cleanup_free_ uint16_t *picks = NULL;
+		_cleanup_free_ char *name = NULL;
+
+		err = crash_move(crash, points[i].step);
+		if (err)
+			break;
+		picks = calloc(crash_choices(crash, &choices) + 1, sizeof(*picks));
+		crash_newest(crash, picks);
+		name = crash_name(crash, picks);
+		err = name ? 0 : -ENOMEM;
+		EXPECT(err || !crash_parse(crash, name, diag, picks));
+	}
+	return words_for(err, diag, "crash states");
+}
+
+static int way_crash(struct diag *diag)
+{
+	_cleanup_free_ unsigned char *bytes = calloc(1, DISK_BYTES);
+	const struct crash_options options = { .unit_bytes = 4096 };
+	const struct crash_image image = { bytes, -1 };
+	struct journal *journal = NULL;
+	struct crash *crash = NULL;
+	int err = make_journal(diag, &journal);
+
+	if (!err)
+		err = crash_create(journal, &options, &image, diag, &crash);
+	if (!err)
+		err = walk_journal(journal, diag, crash);
+	crash_free(crash);
+	journal_free(journal);
+	return err;
+}
+
 /* ---------------------------------------------------------------------------- the tests */
 
 static void a_recording_is_made_and_read_or_says_why(void)
@@ -328,6 +493,14 @@ static void a_rule_in_json_is_read_or_says_why(void)
 	sweep(way_json);
 }
 
+static void a_lazy_search_is_complete_or_says_why(void)
+{
+	make_states();
+	sweep(way_lazy);
+	sweep(way_strategy);
+	case_free(&states);
+}
+
 static void a_socket_is_made_or_leaves_no_file(void)
 {
 	sweep(way_listen);
@@ -343,6 +516,11 @@ static void the_directory_of_sockets_is_read_or_says_why(void)
 	sweep(way_directory);
 }
 
+static void crash_states_are_walked_or_say_why(void)
+{
+	sweep(way_crash);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct device_test tests[] = {
@@ -352,9 +530,11 @@ int main(int argc, char **argv)
 		DEVICE_TEST(rules_are_published_whole_or_not_at_all),
 		DEVICE_TEST(rules_are_parsed_copied_and_printed_or_say_why),
 		DEVICE_TEST(a_rule_in_json_is_read_or_says_why),
+		DEVICE_TEST(a_lazy_search_is_complete_or_says_why),
 		DEVICE_TEST(a_socket_is_made_or_leaves_no_file),
 		DEVICE_TEST(a_server_is_made_or_gives_everything_back),
 		DEVICE_TEST(the_directory_of_sockets_is_read_or_says_why),
+		DEVICE_TEST(crash_states_are_walked_or_say_why),
 	};
 	int failed;
 

@@ -39,6 +39,28 @@ static void products_and_sums_are_those_of_128_bits(void **state)
 	}
 }
 
+static void what_was_multiplied_can_be_divided_again(void **state)
+{
+	struct draw draw = { .seed = 2 };
+	struct big big = { NULL, 0, 0 }, before = { NULL, 0, 0 };
+
+	(void)state;
+	assert_int_equal(big_set(&big, 1), 0);
+	for (int i = 0; i < 500; i++) {
+		uint64_t by = 1 + (draw_bits(&draw) >> draw_below(&draw, 64));
+
+		assert_int_equal(big_copy(&before, &big), 0);
+		assert_int_equal(big_multiply(&big, by), 0);
+		big_divide(&big, by);
+		assert_int_equal(big_compare(&big, &before), 0);
+		assert_int_equal(big_multiply(&big, by), 0);
+	}
+	big_free(&big);
+	assert_int_equal(big_copy(&before, &big), 0);
+	assert_int_equal(before.nr, 0);
+	big_free(&before);
+}
+
 static struct big power_of_two(unsigned int n)
 {
 	struct big big = { NULL, 0, 0 };
@@ -112,6 +134,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(products_and_sums_are_those_of_128_bits),
+		cmocka_unit_test(what_was_multiplied_can_be_divided_again),
 		cmocka_unit_test(a_sum_of_thousands_of_powers_is_exact),
 		cmocka_unit_test(a_share_is_0_or_1_only_when_it_is_just_that),
 		cmocka_unit_test(nothing_times_something_is_nothing),
