@@ -185,6 +185,10 @@ $B/explore/%: $B/obj/tests/explore/%.o $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
 
+$B/bench/%: $B/obj/bench/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
+
 # What makes failure points fail: only with FIU=1.
 $B/fail/%: $B/obj/tests/fail/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
@@ -225,7 +229,9 @@ demo:
 bench:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_BENCH))
 	@$(MAKE) --no-print-directory -s -j$$(nproc) $B/faultblk $(EXAMPLES)
-	@$(if $(EFFECTS),python3 bench/effects,sh bench/run) $B/faultblk
+	$(if $(EXPLORE),@$(MAKE) --no-print-directory -s -j$$(nproc) $B/bench/explore build-explore)
+	@$(if $(EXPLORE),sh bench/explore $B,$(if $(EFFECTS),python3 bench/effects,sh bench/run) \
+		$B/faultblk)
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')

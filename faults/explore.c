@@ -28,6 +28,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,8 +106,8 @@ static void count_verdict(struct explore *e, struct moment *moment, enum explore
 
 /* ------------------------------------------------------------------------------ moments */
 
-/* @err: of crash_move(); -E2BIG: there is a choice that has no picks, and no state to generate. */
-static struct moment *moment_new(struct explore *e, int err)
+/* @is_large: there is a choice that has no picks, so no state can be generated. */
+static struct moment *moment_new(struct explore *e, bool is_large)
 {
 	struct moment *moment = fail_alloc("faults/explore/moment", calloc(1, sizeof(*moment)));
 	const struct crash_choice *choices;
@@ -116,7 +117,9 @@ static struct moment *moment_new(struct explore *e, int err)
 		return NULL;
 	moment->pub.point = &e->points[e->next_point];
 	moment->pub.point_index = e->next_point;
-	if (!err) {
+	if (is_large) {
+		snprintf(moment->pub.legal.text, sizeof(moment->pub.legal.text), "too many");
+	} else {
 		crash_count(e->crash, &moment->pub.legal);
 		moment->pub.nr_choices = crash_choices(e->crash, &choices);
 		moment->pub.nr_volatile = crash_volatile(e->crash, &writes);
@@ -195,33 +198,43 @@ static void tell_ended(struct explore *e)
 
 enum gen { GEN_END, GEN_STATE, GEN_LAZY, GEN_AGAIN };
 
+/* For @nr picks, and never NULL, though there may be no choice. */
+static int room_for_picks(uint16_t **picks, size_t *nr_picks, size_t nr)
+{
+	uint16_t *more;
+
+	if (*picks && nr <= *nr_picks)
+		return 0;
+	more = fail_alloc("faults/explore/picks", realloc(*picks, (nr + 1) * sizeof(*more)));
+	if (!more)
+		return -ENOMEM;
+	*picks = more;
+	*nr_picks = nr;
+	return 0;
+}
+
 static int gen_moment(struct explore *e)
 {
 	struct moment *moment;
+	bool is_large;
 	int err;
 
 	if (e->next_point == e->nr_points)
 		return GEN_END;
 	err = crash_move(e->crash, e->points[e->next_point].step);
-	if (err && err != -E2BIG)
+	is_large = err == -E2BIG;
+	if (err && !is_large)
 		return err;
-	moment = moment_new(e, err);
+	moment = moment_new(e, is_large);
 	if (!moment)
 		return -ENOMEM;
-	if (moment->pub.nr_choices > e->nr_picks) {
-		uint16_t *picks =
-			fail_alloc("faults/explore/picks",
-				   realloc(e->picks, moment->pub.nr_choices * sizeof(*picks)));
-
-		if (!picks)
-			return -ENOMEM;
-		e->picks = picks;
-		e->nr_picks = moment->pub.nr_choices;
-	}
+	err = room_for_picks(&e->picks, &e->nr_picks, moment->pub.nr_choices);
+	if (err)
+		return err;
 	e->next_point++;
 	moment->nr_held = 1; /* by the generator */
 	e->moment = moment;
-	e->next_strategy = err ? e->options.nr_strategies : 0;
+	e->next_strategy = is_large ? e->options.nr_strategies : 0;
 	key_set_clear(&e->here);
 	return GEN_AGAIN;
 }
@@ -389,16 +402,7 @@ int explore_worker_move(struct worker *w, const struct moment *moment)
 
 int explore_worker_picks(struct worker *w, size_t nr)
 {
-	uint16_t *picks;
-
-	if (nr <= w->nr_picks)
-		return 0;
-	picks = fail_alloc("faults/explore/worker-picks", realloc(w->picks, nr * sizeof(*picks)));
-	if (!picks)
-		return -ENOMEM;
-	w->picks = picks;
-	w->nr_picks = nr;
-	return 0;
+	return room_for_picks(&w->picks, &w->nr_picks, nr);
 }
 
 /* A state has its result: told and counted. */

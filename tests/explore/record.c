@@ -5,7 +5,7 @@
  *
  *	write AT LEN BYTE [fua]		LEN bytes of that value
  *	text AT TEXT			a block of 4096 bytes that begins with TEXT and a newline
- *	file AT PATH			all blocks of 4096 bytes of a file that are not zero
+ *	file AT PATH			all blocks of 4096 bytes of a file that are not there yet
  *	discard AT LEN
  *	flush
  *	mark TEXT
@@ -22,6 +22,8 @@
 #define BLOCK 4096u
 
 static struct journal *journal;
+static struct journal_disk disk = { .name = "disk", .block_bytes = 512, .cache = true };
+static unsigned char *content; /* of the disk, now */
 static uint64_t step;
 
 __attribute__((noreturn)) static void die(const char *what, const char *line)
@@ -51,6 +53,10 @@ static void add(uint64_t at, uint64_t len, unsigned char *data, bool fua)
 	step += 2;
 	must(journal_add_write(journal, &write), "write");
 	if (data)
+		memcpy(content + at, data, len);
+	else
+		memset(content + at, 0, len);
+	if (data)
 		must(journal_own(journal, data), "write");
 }
 
@@ -67,7 +73,7 @@ static unsigned char *block_of(uint64_t len, int byte)
 static void add_file(uint64_t at, const char *path)
 {
 	FILE *file = fopen(path, "r");
-	unsigned char *zeroes = block_of(BLOCK, 0), *data;
+	unsigned char *data;
 
 	if (!file)
 		die("cannot open", path);
@@ -75,13 +81,14 @@ static void add_file(uint64_t at, const char *path)
 		data = block_of(BLOCK, 0);
 		if (fread(data, 1, BLOCK, file) == 0)
 			break;
-		if (memcmp(data, zeroes, BLOCK) == 0)
+		if (at + BLOCK > disk.size_bytes)
+			die("too large for the disk", path);
+		if (memcmp(data, content + at, BLOCK) == 0)
 			free(data);
 		else
 			add(at, BLOCK, data, false);
 	}
 	free(data);
-	free(zeroes);
 	fclose(file);
 }
 
@@ -118,7 +125,6 @@ static void add_line(char *line)
 
 int main(int argc, char **argv)
 {
-	struct journal_disk disk = { .name = "disk", .block_bytes = 512, .cache = true };
 	struct logwrites_export told;
 	struct diag diag = { 0 };
 	char line[512];
@@ -127,6 +133,9 @@ int main(int argc, char **argv)
 	if (argc != 3)
 		die("wanted", "record FILE SIZE <SCRIPT");
 	disk.size_bytes = strtoull(argv[2], NULL, 10);
+	content = calloc(1, disk.size_bytes);
+	if (!content)
+		die("no memory for a disk of", argv[2]);
 	must(journal_new(&journal), "journal");
 	must(journal_add_disk(journal, &disk), "disk");
 	while (fgets(line, sizeof(line), stdin))
@@ -137,5 +146,6 @@ int main(int argc, char **argv)
 	if (fd < 0 || logwrites_export(journal, 0, fd, &diag, &told))
 		die(argv[1], diag.message);
 	journal_free(journal);
+	free(content);
 	return close(fd) ? 1 : 0;
 }
