@@ -127,7 +127,16 @@ $B/obj/tools/vm/blob.o: tools/vm/blob.S $B/vm/init tools/vm/fetch
 	@mkdir -p $(@D)
 	$(CC) -DVM_INIT_PATH='"$B/vm/init"' -DVM_FETCH_PATH='"tools/vm/fetch"' -c $< -o $@
 
-TOOL_OBJ = $(call obj,$(TOOL_SRC)) $B/obj/tools/vm/blob.o
+# One page of its parts; its policy names style and script by their hashes.
+$B/report/page.html: tools/report/make $(wildcard tools/report/page.*)
+	@mkdir -p $(@D)
+	sh tools/report/make >$@
+
+$B/obj/tools/report/blob.o: tools/report/blob.S $B/report/page.html
+	@mkdir -p $(@D)
+	$(CC) -DREPORT_PAGE_PATH='"$B/report/page.html"' -c $< -o $@
+
+TOOL_OBJ = $(call obj,$(TOOL_SRC)) $B/obj/tools/vm/blob.o $B/obj/tools/report/blob.o
 $B/faultblk: $(TOOL_OBJ) $B/libfaults.a $B/libcore.a
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
 
