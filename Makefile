@@ -52,7 +52,7 @@ CORE_LIBS := -luring $(if $(FIU),-lfiu) -lpthread
 TOOL_LIBS := -ljansson -luring -lfiu -lpthread -lm
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
-.PHONY: all deps demo test unit sim fuzz-replay fail fuzz device soak bench install clean help format \
+.PHONY: all deps demo test unit sim fuzz-replay page fail fuzz device soak bench install clean help format \
 	build-unit build-tsan build-sim build-fuzz build-device build-fail
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -64,7 +64,7 @@ all: $B/faultblk $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES) $(MAN)
 help:
 	@sed -n 's/^# make/make/p' Makefile
 	@echo 'make deps	install the packages that are missing (Debian, as root), saying which'
-	@echo 'make unit | sim | fuzz-replay | fail | device	parts of make test'
+	@echo 'make unit | sim | fuzz-replay | page | fail | device	parts of make test'
 	@echo 'make fuzz | soak | bench	longer runs: fuzzing, repeated tests, benchmarks'
 	@echo 'make install	to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
 
@@ -76,7 +76,7 @@ PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libfiu-dev pkg-confi
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
 	     util-linux fiu-utils sqlite3 dmsetup libpq5 libicu72 libldap-2.5-0 libxml2 \
-	     libgssapi-krb5-2
+	     libgssapi-krb5-2 chromium chromium-driver python3
 # Unpacked into the cache of the virtual machine and never installed: as packages they would start a
 # server or change how the machine boots.
 PKG_BORROW := mdadm postgresql-15 postgresql-client-15
@@ -200,7 +200,7 @@ test:
 	@sh tests/borrow $(PKG_BORROW)
 	@sh tests/run all
 
-unit sim fuzz-replay fail device:
+unit sim fuzz-replay page fail device:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	$(if $(filter device,$@),@sh tests/borrow $(PKG_BORROW))
 	@sh tests/run $@

@@ -660,7 +660,7 @@ function jump(f) {
 }
 
 function findingsTable(list) {
-	return make('table', {}, head('', 'Verdict', 'Moment', 'Fewest writes lost', 'The check said', 'Again'),
+	return make('table', {class: 'findings'}, head('', 'Verdict', 'Moment', 'Fewest writes lost', 'The check said', 'Again'),
 		make('tbody', {}, ...list.map(findingRow)));
 }
 
