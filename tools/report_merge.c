@@ -127,46 +127,55 @@ static void add_done(json_t **sum, const json_t *line)
 		json_object_set_new(*sum, "exact", json_false());
 }
 
-/* One moment by all shards; NULL where none came to its end. */
-static json_t *merge_done(const struct report *report, size_t point)
+/* All that the shards said of the moments, at @sums[point], and how many of them did. */
+static void sum_done(const struct report *report, size_t points, json_t **sums, uint32_t *nr)
 {
-	json_t *sum = NULL;
-	uint32_t nr = 0;
-	char name[32];
-	double covered;
-
-	snprintf(name, sizeof(name), "%zu", point);
 	for (uint32_t i = 0; i < report->nr_shards; i++) {
-		const json_t *line = json_object_get(report->shards[i].done, name);
+		const char *name;
+		json_t *line;
 
-		if (!line)
-			continue;
-		nr++;
-		add_done(&sum, line);
+		json_object_foreach (report->shards[i].done, name, line) {
+			size_t point = (size_t)report_int(line, "point");
+
+			if (point >= points)
+				continue;
+			add_done(&sums[point], line);
+			nr[point]++;
+		}
 	}
-	if (!sum)
-		return NULL;
+}
+
+/* What is complete by all shards is wholly covered. */
+static void settle_done(const struct report *report, json_t *sum, uint32_t nr)
+{
+	double covered = fmax(0, fmin(1, report_real(sum, "covered")));
+
 	if (nr < report->nr_shards) {
 		json_object_set_new(sum, "complete", json_false());
 		json_object_set_new(sum, "exact", json_false());
 	}
-	covered = fmax(0, fmin(1, report_real(sum, "covered")));
 	if (report_bool(sum, "complete"))
 		covered = 1;
 	json_object_set_new(sum, "covered", json_real(covered));
-	return sum;
 }
 
 static int merge_points(struct report *report)
 {
 	struct report_totals *t = &report->totals;
 	size_t nr = (size_t)report_int(report->head, "points");
+	_cleanup_free_ json_t **sums = calloc(nr + 1, sizeof(*sums));
+	_cleanup_free_ uint32_t *counts = calloc(nr + 1, sizeof(*counts));
 	double covered = 0;
 
+	if (!sums || !counts)
+		return -ENOMEM;
 	report->done = json_array();
+	sum_done(report, nr, sums, counts);
 	for (size_t i = 0; i < nr; i++) {
-		json_t *line = merge_done(report, i);
+		json_t *line = sums[i];
 
+		if (line)
+			settle_done(report, line, counts[i]);
 		if (json_array_append_new(report->done, line ? line : json_null()))
 			return -ENOMEM;
 		if (!line)
@@ -231,13 +240,17 @@ static bool in_list(const json_t *list, const char *text)
 	return false;
 }
 
+/* Explorations list fewer; of a longer list the rest is left out. */
+#define NAMES_MAX (4 * REPORT_SAME_MAX)
+
 static void add_names(json_t *list, const json_t *names)
 {
 	json_t *value;
 	size_t i;
 
 	json_array_foreach (names, i, value)
-		if (json_is_string(value) && !in_list(list, json_string_value(value)))
+		if (i < NAMES_MAX && json_is_string(value) &&
+		    !in_list(list, json_string_value(value)))
 			json_array_append(list, value);
 }
 
