@@ -53,8 +53,9 @@ CORE_LIBS := -luring $(if $(FIU),-lfiu) -lpthread
 TOOL_LIBS := -ljansson -luring -lxxhash -lfiu -lpthread -lm
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
-.PHONY: all deps demo test unit sim fuzz-replay fail fuzz device soak bench install clean help format \
-	build-unit build-tsan build-sim build-fuzz build-device build-fail explore build-explore
+.PHONY: all deps demo test unit sim fuzz-replay page fail explore crash crash-demo fuzz device soak bench \
+	install clean help format build-unit build-tsan build-sim build-fuzz build-device build-fail \
+	build-explore
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 # Make would delete the objects of the test programs as intermediate files.
@@ -65,7 +66,8 @@ all: $B/faultblk $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES) $(MAN)
 help:
 	@sed -n 's/^# make/make/p' Makefile
 	@echo 'make deps	install the packages that are missing (Debian, as root), saying which'
-	@echo 'make unit | sim | fuzz-replay | fail | explore | device	parts of make test'
+	@echo 'make unit | sim | fuzz-replay | page | fail | explore | crash | device	parts of make test'
+	@echo 'make crash-demo	real software and power cuts, in full'
 	@echo 'make fuzz | soak | bench	longer runs: fuzzing, repeated tests, benchmarks'
 	@echo 'make install	to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
 
@@ -78,7 +80,7 @@ PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libxxhash-dev libfiu
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
 	     util-linux fiu-utils sqlite3 dmsetup libpq5 libicu72 libldap-2.5-0 libxml2 \
-	     libgssapi-krb5-2
+	     libgssapi-krb5-2 chromium chromium-driver python3
 # Unpacked into the cache of the virtual machine and never installed: as packages they would start a
 # server or change how the machine boots.
 PKG_BORROW := mdadm postgresql-15 postgresql-client-15
@@ -133,7 +135,17 @@ $B/obj/tools/checks/blob.o: tools/checks/blob.S $(wildcard tools/checks/*)
 	@mkdir -p $(@D)
 	$(CC) -c $< -o $@
 
-TOOL_OBJ = $(call obj,$(TOOL_SRC)) $B/obj/tools/vm/blob.o $B/obj/tools/checks/blob.o
+# One page of its parts; its policy names style and script by their hashes.
+$B/report/page.html: tools/report/make $(wildcard tools/report/page.*)
+	@mkdir -p $(@D)
+	sh tools/report/make >$@
+
+$B/obj/tools/report/blob.o: tools/report/blob.S $B/report/page.html
+	@mkdir -p $(@D)
+	$(CC) -DREPORT_PAGE_PATH='"$B/report/page.html"' -c $< -o $@
+
+TOOL_OBJ = $(call obj,$(TOOL_SRC)) $B/obj/tools/vm/blob.o $B/obj/tools/checks/blob.o \
+	$B/obj/tools/report/blob.o
 $B/faultblk: $(TOOL_OBJ) $B/libfaults.a $B/libcore.a
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
 
@@ -207,7 +219,7 @@ test:
 	@sh tests/borrow $(PKG_BORROW)
 	@bash tests/run all
 
-unit sim fuzz-replay fail explore device:
+unit sim fuzz-replay page fail explore crash device:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	$(if $(filter device,$@),@sh tests/borrow $(PKG_BORROW))
 	@bash tests/run $@
@@ -216,6 +228,11 @@ soak:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	@sh tests/borrow $(PKG_BORROW)
 	@SOAK=1 bash tests/run all
+
+crash-demo:
+	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $B/faultblk
+	@bash tests/crash/run full
 
 fuzz:
 	$(call need,$(PKG_BUILD) $(PKG_TEST))

@@ -13,6 +13,7 @@ static const struct command commands[] = {
 	{ "run", cmd_run, "make a disk that breaks on purpose, and serve it" },
 	{ "replay", cmd_replay, "do a recorded run again, without a kernel or on a device" },
 	{ "log", cmd_log, "recordings and logs of dm-log-writes: export, import, show" },
+	{ "report", cmd_report, "what explorations found, shards merged, as text or a page" },
 	{ "rule", cmd_rule, "put, list, remove, load, dump and explain the rules of a disk" },
 	{ "faults", cmd_faults, "the kinds of faults, their parameters and an example of each" },
 	{ "status", cmd_status, "what a disk is and how it is doing" },

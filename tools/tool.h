@@ -28,6 +28,7 @@ struct command {
 
 int cmd_run(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 int cmd_rule(int argc, char **argv);
 int cmd_faults(int argc, char **argv);
 int cmd_status(int argc, char **argv);

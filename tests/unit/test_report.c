@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+/* Results read, merged and written: shards, files that are cut, and files of anyone. */
+#include "check.h"
+#include "tools/report.h"
+
+#define HEAD_OF(id, shard, shards)                                                                 \
+	"{\"type\":\"explore\",\"version\":1,\"recording\":{\"id\":\"" id "\"},\"check\":\"c\","   \
+	"\"seed\":\"1\",\"points\":2,\"shard\":" #shard ",\"shards\":" #shards "}\n"               \
+	"{\"type\":\"point\",\"point\":0,\"step\":10,\"time_ns\":5,\"why\":\"end\"}\n"             \
+	"{\"type\":\"point\",\"point\":1,\"step\":20,\"time_ns\":9,\"why\":\"end\"}\n"
+#define HEAD(shard, shards) HEAD_OF("aa", shard, shards)
+#define STATE(point, name, key, verdict)                                                           \
+	"{\"type\":\"state\",\"point\":" #point ",\"state\":\"" name "\",\"key\":\"" key "\","     \
+	"\"verdict\":\"" verdict "\",\"ms\":1.5,\"lost\":[3],\"nr_lost\":1}\n"
+#define DONE(point, nr, covered, complete)                                                         \
+	"{\"type\":\"done\",\"point\":" #point ",\"generated\":" #nr ",\"distinct\":" #nr          \
+	",\"equivalent\":0,\"covered\":" #covered ",\"complete\":" complete ",\"exact\":" complete \
+	",\"verdicts\":{\"ok\":" #nr "}}\n"
+#define FINDING(point, name, key)                                                                  \
+	"{\"type\":\"finding\",\"n\":0,\"point\":" #point ",\"state\":\"" name "\",\"key\":\"" key \
+	"\",\"verdict\":\"fail\",\"lost\":[{\"write\":3}],\"nr_lost\":1,\"same_as\":[]}\n"
+#define END "{\"type\":\"end\",\"seconds\":2.0,\"first_finding_s\":null,\"stopped\":null}\n"
+
+#define K1 "0000000000000001"
+#define K2 "0000000000000002"
+#define K3 "0000000000000003"
+
+static const char first[] =
+	HEAD(0, 2) STATE(0, "a", K2, "ok") DONE(0, 1, 0.5, "true") DONE(1, 0, 0.0, "false") END;
+static const char second[] = HEAD(1, 2) STATE(1, "b", K3, "fail") STATE(0, "b", K1, "fail")
+	DONE(0, 1, 0.5, "true") DONE(1, 1, 0.25, "false") FINDING(0, "b", K1) END;
+
+static void read_text(struct report *report, const char *file, const char *text)
+{
+	struct diag diag = { 0 };
+
+	if (report_read(report, file, text, strlen(text), &diag))
+		fail_msg("%s: %s", file, diag.message);
+}
+
+static void merge(struct report *report)
+{
+	struct diag diag = { 0 };
+
+	if (report_merge(report, &diag))
+		fail_msg("%s", diag.message);
+}
+
+static void refuse(struct report *report, const char *file, const char *text, const char *says)
+{
+	struct diag diag = { 0 };
+
+	if (report_read(report, file, text, strlen(text), &diag) == 0)
+		fail_msg("%s was accepted", file);
+	if (!strstr(diag.message, says))
+		fail_msg("'%s' does not say '%s'", diag.message, says);
+}
+
+static char *canonical(const char *const *texts)
+{
+	struct report report;
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	report_init(&report);
+	for (size_t i = 0; texts[i]; i++)
+		read_text(&report, "some", texts[i]);
+	merge(&report);
+	assert_int_equal(report_write(&report, true, out), 0);
+	fclose(out);
+	report_clear(&report);
+	return text;
+}
+
+static void shards_in_any_order_and_twice_give_the_same(void **ctx)
+{
+	const char *const in_order[] = { first, second, NULL };
+	const char *const mixed[] = { second, first, second, NULL };
+	_cleanup_free_ char *a = canonical(in_order), *b = canonical(mixed), *c = NULL;
+	const char *const again[] = { a, NULL };
+
+	(void)ctx;
+	assert_string_equal(a, b);
+	assert_non_null(strstr(a, "\"shards\":1"));
+	assert_null(strstr(a, "\"ms\""));
+	/* What was merged is read as one run, and stays what it is. */
+	c = canonical(again);
+	assert_string_equal(a, c);
+}
+
+static void shards_add_up(void **ctx)
+{
+	struct report r;
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "1", first);
+	read_text(&r, "2", second);
+	merge(&r);
+	assert_int_equal(r.nr_states, 3);
+	assert_int_equal(r.totals.states, 3);
+	assert_int_equal(r.totals.verdicts[REPORT_FAIL], 2);
+	assert_int_equal(r.totals.points_complete, 1);
+	assert_true(report_real(json_array_get(r.done, 0), "covered") == 1);
+	assert_true(report_real(json_array_get(r.done, 1), "covered") == 0.25);
+	assert_true(r.totals.seconds == 4);
+	assert_false(r.totals.exact);
+	assert_int_equal(report_exit(&r), 1);
+	report_clear(&r);
+}
+
+static void a_missing_and_an_unfinished_shard_are_named(void **ctx)
+{
+	struct report r;
+	char *gaps;
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "1", HEAD(0, 3) END);
+	read_text(&r, "3", HEAD(2, 3) STATE(0, "a", K2, "ok") "{\"type\":\"sta");
+	merge(&r);
+	gaps = report_gaps(&r);
+	assert_string_equal(gaps, "shard 1/3 is missing; shard 2/3 is not finished");
+	assert_int_equal(r.nr_cut, 1);
+	assert_int_equal(report_exit(&r), 2);
+	free(gaps);
+	report_clear(&r);
+}
+
+static void a_shard_that_was_killed_has_the_findings_of_its_states(void **ctx)
+{
+	struct report r;
+	const json_t *finding;
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "1",
+		  HEAD(0, 1) STATE(1, "bb", K1, "fail") STATE(0, "b", K2, "fail")
+			  STATE(0, "c", K3, "crash"));
+	merge(&r);
+	assert_int_equal(json_array_size(r.findings), 2);
+	finding = json_array_get(r.findings, 0);
+	assert_string_equal(report_text(finding, "state"), "b");
+	assert_int_equal(json_array_size(json_object_get(finding, "same_as")), 1);
+	assert_string_equal(
+		json_string_value(json_array_get(json_object_get(finding, "same_as"), 0)), "20:bb");
+	report_clear(&r);
+}
+
+static void findings_of_two_shards_that_lost_the_same_are_one(void **ctx)
+{
+	struct report r;
+	const json_t *finding;
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "1", HEAD(0, 2) FINDING(1, "a", K2) END);
+	read_text(&r, "2", second);
+	merge(&r);
+	assert_int_equal(json_array_size(r.findings), 1);
+	finding = json_array_get(r.findings, 0);
+	assert_int_equal(report_int(finding, "point"), 0);
+	assert_string_equal(
+		json_string_value(json_array_get(json_object_get(finding, "same_as"), 0)), "20:a");
+	report_clear(&r);
+}
+
+static void the_findings_of_a_resumed_run_are_those_told_last(void **ctx)
+{
+	struct report r;
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "1", HEAD(0, 1) FINDING(1, "a", K2) END HEAD(0, 1) FINDING(0, "a", K1) END);
+	merge(&r);
+	assert_int_equal(json_array_size(r.findings), 1);
+	assert_int_equal(report_int(json_array_get(r.findings, 0), "point"), 0);
+	assert_int_equal(json_array_size(r.points), 2);
+	report_clear(&r);
+}
+
+static void a_state_told_twice_keeps_the_verdict_that_says_more(void **ctx)
+{
+	struct report r;
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "1",
+		  HEAD(0, 1) STATE(0, "a", K1, "error") STATE(0, "a", K1, "ok")
+			  STATE(0, "b", K2, "ok") STATE(0, "b", K2, "fail"));
+	merge(&r);
+	assert_int_equal(r.nr_states, 2);
+	assert_int_equal(r.totals.verdicts[REPORT_ERROR], 0);
+	assert_int_equal(r.totals.verdicts[REPORT_OK], 1);
+	assert_int_equal(r.totals.verdicts[REPORT_FAIL], 1);
+	assert_int_equal(r.totals.disagree, 1);
+	report_clear(&r);
+}
+
+static void another_exploration_is_refused_by_what_differs(void **ctx)
+{
+	struct report r;
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "one.jsonl", first);
+	refuse(&r, "two.jsonl", HEAD_OF("bb", 1, 2), "the recording is \"aa\" in one.jsonl and");
+	refuse(&r, "two.jsonl", HEAD(1, 3), "shards is 2 in one.jsonl and 3 in two.jsonl");
+	report_clear(&r);
+}
+
+static void what_is_no_result_is_refused_with_its_line(void **ctx)
+{
+	static const char *const bad[][2] = {
+		{ "{}\n{}\n", "line 1: no head" },
+		{ HEAD(2, 2), "a shard that cannot be" },
+		{ HEAD(0, 1) "nonsense\n" END, "line 4: no JSON object" },
+		{ HEAD(0, 1) STATE(2, "a", K1, "ok"), "line 4: a state without a point" },
+		{ HEAD(0, 1) STATE(0, "a", "xyz", "ok"), "a state without a key" },
+		{ HEAD(0, 1) STATE(0, "a", K1, "fine"), "a verdict that there is not" },
+		{ HEAD(0, 2) HEAD(1, 2), "another shard in the same file" },
+		{ "\n", "holds no results" },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < array_size(bad); i++) {
+		struct report r;
+
+		report_init(&r);
+		refuse(&r, "bad", bad[i][0], bad[i][1]);
+		report_clear(&r);
+	}
+}
+
+static void the_page_holds_no_markup_from_the_results(void **ctx)
+{
+	static const char hostile[] = HEAD(
+		0,
+		1) "{\"type\":\"finding\",\"point\":0,\"state\":\"a\",\"verdict\":\"fail\",\"output\":"
+		   "\"</script><img onerror=1>\"}\n" END;
+	struct report r;
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "hostile", hostile);
+	merge(&r);
+	assert_int_equal(report_page(&r, out), 0);
+	fclose(out);
+	assert_null(strstr(text, "<img"));
+	assert_non_null(strstr(text, "\\u003c/script\\u003e\\u003cimg onerror=1\\u003e"));
+	free(text);
+	report_clear(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(shards_in_any_order_and_twice_give_the_same),
+		cmocka_unit_test(shards_add_up),
+		cmocka_unit_test(a_missing_and_an_unfinished_shard_are_named),
+		cmocka_unit_test(a_shard_that_was_killed_has_the_findings_of_its_states),
+		cmocka_unit_test(findings_of_two_shards_that_lost_the_same_are_one),
+		cmocka_unit_test(the_findings_of_a_resumed_run_are_those_told_last),
+		cmocka_unit_test(a_state_told_twice_keeps_the_verdict_that_says_more),
+		cmocka_unit_test(another_exploration_is_refused_by_what_differs),
+		cmocka_unit_test(what_is_no_result_is_refused_with_its_line),
+		cmocka_unit_test(the_page_holds_no_markup_from_the_results),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+/* faultblk report: what explorations found, shards merged, as text, JSON, JSON lines, or a page. */
+#include "base/cleanup.h"
+#include "opt.h"
+#include "report.h"
+#include "rpc_client.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+struct report_opts {
+	const char *html, *merge;
+	bool canonical, json;
+};
+
+#define O struct report_opts
+static const struct opt report_table[] = {
+	OPT_TEXT(O, html, "html", NULL, "FILE", "write one self-contained HTML page"),
+	OPT_TEXT(O, merge, "merge", NULL, "FILE", "write the merged results (-: standard output)"),
+	OPT_FLAG(O, canonical, "canonical", "--merge without times and places, to be compared"),
+	OPT_FLAG(O, json, "json", "print JSON instead of text"),
+	OPT_END,
+};
+#undef O
+
+#define EXIT_FINDINGS 1
+#define EXIT_ERRORS   2
+
+static const struct opt_help report_help = {
+	.usage = "faultblk report [options] RESULTS...",
+	.what = "Say what explorations found. Several files are shards of one exploration, in any\n"
+		"order; one given twice changes nothing, and one that is missing is named.",
+	.examples = "  faultblk report results.jsonl\n"
+		    "  faultblk report --html report.html shard-*.jsonl\n"
+		    "  faultblk report --merge - --canonical shard-*.jsonl | cmp - whole.jsonl",
+	.exits = "  0  every state was good\n  1  there are findings\n"
+		 "  2  wrong options, unreadable results, or nothing found while a shard or a\n"
+		 "     verdict is missing",
+	.min_words = 1,
+	.max_words = -1,
+};
+
+struct results_file {
+	char *bytes;
+	size_t size;
+};
+
+static int map_results(const char *path, struct results_file *file)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat stat;
+
+	if (fd < 0 || fstat(fd, &stat) < 0) {
+		tool_msg("cannot read %s: %m", path);
+		return EXIT_ERRORS;
+	}
+	if (!S_ISREG(stat.st_mode) || stat.st_size == 0) {
+		tool_msg("%s is %s, not results of `faultblk explore`", path,
+			 S_ISREG(stat.st_mode) ? "empty" : "no regular file");
+		return EXIT_ERRORS;
+	}
+	file->size = (size_t)stat.st_size;
+	file->bytes = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (file->bytes != MAP_FAILED)
+		return EXIT_OK;
+	file->bytes = NULL;
+	tool_msg("cannot map %s: %m", path);
+	return EXIT_ERRORS;
+}
+
+/* Writes to a file beside @path and puts it in its place: no half a file under the name. */
+static int write_file(const char *path, const struct report *report,
+		      int (*put)(const struct report *report, const struct report_opts *opts,
+				 FILE *out),
+		      const struct report_opts *opts)
+{
+	_cleanup_free_ char *temporary = NULL;
+	FILE *out;
+	int err;
+
+	if (strcmp(path, "-") == 0) {
+		err = put(report, opts, stdout);
+		if (err)
+			tool_msg("cannot write to standard output: %s", strerror(-err));
+		return err ? EXIT_ERRORS : EXIT_OK;
+	}
+	if (asprintf(&temporary, "%s.part", path) < 0)
+		return EXIT_ERRORS;
+	out = fopen(temporary, "we");
+	if (!out) {
+		tool_msg("cannot write %s: %m", temporary);
+		return EXIT_ERRORS;
+	}
+	err = put(report, opts, out);
+	if (fclose(out) && !err)
+		err = -errno;
+	if (!err && rename(temporary, path) < 0)
+		err = -errno;
+	if (!err)
+		return EXIT_OK;
+	tool_msg("cannot write %s: %s", path, strerror(-err));
+	unlink(temporary);
+	return EXIT_ERRORS;
+}
+
+static int put_merged(const struct report *report, const struct report_opts *opts, FILE *out)
+{
+	return report_write(report, opts->canonical, out);
+}
+
+static int put_page(const struct report *report, const struct report_opts *opts, FILE *out)
+{
+	(void)opts;
+	return report_page(report, out);
+}
+
+static void warn(const struct report *report)
+{
+	_cleanup_free_ char *gaps = report_gaps(report);
+
+	if (gaps && *gaps)
+		tool_msg("%s (shards count from 0)", gaps);
+	if (report->nr_cut)
+		tool_msg("%u file%s cut in the last line, which is left out", report->nr_cut,
+			 report->nr_cut == 1 ? " is" : "s are");
+	if (report->totals.verdicts[REPORT_ERROR])
+		tool_msg("the check of %llu states could not be run; explore --resume tries again",
+			 (unsigned long long)report->totals.verdicts[REPORT_ERROR]);
+	if (report->totals.disagree)
+		tool_msg("the check of %llu states said one thing and then another; the findings "
+			 "are kept",
+			 (unsigned long long)report->totals.disagree);
+}
+
+static int tell(const struct report *report, const struct report_opts *opts)
+{
+	bool to_stdout = (opts->merge && strcmp(opts->merge, "-") == 0) ||
+			 (opts->html && strcmp(opts->html, "-") == 0);
+	int code = EXIT_OK;
+
+	warn(report);
+	if (opts->merge)
+		code = write_file(opts->merge, report, put_merged, opts);
+	if (opts->html && code == EXIT_OK)
+		code = write_file(opts->html, report, put_page, opts);
+	if (code == EXIT_OK && opts->json && !to_stdout)
+		code = tool_print_json(report_json(report)) ? EXIT_ERRORS : EXIT_OK;
+	else if (code == EXIT_OK && !to_stdout)
+		report_print(report, stdout);
+	return code == EXIT_OK ? report_exit(report) : code;
+}
+
+static int report_files(const struct report_opts *opts, const struct opt_words *words)
+{
+	struct results_file *files = calloc((size_t)words->count, sizeof(*files));
+	struct diag diag = { 0 };
+	struct report report;
+	int code = files ? EXIT_OK : EXIT_ERRORS, i;
+
+	report_init(&report);
+	for (i = 0; i < words->count && code == EXIT_OK; i++) {
+		code = map_results(words->words[i], &files[i]);
+		if (code == EXIT_OK &&
+		    report_read(&report, words->words[i], files[i].bytes, files[i].size, &diag)) {
+			tool_diag(&diag);
+			code = EXIT_ERRORS;
+		}
+	}
+	if (code == EXIT_OK && report_merge(&report, &diag)) {
+		tool_diag(&diag);
+		code = EXIT_ERRORS;
+	}
+	if (code == EXIT_OK)
+		code = tell(&report, opts);
+	report_clear(&report);
+	for (i = 0; files && i < words->count; i++)
+		if (files[i].bytes)
+			munmap(files[i].bytes, files[i].size);
+	free(files);
+	return code;
+}
+
+int cmd_report(int argc, char **argv)
+{
+	struct report_opts opts;
+	struct opt_words words;
+	enum opt_result result = opt_parse(argc, argv, report_table, &report_help, &opts, &words);
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	if (opts.canonical && !opts.merge) {
+		tool_msg("--canonical is the form of what --merge FILE writes; give that too");
+		return EXIT_USAGE;
+	}
+	return report_files(&opts, &words);
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+/* The report's page, carried inside the program. */
+	.section .rodata
+	.globl report_page_blob, report_page_blob_end
+report_page_blob:
+	.incbin REPORT_PAGE_PATH
+report_page_blob_end:
+	.byte 0
+	.section .note.GNU-stack,"",@progbits

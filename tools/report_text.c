@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+/* Merged results as JSON lines, as one JSON object, and as text for a terminal. */
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "report.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------------ JSON lines */
+
+/* What differs between two runs that did the same. */
+static const char *const not_canonical[] = {
+	"ms",         "switch_ms", "resumed", "shrink_runs",
+	"reproducer", "seconds",   "rate",    "first_finding_s"
+};
+
+static int put(FILE *out, json_t *line, bool canonical)
+{
+	int err;
+
+	if (!line)
+		return -ENOMEM;
+	for (size_t i = 0; canonical && i < array_size(not_canonical); i++)
+		json_object_del(line, not_canonical[i]);
+	err = json_dumpf(line, out, JSON_COMPACT | (canonical ? JSON_SORT_KEYS : 0));
+	json_decref(line);
+	return err || putc('\n', out) == EOF ? -EIO : 0;
+}
+
+static int put_list(FILE *out, const json_t *list, bool canonical)
+{
+	json_t *line;
+	size_t i;
+	int err = 0;
+
+	json_array_foreach (list, i, line) {
+		if (!json_is_null(line))
+			err = err ? err : put(out, json_copy(line), canonical);
+	}
+	return err;
+}
+
+static int put_head(const struct report *report, bool canonical, FILE *out)
+{
+	json_t *head = json_deep_copy(report->head), *missing = json_array();
+
+	json_object_set_new(head, "shard", json_integer(0));
+	json_object_set_new(head, "shards", json_integer(1));
+	json_object_set_new(head, "resumed", json_false());
+	for (uint32_t i = 0; i < report->nr_shards; i++)
+		if (!report->shards[i].file)
+			json_array_append_new(missing, json_integer(i));
+	if (json_array_size(missing))
+		json_object_set(head, "missing_shards", missing);
+	json_decref(missing);
+	if (canonical)
+		json_object_del(json_object_get(head, "recording"), "path");
+	return put(out, head, canonical);
+}
+
+/* Sums of fractions depend on their order in the last digits. */
+static void round_member(json_t *object, const char *name)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.9g", report_real(object, name));
+	json_object_set_new(object, name, json_real(strtod(text, NULL)));
+}
+
+static int put_done(const json_t *list, bool canonical, FILE *out)
+{
+	json_t *line;
+	size_t i;
+	int err = 0;
+
+	json_array_foreach (list, i, line) {
+		json_t *copy, *shares;
+		const char *name;
+		json_t *value;
+
+		if (err || json_is_null(line))
+			continue;
+		copy = json_deep_copy(line);
+		shares = json_object_get(copy, "shares");
+		if (canonical)
+			round_member(copy, "covered");
+		json_object_foreach (shares, name, value)
+			if (canonical)
+				round_member(shares, name);
+		err = put(out, copy, canonical);
+	}
+	return err;
+}
+
+/* One shard that did not come to its end leaves no end. */
+static int put_end(const struct report *report, bool canonical, FILE *out)
+{
+	const struct report_totals *t = &report->totals;
+	const char *stopped = NULL;
+	json_t *line;
+
+	if (t->unfinished)
+		return 0;
+	for (uint32_t i = 0; i < report->nr_shards && !stopped; i++)
+		stopped = json_string_value(json_object_get(report->shards[i].end, "stopped"));
+	line = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:s?}", "type", "end", "states",
+			 (json_int_t)t->states, "distinct", (json_int_t)t->distinct, "equivalent",
+			 (json_int_t)t->equivalent, "findings",
+			 (json_int_t)json_array_size(report->findings), "seconds", t->seconds,
+			 "first_finding_s",
+			 t->first_finding_s < 0 ? json_null() : json_real(t->first_finding_s),
+			 "stopped", stopped);
+	return put(out, line, canonical);
+}
+
+int report_write(const struct report *report, bool canonical, FILE *out)
+{
+	int err = put_head(report, canonical, out);
+
+	err = err ? err : put_list(out, report->writes, canonical);
+	err = err ? err : put_list(out, report->flushes, canonical);
+	err = err ? err : put_list(out, report->marks, canonical);
+	err = err ? err : put_list(out, report->points, canonical);
+	for (size_t i = 0; i < report->nr_states && !err; i++)
+		err = put(out, json_loadb(report->states[i].line, report->states[i].len, 0, NULL),
+			  canonical);
+	err = err ? err : put_done(report->done, canonical, out);
+	err = err ? err : put_list(out, report->findings, canonical);
+	return err ? err : put_end(report, canonical, out);
+}
+
+/* ------------------------------------------------------------------------------ one object */
+
+json_t *report_json(const struct report *report)
+{
+	const struct report_totals *t = &report->totals;
+	_cleanup_free_ char *gaps = report_gaps(report);
+	json_t *verdicts = json_object();
+
+	for (int i = 0; i < REPORT_NR_VERDICTS; i++)
+		json_object_set_new(verdicts, report_verdict_name(i),
+				    json_integer((json_int_t)t->verdicts[i]));
+	return json_pack(
+		"{s:O, s:O?, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:f, s:o, "
+		"s:s?, s:O}",
+		"recording", json_object_get(report->head, "recording"), "check",
+		json_object_get(report->head, "check"), "states", (json_int_t)t->states, "distinct",
+		(json_int_t)t->distinct, "equivalent", (json_int_t)t->equivalent, "verdicts",
+		verdicts, "disagree", (json_int_t)t->disagree, "diverged", (json_int_t)t->diverged,
+		"points", report_int(report->head, "points"), "points_done",
+		(json_int_t)t->points_done, "points_complete", (json_int_t)t->points_complete,
+		"covered", t->covered, "exact", (int)t->exact, "shards",
+		(json_int_t)report->nr_shards, "seconds", t->seconds, "first_finding_s",
+		t->first_finding_s < 0 ? json_null() : json_real(t->first_finding_s), "gaps",
+		gaps && *gaps ? gaps : NULL, "findings", report->findings);
+}
+
+/* ------------------------------------------------------------------------------ text */
+
+/* What a check printed may hold anything: no control characters go to a terminal. */
+static void put_clean(FILE *out, const char *text, size_t max, bool one_line)
+{
+	for (size_t i = 0; text[i] && i < max; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (one_line && c == '\n')
+			break;
+		if (c == '\n')
+			fputs("\n      ", out);
+		else if (c == 0xc2 && (unsigned char)text[i + 1] < 0xa0)
+			fputc('?', out);
+		else
+			fputc(iscntrl(c) ? '?' : c, out);
+	}
+}
+
+static void put_field(FILE *out, const char *name, const char *text)
+{
+	fprintf(out, "%-12s", name);
+	put_clean(out, text, 400, false);
+	fputc('\n', out);
+}
+
+static void put_recording(const struct report *report, FILE *out)
+{
+	const json_t *recording = json_object_get(report->head, "recording");
+	const json_t *recovery = json_object_get(report->head, "recovery");
+	size_t disks = json_array_size(json_object_get(recording, "disks"));
+
+	put_field(out, "recording", report_text(recording, "path"));
+	fprintf(out, "            %zu disk%s, %lld writes, %lld flushes, %lld marks\n", disks,
+		disks == 1 ? "" : "s", (long long)report_int(recording, "writes"),
+		(long long)report_int(recording, "flushes"),
+		(long long)report_int(recording, "marks"));
+	if (json_is_string(recovery))
+		put_field(out, "recovery", json_string_value(recovery));
+	put_field(out, "check", report_text(report->head, "check"));
+	if (report_bool(report->head, "illegal"))
+		put_field(out, "states", "also such that only a lying disk can leave");
+}
+
+static void put_numbers(const struct report *report, FILE *out)
+{
+	const struct report_totals *t = &report->totals;
+	char seconds[UNITS_MAX], first[UNITS_MAX];
+
+	fprintf(out, "states      %llu, distinct %llu, equivalent %llu\n",
+		(unsigned long long)t->states, (unsigned long long)t->distinct,
+		(unsigned long long)t->equivalent);
+	fprintf(out, "verdicts    ");
+	for (int i = 0; i < REPORT_NR_VERDICTS; i++)
+		fprintf(out, "%s%s %llu", i ? ", " : "", report_verdict_name(i),
+			(unsigned long long)t->verdicts[i]);
+	fprintf(out,
+		"\ncoverage    %s%.3g%% of the legal states, mean of %lld moments; complete in %llu\n",
+		t->exact ? "" : "at least ", t->covered * 100,
+		(long long)report_int(report->head, "points"),
+		(unsigned long long)t->points_complete);
+	fprintf(out, "time        %s",
+		units_human_time((uint64_t)(fmin(t->seconds, 1e9) * 1e9), seconds));
+	if (report->nr_shards > 1)
+		fprintf(out, " in %u shards, the longest %s", report->nr_shards,
+			units_human_time((uint64_t)(fmin(t->longest_s, 1e9) * 1e9), seconds));
+	if (t->first_finding_s >= 0)
+		fprintf(out, "; first finding after %s",
+			units_human_time((uint64_t)(fmin(t->first_finding_s, 1e9) * 1e9), first));
+	fprintf(out, "\nfindings    %zu\n", json_array_size(report->findings));
+}
+
+static void put_lost(const struct report *report, const json_t *finding, FILE *out)
+{
+	const json_t *disks = json_object_get(json_object_get(report->head, "recording"), "disks");
+	const json_t *list = json_object_get(finding, "lost");
+	size_t nr = json_array_size(list), most = 8;
+	json_int_t all = report_int(finding, "nr_lost");
+
+	if (nr == 0)
+		fprintf(out, "    nothing lost\n");
+	for (size_t i = 0; i < nr && i < most; i++) {
+		const json_t *w = json_array_get(list, i);
+		char size[UNITS_MAX], at[UNITS_MAX];
+
+		fprintf(out, "    lost write %lld: sector %lld, %s, at %s",
+			(long long)report_int(w, "write"), (long long)report_int(w, "sector"),
+			units_format_size((uint64_t)report_int(w, "len_bytes"), size),
+			units_human_time((uint64_t)report_int(w, "time_ns"), at));
+		if (json_array_size(disks) > 1) {
+			fputs(", disk ", out);
+			put_clean(out,
+				  report_text(json_array_get(disks, (size_t)report_int(w, "disk")),
+					      "name"),
+				  64, true);
+		}
+		if (*report_text(w, "name")) {
+			fputs(", ", out);
+			put_clean(out, report_text(w, "name"), 200, true);
+		}
+		fputc('\n', out);
+	}
+	all = all > (json_int_t)nr ? all : (json_int_t)nr;
+	if (all > (json_int_t)most)
+		fprintf(out, "    and %lld more writes\n", (long long)all - (long long)most);
+}
+
+static void put_finding(const struct report *report, const json_t *f, FILE *out)
+{
+	json_int_t same = (json_int_t)json_array_size(json_object_get(f, "same_as")) +
+			  report_int(f, "more_same");
+
+	fprintf(out, "\n%3lld %s at point %lld, state ", (long long)report_int(f, "n"),
+		report_text(f, "verdict"), (long long)report_int(f, "point"));
+	put_clean(out, report_text(f, "state"), 120, true);
+	fprintf(out, "%s\n", report_bool(f, "shrunk") ? ", shrunk" : "");
+	put_lost(report, f, out);
+	if (same > 0)
+		fprintf(out, "    %lld other state%s lost the same\n", (long long)same,
+			same == 1 ? "" : "s");
+	if (*report_text(f, "output")) {
+		fputs("    said: ", out);
+		put_clean(out, report_text(f, "output"), 200, true);
+		fputc('\n', out);
+	}
+	if (*report_text(f, "command")) {
+		fputs("    again: ", out);
+		put_clean(out, report_text(f, "command"), 4096, false);
+		fputc('\n', out);
+	}
+	if (*report_text(f, "reproducer")) {
+		fputs("    file: ", out);
+		put_clean(out, report_text(f, "reproducer"), 4096, false);
+		fputc('\n', out);
+	}
+}
+
+void report_print(const struct report *report, FILE *out)
+{
+	const size_t most = 100, nr = json_array_size(report->findings);
+
+	put_recording(report, out);
+	put_numbers(report, out);
+	for (size_t i = 0; i < nr && i < most; i++)
+		put_finding(report, json_array_get(report->findings, i), out);
+	if (nr > most)
+		fprintf(out, "\nand %zu more findings; --json or --html lists all\n", nr - most);
+}
