@@ -351,7 +351,7 @@ static void *write_far(void *ctx)
 static void a_full_log_and_several_queues_lose_no_durable_content(void **state)
 {
 	const struct cache_model model = { .unit_bytes = 4096, .size_bytes = CACHE_SIZE_MIN };
-	const struct cut none = { .keep = KEEP_NONE };
+	const struct power_cut none = { .keep = KEEP_NONE };
 	struct disk disk = make_model_disk(&model, 2);
 	struct writer writers[2];
 	pthread_t threads[2];
