@@ -6,19 +6,19 @@
 #include <errno.h>
 
 static struct fake fake;
-static struct cut got;
+static struct power_cut got;
 static bool got_vanish;
 static struct image_request asked;
 static char asked_path[64];
 
-static int take_crash(void *ctx, const struct cut *cut, bool vanish, struct diag *diag,
-		      struct cut_result *ret_result)
+static int take_crash(void *ctx, const struct power_cut *cut, bool vanish, struct diag *diag,
+		      struct power_cut_result *ret_result)
 {
 	(void)ctx;
 	(void)diag;
 	got = *cut;
 	got_vanish = vanish;
-	*ret_result = (struct cut_result){ .nr_volatile = 9, .nr_lost = 4 };
+	*ret_result = (struct power_cut_result){ .nr_volatile = 9, .nr_lost = 4 };
 	return 0;
 }
 
@@ -41,7 +41,7 @@ static int open_fake(void **state)
 	fake.target.disk = (struct disk *)disk;
 	fake.target.crash = take_crash;
 	fake.target.image = take_image;
-	got = (struct cut){ 0 };
+	got = (struct power_cut){ 0 };
 	asked = (struct image_request){ 0 };
 	return 0;
 }
