@@ -7,6 +7,7 @@
  *	explore_check.c    recovery and check as commands: environment, time limit, output, verdict
  *	explore_file.c     a state as image files
  *	explore_results.c  the results file: writing it, and reading it again to go on
+ *	explore_reduce.c   findings repeated, shrunk, named and written down
  *	explore_progress.c signals and the status line
  */
 #ifndef TOOLS_EXPLORE_H
@@ -78,6 +79,7 @@ struct explore_job {
 	const char *results;
 	bool resume;
 	uint64_t max_states, max_ns, max_findings;
+	uint64_t shrink;   /* findings that are made small; 0: none */
 	const char *state; /* "STEP:NAME": only this one */
 	const char *work;  /* where images are kept; NULL: TMPDIR if it is tmpfs, or /dev/shm */
 	bool quiet, json;
@@ -123,6 +125,8 @@ struct explore_job {
 			 "stop after this time; 0: go on"),                                        \
 		OPT_COUNT(s, m.max_findings, "max-findings", NULL, 0, UINT64_MAX,                  \
 			  "stop after so many findings; 0: go on"),                                \
+		OPT_COUNT(s, m.shrink, "shrink", "8", 0, UINT64_MAX,                               \
+			  "make so many findings small; 0: none"),                                 \
 		OPT_TEXT(s, m.state, "state", NULL, "STEP:NAME",                                   \
 			 "check this one state and show what the check prints"),                   \
 		OPT_TEXT(s, m.work, "work", NULL, "DIR", "where images are kept: a tmpfs"),        \

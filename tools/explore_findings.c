@@ -14,6 +14,12 @@ static void clear_finding(struct finding *f)
 {
 	for (uint32_t i = 0; i < f->nr_same; i++)
 		free(f->same[i].name);
+	for (uint32_t i = 0; f->names && i < f->nr_listed; i++)
+		free(f->names[i]);
+	free(f->names);
+	free(f->minimal);
+	free(f->reproducer);
+	free(f->reproducer_state);
 	free(f->same);
 	free(f->name);
 	free(f->output);
@@ -86,7 +92,7 @@ static struct finding *new_group(struct results *r, const uint32_t *lost, uint64
 	if (!r->findings)
 		return NULL;
 	f = &r->findings[r->nr_findings];
-	f->nr_lost = nr_lost;
+	f->nr_lost = f->nr_found_lost = nr_lost;
 	f->nr_listed = nr_lost < EXPLORE_LOST_MAX ? (uint32_t)nr_lost : EXPLORE_LOST_MAX;
 	f->lost = fail_alloc("tools/explore_findings/lost",
 			     malloc((f->nr_listed + 1) * sizeof(*lost)));
@@ -130,8 +136,39 @@ void results_remember(struct results *r, size_t point_index, const char *name, u
 	}
 }
 
-size_t results_findings(const struct results *r, const struct finding **ret_findings)
+static int by_place(const void *a, const void *b)
 {
+	const struct finding *one = a, *other = b;
+
+	if (is_before(one->point_index, one->name, other->point_index, other->name))
+		return -1;
+	return is_before(other->point_index, other->name, one->point_index, one->name);
+}
+
+size_t results_findings(struct results *r, struct finding **ret_findings)
+{
+	if (r->nr_findings)
+		qsort(r->findings, r->nr_findings, sizeof(*r->findings), by_place);
 	*ret_findings = r->findings;
 	return r->nr_findings;
+}
+
+bool results_fold(struct results *r, struct finding *f)
+{
+	struct finding *into = r->findings;
+
+	while (into < f && (into->folded || into->repeated != FINDING_FAILED ||
+			    !is_same_loss(into, f->verdict, f->lost, f->nr_lost)))
+		into++;
+	if (into == f)
+		return false;
+	add_same(into, f->point_index, strdup(f->name));
+	for (uint32_t i = 0; i < f->nr_same; i++) {
+		add_same(into, f->same[i].point_index, f->same[i].name);
+		f->same[i].name = NULL;
+	}
+	into->nr_more += f->nr_more;
+	f->nr_same = f->nr_more = 0;
+	f->folded = true;
+	return true;
 }

@@ -103,16 +103,31 @@ struct results_options {
 	unsigned int shard, nr_shards;
 };
 
+/* What came of a finding when it was repeated, see explore_reduce(). */
+enum finding_repeated {
+	FINDING_NOT_REPEATED,
+	FINDING_FAILED, /* in the same way */
+	FINDING_PASSED, /* or in another one: the check is not deterministic */
+};
+
 /* A state that is a finding, as it is remembered until the end. */
 struct finding {
 	size_t point_index;
-	char *name;
+	char *name; /* as it was found */
 	uint64_t key;
 	enum explore_verdict verdict;
 	char *output;   /* or NULL */
-	uint32_t *lost; /* indices of writes */
+	uint32_t *lost; /* indices of writes; from explore_reduce() on of the smallest state */
 	uint32_t nr_listed;
-	uint64_t nr_lost;
+	uint64_t nr_lost, nr_found_lost;
+	/* By explore_reduce(); texts are NULL where there are none. */
+	enum finding_repeated repeated;
+	bool shrunk; /* nothing that is lost can be given back */
+	bool folded; /* the same as one before it, which names it */
+	uint64_t shrink_runs;
+	char *minimal; /* name of the smallest state found, at the same moment */
+	char **names;  /* of each listed write */
+	char *reproducer, *reproducer_state;
 	/* Others that lost just the same, the first ones of them: moments and names. */
 	struct finding_same {
 		size_t point_index;
@@ -138,12 +153,41 @@ bool results_known_lazy(struct results *results, size_t point_index,
 void results_state(struct results *results, const struct explore_state *state,
 		   const struct explore_result *result);
 void results_point(struct results *results, const struct explore_point *point);
-/* Findings, grouped by what was lost: of this run and of those that it goes on from. */
-size_t results_findings(const struct results *results, const struct finding **ret_findings);
+/* Findings, grouped by what was lost: of this run and of those that it goes on from. In the order
+ * of moments and names. */
+size_t results_findings(struct results *results, struct finding **ret_findings);
+/* Is it the same as one before it, with the same verdict and loss? That one names it from now on.
+ */
+bool results_fold(struct results *results, struct finding *finding);
+/* The command that shows it again; from malloc, NULL: too long for a command line, or no memory. */
+char *results_command(const struct results *results, const struct finding *finding);
 void results_finding(struct results *results, const struct finding *finding, size_t n);
 void results_end(struct results *results, const struct explore_status *status, const char *stopped);
 /* 0, or the first -errno of writing: the file is not complete. */
 int results_error(const struct results *results);
+
+/* ------------------------------------------------------------------------------ small findings */
+
+struct reduce_options {
+	struct crash *crash;              /* before the first finding's moment; is moved on */
+	const struct crash_image *images; /* its images */
+	struct checker *checker;
+	const struct crash_point *points;
+	uint64_t timeout_ns; /* of a check */
+	const char *results; /* reproducers: this and ".findN.rec", replaced; NULL: none */
+	uint64_t max;        /* findings, the first ones */
+};
+
+/*
+ * Repeat findings, make what they lost small, name it, write reproducers. 0; -EINTR: stopped by a
+ * signal; -errno in words. In both cases findings are as far as they came, and can be told.
+ */
+int explore_reduce(const struct reduce_options *options, struct results *results,
+		   struct diag *diag);
+/* Text for people: what became of a finding. */
+void explore_print_finding(const struct results *results, const struct journal *journal,
+			   const struct crash_point *point, const struct finding *finding,
+			   size_t n);
 
 /* ------------------------------------------------------------------------------ progress */
 

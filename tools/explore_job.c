@@ -541,15 +541,99 @@ static void print_summary(const struct run *run, const struct explore_status *s,
 							   : "by a signal");
 }
 
+/* ------------------------------------------------------------------------------ small findings */
+
+static int make_cursor(struct run *run, struct crash_image *images, struct diag *diag,
+		       struct crash **ret_crash)
+{
+	int err = 0;
+
+	for (uint32_t disk = 0; disk < run->journal->nr_disks && !err; disk++)
+		err = on_image(run, 0, (uint16_t)disk, &images[disk]);
+	if (err)
+		return diag_set(diag, err, "explore.memory", "no memory for images: %s",
+				strerror(-err));
+	return crash_create(run->journal, &run->crash, images, diag, ret_crash);
+}
+
+/* Images as before the first step, for a cursor that begins there. */
+static int reopen_worker(struct run *run, struct diag *diag)
+{
+	struct worker *worker = &run->workers[0];
+
+	worker->checker = checker_free(worker->checker);
+	run->ops->close(take_ptr(worker->presenter));
+	for (uint32_t disk = 0; disk < run->journal->nr_disks; disk++)
+		image_unmap(&run->memory[disk], run->journal->disks[disk].size_bytes);
+	return open_worker(run, 0, diag);
+}
+
+static int reduce(struct run *run, struct diag *diag)
+{
+	struct crash_image images[JOURNAL_DISKS_MAX] = { 0 };
+	struct reduce_options options = { .images = images,
+					  .timeout_ns = run->job->timeout_ns,
+					  .results = run->job->results,
+					  .max = run->job->shrink };
+	int err = reopen_worker(run, diag);
+
+	if (!err)
+		err = make_cursor(run, images, diag, &options.crash);
+	if (err)
+		return err;
+	options.checker = run->workers[0].checker;
+	explore_points(run->explore, &options.points);
+	err = explore_reduce(&options, run->results, diag);
+	crash_free(options.crash);
+	return err;
+}
+
+/* What goes wrong here is told, and costs no finding. Returns the signal that ended it, or 0. */
+static int reduce_findings(struct run *run)
+{
+	struct finding *findings;
+	struct diag diag = { 0 };
+	int err, signal;
+
+	if (run->job->shrink == 0 || results_findings(run->results, &findings) == 0 ||
+	    results_error(run->results))
+		return 0;
+	err = progress_start(NULL, true, run->stop_fd, &diag, &run->progress);
+	if (!err)
+		err = reduce(run, &diag);
+	signal = progress_stop(take_ptr(run->progress));
+	if (err && err != -EINTR)
+		tool_diag(run->diag.message[0] ? &run->diag : &diag);
+	return signal;
+}
+
+/* Returns how many there are. */
+static size_t tell_findings(struct run *run)
+{
+	struct finding *findings;
+	size_t nr = results_findings(run->results, &findings), n = 0;
+	const struct crash_point *points;
+
+	explore_points(run->explore, &points);
+	for (size_t i = 0; i < nr; i++) {
+		if (findings[i].folded)
+			continue;
+		results_finding(run->results, &findings[i], n);
+		if (!run->job->json && findings[i].repeated != FINDING_NOT_REPEATED)
+			explore_print_finding(run->results, run->journal,
+					      &points[findings[i].point_index], &findings[i], n);
+		n++;
+	}
+	return n;
+}
+
 static int conclude(struct run *run, int signal)
 {
-	const struct finding *findings;
 	struct explore_status status;
-	size_t nr = results_findings(run->results, &findings);
+	int shrink_signal = signal ? 0 : reduce_findings(run);
+	size_t nr = tell_findings(run);
 
 	explore_status(run->explore, &status);
-	for (size_t i = 0; i < nr; i++)
-		results_finding(run->results, &findings[i], i);
 	results_end(run->results, &status, stopped_name(&status));
 	if (results_error(run->results)) {
 		tool_msg("cannot write %s: %s; it ends early, and --resume goes on from there",
@@ -558,6 +642,8 @@ static int conclude(struct run *run, int signal)
 		return EXIT_NOT_DONE;
 	}
 	print_summary(run, &status, nr);
+	if (shrink_signal)
+		tool_msg("stopped by a signal while findings were shrunk; all states were checked");
 	if (status.findings)
 		return EXIT_FAILED;
 	return signal ? 128 + signal : status.errors ? EXIT_NOT_DONE : EXIT_OK;
@@ -598,20 +684,6 @@ static int parse_state(const struct run *run, struct diag *diag, struct crash_po
 	       run->journal->marks[ret_point->nr_marks].step <= ret_point->step)
 		ret_point->nr_marks++;
 	return 0;
-}
-
-static int go_there(struct run *run, const struct crash_point *point, struct crash_image *images,
-		    struct diag *diag, struct crash **ret_crash)
-{
-	int err = 0;
-
-	for (uint32_t disk = 0; disk < run->journal->nr_disks && !err; disk++)
-		err = on_image(run, 0, (uint16_t)disk, &images[disk]);
-	if (err)
-		return diag_set(diag, err, "explore.memory", "no memory for images: %s",
-				strerror(-err));
-	err = crash_create(run->journal, &run->crash, images, diag, ret_crash);
-	return err ? err : crash_move(*ret_crash, point->step);
 }
 
 static int print_state(const struct run *run, const struct explore_result *result)
@@ -663,7 +735,9 @@ static int explore_one(struct run *run, struct diag *diag)
 	if (!err)
 		err = progress_start(NULL, true, run->stop_fd, diag, &run->progress);
 	if (!err)
-		err = go_there(run, &point, images, diag, &crash);
+		err = make_cursor(run, images, diag, &crash);
+	if (!err)
+		err = crash_move(crash, point.step);
 	if (!err)
 		err = check_state(run, crash, images, &point, name, diag);
 	crash_free(crash);

@@ -5,6 +5,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/units.h"
 #include "explore_results_in.h"
 
 #include <errno.h>
@@ -463,10 +464,33 @@ static void quote(FILE *out, const char *option, const char *text)
 	fputc('\'', out);
 }
 
-/* What shows the state again; NULL where that is too long for a command line. */
-static char *command_for(const struct results *r, const struct finding *f)
+/* As a path that is good anywhere; @path itself where that cannot be told. */
+static void quote_path(FILE *out, const char *option, const char *path)
+{
+	_cleanup_free_ char *whole = realpath(path, NULL);
+
+	quote(out, option, whole ? whole : path);
+}
+
+/* Of the reproducer: what it begins with is the state, and nothing of it is undecided. */
+static void put_reproducer(const struct results *r, const struct finding *f, FILE *out)
+{
+	fprintf(out, " --unit %u --state '%s'", r->o.crash->unit_bytes, f->reproducer_state);
+	quote_path(out, "recording", f->reproducer);
+}
+
+static void put_original(const struct results *r, const struct finding *f, FILE *out)
+{
+	fprintf(out, " --unit %u --atomic %s%s --state '%" PRIu64 ":%s'", r->o.crash->unit_bytes,
+		atomic_name(r->o.crash->atomic), r->o.crash->illegal ? " --illegal" : "",
+		r->o.points[f->point_index].step, f->minimal ? f->minimal : f->name);
+	quote_path(out, "recording", r->o.job->recording);
+}
+
+char *results_command(const struct results *r, const struct finding *f)
 {
 	const struct explore_job *job = r->o.job;
+	char timeout[UNITS_MAX];
 	char *text = NULL;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
@@ -474,12 +498,14 @@ static char *command_for(const struct results *r, const struct finding *f)
 	if (!out)
 		return NULL;
 	fputs("faultblk explore", out);
-	quote(out, "recording", job->recording);
+	if (f->reproducer_state)
+		put_reproducer(r, f, out);
+	else
+		put_original(r, f, out);
+	fprintf(out, " --present %s --seed %" PRIu64 " --timeout %s", job->present, job->seed,
+		units_format_time(job->timeout_ns, timeout));
 	quote(out, "recovery", job->recovery);
 	quote(out, "check", job->check);
-	fprintf(out, " --present %s --unit %u --atomic %s%s --state '%" PRIu64 ":%s'", job->present,
-		r->o.crash->unit_bytes, atomic_name(r->o.crash->atomic),
-		r->o.crash->illegal ? " --illegal" : "", r->o.points[f->point_index].step, f->name);
 	if (fclose(out) == 0 && len <= COMMAND_MAX)
 		return text;
 	free(text);
@@ -493,11 +519,12 @@ static json_t *finding_lost(const struct results *r, const struct finding *f)
 	for (uint32_t i = 0; i < f->nr_listed; i++) {
 		const struct journal_write *w = &r->o.journal->writes[f->lost[i]];
 
-		json_array_append_new(list, json_pack("{s:I, s:i, s:I, s:I, s:I, s:n}", "write",
+		json_array_append_new(list, json_pack("{s:I, s:i, s:I, s:I, s:I, s:o}", "write",
 						      (json_int_t)f->lost[i], "disk", (int)w->disk,
 						      "sector", (json_int_t)(w->at / 512),
 						      "len_bytes", (json_int_t)w->len_bytes,
-						      "time_ns", (json_int_t)w->submit_ns, "name"));
+						      "time_ns", (json_int_t)w->submit_ns, "name",
+						      results_text(f->names ? f->names[i] : NULL)));
 	}
 	return list;
 }
@@ -518,17 +545,23 @@ static json_t *finding_same(const struct results *r, const struct finding *f)
 
 void results_finding(struct results *r, const struct finding *f, size_t n)
 {
-	_cleanup_free_ char *command = command_for(r, f);
+	_cleanup_free_ char *command = results_command(r, f);
+	json_t *repeated = f->repeated == FINDING_NOT_REPEATED
+				   ? json_null()
+				   : json_boolean(f->repeated == FINDING_FAILED);
 
-	results_line(r, json_pack("{s:s, s:I, s:I, s:s, s:o, s:s, s:o, s:I, s:b, s:i, s:o, s:n, "
-				  "s:o, s:o, s:i}",
+	results_line(r, json_pack("{s:s, s:I, s:I, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:I, "
+				  "s:o, s:o, s:o, s:o, s:o, s:i}",
 				  "type", "finding", "n", (json_int_t)n, "point",
 				  (json_int_t)f->point_index, "state", f->name, "key",
 				  results_hex(f->key), "verdict", explore_verdict_name(f->verdict),
 				  "lost", finding_lost(r, f), "nr_lost", (json_int_t)f->nr_lost,
-				  "shrunk", 0, "shrink_runs", 0, "output", results_text(f->output),
-				  "reproducer", "command", results_text(command), "same_as",
-				  finding_same(r, f), "more_same", (int)f->nr_more));
+				  "nr_found_lost", (json_int_t)f->nr_found_lost, "repeated",
+				  repeated, "shrunk", (int)f->shrunk, "shrink_runs",
+				  (json_int_t)f->shrink_runs, "minimal", results_text(f->minimal),
+				  "output", results_text(f->output), "reproducer",
+				  results_text(f->reproducer), "command", results_text(command),
+				  "same_as", finding_same(r, f), "more_same", (int)f->nr_more));
 }
 
 void results_end(struct results *r, const struct explore_status *s, const char *stopped)
