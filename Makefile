@@ -53,8 +53,8 @@ CORE_LIBS := -luring $(if $(FIU),-lfiu) -lpthread
 TOOL_LIBS := -ljansson -luring -lxxhash -lfiu -lpthread -lm
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
-.PHONY: all deps demo test unit sim fuzz-replay page fail explore many crash crash-demo fuzz device soak bench \
-	install clean help format build-unit build-tsan build-sim build-fuzz build-device build-fail \
+.PHONY: all deps demo test unit sim fuzz-replay page fail explore many crash crash-demo fuzz device \
+	soak bench install clean help format build-unit build-tsan build-sim build-fuzz build-device build-fail \
 	build-explore
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
