@@ -53,8 +53,8 @@ CORE_LIBS := -luring $(if $(FIU),-lfiu) -lpthread
 TOOL_LIBS := -ljansson -luring -lxxhash -lfiu -lpthread -lm
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
-.PHONY: all deps demo test unit sim fuzz-replay page fail explore crash crash-demo fuzz device soak bench \
-	install clean help format build-unit build-tsan build-sim build-fuzz build-device build-fail \
+.PHONY: all deps demo test unit sim fuzz-replay page fail explore many crash crash-demo fuzz device \
+	soak bench install clean help format build-unit build-tsan build-sim build-fuzz build-device build-fail \
 	build-explore
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -66,7 +66,7 @@ all: $B/faultblk $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES) $(MAN)
 help:
 	@sed -n 's/^# make/make/p' Makefile
 	@echo 'make deps	install the packages that are missing (Debian, as root), saying which'
-	@echo 'make unit | sim | fuzz-replay | page | fail | explore | crash | device	parts of make test'
+	@echo 'make unit | sim | fuzz-replay | page | fail | explore | many | crash | device	parts of make test'
 	@echo 'make crash-demo	real software and power cuts, in full'
 	@echo 'make fuzz | soak | bench	longer runs: fuzzing, repeated tests, benchmarks'
 	@echo 'make install	to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
@@ -80,10 +80,12 @@ PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libxxhash-dev libfiu
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
 	     util-linux fiu-utils sqlite3 dmsetup libpq5 libicu72 libldap-2.5-0 libxml2 \
-	     libgssapi-krb5-2 chromium chromium-driver python3
+	     libgssapi-krb5-2 chromium chromium-driver python3 openssh-client
 # Unpacked into the cache of the virtual machine and never installed: as packages they would start a
 # server or change how the machine boots.
-PKG_BORROW := mdadm postgresql-15 postgresql-client-15
+PKG_BORROW := mdadm postgresql-15 postgresql-client-15 slurmctld slurmd slurm-client \
+	      slurm-wlm-basic-plugins munge libmunge2 libhwloc15 parallel rsync libpopt0 \
+	      openssh-server libwrap0
 PKG_DEMO  := fio e2fsprogs util-linux
 PKG_BENCH := fio nbdkit nbd-client gnuplot-nox dmsetup python3
 define need
@@ -219,9 +221,9 @@ test:
 	@sh tests/borrow $(PKG_BORROW)
 	@bash tests/run all
 
-unit sim fuzz-replay page fail explore crash device:
+unit sim fuzz-replay page fail explore many crash device:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
-	$(if $(filter device,$@),@sh tests/borrow $(PKG_BORROW))
+	$(if $(filter device many,$@),@sh tests/borrow $(PKG_BORROW))
 	@bash tests/run $@
 
 soak:
