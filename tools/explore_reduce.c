@@ -253,6 +253,8 @@ void explore_print_finding(const struct results *results, const struct journal *
 	       f->minimal ? f->minimal : f->name);
 	if (f->repeated == FINDING_PASSED)
 		printf("did not fail when repeated: it is not deterministic\n");
+	else if (f->shrunk && !f->nr_lost)
+		printf("no write needs to be lost: what it misses had not been written yet\n");
 	else
 		printf("%llu of %llu lost writes are enough%s, found in %llu runs\n",
 		       (unsigned long long)f->nr_lost, (unsigned long long)f->nr_found_lost,
