@@ -636,7 +636,7 @@ static void sweep_question(struct server *server, const struct question *q)
 	json_t *before, *after, *want;
 	/* What changes nothing is asked for hundreds of lines: not each of them, but with SOAK=1.
 	 */
-	unsigned int step = q->changes || is_soak() ? 1 : 5, nth = 1;
+	unsigned int step = q->changes || is_soak() ? 1 : 10, nth = 1;
 
 	restore(server);
 	before = rules_of(server);
