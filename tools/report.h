@@ -91,7 +91,8 @@ int report_read(struct report *report, const char *file, const char *bytes, size
 /* Once, after all files: unites and sorts. -EINVAL: nothing was read; -ENOMEM. */
 int report_merge(struct report *report, struct diag *diag);
 
-/* The merged results as JSON lines; @canonical: without times and places, to be compared. */
+/* The merged results as JSON lines; @canonical: without times and findings (states have their
+ * verdicts), to be compared. */
 int report_write(const struct report *report, bool canonical, FILE *out);
 int report_page(const struct report *report, FILE *out);
 void report_print(const struct report *report, FILE *out);
