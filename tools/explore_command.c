@@ -25,6 +25,7 @@
 
 #define DEATH_NS   (30 * NSEC_PER_SEC) /* for a killed process to be gone */
 #define UNSURE_MAX 12                  /* looks at one without environment: 20 ms */
+#define JOB_END_MS 1000                /* between two processes of a job that is ended */
 
 /* ------------------------------------------------------------------------------ output */
 
@@ -259,6 +260,24 @@ static int wait_for(const struct command_options *options, pid_t pid, int out,
 	}
 }
 
+/* The same for it as for us, or only for it? Whoever ends a job (a terminal, a batch system) sends
+ * the same signal to all processes of it, one after the other. */
+static bool may_be_for_us(int status)
+{
+	int signal = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status) - 128;
+
+	return signal == SIGHUP || signal == SIGINT || signal == SIGTERM || signal == SIGKILL;
+}
+
+/* Its first process has ended, with @status: -EINTR if we are to end too, and that says nothing. */
+static int was_stopped(const struct command_options *options, int status)
+{
+	struct pollfd stop = { .fd = options->stop_fd, .events = POLLIN };
+
+	return status != 0 && poll(&stop, 1, may_be_for_us(status) ? JOB_END_MS : 0) > 0 ? -EINTR
+											 : 0;
+}
+
 int command_run(const struct command_options *options, struct command_output *output,
 		struct command_end *ret_end, struct diag *diag)
 {
@@ -286,8 +305,10 @@ int command_run(const struct command_options *options, struct command_output *ou
 	rc = wait_for(options, pid, out, output);
 	ret_end->time_ns = clock_now_ns() - start_ns;
 	ret_end->timed_out = rc == 1;
-	if (rc == 0 && waitpid(pid, &ret_end->status, 0) != pid)
-		rc = -errno;
+	if (rc == 0)
+		rc = waitpid(pid, &ret_end->status, 0) == pid
+			     ? was_stopped(options, ret_end->status)
+			     : -errno;
 	err = end_all(pid, options->owner, diag);
 	if (out >= 0)
 		output_drain(output, out);
