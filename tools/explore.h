@@ -23,6 +23,7 @@ struct presenter_options {
 	unsigned int worker; /* 0-based: names of devices and folders */
 	const char *work;    /* folder of this worker, on tmpfs, made and removed by the job */
 	uint32_t unit_bytes; /* settled */
+	bool lazy;           /* states will be shown that are decided when they are read */
 };
 
 /*

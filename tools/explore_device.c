@@ -53,7 +53,7 @@ static int device_open(const struct presenter_options *options, struct diag *dia
 
 	if (!self)
 		return diag_set(diag, -ENOMEM, "explore.memory", "no memory");
-	err = state_disks_open(options->journal, diag, &self->disks);
+	err = state_disks_open(options->journal, !options->lazy, diag, &self->disks);
 	if (err) {
 		device_close(self);
 		return err;

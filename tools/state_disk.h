@@ -13,10 +13,11 @@
 struct state_disks;
 
 /*
- * Make the devices. They read as zeroes and refuse writes until a view is shown; read-ahead is off,
- * and there is no volatile cache. Errors as ublk_dev_open(), words in @diag.
+ * Make the devices. They read as zeroes and refuse writes until a view is shown; there is no
+ * volatile cache, and read-ahead is off unless it is @ahead: what is read is decided by it. Errors
+ * as ublk_dev_open(), words in @diag.
  */
-int state_disks_open(const struct journal *journal, struct diag *diag,
+int state_disks_open(const struct journal *journal, bool ahead, struct diag *diag,
 		     struct state_disks **ret_disks);
 /* Take them away, held or not, and free. NULL allowed; returns NULL. */
 struct state_disks *state_disks_free(struct state_disks *disks);
