@@ -206,6 +206,18 @@ const char *state_disks_path(const struct state_disks *disks, uint16_t disk)
 	return ublk_dev_path(disks->disks[disk].dev);
 }
 
+int state_disks_put(struct state_disks *disks, uint16_t disk, uint64_t at,
+		    const unsigned char *data, uint64_t len_bytes)
+{
+	int err;
+
+	pthread_mutex_lock(&disks->lock);
+	err = data ? view_write(disks->view, disk, at, data, len_bytes)
+		   : view_zero(disks->view, disk, at, len_bytes);
+	pthread_mutex_unlock(&disks->lock);
+	return err;
+}
+
 void state_disks_show(struct state_disks *disks, struct view *view)
 {
 	pthread_mutex_lock(&disks->lock);

@@ -30,6 +30,10 @@ const char *state_disks_path(const struct state_disks *disks, uint16_t disk);
  * goes with its last opener.
  */
 void state_disks_show(struct state_disks *disks, struct view *view);
+/* As a write of these bytes to the device, or zeroes where @data is NULL; nobody may have it open.
+ */
+int state_disks_put(struct state_disks *disks, uint16_t disk, uint64_t at,
+		    const unsigned char *data, uint64_t len_bytes);
 /*
  * The commands that used the devices have ended: unmount what they have left mounted, and wait up
  * to @timeout_ms until nobody has the devices open. -EBUSY: somebody still does; @diag names the
