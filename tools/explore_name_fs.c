@@ -138,7 +138,8 @@ static bool begin(struct command_line *line, const char *tool)
 	*line = (struct command_line){ 0 };
 	line->out = open_memstream(&line->text, &line->len);
 	if (line->out)
-		fprintf(line->out, "PATH=$PATH:/usr/sbin:/sbin LC_ALL=C timeout -k 1 %d %s", NAME_SECONDS, tool);
+		fprintf(line->out, "PATH=$PATH:/usr/sbin:/sbin LC_ALL=C timeout -k 1 %d %s",
+			NAME_SECONDS, tool);
 	return line->out;
 }
 
@@ -392,12 +393,16 @@ static void ask_ext(struct name_fs *fs)
 {
 	struct command_line line;
 	struct inode *inodes;
+	char text[512];
 	size_t nr;
 	FILE *in;
 
 	if (!begin(&line, "e2fsck -y -E journal_only"))
 		return;
 	in = run(&line, fs);
+	/* What it says is of no interest, but it must get rid of it, or it dies before its work. */
+	while (in && next_line(in, text, sizeof(text)))
+		;
 	if (in)
 		pclose(in);
 	ask_groups(fs);
