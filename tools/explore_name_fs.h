@@ -23,6 +23,7 @@ struct name_fs {
 	int fd; /* borrowed */
 	uint32_t block_bytes;
 	uint32_t inode_bytes, group_inodes; /* ext */
+	uint64_t log_at, log_bytes;         /* xfs; 0: it is on another disk */
 	struct name_block *blocks;          /* by place once they have been asked about */
 	size_t nr;
 };
@@ -31,7 +32,7 @@ struct name_fs {
 int name_fs_open(struct name_fs *fs, int fd, uint64_t size_bytes);
 /* The blocks in there are wanted; those past NAME_BLOCKS are not. */
 void name_fs_add(struct name_fs *fs, uint64_t at, uint64_t len_bytes);
-/* Runs the tools. What they do not tell has no words. */
+/* Runs the tools, which write to the file. What they do not tell has no words. */
 void name_fs_ask(struct name_fs *fs);
 /* The first block that reaches behind @at. */
 uint64_t name_fs_first(const struct name_fs *fs, uint64_t at);
