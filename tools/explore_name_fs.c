@@ -8,7 +8,11 @@
  *		debugfs icheck		block -> inode
  *		debugfs stat		inode -> type
  *		debugfs ncheck		inode -> path
- *	xfs	xfs_db blockuse		block -> type, inode, path
+ *	xfs	(we)			the log is emptied
+ *		xfs_db blockuse		block -> type, inode, path
+ *
+ * No tool outside of the kernel replays a log of xfs, and xfs_db says nothing while there is one to
+ * be replayed. Without it things are where they were when they were last written to their places.
  */
 #include "explore_name_fs.h"
 
@@ -17,6 +21,7 @@
 #include "faults/record_code.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,12 +56,20 @@ static uint32_t get_be(const unsigned char *at)
 
 static int open_xfs(struct name_fs *fs, const unsigned char *super)
 {
-	uint32_t block = get_be(super + 4);
+	uint32_t block = get_be(super + 4), group_blocks = get_be(super + 84);
+	uint64_t log = (uint64_t)get_be(super + 48) << 32 | get_be(super + 52);
+	unsigned char shift = super[124]; /* of the group in the number of a block */
 
-	if (memcmp(super, "XFSB", 4) != 0 || block < 512 || block > 65536 || block & (block - 1))
+	if (memcmp(super, "XFSB", 4) != 0 || block < 512 || block > 65536 || block & (block - 1) ||
+	    shift > 32)
 		return -ENOENT;
 	fs->kind = NAME_XFS;
 	fs->block_bytes = block;
+	if (log) {
+		fs->log_at =
+			((log >> shift) * group_blocks + (log & ((1ull << shift) - 1))) * block;
+		fs->log_bytes = (uint64_t)get_be(super + 96) * block;
+	}
 	return 0;
 }
 
@@ -513,6 +526,9 @@ static void ask_xfs(struct name_fs *fs)
 	char text[512];
 	FILE *in;
 
+	if (fs->log_bytes)
+		fallocate(fs->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)fs->log_at,
+			  (off_t)fs->log_bytes);
 	if (!begin(&line, "xfs_db -r -f -c 'blockget -n'"))
 		return;
 	for (size_t k = 0; k < fs->nr; k++)

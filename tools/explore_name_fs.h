@@ -26,6 +26,7 @@ struct name_fs {
 	int fd; /* borrowed */
 	uint32_t block_bytes;
 	uint32_t inode_bytes, group_inodes; /* ext */
+	uint64_t log_at, log_bytes;         /* xfs; 0: it is on another disk */
 	struct name_block *blocks;          /* by place once they have been asked about */
 	size_t nr;
 };
@@ -39,7 +40,7 @@ void name_fs_add(struct name_fs *fs, uint64_t at, uint64_t len_bytes);
  * places; before name_fs_ask(). The blocks of the last one are wanted, if @add. ext only.
  */
 size_t name_fs_committed(struct name_fs *fs, bool add);
-/* Runs the tools. What they do not tell has no words. */
+/* Runs the tools, which write to the file. What they do not tell has no words. */
 void name_fs_ask(struct name_fs *fs);
 /* The first block that reaches behind @at. */
 uint64_t name_fs_first(const struct name_fs *fs, uint64_t at);

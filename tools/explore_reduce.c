@@ -16,6 +16,7 @@
 #include "faults/reproduce.h"
 #include "faults/shrink.h"
 #include "out_file.h"
+#include "report.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -251,17 +252,19 @@ void explore_print_finding(const struct results *results, const struct journal *
 			   const struct crash_point *point, const struct finding *f, size_t n)
 {
 	_cleanup_free_ char *command = results_command(results, f);
+	const struct report_loss loss = {
+		.repeated = f->repeated == FINDING_FAILED   ? REPORT_FAILED_AGAIN
+			    : f->repeated == FINDING_PASSED ? REPORT_PASSED_THEN
+							    : REPORT_NOT_REPEATED,
+		.shrunk = f->shrunk,
+		.nr_lost = f->nr_lost,
+		.nr_found_lost = f->nr_found_lost,
+		.shrink_runs = f->shrink_runs,
+	};
+	char words[REPORT_LOSS_MAX];
 
-	printf("finding %zu: step %llu, state %.200s: ", n, (unsigned long long)point->step,
-	       f->minimal ? f->minimal : f->name);
-	if (f->repeated == FINDING_PASSED)
-		printf("did not fail when repeated: it is not deterministic\n");
-	else if (f->shrunk && !f->nr_lost)
-		printf("no write needs to be lost: what it misses had not been written yet\n");
-	else
-		printf("%llu of %llu lost writes are enough%s, found in %llu runs\n",
-		       (unsigned long long)f->nr_lost, (unsigned long long)f->nr_found_lost,
-		       f->shrunk ? "" : " (fewer may be)", (unsigned long long)f->shrink_runs);
+	printf("finding %zu: step %llu, state %.200s: %s\n", n, (unsigned long long)point->step,
+	       f->minimal ? f->minimal : f->name, report_loss_words(&loss, words));
 	for (uint32_t i = 0; i < f->nr_listed && i < PRINTED_MAX; i++)
 		print_write(journal, "lost", f->lost[i], f->names ? f->names[i] : NULL);
 	if (f->nr_lost > PRINTED_MAX)

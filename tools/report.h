@@ -56,6 +56,7 @@ struct report_totals {
 	uint64_t states, distinct, equivalent, verdicts[REPORT_NR_VERDICTS];
 	uint64_t disagree; /* states whose check said different things in two runs */
 	uint64_t diverged;
+	uint64_t not_deterministic; /* findings that did not fail when they were repeated */
 	uint64_t points_done, points_complete;
 	uint32_t missing, unfinished; /* shards */
 	double seconds, longest_s;    /* of all shards together; of the longest */
@@ -99,6 +100,18 @@ void report_print(const struct report *report, FILE *out);
 json_t *report_json(const struct report *report); /* new; NULL: no memory */
 /* "shard 2/4 is missing, 3/4 is not finished"; "" when all is there. From malloc. */
 char *report_gaps(const struct report *report);
+
+/* How a finding came to what it has lost, in the words that explore and report share. */
+#define REPORT_LOSS_MAX 128
+struct report_loss {
+	enum { REPORT_NOT_REPEATED, REPORT_FAILED_AGAIN, REPORT_PASSED_THEN } repeated;
+	bool shrunk;
+	uint64_t nr_lost, nr_found_lost, shrink_runs;
+};
+
+const char *report_loss_words(const struct report_loss *loss, char text[REPORT_LOSS_MAX]);
+/* Of a line of type finding; what is missing there counts as not known. */
+struct report_loss report_loss(const json_t *finding);
 
 /* 0 no findings, 1 findings, 2 nothing found but a shard or the verdict of a state is missing. */
 int report_exit(const struct report *report);

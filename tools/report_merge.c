@@ -194,7 +194,10 @@ static int merge_points(struct report *report)
 
 /* ------------------------------------------------------------------------------ findings */
 
-/* What a finding is told by: its verdict and what it lost. From malloc. */
+/*
+ * What a finding is told by: its verdict, what it lost, and whether it did not fail again, which
+ * says nothing of one that did. From malloc.
+ */
 static char *loss_of(const json_t *finding)
 {
 	json_t *ids = json_array(), *lost = json_object_get(finding, "lost"), *one, *whole;
@@ -206,7 +209,8 @@ static char *loss_of(const json_t *finding)
 		json_array_append_new(ids, json_integer(report_int(one, "write")));
 	if (nr < (json_int_t)json_array_size(ids))
 		nr = (json_int_t)json_array_size(ids);
-	whole = json_pack("[s, I, o]", report_text(finding, "verdict"), nr, ids);
+	whole = json_pack("[s, b, I, o]", report_text(finding, "verdict"),
+			  json_is_false(json_object_get(finding, "repeated")), nr, ids);
 	text = json_dumps(whole, JSON_COMPACT);
 	json_decref(whole);
 	return text;
@@ -279,13 +283,22 @@ static int tidy_same(json_t *finding, json_t *list, json_int_t more)
 	return 0;
 }
 
+/* One that failed again, and was made small with that, goes before one that nobody repeated. */
+static bool goes_before(const json_t *new, const json_t *old)
+{
+	bool again = report_bool(new, "repeated");
+
+	if (again != report_bool(old, "repeated"))
+		return again;
+	return report_order((uint64_t)report_int(new, "point"), report_text(new, "state"),
+			    (uint64_t)report_int(old, "point"), report_text(old, "state")) < 0;
+}
+
 /* Two findings that are one: the first in order stands for both, the other is named. */
 static int join(const struct report *report, json_t *groups, const char *loss, json_t *old,
 		json_t *new)
 {
-	bool before =
-		report_order((uint64_t)report_int(new, "point"), report_text(new, "state"),
-			     (uint64_t)report_int(old, "point"), report_text(old, "state")) < 0;
+	bool before = goes_before(new, old);
 	json_t *first = before ? new : old, *other = before ? old : new;
 	_cleanup_free_ char *name = NULL;
 	json_t *list = json_array();
@@ -361,12 +374,15 @@ static json_t *finding_of_state(const struct report *report, const struct report
 
 	json_array_foreach (json_object_get(line, "lost"), i, value)
 		json_array_append_new(lost, lost_write(report, json_integer_value(value)));
-	finding = json_pack("{s:s, s:I, s:s, s:s, s:s, s:o, s:I, s:b, s:s, s:n, s:n, s:[]}", "type",
-			    "finding", "point", (json_int_t)state->point, "state", state->name,
-			    "key", report_text(line, "key"), "verdict",
-			    report_verdict_name(state->verdict), "lost", lost, "nr_lost",
-			    report_int(line, "nr_lost"), "shrunk", 0, "output",
-			    report_text(line, "output"), "reproducer", "command", "same_as");
+	finding = json_pack(
+		"{s:s, s:I, s:s, s:s, s:s, s:o, s:I, s:I, s:n, s:b, s:I, s:n, s:s, s:n, "
+		"s:n, s:[]}",
+		"type", "finding", "point", (json_int_t)state->point, "state", state->name, "key",
+		report_text(line, "key"), "verdict", report_verdict_name(state->verdict), "lost",
+		lost, "nr_lost", report_int(line, "nr_lost"), "nr_found_lost",
+		report_int(line, "nr_lost"), "repeated", "shrunk", 0, "shrink_runs", (json_int_t)0,
+		"minimal", "output", report_text(line, "output"), "reproducer", "command",
+		"same_as");
 	json_decref(line);
 	return finding;
 }
@@ -395,6 +411,8 @@ static int sort_findings(struct report *report, json_t *groups)
 	qsort(all, nr, sizeof(*all), by_finding);
 	for (size_t i = 0; i < nr; i++) {
 		json_object_set_new(all[i], "n", json_integer((json_int_t)i));
+		report->totals.not_deterministic +=
+			json_is_false(json_object_get(all[i], "repeated"));
 		json_array_append(report->findings, all[i]);
 	}
 	free(all);

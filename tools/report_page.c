@@ -139,6 +139,26 @@ static json_t *point_verdicts(const struct report *report)
 	return rows;
 }
 
+/* With their words, which are ours. */
+static json_t *finding_rows(const struct report *report)
+{
+	json_t *rows = json_array(), *finding;
+	size_t i;
+
+	json_array_foreach (report->findings, i, finding) {
+		const struct report_loss loss = report_loss(finding);
+		char words[REPORT_LOSS_MAX];
+		json_t *row;
+
+		if (i >= FINDINGS_MAX)
+			break;
+		row = json_copy(finding);
+		json_object_set_new(row, "words", json_string(report_loss_words(&loss, words)));
+		json_array_append_new(rows, row);
+	}
+	return rows;
+}
+
 static json_t *page_data(const struct report *report)
 {
 	static const char *const write[] = { "n",     "disk",   "sector",   "len_bytes", "op",
@@ -150,13 +170,10 @@ static json_t *page_data(const struct report *report)
 	static const char *const done[] = { "choices",   "volatile", "legal",      "legal_log2",
 					    "generated", "distinct", "equivalent", "covered",
 					    "exact",     "complete", "diverged" };
-	json_t *summary = report_json(report), *findings;
+	json_t *summary = report_json(report);
 
 	if (!summary)
 		return NULL;
-	findings = json_array();
-	for (size_t i = 0; i < json_array_size(report->findings) && i < FINDINGS_MAX; i++)
-		json_array_append(findings, json_array_get(report->findings, i));
 	json_object_set_new(summary, "nr_findings",
 			    json_integer((json_int_t)json_array_size(report->findings)));
 	json_object_del(summary, "findings");
@@ -168,7 +185,7 @@ static json_t *page_data(const struct report *report)
 			 columns(report->points, point, array_size(point), POINTS_MAX), "done",
 			 columns(report->done, done, array_size(done), POINTS_MAX), "verdicts",
 			 point_verdicts(report), "states", state_rows(report), "findings",
-			 findings);
+			 finding_rows(report));
 }
 
 /* ------------------------------------------------------------------------------ the page */

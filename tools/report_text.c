@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,7 +149,7 @@ json_t *report_json(const struct report *report)
 				    json_integer((json_int_t)t->verdicts[i]));
 	return json_pack(
 		"{s:O, s:O?, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:f, s:o, "
-		"s:s?, s:O}",
+		"s:s?, s:I, s:O}",
 		"recording", json_object_get(report->head, "recording"), "check",
 		json_object_get(report->head, "check"), "states", (json_int_t)t->states, "distinct",
 		(json_int_t)t->distinct, "equivalent", (json_int_t)t->equivalent, "verdicts",
@@ -158,7 +159,47 @@ json_t *report_json(const struct report *report)
 		"covered", t->covered, "exact", (int)t->exact, "shards",
 		(json_int_t)report->nr_shards, "seconds", t->seconds, "first_finding_s",
 		t->first_finding_s < 0 ? json_null() : json_real(t->first_finding_s), "gaps",
-		gaps && *gaps ? gaps : NULL, "findings", report->findings);
+		gaps && *gaps ? gaps : NULL, "not_deterministic", (json_int_t)t->not_deterministic,
+		"findings", report->findings);
+}
+
+/* ------------------------------------------------------------------------------ words */
+
+struct report_loss report_loss(const json_t *finding)
+{
+	const json_t *repeated = json_object_get(finding, "repeated");
+	json_int_t listed = (json_int_t)json_array_size(json_object_get(finding, "lost"));
+	json_int_t nr = report_int(finding, "nr_lost"), found;
+
+	nr = nr > listed ? nr : listed;
+	found = report_int(finding, "nr_found_lost");
+	return (struct report_loss){
+		.repeated = json_is_true(repeated)    ? REPORT_FAILED_AGAIN
+			    : json_is_false(repeated) ? REPORT_PASSED_THEN
+						      : REPORT_NOT_REPEATED,
+		.shrunk = report_bool(finding, "shrunk"),
+		.nr_lost = (uint64_t)nr,
+		.nr_found_lost = (uint64_t)(found > nr ? found : nr),
+		.shrink_runs = (uint64_t)report_int(finding, "shrink_runs"),
+	};
+}
+
+const char *report_loss_words(const struct report_loss *loss, char text[REPORT_LOSS_MAX])
+{
+	if (loss->repeated == REPORT_PASSED_THEN)
+		return "did not fail when repeated: it is not deterministic";
+	if (loss->shrunk && !loss->nr_lost)
+		return "no write needs to be lost: what it misses had not been written yet";
+	if (loss->repeated == REPORT_NOT_REPEATED && !loss->shrunk)
+		snprintf(text, REPORT_LOSS_MAX, "not repeated; found with %" PRIu64 " lost write%s",
+			 loss->nr_found_lost, loss->nr_found_lost == 1 ? "" : "s");
+	else
+		snprintf(text, REPORT_LOSS_MAX,
+			 "%" PRIu64 " of %" PRIu64 " lost writes are enough%s, found in %" PRIu64
+			 " runs",
+			 loss->nr_lost, loss->nr_found_lost, loss->shrunk ? "" : " (fewer may be)",
+			 loss->shrink_runs);
+	return text;
 }
 
 /* ------------------------------------------------------------------------------ text */
@@ -230,7 +271,11 @@ static void put_numbers(const struct report *report, FILE *out)
 	if (t->first_finding_s >= 0)
 		fprintf(out, "; first finding after %s",
 			units_human_time((uint64_t)(fmin(t->first_finding_s, 1e9) * 1e9), first));
-	fprintf(out, "\nfindings    %zu\n", json_array_size(report->findings));
+	fprintf(out, "\nfindings    %zu", json_array_size(report->findings));
+	if (t->not_deterministic)
+		fprintf(out, ", of which %llu did not fail when repeated",
+			(unsigned long long)t->not_deterministic);
+	fputc('\n', out);
 }
 
 static void put_lost(const struct report *report, const json_t *finding, FILE *out)
@@ -240,8 +285,6 @@ static void put_lost(const struct report *report, const json_t *finding, FILE *o
 	size_t nr = json_array_size(list), most = 8;
 	json_int_t all = report_int(finding, "nr_lost");
 
-	if (nr == 0)
-		fprintf(out, "    nothing lost\n");
 	for (size_t i = 0; i < nr && i < most; i++) {
 		const json_t *w = json_array_get(list, i);
 		char size[UNITS_MAX], at[UNITS_MAX];
@@ -272,12 +315,22 @@ static void put_finding(const struct report *report, const json_t *f, FILE *out)
 {
 	json_int_t same = (json_int_t)json_array_size(json_object_get(f, "same_as")) +
 			  report_int(f, "more_same");
+	const char *found = report_text(f, "state"), *minimal = report_text(f, "minimal");
+	const struct report_loss loss = report_loss(f);
+	char words[REPORT_LOSS_MAX];
 
-	fprintf(out, "\n%3lld %s at point %lld, state ", (long long)report_int(f, "n"),
-		report_text(f, "verdict"), (long long)report_int(f, "point"));
-	put_clean(out, report_text(f, "state"), 120, true);
-	fprintf(out, "%s\n", report_bool(f, "shrunk") ? ", shrunk" : "");
+	fprintf(out, "\n%3lld %s%s at point %lld, state ", (long long)report_int(f, "n"),
+		report_text(f, "verdict"),
+		loss.repeated == REPORT_FAILED_AGAIN ? ", and again when repeated," : "",
+		(long long)report_int(f, "point"));
+	put_clean(out, *minimal ? minimal : found, 120, true);
+	fprintf(out, ": %s\n", report_loss_words(&loss, words));
 	put_lost(report, f, out);
+	if (*minimal && strcmp(minimal, found) != 0) {
+		fputs("    found as: ", out);
+		put_clean(out, found, 120, true);
+		fputc('\n', out);
+	}
 	if (same > 0)
 		fprintf(out, "    %lld other state%s lost the same\n", (long long)same,
 			same == 1 ? "" : "s");

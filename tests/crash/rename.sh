@@ -1,22 +1,23 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# rename.sh write DIR COUNT SUMS	files made the careful way: written, fsynced, renamed, directory fsynced
+# rename.sh sums COUNT		the checksums that check wants
+# rename.sh write DIR COUNT	files made the careful way: written, fsynced, renamed, directory fsynced
 # rename.sh check SUMS		after a power cut all that was acknowledged is there
 #
 # File n is new content, and two rounds later replaced by other content. Each round is marked once
-# it is done; SUMS gets the checksums of both contents. Few processes: they are slow where this runs.
+# it is done. Few processes: they are slow where this runs.
 content() { yes "content $1" | head -n 300; }
 
 case $1 in
-write)
-	sums=$4
-	: >"$sums"
+sums)
 	n=1
-	while [ $n -le "$3" ]; do
-		echo "$n new $(content $n | md5sum)" >>"$sums"
-		echo "$n again $(content "$n again" | md5sum)" >>"$sums"
+	while [ $n -le "$2" ]; do
+		echo "$n new $(content $n | md5sum)"
+		echo "$n again $(content "$n again" | md5sum)"
 		n=$((n + 1))
 	done
+	;;
+write)
 	cd "$2" || exit 1
 	n=1
 	while [ $n -le "$3" ]; do

@@ -239,6 +239,32 @@ static void the_end_of_a_transaction_is_named_with_what_is_in_it(void **state)
 	free((unsigned char *)end.data);
 }
 
+static void what_only_the_journal_of_ext4_knows_has_its_name(void **state)
+{
+	struct stand stand;
+	char *names[64];
+	uint64_t file, table;
+
+	(void)state;
+	sh("cd %s && mkfs.ext4 -q -b 1024 jbd.img 8M && echo text >text && "
+	   "debugfs -w -R 'write text late' jbd.img 2>/dev/null",
+	   dir);
+	file = number("debugfs -R 'bmap late 0' %s/jbd.img 2>/dev/null", dir);
+	table = number("debugfs -R 'imap late' %s/jbd.img 2>/dev/null | "
+		       "sed -n 's/.*located at block \\([0-9]*\\).*/\\1/p'",
+		       dir);
+	/* The block of its inode is in the journal, and not in its place. */
+	sh("cd %s && dd if=jbd.img of=inodes bs=1024 skip=%llu count=1 status=none && "
+	   "printf 'jo\njw -b %llu inodes\njc\n' | debugfs -w -f - jbd.img >/dev/null 2>&1 && "
+	   "dd if=/dev/zero of=jbd.img bs=1024 seek=%llu count=1 conv=notrunc status=none",
+	   dir, (unsigned long long)table, (unsigned long long)table, (unsigned long long)table);
+	begin(&stand, "jbd.img");
+	add_write(&stand, file * 1024, 1024);
+	name(&stand, names);
+	assert_string_equal(names[0], "data of /late");
+	done(&stand, names);
+}
+
 static void places_of_xfs_have_their_names(void **state)
 {
 	struct stand stand;
@@ -256,6 +282,10 @@ static void places_of_xfs_have_their_names(void **state)
 		     "-c 'sb 0' -c 'p logstart' %s/xfs.img | sed 's/.* //')' daddr' %s/xfs.img | "
 		     "sed -n 's/.*0x[0-9a-f]* (\\([0-9]*\\)).*/\\1/p'",
 		     dir, dir);
+	/* The record that says it was unmounted becomes one of something to be replayed. */
+	sh("cd %s && printf '\\0' | dd of=xfs.img bs=1 seek=%llu conv=notrunc status=none && "
+	   "! xfs_db -r -f -c 'blockget -n' xfs.img >/dev/null",
+	   dir, (unsigned long long)log * 512 + 512 + 9);
 	begin(&stand, "xfs.img");
 	add_write(&stand, 0, 512);
 	add_write(&stand, file * 4096, 4096);
@@ -327,6 +357,7 @@ int main(void)
 			the_inodes_of_a_block_of_the_table_are_those_that_debugfs_finds_there),
 		cmocka_unit_test(a_write_of_several_things_names_each_once),
 		cmocka_unit_test(the_end_of_a_transaction_is_named_with_what_is_in_it),
+		cmocka_unit_test(what_only_the_journal_of_ext4_knows_has_its_name),
 		cmocka_unit_test(places_of_xfs_have_their_names),
 		cmocka_unit_test(what_no_tool_knows_is_named_by_sector),
 		cmocka_unit_test(without_the_tools_there_are_sectors),

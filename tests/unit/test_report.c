@@ -142,6 +142,8 @@ static void a_shard_that_was_killed_has_the_findings_of_its_states(void **ctx)
 	assert_int_equal(json_array_size(r.findings), 2);
 	finding = json_array_get(r.findings, 0);
 	assert_string_equal(report_text(finding, "state"), "b");
+	assert_int_equal(report_int(finding, "nr_found_lost"), 1);
+	assert_true(json_is_null(json_object_get(finding, "repeated")));
 	assert_int_equal(json_array_size(json_object_get(finding, "same_as")), 1);
 	assert_string_equal(
 		json_string_value(json_array_get(json_object_get(finding, "same_as"), 0)), "20:bb");
@@ -164,6 +166,69 @@ static void findings_of_two_shards_that_lost_the_same_are_one(void **ctx)
 	assert_string_equal(
 		json_string_value(json_array_get(json_object_get(finding, "same_as"), 0)), "20:a");
 	report_clear(&r);
+}
+
+#define FOUND(point, name, key, more)                                                              \
+	"{\"type\":\"finding\",\"n\":0,\"point\":" #point ",\"state\":\"" name "\",\"key\":\"" key \
+	"\",\"verdict\":\"fail\",\"lost\":[{\"write\":3}],\"nr_lost\":1,\"nr_found_lost\":4," more \
+	"}\n"
+#define AGAIN "\"repeated\":true,\"shrunk\":true,\"shrink_runs\":7,\"minimal\":\"old\""
+
+static void one_that_failed_again_stands_for_all_but_one_that_did_not(void **ctx)
+{
+	struct report r;
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "1",
+		  HEAD(0, 2) FOUND(0, "a", K1, "\"repeated\":null")
+			  FOUND(0, "b", K2, "\"repeated\":false") END);
+	read_text(&r, "2", HEAD(1, 2) FOUND(1, "c", K3, AGAIN) END);
+	merge(&r);
+	assert_int_equal(json_array_size(r.findings), 2);
+	assert_int_equal(r.totals.not_deterministic, 1);
+	report_print(&r, out);
+	fclose(out);
+	assert_non_null(strstr(text, "findings    2, of which 1 did not fail when repeated\n"));
+	assert_non_null(strstr(text,
+			       "0 fail at point 0, state b: did not fail when repeated: it is "
+			       "not deterministic\n"));
+	assert_non_null(strstr(text, "1 fail, and again when repeated, at point 1, state old: 1 of "
+				     "4 lost writes are enough, found in 7 runs\n"));
+	assert_non_null(strstr(text, "    found as: c\n    1 other state lost the same\n"));
+	free(text);
+	report_clear(&r);
+}
+
+static void a_loss_is_told_in_the_words_of_explore(void **ctx)
+{
+	static const struct {
+		struct report_loss loss;
+		const char *words;
+	} all[] = {
+		{ { REPORT_FAILED_AGAIN, true, 2, 5, 9 },
+		  "2 of 5 lost writes are enough, found in 9 runs" },
+		{ { REPORT_FAILED_AGAIN, false, 2, 5, 500 },
+		  "2 of 5 lost writes are enough (fewer may be), found in 500 runs" },
+		{ { REPORT_FAILED_AGAIN, true, 0, 5, 9 },
+		  "no write needs to be lost: what it misses had not been written yet" },
+		{ { REPORT_PASSED_THEN, false, 5, 5, 1 },
+		  "did not fail when repeated: it is not deterministic" },
+		{ { REPORT_NOT_REPEATED, false, 1, 1, 0 },
+		  "not repeated; found with 1 lost write" },
+		{ { REPORT_NOT_REPEATED, false, 0, 0, 0 },
+		  "not repeated; found with 0 lost writes" },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < array_size(all); i++) {
+		char text[REPORT_LOSS_MAX];
+
+		assert_string_equal(report_loss_words(&all[i].loss, text), all[i].words);
+	}
 }
 
 static void the_findings_of_a_resumed_run_are_those_told_last(void **ctx)
@@ -264,6 +329,8 @@ int main(void)
 		cmocka_unit_test(a_missing_and_an_unfinished_shard_are_named),
 		cmocka_unit_test(a_shard_that_was_killed_has_the_findings_of_its_states),
 		cmocka_unit_test(findings_of_two_shards_that_lost_the_same_are_one),
+		cmocka_unit_test(one_that_failed_again_stands_for_all_but_one_that_did_not),
+		cmocka_unit_test(a_loss_is_told_in_the_words_of_explore),
 		cmocka_unit_test(the_findings_of_a_resumed_run_are_those_told_last),
 		cmocka_unit_test(a_state_told_twice_keeps_the_verdict_that_says_more),
 		cmocka_unit_test(another_exploration_is_refused_by_what_differs),

@@ -211,6 +211,7 @@ function addView(kind, disk, label, height) {
 }
 
 let colours = {};
+const paper = matchMedia('print');
 
 function readColours() {
 	const style = getComputedStyle(document.documentElement);
@@ -245,7 +246,7 @@ function fates() {
 }
 
 function prepare(view) {
-	const scale = window.devicePixelRatio || 1, width = view.canvas.clientWidth;
+	const scale = paper.matches ? 3 : window.devicePixelRatio || 1, width = view.canvas.clientWidth;
 	const g = view.canvas.getContext('2d');
 
 	view.canvas.width = Math.round(width * scale);
@@ -416,9 +417,11 @@ function drawMarks(view) {
 
 		if (x < 0 || x > width)
 			continue;
-		line(g, x, view.height, colours.mark);
-		if (x < free || x + size + 4 > width)
+		if (x < free || x + size + 4 > width) {
+			line(g, x, 4, colours.mark);
 			continue;
+		}
+		line(g, x, view.height, colours.mark);
 		g.fillStyle = colours.mark;
 		g.fillText(text, x + 4, view.height / 2);
 		free = x + size + 14;
@@ -428,15 +431,23 @@ function drawMarks(view) {
 const DRAW = {disk: drawDisk, points: drawPoints, axis: drawAxis, marks: drawMarks};
 let asked = false;
 
+function drawNow() {
+	asked = false;
+	for (const view of views)
+		DRAW[view.kind](view);
+}
+
 function draw() {
 	if (asked)
 		return;
 	asked = true;
-	requestAnimationFrame(() => {
-		asked = false;
-		for (const view of views)
-			DRAW[view.kind](view);
-	});
+	requestAnimationFrame(drawNow);
+}
+
+/* Paper has another width and other colours, and nothing waits for the next frame. */
+function turnToPaper() {
+	readColours();
+	drawNow();
 }
 
 /* ---------------------------------------------------------------------------- the cursor */
@@ -603,6 +614,16 @@ function head(...names) {
 	return make('thead', {}, make('tr', {}, ...names.map((n) => make('th', {scope: 'col'}, n))));
 }
 
+/* How few it took, what they were, and whether it failed again. */
+function lossOf(f) {
+	const name = String(f.minimal || f.state), words = String(f.words);
+	const found = f.minimal && f.minimal !== f.state ? [', found as ', make('code', {}, String(f.state))] : [];
+
+	return [make('p', {class: f.repeated === false ? 'warn' : null}, words[0].toUpperCase() + words.slice(1) + '.'),
+		lostList(f), make('p', {class: 'soft'}, f.repeated === true ? 'Failed again when repeated. ' : '',
+			'State ', make('code', {}, name), ...found)];
+}
+
 function lostList(f) {
 	const items = (f.lost || []).slice(0, 12).map((l) => make('li', {},
 		`write ${l.write}: sector ${count(l.sector)}, ${sizeText(l.len_bytes)}` +
@@ -611,8 +632,6 @@ function lostList(f) {
 	const rest = Math.max(f.nr_lost || 0, (f.lost || []).length) - items.length;
 	const same = (f.same_as || []).length + (f.more_same || 0);
 
-	if (!items.length)
-		items.push(make('li', {}, 'nothing lost'));
 	if (rest > 0)
 		items.push(make('li', {}, `and ${count(rest)} more`));
 	if (same > 0)
@@ -628,7 +647,7 @@ async function copy(button, code) {
 		await navigator.clipboard.writeText(code.textContent);
 	} catch (_) {
 		getSelection().selectAllChildren(code);
-		said = document.execCommand('copy') ? 'Copied' : 'Selected';
+		said = document.execCommand('copy') ? 'Copied' : 'Selected: copy it with Ctrl+C';
 	}
 	button.textContent = said;
 	$('live').textContent = said;
@@ -642,10 +661,11 @@ function findingRow(f) {
 
 	button.addEventListener('click', () => copy(button, code));
 	return make('tr', {'data-point': f.point, class: f.point === state.point ? 'here' : null},
-		make('td', {}, String(f.n)), make('td', {}, verdictNode(f.verdict)),
+		make('td', {}, String(f.n)), make('td', {}, verdictNode(f.verdict),
+			f.repeated === false ? make('div', {class: 'v v-timeout once'}, 'not deterministic') : null),
 		make('td', {}, make('button', {type: 'button', class: 'link', click: () => jump(f)},
 			`point ${f.point}`)),
-		make('td', {class: 'lost'}, lostList(f), f.shrunk ? make('span', {class: 'soft'}, 'shrunk') : null),
+		make('td', {class: 'lost'}, ...lossOf(f)),
 		make('td', {class: 'said'}, make('pre', {tabindex: String(f.output || '').length > 600 ? '0' : null},
 			String(f.output || ''))),
 		make('td', {class: 'again'}, make('pre', {}, code), f.command || f.reproducer ? button : null));
@@ -660,7 +680,7 @@ function jump(f) {
 }
 
 function findingsTable(list) {
-	return make('table', {class: 'findings'}, head('', 'Verdict', 'Moment', 'Fewest writes lost', 'The check said', 'Again'),
+	return make('table', {class: 'findings'}, head('', 'Verdict', 'Moment', 'Fewest writes lost', 'The check said', 'To see it again'),
 		make('tbody', {}, ...list.map(findingRow)));
 }
 
@@ -672,6 +692,9 @@ function showFindings() {
 	else
 		$('findings').replaceChildren(list.length ? findingsTable(list)
 			: make('p', {class: 'soft'}, 'All are filtered out.'));
+	if (list.length && list.length < data.findings.length)
+		$('findings').append(make('p', {class: 'soft'},
+			`${count(data.findings.length - list.length)} more are filtered out`));
 	if (data.summary.nr_findings > data.findings.length)
 		$('findings').append(make('p', {class: 'soft'},
 			`and ${count(data.summary.nr_findings - data.findings.length)} more in the results`));
@@ -706,10 +729,12 @@ function showCoverage() {
 
 	$('coverage').replaceChildren(table);
 	if (list.length > state.rows)
-		$('coverage').append(make('button', {type: 'button', click: () => {
-			state.rows += 5 * PAGE;
-			showCoverage();
-		}}, `Show more (${count(list.length - state.rows)})`));
+		$('coverage').append(make('p', {class: 'soft'},
+			`and ${plural(list.length - state.rows, 'more moment')} `,
+			make('button', {type: 'button', click: () => {
+				state.rows += 5 * PAGE;
+				showCoverage();
+			}}, 'Show more')));
 }
 
 /* ---------------------------------------------------------------------------- the whole */
@@ -718,10 +743,12 @@ function showHeader() {
 	const s = data.summary, r = data.head.recording || {}, found = s.nr_findings;
 
 	$('recording').textContent = r.path || r.id;
+	const unsure = s.not_deterministic ? `, of which ${count(s.not_deterministic)} did not fail when repeated,` : '';
+
 	$('verdict').append(found ? verdictNode('fail', plural(found, 'finding'))
 		: s.gaps || s.verdicts.error ? verdictNode('error', 'nothing found so far')
 		: verdictNode('ok', 'no findings'),
-		` in ${plural(s.distinct, 'distinct state')}; ${share(s.covered, s.exact)} of the legal states covered.`);
+		unsure + ` in ${plural(s.distinct, 'distinct state')}; ${share(s.covered, s.exact)} of the legal states covered.`);
 	if (s.gaps) {
 		$('gaps').hidden = false;
 		$('gaps').textContent = s.gaps + ' (shards count from 0).';
@@ -852,7 +879,7 @@ function begin() {
 	$('help').addEventListener('click', () => $('keys').showModal());
 	$('detail-close').addEventListener('click', closeDetail);
 	matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColours(); draw(); });
-	matchMedia('print').addEventListener('change', () => { readColours(); draw(); });
+	paper.addEventListener('change', turnToPaper);
 	new ResizeObserver(draw).observe($('timeline'));
 	document.body.dataset.ready = 'yes';
 }
