@@ -280,7 +280,8 @@ static void put_numbers(const struct report *report, FILE *out)
 
 static void put_lost(const struct report *report, const json_t *finding, FILE *out)
 {
-	const json_t *disks = json_object_get(json_object_get(report->head, "recording"), "disks");
+	const json_t *recording = json_object_get(report->head, "recording");
+	const json_t *disks = json_object_get(recording, "disks");
 	const json_t *list = json_object_get(finding, "lost");
 	size_t nr = json_array_size(list), most = 8;
 	json_int_t all = report_int(finding, "nr_lost");
@@ -292,7 +293,9 @@ static void put_lost(const struct report *report, const json_t *finding, FILE *o
 		fprintf(out, "    lost write %lld: sector %lld, %s, at %s",
 			(long long)report_int(w, "write"), (long long)report_int(w, "sector"),
 			units_format_size((uint64_t)report_int(w, "len_bytes"), size),
-			units_human_time((uint64_t)report_int(w, "time_ns"), at));
+			units_human_time((uint64_t)report_int(w, "time_ns") -
+						 (uint64_t)report_int(recording, "start_ns"),
+					 at));
 		if (json_array_size(disks) > 1) {
 			fputs(", disk ", out);
 			put_clean(out,

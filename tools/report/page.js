@@ -666,7 +666,7 @@ function findingRow(f) {
 		make('td', {}, make('button', {type: 'button', class: 'link', click: () => jump(f)},
 			`point ${f.point}`)),
 		make('td', {class: 'lost'}, ...lossOf(f)),
-		make('td', {class: 'said'}, make('pre', {tabindex: String(f.output || '').length > 600 ? '0' : null},
+		make('td', {class: 'said'}, make('pre', {tabindex: String(f.output || '').length > 240 ? '0' : null},
 			String(f.output || ''))),
 		make('td', {class: 'again'}, make('pre', {}, code), f.command || f.reproducer ? button : null));
 }
