@@ -624,16 +624,22 @@ function lossOf(f) {
 			'State ', make('code', {}, name), ...found)];
 }
 
-function lostList(f) {
-	const items = (f.lost || []).slice(0, 12).map((l) => make('li', {},
-		`write ${l.write}: sector ${count(l.sector)}, ${sizeText(l.len_bytes)}` +
+function writeItem(what, l) {
+	return make('li', {},
+		`${what} ${l.write}: sector ${count(l.sector)}, ${sizeText(l.len_bytes)}` +
 		(disks.length > 1 ? ` of ${diskName(l.disk)}` : '') + `, ${since(l.time_ns)}`,
-		l.name ? make('div', {class: 'mono'}, String(l.name)) : null));
+		l.name ? make('div', {class: 'mono'}, String(l.name)) : null);
+}
+
+function lostList(f) {
+	const items = (f.lost || []).slice(0, 12).map((l) => writeItem('write', l));
 	const rest = Math.max(f.nr_lost || 0, (f.lost || []).length) - items.length;
 	const same = (f.same_as || []).length + (f.more_same || 0);
 
 	if (rest > 0)
 		items.push(make('li', {}, `and ${count(rest)} more`));
+	if (f.missing)
+		items.push(writeItem('missing: write', f.missing));
 	if (same > 0)
 		items.push(make('li', {class: 'soft'}, `${plural(same, 'other state')} lost the same`));
 	return make('ul', {}, ...items);
@@ -673,7 +679,7 @@ function findingRow(f) {
 
 function jump(f) {
 	select(f.point, false);
-	state.lost = new Set((f.lost || []).map((l) => l.write));
+	state.lost = new Set([...(f.lost || []), ...(f.missing ? [f.missing] : [])].map((l) => l.write));
 	draw();
 	$('timeline').focus();
 	$('timeline').scrollIntoView({block: 'center'});
