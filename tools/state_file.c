@@ -43,6 +43,7 @@ struct state_file {
 	char path[PATH_MAX];
 	const char *name; /* of path */
 	uint64_t size_bytes;
+	uint64_t nr_open;
 };
 
 struct state_files {
@@ -55,7 +56,6 @@ struct state_files {
 	pthread_cond_t closed;
 	struct view *view;
 	int error;
-	uint64_t nr_open;
 	bool gone;             /* nothing is served any more */
 	unsigned char *bounce; /* IO_MAX and a sector at both ends; the thread's */
 	uint32_t nr;
@@ -223,11 +223,20 @@ static void do_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t at,
 	fuse_reply_buf(req, entries, len);
 }
 
-static void count_open(struct state_files *files, int by)
+/* The first file that somebody has open, or NULL. */
+static const struct state_file *open_file(const struct state_files *files)
+{
+	for (uint32_t i = 0; i < files->nr; i++)
+		if (files->files[i].nr_open)
+			return &files->files[i];
+	return NULL;
+}
+
+static void count_open(struct state_files *files, fuse_ino_t ino, int by)
 {
 	pthread_mutex_lock(&files->lock);
-	files->nr_open += (uint64_t)by;
-	if (files->nr_open == 0)
+	files->files[ino - FIRST_INO].nr_open += (uint64_t)by;
+	if (!open_file(files))
 		pthread_cond_signal(&files->closed);
 	pthread_mutex_unlock(&files->lock);
 }
@@ -236,25 +245,23 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct state_files *files = files_of(req);
 
-	(void)ino;
 	if (info->flags & O_TRUNC) {
 		fuse_reply_err(req, EPERM);
 		return;
 	}
 	info->direct_io = 1;
-	count_open(files, 1);
+	count_open(files, ino, 1);
 	if (fuse_reply_open(req, info) == -ENOENT) /* who asked has been killed */
-		count_open(files, -1);
+		count_open(files, ino, -1);
 }
 
 static void do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct state_files *files = files_of(req);
 
-	(void)ino;
 	(void)info;
 	fuse_reply_err(req, 0);
-	count_open(files, -1);
+	count_open(files, ino, -1);
 }
 
 static void do_read(fuse_req_t req, fuse_ino_t ino, size_t len, off_t at,
@@ -613,21 +620,21 @@ int state_files_error(struct state_files *files)
 	return error;
 }
 
-/* Does /dev/loopN read one of our files? */
-static bool is_ours(const struct state_files *files, unsigned int loop)
+/* The file that /dev/loopN reads, if it is one of ours. */
+static const struct state_file *file_of(const struct state_files *files, const char *loop)
 {
-	char path[64], text[PATH_MAX];
-	_cleanup_fclose_ FILE *file = NULL;
+	char path[PATH_MAX], text[PATH_MAX];
+	_cleanup_fclose_ FILE *sys = NULL;
 
-	snprintf(path, sizeof(path), "/sys/block/loop%u/loop/backing_file", loop);
-	file = fopen(path, "re");
-	if (!file || !fgets(text, sizeof(text), file))
-		return false;
+	snprintf(path, sizeof(path), "%s/loop/backing_file", loop);
+	sys = fopen(path, "re");
+	if (!sys || !fgets(text, sizeof(text), sys))
+		return NULL;
 	text[strcspn(text, "\n")] = '\0';
 	for (uint32_t i = 0; i < files->nr; i++)
 		if (strcmp(text, files->files[i].path) == 0)
-			return true;
-	return false;
+			return &files->files[i];
+	return NULL;
 }
 
 static void unmount_of(const char *device)
@@ -644,41 +651,56 @@ static void unmount_of(const char *device)
 }
 
 /* A command that was killed could not do it any more. */
-static void take_loops(const struct state_files *files)
+static void take_loop(const char *name)
+{
+	_cleanup_close_ int fd = -1;
+	char device[64];
+
+	snprintf(device, sizeof(device), "/dev/%.40s", name);
+	unmount_of(device);
+	fd = open(device, O_RDWR | O_CLOEXEC);
+	if (fd >= 0)
+		ioctl(fd, LOOP_CLR_FD);
+}
+
+/* Take away all loop devices of our files; *ret_name: one of them, or empty. */
+static void take_loops(const struct state_files *files, char ret_name[32])
 {
 	glob_t found;
 
-	if (glob("/sys/block/loop*", GLOB_NOSORT, NULL, &found) == 0) {
-		for (size_t i = 0; i < found.gl_pathc; i++) {
-			unsigned int loop =
-				(unsigned int)atoi(found.gl_pathv[i] + strlen("/sys/block/loop"));
-			_cleanup_close_ int fd = -1;
-			char device[32];
+	ret_name[0] = '\0';
+	if (glob("/sys/block/loop*", GLOB_NOSORT, NULL, &found))
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		const char *name = found.gl_pathv[i] + strlen("/sys/block/");
 
-			if (!is_ours(files, loop))
-				continue;
-			snprintf(device, sizeof(device), "/dev/loop%u", loop);
-			unmount_of(device);
-			fd = open(device, O_RDWR | O_CLOEXEC);
-			if (fd >= 0)
-				ioctl(fd, LOOP_CLR_FD);
-		}
-		globfree(&found);
+		if (!file_of(files, found.gl_pathv[i]))
+			continue;
+		take_loop(name);
+		snprintf(ret_name, 32, "%.31s", name);
 	}
+	globfree(&found);
 }
 
-static int held(const struct state_files *files, struct diag *diag)
+static int held(struct state_files *files, const char *loop, struct diag *diag)
 {
-	diag_set(diag, -EBUSY, "explore.held", "an image in %s is still open after the check",
-		 files->where);
-	diag_hint(diag, "what keeps it is not the check's any more, nor a loop device that can be "
-			"taken away");
-	return -EBUSY;
+	const struct state_file *file;
+	int err;
+
+	pthread_mutex_lock(&files->lock);
+	file = open_file(files);
+	err = diag_set(diag, -EBUSY, "explore.held", "%s is still open after the check%s%s",
+		       file ? file->path : files->where, loop[0] ? ", by /dev/" : "", loop);
+	pthread_mutex_unlock(&files->lock);
+	diag_hint(diag, loop[0] ? "the check must take away what it makes of that device"
+				: "the check must not hand it to what lives on");
+	return err;
 }
 
 int state_files_settle(struct state_files *files, int timeout_ms, struct diag *diag)
 {
 	uint64_t until_ns = clock_now_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
+	char loop[32] = "";
 	bool free;
 
 	for (;;) {
@@ -688,14 +710,14 @@ int state_files_settle(struct state_files *files, int timeout_ms, struct diag *d
 		int rc = 0;
 
 		pthread_mutex_lock(&files->lock);
-		while (files->nr_open && !files->gone && rc == 0)
+		while (open_file(files) && !files->gone && rc == 0)
 			rc = pthread_cond_timedwait(&files->closed, &files->lock, &nap);
-		free = files->nr_open == 0 || files->gone;
+		free = !open_file(files) || files->gone;
 		pthread_mutex_unlock(&files->lock);
 		if (free)
 			return 0;
 		if (clock_now_ns() > until_ns)
-			return held(files, diag);
-		take_loops(files);
+			return held(files, loop, diag);
+		take_loops(files, loop);
 	}
 }
