@@ -50,7 +50,8 @@ MAN	:= $(patsubst tools/man/%.scd,$B/man/%,$(wildcard tools/man/*.scd))
 
 # The library alone asks libfiu only where it has failure points.
 CORE_LIBS := -luring $(if $(FIU),-lfiu) -lpthread
-TOOL_LIBS := -ljansson -luring -lxxhash -lfiu -lpthread -lm
+FAULT_LIBS := -ljansson -luring -lxxhash -lfiu -lpthread -lm
+TOOL_LIBS := -lfuse3 $(FAULT_LIBS)
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
 .PHONY: all deps demo test unit sim fuzz-replay page fail explore many crash crash-demo fuzz device \
@@ -75,8 +76,8 @@ help:
 
 # What each package is for stands in README.md. A package is missing when dpkg does not know it;
 # where everything is there nothing is installed and nothing is fetched.
-PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libxxhash-dev libfiu-dev pkg-config \
-	     scdoc
+PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libxxhash-dev libfiu-dev \
+	     libfuse3-dev pkg-config scdoc
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
 	     util-linux fiu-utils sqlite3 dmsetup libpq5 libicu72 libldap-2.5-0 libxml2 \
@@ -175,7 +176,7 @@ $B/unit/%: $B/obj/tests/unit/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
 
 $B/sim/%: $B/obj/tests/sim/%.o $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
+	$(CC) $(SANFLAGS_$(SAN)) $^ $(FAULT_LIBS) -o $@
 
 # With SAN=fuzz and clang a fuzzer, otherwise a program that replays the files it is given.
 ifeq ($(SAN),fuzz)
@@ -192,12 +193,12 @@ $B/fuzz/%: $B/obj/tests/fuzz/%.o $(FUZZ_MAIN) $(UNIT_OBJ) $B/libfaults.a $B/libc
 $B/device/%: tests/device/%.c $(wildcard tests/device/*.h) $B/libublkcore.a
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib $< $B/libublkcore.a \
-		$(TOOL_LIBS) -o $@
+		$(FAULT_LIBS) -o $@
 
 # Recordings for the tests of `faultblk explore`, made without a kernel.
 $B/explore/%: $B/obj/tests/explore/%.o $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
+	$(CC) $(SANFLAGS_$(SAN)) $^ $(FAULT_LIBS) -o $@
 
 $B/bench/%: $B/obj/bench/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)

@@ -22,7 +22,8 @@ static const struct opt_help explore_help = {
 	.usage = "faultblk explore --recording FILE --check COMMAND [options]",
 	.what = "Cut the power at every moment of a recording, build the states that the disk may be\n"
 		"left in, and have COMMAND check each one that differs from those before. The disk is\n"
-		"$FAULTBLK_DEV: an image file, or with --present device a block device. Nothing that\n"
+		"$FAULTBLK_DEV: an image file, or with --present device a block device. With --present\n"
+		"fuse the image is served by this program, and --strategy lazy works on it. Nothing that\n"
 		"COMMAND writes is kept.",
 	.examples = "  faultblk explore --recording a.rec --check 'e2fsck -fn $FAULTBLK_DEV'\n"
 		    "  faultblk explore --recording a.rec --results a.jsonl --resume --jobs 8 \\\n"

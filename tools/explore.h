@@ -6,6 +6,9 @@
  *	explore_job.c      a job: recording, presenters, faults/explore.h, results, exit code
  *	explore_check.c    recovery and check as commands: environment, time limit, output, verdict
  *	explore_file.c     a state as image files
+ *	explore_fuse.c     a state as files that are served from a view (state_file.h)
+ *	explore_device.c   a state as block devices (state_disk.h)
+ *	explore_view.c     the view that the last two show
  *	explore_results.c  the results file: writing it, and reading it again to go on
  *	explore_reduce.c   findings repeated, shrunk, named and written down
  *	explore_missing.c  what a finding that lost nothing misses: the write that came too late
@@ -15,6 +18,8 @@
 #define TOOLS_EXPLORE_H
 
 #include "faults/explore.h"
+
+#define EXIT_NOT_DONE 2 /* of explore: what is EXIT_FAILED elsewhere */
 
 /* ------------------------------------------------------------------------------ presenters */
 
@@ -37,9 +42,13 @@ struct presenter_options {
  */
 struct presenter_ops {
 	const char *name; /* of --present */
-	bool views;       /* can show a state that is decided when it is read (LAZY) */
-	/* Can this machine do it? Asked once, before anything else; returns an exit code of the
-	 * program (tool.h) after a message, or 0. NULL: always. */
+	/* What the command says that shows a finding again: its state has been decided then, and
+	 * whatever shows it with less asked of the machine will do. */
+	const char *again;
+	bool views; /* can show a state that is decided when it is read (LAZY) */
+	/* Can this machine do it? Asked once, before anything else and before any thread is
+	 * started: it may change the process. Returns an exit code of the program (tool.h) after a
+	 * message, or 0. NULL: always. */
 	int (*probe)(void);
 	int (*open)(const struct presenter_options *options, struct diag *diag, void **ret_self);
 	/* Memory for the image that the worker's cursor keeps. NULL: any memory will do. It stays
@@ -62,7 +71,7 @@ struct presenter_ops {
 	void (*close)(void *self); /* NULL allowed as @self */
 };
 
-extern const struct presenter_ops presenter_file, presenter_device;
+extern const struct presenter_ops presenter_file, presenter_fuse, presenter_device;
 
 /* By name; -EINVAL in words: what there is, the nearest. */
 int presenter_find(const char *name, struct diag *diag, const struct presenter_ops **ret_ops);
@@ -99,7 +108,7 @@ struct explore_job {
 		OPT_TEXT(s, m.recovery, "recovery", NULL, "COMMAND",                               \
 			 "shell command to run before the check; it may write"),                   \
 		OPT_TEXT(s, m.present, "present", "file", "KIND",                                  \
-			 "show a state as a file or as a device"),                                 \
+			 "show a state as a file, by fuse or as a device"),                                 \
 		OPT_TEXT(s, m.strategy, "strategy", EXPLORE_STRATEGIES, "LIST",                    \
 			 "which states of a moment"),                                              \
 		OPT_TEXT(s, m.points, "points", "default", "SET",                                  \

@@ -2,7 +2,7 @@
 /* A state as block devices: nothing is copied; what is written goes to the view's overlay. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "explore.h"
+#include "explore_view.h"
 #include "state_disk.h"
 #include "tool.h"
 #include "ublkcore.h"
@@ -17,9 +17,7 @@
 
 struct device_presenter {
 	struct state_disks *disks;
-	struct view *view;         /* of states whose picks are given; NULL: none yet */
-	const struct crash *crash; /* what it is of, */
-	uint64_t step;             /* and when */
+	struct shown_view shown;
 };
 
 static int device_probe(void)
@@ -30,7 +28,8 @@ static int device_probe(void)
 	if (!ublk_probe(&probe))
 		return EXIT_OK;
 	tool_msg("--present device: %s", ublk_probe_text(&probe, text, sizeof(text)));
-	tool_msg("here this does it: faultblk vm -- faultblk explore ...; or use --present file");
+	tool_msg(
+		"here this does it: faultblk vm -- faultblk explore ...; or use --present file or fuse");
 	return EXIT_NO_UBLK;
 }
 
@@ -41,7 +40,7 @@ static void device_close(void *ctx)
 	if (!self)
 		return;
 	state_disks_free(self->disks);
-	view_free(self->view);
+	shown_view_free(&self->shown);
 	free(self);
 }
 
@@ -69,38 +68,15 @@ static const char *device_path(void *ctx, uint16_t disk)
 	return state_disks_path(self->disks, disk);
 }
 
-/* The view of states with picks belongs to one moment. */
-static int renew_view(struct device_presenter *self, const struct explore_state *state)
-{
-	if (self->view && self->crash == state->crash && self->step == crash_step(state->crash))
-		return 0;
-	self->view = view_free(self->view);
-	self->crash = state->crash;
-	self->step = crash_step(state->crash);
-	return view_create(state->crash, state->images, &self->view);
-}
-
-/* Where nothing is undecided there are no picks. */
-static int take_picks(struct device_presenter *self, const struct explore_state *state)
-{
-	static const uint16_t none;
-
-	return view_reset(self->view, state->picks ? state->picks : &none, NULL, NULL);
-}
-
 static int device_present(void *ctx, const struct explore_state *state, struct diag *diag)
 {
 	struct device_presenter *self = ctx;
-	int err = 0;
+	struct view *view;
+	int err = shown_view_take(&self->shown, state, diag, &view);
 
-	if (!state->view)
-		err = renew_view(self, state);
-	if (!err && !state->view)
-		err = take_picks(self, state);
-	if (err)
-		return diag_set(diag, err, "explore.memory", "no memory to show a state");
-	state_disks_show(self->disks, state->view ? state->view : self->view);
-	return 0;
+	if (!err)
+		state_disks_show(self->disks, view);
+	return err;
 }
 
 static int device_put(void *ctx, uint16_t disk, uint64_t at, const unsigned char *data,
@@ -121,17 +97,12 @@ static int device_restore(void *ctx, const struct explore_state *state, struct d
 	    error = state_disks_error(self->disks);
 
 	state_disks_show(self->disks, NULL);
-	if (!err && !state->view)
-		err = take_picks(self, state);
-	if (err || !error)
-		return err;
-	return diag_set(diag, error, "explore.overlay",
-			"the state could not be read or written: %s%s", strerror(-error),
-			error == -ENOMEM ? "; recovery and check may write 1 GiB to one" : "");
+	return err ? err : shown_view_restore(&self->shown, state, error, diag);
 }
 
 const struct presenter_ops presenter_device = {
 	.name = "device",
+	.again = "device",
 	.views = true,
 	.probe = device_probe,
 	.open = device_open,

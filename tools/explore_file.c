@@ -441,6 +441,7 @@ static int file_open(const struct presenter_options *options, struct diag *diag,
 
 const struct presenter_ops presenter_file = {
 	.name = "file",
+	.again = "file",
 	.open = file_open,
 	.image = file_image,
 	.path = file_path,

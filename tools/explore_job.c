@@ -16,9 +16,8 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 
-#define EXIT_NOT_DONE 2   /* of explore: what is EXIT_FAILED elsewhere */
-#define SHOWN_MAX     10u /* findings that are printed as they come */
-#define LAZY_REPEAT   32u /* every so-manieth run of a lazy search, to see whether it repeats */
+#define SHOWN_MAX   10u /* findings that are printed as they come */
+#define LAZY_REPEAT 32u /* every so-manieth run of a lazy search, to see whether it repeats */
 
 struct worker {
 	void *presenter;
@@ -50,7 +49,8 @@ struct run {
 
 /* ------------------------------------------------------------------------------ words */
 
-static const struct presenter_ops *const presenters[] = { &presenter_file, &presenter_device };
+static const struct presenter_ops *const presenters[] = { &presenter_file, &presenter_fuse,
+							  &presenter_device };
 
 int presenter_find(const char *name, struct diag *diag, const struct presenter_ops **ret_ops)
 {
@@ -64,8 +64,8 @@ int presenter_find(const char *name, struct diag *diag, const struct presenter_o
 			return 0;
 		}
 	}
-	diag_set(diag, -EINVAL, "explore.present", "--present: got '%.100s', wanted file or device",
-		 name);
+	diag_set(diag, -EINVAL, "explore.present",
+		 "--present: got '%.100s', wanted file, fuse or device", name);
 	near = near_word(name, strlen(name), names);
 	if (near)
 		diag_hint(diag, "did you mean %s?", near);
@@ -231,7 +231,7 @@ static int check_lazy(const struct run *run, struct diag *diag)
 	diag_set(diag, -EINVAL, "explore.lazy",
 		 "lazy decides a state while it is read, which --present %s cannot",
 		 run->ops->name);
-	diag_hint(diag, "--present device can; with files: exhaustive, prefixes, random, ...");
+	diag_hint(diag, "--present fuse and device can; with file: exhaustive, prefixes, ...");
 	return -EINVAL;
 }
 

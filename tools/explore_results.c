@@ -490,6 +490,7 @@ static void put_original(const struct results *r, const struct finding *f, FILE 
 char *results_command(const struct results *r, const struct finding *f)
 {
 	const struct explore_job *job = r->o.job;
+	const struct presenter_ops *ops;
 	char timeout[UNITS_MAX];
 	char *text = NULL;
 	size_t len;
@@ -502,7 +503,8 @@ char *results_command(const struct results *r, const struct finding *f)
 		put_reproducer(r, f, out);
 	else
 		put_original(r, f, out);
-	fprintf(out, " --present %s --seed %" PRIu64 " --timeout %s", job->present, job->seed,
+	fprintf(out, " --present %s --seed %" PRIu64 " --timeout %s",
+		presenter_find(job->present, NULL, &ops) ? job->present : ops->again, job->seed,
 		units_format_time(job->timeout_ns, timeout));
 	quote(out, "recovery", job->recovery);
 	quote(out, "check", job->check);

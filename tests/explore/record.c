@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * record FILE SIZE <SCRIPT: a recording without a kernel (a log of dm-log-writes) of what the
- * script says, a line each:
+ * record FILE SIZE <SCRIPT: a recording without a kernel (a log of dm-log-writes; of several disks
+ * one of ours) of what the script says, a line each:
  *
  *	write AT LEN BYTE [fua]		LEN bytes of that value
  *	text AT TEXT			a block of 4096 bytes that begins with TEXT and a newline
@@ -9,7 +9,10 @@
  *	discard AT LEN
  *	flush
  *	mark TEXT
+ *	disk NAME			what follows is of that disk; before the first write all
+ *					but the first (disk) are named once
  */
+#include "faults/journal_save.h"
 #include "faults/logwrites.h"
 
 #include <fcntl.h>
@@ -23,7 +26,8 @@
 
 static struct journal *journal;
 static struct journal_disk disk = { .name = "disk", .block_bytes = 512, .cache = true };
-static unsigned char *content; /* of the disk, now */
+static unsigned char *contents[8], *content; /* of the disks, and of the one that is written, now */
+static uint16_t current;
 static uint64_t step;
 
 __attribute__((noreturn)) static void die(const char *what, const char *line)
@@ -47,6 +51,7 @@ static void add(uint64_t at, uint64_t len, unsigned char *data, bool fua)
 					     .at = at,
 					     .len_bytes = len,
 					     .data = data,
+					     .disk = current,
 					     .op = data ? IO_WRITE : IO_DISCARD,
 					     .flags = fua ? IO_FUA : 0 };
 
@@ -92,9 +97,26 @@ static void add_file(uint64_t at, const char *path)
 	fclose(file);
 }
 
+static void choose_disk(const char *name)
+{
+	for (current = 0; current < journal->nr_disks; current++)
+		if (strcmp(journal->disks[current].name, name) == 0)
+			break;
+	if (current == journal->nr_disks) {
+		if (current == sizeof(contents) / sizeof(contents[0]))
+			die("too many disks", name);
+		snprintf(disk.name, sizeof(disk.name), "%s", name);
+		must(journal_add_disk(journal, &disk), name);
+		contents[current] = calloc(1, disk.size_bytes);
+		if (!contents[current])
+			die("no memory for disk", name);
+	}
+	content = contents[current];
+}
+
 static void add_line(char *line)
 {
-	struct journal_flush flush = { .submit = step + 1, .complete = step + 2 };
+	struct journal_flush flush = { .submit = step + 1, .complete = step + 2, .disk = current };
 	uint64_t at, len;
 	char text[256], extra[8] = "";
 	unsigned char *data;
@@ -114,6 +136,8 @@ static void add_line(char *line)
 	} else if (strcmp(line, "flush") == 0) {
 		step += 2;
 		must(journal_add_flush(journal, &flush), line);
+	} else if (strncmp(line, "disk ", 5) == 0) {
+		choose_disk(line + 5);
 	} else if (strncmp(line, "mark ", 5) == 0) {
 		step++;
 		must(journal_add_mark(journal, step, step * 1000, line + 5, strlen(line + 5)),
@@ -133,19 +157,18 @@ int main(int argc, char **argv)
 	if (argc != 3)
 		die("wanted", "record FILE SIZE <SCRIPT");
 	disk.size_bytes = strtoull(argv[2], NULL, 10);
-	content = calloc(1, disk.size_bytes);
-	if (!content)
-		die("no memory for a disk of", argv[2]);
 	must(journal_new(&journal), "journal");
-	must(journal_add_disk(journal, &disk), "disk");
+	choose_disk("disk");
 	while (fgets(line, sizeof(line), stdin))
 		add_line(line);
 	if (journal_seal(journal, &diag))
 		die("journal", diag.message);
 	fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0 || logwrites_export(journal, 0, fd, &diag, &told))
+	if (fd < 0 || (journal->nr_disks > 1 ? journal_save(journal, 1, fd, &diag)
+					     : logwrites_export(journal, 0, fd, &diag, &told)))
 		die(argv[1], diag.message);
+	for (uint32_t i = 0; i < journal->nr_disks; i++)
+		free(contents[i]);
 	journal_free(journal);
-	free(content);
 	return close(fd) ? 1 : 0;
 }
