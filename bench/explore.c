@@ -3,11 +3,12 @@
  * What exploring costs without any check: switching an image file from state to state, against
  * copying it; taking back what a check wrote; and states that are checked inside the program.
  *
- *	explore FOLDER		a folder on tmpfs with 3 GiB free
+ *	explore FOLDER		a folder on tmpfs with 5 GiB free
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/rng.h"
+#include "faults/journal_save.h"
 #include "tools/explore_in.h"
 
 #include <errno.h>
@@ -15,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define MIB         (1ull << 20)
 #define UNIT        4096u
@@ -259,15 +262,13 @@ static void no_point(void *ctx, const struct explore_point *point)
 	(void)point;
 }
 
-static void bench_inside(unsigned int jobs)
+static void explore_inside(const struct journal *journal, const struct strategy *strategy,
+			   unsigned int jobs)
 {
-	static const struct recipe recipe = { .size = 64 * MIB, .epochs = 100, .writes = 64 };
-	static const struct strategy random = { .kind = STRATEGY_RANDOM, .count = 300 };
-	struct inside inside = { .size = recipe.size };
-	struct journal *journal = make_journal(&recipe);
+	struct inside inside = { .size = journal->disks[0].size_bytes };
 	const struct explore_options options = { .journal = journal,
 						 .crash.unit_bytes = UNIT,
-						 .strategies = &random,
+						 .strategies = strategy,
 						 .nr_strategies = 1,
 						 .nr_shards = 1,
 						 .jobs = jobs,
@@ -291,7 +292,125 @@ static void bench_inside(unsigned int jobs)
 	explore_free(explore);
 	for (unsigned int i = 0; i <= jobs; i++)
 		image_unmap(&inside.images[i], inside.size);
+}
+
+static void bench_inside(unsigned int jobs)
+{
+	static const struct recipe recipe = { .size = 64 * MIB, .epochs = 100, .writes = 64 };
+	static const struct strategy random = { .kind = STRATEGY_RANDOM, .count = 300 };
+	struct journal *journal = make_journal(&recipe);
+
+	explore_inside(journal, &random, jobs);
 	journal_free(journal);
+}
+
+/* ------------------------------------------------------------------------------ a million writes
+ */
+
+#define NR_EPOCHS 10000u
+#define NR_WRITES 100u /* of each */
+
+/* All contents are parts of one, so that only the file is large. */
+static void record_million(const char *path)
+{
+	const uint64_t nr = (uint64_t)NR_EPOCHS * NR_WRITES, len = nr * 8 + UNIT;
+	const struct journal_disk disk = {
+		.name = "disk", .size_bytes = 1024 * MIB, .block_bytes = 512, .cache = true
+	};
+	unsigned char *pool = malloc(len);
+	struct journal *journal;
+	struct diag diag = { 0 };
+	uint64_t step = 0;
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0 || !pool || journal_new(&journal) || journal_add_disk(journal, &disk))
+		die(path, NULL);
+	for (uint64_t at = 0; at < len; at += 8)
+		*(uint64_t *)(pool + at) = rng_finalise(at);
+	for (uint64_t n = 0; n < nr; n++, step += 2) {
+		const struct journal_write write = { .submit = step + 1,
+						     .complete = step + 2,
+						     .at = UNIT * rng_below(rng_mix(1, 2, n),
+									    disk.size_bytes / UNIT),
+						     .len_bytes = UNIT,
+						     .data = pool + n * 8,
+						     .op = IO_WRITE };
+		struct journal_flush flush = { .submit = step + 3, .complete = step + 4 };
+
+		if (journal_add_write(journal, &write))
+			die("journal", NULL);
+		if (n % NR_WRITES == NR_WRITES - 1) {
+			if (journal_add_flush(journal, &flush))
+				die("journal", NULL);
+			step += 2;
+		}
+	}
+	if (journal_seal(journal, &diag) || journal_save(journal, 1, fd, &diag))
+		die(path, &diag);
+	close(fd);
+	journal_free(journal);
+	free(pool);
+}
+
+/* Of this process, without files and images that are mapped, in MiB. */
+static double own_memory(void)
+{
+	unsigned long kib = 0;
+	char line[256];
+	FILE *file = fopen("/proc/self/status", "re");
+
+	while (file && fgets(line, sizeof(line), file) && sscanf(line, "RssAnon: %lu", &kib) != 1)
+		;
+	if (file)
+		fclose(file);
+	return (double)kib / 1024;
+}
+
+static void explore_million(const char *path)
+{
+	static const struct strategy random = { .kind = STRATEGY_RANDOM, .count = 20 };
+	uint64_t start_ns = clock_now_ns();
+	struct journal *journal;
+	struct diag diag = { 0 };
+	double seconds, opened;
+
+	if (journal_open(path, &diag, &journal))
+		die(path, &diag);
+	seconds = (double)(clock_now_ns() - start_ns) / 1e9;
+	opened = own_memory();
+	printf("a recording of %zu writes and %.1f GiB is open after %.1f s and takes %.0f MiB\n",
+	       journal->nr_writes, (double)journal->nr_writes * UNIT / (double)(1024 * MIB),
+	       seconds, opened);
+	explore_inside(journal, &random, 2);
+	printf("  and %.0f MiB when all its moments have been explored\n", own_memory());
+	journal_free(journal);
+}
+
+/* Each in a process of its own, whose memory is nothing else's. */
+static void in_process(void (*what)(const char *path), const char *path)
+{
+	pid_t pid;
+	int status;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		what(path);
+		fflush(stdout);
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+		die("a million writes", NULL);
+}
+
+static void bench_million(const char *folder)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/million.rec", folder);
+	in_process(record_million, path);
+	in_process(explore_million, path);
+	unlink(path);
 }
 
 int main(int argc, char **argv)
@@ -315,5 +434,6 @@ int main(int argc, char **argv)
 	hide(&shown);
 	bench_inside(1);
 	bench_inside(2);
+	bench_million(argv[1]);
 	return 0;
 }

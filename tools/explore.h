@@ -8,6 +8,7 @@
  *	explore_file.c     a state as image files
  *	explore_results.c  the results file: writing it, and reading it again to go on
  *	explore_reduce.c   findings repeated, shrunk, named and written down
+ *	explore_missing.c  what a finding that lost nothing misses: the write that came too late
  *	explore_progress.c signals and the status line
  */
 #ifndef TOOLS_EXPLORE_H
@@ -23,13 +24,14 @@ struct presenter_options {
 	unsigned int worker; /* 0-based: names of devices and folders */
 	const char *work;    /* folder of this worker, on tmpfs, made and removed by the job */
 	uint32_t unit_bytes; /* settled */
+	bool lazy;           /* states will be shown that are decided when they are read */
 };
 
 /*
  * How a state is shown to commands: a presenter belongs to one worker and is used by one thread at
  * a time. Every call returns 0 or -errno with words in @diag; an error ends the exploration.
  *
- *	open, image (each disk), { present, [settle], restore } ..., close
+ *	open, image (each disk), { present, [put ...], [settle], restore } ..., close
  *
  * @self is what open() returned. Members that may be NULL say so.
  */
@@ -48,6 +50,9 @@ struct presenter_ops {
 	/* Show @state: its picks, or for LAZY its view. It may be a state of another moment than
 	 * the last one: then state->crash has moved since. */
 	int (*present)(void *self, const struct explore_state *state, struct diag *diag);
+	/* Before the commands: @data over what is shown, as if it were theirs; NULL: zeroes. */
+	int (*put)(void *self, uint16_t disk, uint64_t at, const unsigned char *data,
+		   uint64_t len_bytes, struct diag *diag);
 	/* Recovery is over, the check comes: what was written must be what is read, nothing cached.
 	 * NULL: it is so anyway. */
 	int (*settle)(void *self, const struct explore_state *state, struct diag *diag);

@@ -254,8 +254,21 @@ static int run_both(struct checker *c, const struct explore_state *state,
 	return err;
 }
 
-int checker_run(struct checker *c, const struct explore_state *state,
-		struct explore_result *ret_result, struct diag *diag)
+static int put_writes(struct checker *c, const struct journal_write *writes, size_t nr,
+		      struct diag *diag)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < nr && !err; i++)
+		if (!writes[i].failed)
+			err = c->options->ops->put(c->presenter, writes[i].disk, writes[i].at,
+						   writes[i].data, writes[i].len_bytes, diag);
+	return err;
+}
+
+int checker_run_with(struct checker *c, const struct explore_state *state,
+		     const struct journal_write *writes, size_t nr,
+		     struct explore_result *ret_result, struct diag *diag)
 {
 	const struct presenter_ops *ops = c->options->ops;
 	uint64_t start_ns;
@@ -268,11 +281,19 @@ int checker_run(struct checker *c, const struct explore_state *state,
 	ret_result->switch_ns = clock_now_ns() - start_ns;
 	if (err)
 		return err;
-	err = run_both(c, state, ret_result, diag);
+	err = put_writes(c, writes, nr, diag);
+	if (!err)
+		err = run_both(c, state, ret_result, diag);
 	start_ns = clock_now_ns();
 	end = ops->restore(c->presenter, state, diag);
 	ret_result->switch_ns += clock_now_ns() - start_ns;
 	return end ? end : err;
+}
+
+int checker_run(struct checker *c, const struct explore_state *state,
+		struct explore_result *ret_result, struct diag *diag)
+{
+	return checker_run_with(c, state, NULL, 0, ret_result, diag);
 }
 
 /* ------------------------------------------------------------------------------ life */

@@ -53,7 +53,7 @@ static int device_open(const struct presenter_options *options, struct diag *dia
 
 	if (!self)
 		return diag_set(diag, -ENOMEM, "explore.memory", "no memory");
-	err = state_disks_open(options->journal, diag, &self->disks);
+	err = state_disks_open(options->journal, !options->lazy, diag, &self->disks);
 	if (err) {
 		device_close(self);
 		return err;
@@ -103,6 +103,17 @@ static int device_present(void *ctx, const struct explore_state *state, struct d
 	return 0;
 }
 
+static int device_put(void *ctx, uint16_t disk, uint64_t at, const unsigned char *data,
+		      uint64_t len, struct diag *diag)
+{
+	struct device_presenter *self = ctx;
+	int err = state_disks_put(self->disks, disk, at, data, len);
+
+	return err ? diag_set(diag, err, "explore.overlay", "a state could not be written: %s",
+			      strerror(-err))
+		   : 0;
+}
+
 static int device_restore(void *ctx, const struct explore_state *state, struct diag *diag)
 {
 	struct device_presenter *self = ctx;
@@ -126,6 +137,7 @@ const struct presenter_ops presenter_device = {
 	.open = device_open,
 	.path = device_path,
 	.present = device_present,
+	.put = device_put,
 	.restore = device_restore,
 	.close = device_close,
 };

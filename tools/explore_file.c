@@ -304,6 +304,20 @@ static int file_present(void *self, const struct explore_state *state, struct di
 	return err;
 }
 
+static int file_put(void *self, uint16_t disk, uint64_t at, const unsigned char *data, uint64_t len,
+		    struct diag *diag)
+{
+	struct file_presenter *p = self;
+	int err = 0;
+
+	p->diag = diag;
+	for (uint64_t done = 0, part; done < len && !err; done += part) {
+		part = len - done < CHUNK_BYTES ? len - done : CHUNK_BYTES;
+		err = put(p, disk, at + done, data ? data + done : NULL, (uint32_t)part);
+	}
+	return err ? err : watch_files(p);
+}
+
 static int file_restore(void *self, const struct explore_state *state, struct diag *diag)
 {
 	struct file_presenter *p = self;
@@ -431,6 +445,7 @@ const struct presenter_ops presenter_file = {
 	.image = file_image,
 	.path = file_path,
 	.present = file_present,
+	.put = file_put,
 	.restore = file_restore,
 	.close = file_close,
 };

@@ -17,6 +17,7 @@ static void clear_finding(struct finding *f)
 	for (uint32_t i = 0; f->names && i < f->nr_listed; i++)
 		free(f->names[i]);
 	free(f->names);
+	free(f->missing_name);
 	free(f->minimal);
 	free(f->reproducer);
 	free(f->reproducer_state);

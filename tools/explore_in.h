@@ -65,6 +65,10 @@ struct checker *checker_free(struct checker *checker);
 /* Present, recover, check, take back. As explore_options.check, with words. */
 int checker_run(struct checker *checker, const struct explore_state *state,
 		struct explore_result *ret_result, struct diag *diag);
+/* The same with @nr writes on top of the state; those that failed are left out. */
+int checker_run_with(struct checker *checker, const struct explore_state *state,
+		     const struct journal_write *writes, size_t nr,
+		     struct explore_result *ret_result, struct diag *diag);
 
 /* ------------------------------------------------------------------------------ where images are
  */
@@ -125,8 +129,10 @@ struct finding {
 	bool shrunk; /* nothing that is lost can be given back */
 	bool folded; /* the same as one before it, which names it */
 	uint64_t shrink_runs;
-	char *minimal; /* name of the smallest state found, at the same moment */
-	char **names;  /* of each listed write */
+	char *minimal;      /* name of the smallest state found, at the same moment */
+	char **names;       /* of each listed write */
+	uint32_t missing;   /* by explore_missing(): index of a write, */
+	char *missing_name; /* if it has a name */
 	char *reproducer, *reproducer_state;
 	/* Others that lost just the same, the first ones of them: moments and names. */
 	struct finding_same {
@@ -184,6 +190,14 @@ struct reduce_options {
  */
 int explore_reduce(const struct reduce_options *options, struct results *results,
 		   struct diag *diag);
+/*
+ * Of a finding whose smallest state, at the moment where the cursor stands, lost nothing: the first
+ * write submitted later with which, and all before it, the check passes; it came too late. Found by
+ * doubling and halving, so with a check that passes once and fails again later it is one such write
+ * of several. There may be none. 0, -EINTR, -errno in words.
+ */
+int explore_missing(const struct reduce_options *options, uint64_t until_ns,
+		    struct finding *finding, struct diag *diag);
 /* Text for people: what became of a finding. */
 void explore_print_finding(const struct results *results, const struct journal *journal,
 			   const struct crash_point *point, const struct finding *finding,

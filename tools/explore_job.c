@@ -216,19 +216,23 @@ static int parse_range(struct run *run, struct diag *diag)
 	return err;
 }
 
+static bool is_lazy(const struct run *run)
+{
+	for (size_t i = 0; i < run->nr_strategies; i++)
+		if (run->strategies[i].kind == STRATEGY_LAZY)
+			return true;
+	return false;
+}
+
 static int check_lazy(const struct run *run, struct diag *diag)
 {
-	for (size_t i = 0; i < run->nr_strategies; i++) {
-		if (run->strategies[i].kind != STRATEGY_LAZY || run->ops->views)
-			continue;
-		diag_set(diag, -EINVAL, "explore.lazy",
-			 "lazy decides a state while it is read, which --present %s cannot",
-			 run->ops->name);
-		diag_hint(diag,
-			  "--present device can; with files: exhaustive, prefixes, random, ...");
-		return -EINVAL;
-	}
-	return 0;
+	if (!is_lazy(run) || run->ops->views)
+		return 0;
+	diag_set(diag, -EINVAL, "explore.lazy",
+		 "lazy decides a state while it is read, which --present %s cannot",
+		 run->ops->name);
+	diag_hint(diag, "--present device can; with files: exhaustive, prefixes, random, ...");
+	return -EINVAL;
 }
 
 /* ------------------------------------------------------------------------------ callbacks */
@@ -379,6 +383,7 @@ static int open_worker(struct run *run, unsigned int i, struct diag *diag)
 	const struct presenter_options options = { .journal = run->journal,
 						   .worker = i,
 						   .work = path,
+						   .lazy = is_lazy(run),
 						   .unit_bytes = run->crash.unit_bytes };
 	int err;
 

@@ -116,20 +116,26 @@ static void add_words(char *text, size_t size, const char *words, unsigned int *
 	++*nr;
 }
 
+/* What has been put together; NULL: nothing, or no memory. */
+static char *end_words(char *text, size_t size, unsigned int nr_more)
+{
+	size_t len = strlen(text);
+
+	if (nr_more)
+		snprintf(text + len, size - len, " and more");
+	return text[0] ? strdup(text) : NULL;
+}
+
 static char *in_words(const struct name_fs *fs, uint64_t at, uint64_t len_bytes)
 {
 	unsigned int nr = 0, nr_more = 0;
 	char text[NAME_TEXT] = "";
-	size_t len;
 
 	for (uint64_t i = name_fs_first(fs, at); i < fs->nr && fs->blocks[i].at < at + len_bytes;
 	     i++)
 		if (fs->blocks[i].words)
 			add_words(text, sizeof(text), fs->blocks[i].words, &nr, &nr_more);
-	len = strlen(text);
-	if (nr_more)
-		snprintf(text + len, sizeof(text) - len, " and more");
-	return text[0] ? strdup(text) : NULL;
+	return end_words(text, sizeof(text), nr_more);
 }
 
 static char *by_sector(const struct journal *journal, const struct journal_write *write,
@@ -224,4 +230,81 @@ int explore_name(const struct crash *crash, const struct crash_image *images,
 		ret_names[i] = NULL;
 	}
 	return all ? 0 : -ENOMEM;
+}
+
+/* ------------------------------------------------------------------------------ a later write */
+
+/* The disk with everything survived and the writes [@from, @end) on top of it; -1: not to be had.
+ */
+static int copy_later(const struct crash *crash, const struct crash_image *images, uint16_t disk,
+		      uint32_t from, uint32_t end)
+{
+	const struct journal_write *writes = crash_journal(crash)->writes;
+	_cleanup_close_ int fd = copy_disk(crash, images, disk);
+	struct copying copying = { .fd = fd, .disk = disk };
+
+	for (uint32_t i = from; fd >= 0 && i < end; i++) {
+		const struct journal_write *w = &writes[i];
+
+		for (uint64_t done = 0, part; done < w->len_bytes && !w->failed; done += part) {
+			part = w->len_bytes - done < COPY_BYTES ? w->len_bytes - done : COPY_BYTES;
+			if (put(&copying, w->disk, w->at + done, w->data ? w->data + done : NULL,
+				(uint32_t)part) < 0)
+				return -1;
+		}
+	}
+	return take_fd(&fd);
+}
+
+/* First what has a name of its own, then the rest of the file system; not the journal. */
+static char *brought_in_words(const struct name_fs *fs)
+{
+	unsigned int nr = 0, nr_more = 0;
+	char text[NAME_TEXT] = "";
+
+	for (int named = 1; named >= 0; named--)
+		for (uint64_t i = 0; i < fs->nr; i++)
+			if (fs->blocks[i].words && !fs->blocks[i].journal &&
+			    fs->blocks[i].named == named)
+				add_words(text, sizeof(text), fs->blocks[i].words, &nr, &nr_more);
+	return end_words(text, sizeof(text), nr_more);
+}
+
+static char *name_later(const struct journal *journal, const struct journal_write *write,
+			int before, int after)
+{
+	const uint64_t size = journal->disks[write->disk].size_bytes;
+	_cleanup_free_ char *own = NULL, *brought = NULL;
+	struct name_fs fs;
+	size_t committed = 0;
+	char *text;
+
+	if (before >= 0 && name_fs_open(&fs, before, size) == 0)
+		committed = name_fs_committed(&fs, false);
+	if (after < 0 || name_fs_open(&fs, after, size) < 0)
+		return NULL;
+	name_fs_add(&fs, write->at, write->len_bytes);
+	if (name_fs_committed(&fs, false) > committed)
+		name_fs_committed(&fs, true);
+	name_fs_ask(&fs);
+	own = in_words(&fs, write->at, write->len_bytes);
+	brought = brought_in_words(&fs);
+	name_fs_close(&fs);
+	if (!own || !brought || strcmp(own, brought) == 0)
+		return own ? take_ptr(own) : take_ptr(brought);
+	return asprintf(&text, "%s, and with it %s", own, brought) < 0 ? NULL : text;
+}
+
+int explore_name_later(const struct crash *crash, const struct crash_image *images, uint32_t first,
+		       uint32_t which, char **ret_name)
+{
+	const struct journal *journal = crash_journal(crash);
+	const struct journal_write *write = &journal->writes[which];
+	_cleanup_close_ int before = copy_later(crash, images, write->disk, first, which);
+	_cleanup_close_ int after = copy_later(crash, images, write->disk, first, which + 1);
+
+	*ret_name = name_later(journal, write, before, after);
+	if (!*ret_name)
+		*ret_name = by_sector(journal, write, write->at);
+	return *ret_name ? 0 : -ENOMEM;
 }

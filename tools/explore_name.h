@@ -30,4 +30,13 @@ struct name_part {
 int explore_name(const struct crash *crash, const struct crash_image *images,
 		 const uint32_t *writes, const struct name_part *only, size_t nr, char **ret_names);
 
+/*
+ * The name of write @which; and, if it ends a transaction in a journal, of what is in there:
+ * "journal, and with it directory block of /d". The disk is looked at as everything survived, with
+ * the writes @first to @which on top, which were all submitted after that moment. *ret_name: caller
+ * frees. 0, or -ENOMEM.
+ */
+int explore_name_later(const struct crash *crash, const struct crash_image *images, uint32_t first,
+		       uint32_t which, char **ret_name);
+
 #endif

@@ -22,7 +22,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -390,6 +389,8 @@ static void say_inode(struct name_block *block, const struct inode *inode)
 {
 	const char *what = inode->directory ? "directory block of" : "data of";
 
+	block->journal = inode->ino == EXT_JOURNAL;
+	block->named = !block->journal && inode->ino != EXT_RESIZE;
 	if (inode->ino == EXT_JOURNAL)
 		set_words(block, "journal");
 	else if (inode->ino == EXT_RESIZE)
@@ -402,22 +403,60 @@ static void say_inode(struct name_block *block, const struct inode *inode)
 		set_words(block, "%s inode %u, which has no name", what, inode->ino);
 }
 
-static void ask_ext(struct name_fs *fs)
+/* Blocks of a transaction are printed before its end. */
+size_t name_fs_committed(struct name_fs *fs, bool add)
+{
+	_cleanup_free_ uint64_t *blocks = calloc(NAME_BLOCKS, sizeof(*blocks));
+	size_t nr = 0, nr_last = 0, nr_committed = 0;
+	struct command_line line;
+	char text[512];
+	FILE *in = NULL;
+
+	if (blocks && fs->kind == NAME_EXT && begin(&line, "debugfs -R 'logdump -a'"))
+		in = run(&line, fs);
+	while (in && next_line(in, text, sizeof(text))) {
+		ull block;
+
+		if (strstr(text, ", type 2 (commit block)")) {
+			nr_committed++;
+			nr_last = nr;
+			nr = 0;
+		} else if (sscanf(text, " FS block %llu logged at", &block) == 1 &&
+			   nr < NAME_BLOCKS) {
+			/* The one before is not the last. */
+			nr_last = nr ? nr_last : 0;
+			blocks[nr++] = block;
+		}
+	}
+	if (in)
+		pclose(in);
+	for (size_t i = 0; add && i < nr_last; i++)
+		name_fs_add(fs, blocks[i] * fs->block_bytes, fs->block_bytes);
+	return nr_committed;
+}
+
+static void replay(const struct name_fs *fs)
 {
 	struct command_line line;
-	struct inode *inodes;
 	char text[512];
-	size_t nr;
 	FILE *in;
 
 	if (!begin(&line, "e2fsck -y -E journal_only"))
 		return;
 	in = run(&line, fs);
-	/* What it says is of no interest, but it must get rid of it, or it dies before its work. */
+	/* It would die of a pipe that is closed while it has something to say. */
 	while (in && next_line(in, text, sizeof(text)))
 		;
 	if (in)
 		pclose(in);
+}
+
+static void ask_ext(struct name_fs *fs)
+{
+	struct inode *inodes;
+	size_t nr;
+
+	replay(fs);
 	ask_groups(fs);
 	ask_owners(fs);
 	inodes = list_inodes(fs, &nr);

@@ -3,6 +3,7 @@
 #ifndef TOOLS_EXPLORE_NAME_FS_H
 #define TOOLS_EXPLORE_NAME_FS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,8 @@ struct name_block {
 	uint64_t at;  /* byte on the disk */
 	char *words;  /* NULL: nothing is known */
 	uint32_t ino; /* ext: of the inode that has it; 0: none */
+	bool journal;
+	bool named; /* of a file or directory, rather than of the file system */
 };
 
 enum name_kind { NAME_NOTHING, NAME_EXT, NAME_XFS };
@@ -32,6 +35,11 @@ struct name_fs {
 int name_fs_open(struct name_fs *fs, int fd, uint64_t size_bytes);
 /* The blocks in there are wanted; those past NAME_BLOCKS are not. */
 void name_fs_add(struct name_fs *fs, uint64_t at, uint64_t len_bytes);
+/*
+ * How many transactions its journal holds, with their ends, that have not been brought to their
+ * places; before name_fs_ask(). The blocks of the last one are wanted, if @add. ext only.
+ */
+size_t name_fs_committed(struct name_fs *fs, bool add);
 /* Runs the tools, which write to the file. What they do not tell has no words. */
 void name_fs_ask(struct name_fs *fs);
 /* The first block that reaches behind @at. */

@@ -202,6 +202,8 @@ static int reduce_one(struct reducing *reducing, struct results *results, size_t
 	if (err || (f->repeated == FINDING_FAILED && results_fold(results, f)))
 		return err;
 	err = set_names(o, f);
+	if (!err && f->shrunk && !f->nr_lost)
+		err = explore_missing(o, reducing->until_ns, f, reducing->diag);
 	return err || f->repeated != FINDING_FAILED ? err : write_down(reducing, picks, n);
 }
 
@@ -230,18 +232,19 @@ int explore_reduce(const struct reduce_options *options, struct results *results
 
 #define PRINTED_MAX 8u /* lost writes */
 
-static void print_lost(const struct journal *journal, const struct finding *f, uint32_t i)
+static void print_write(const struct journal *journal, const char *what, uint32_t i,
+			const char *name)
 {
-	const struct journal_write *write = &journal->writes[f->lost[i]];
+	const struct journal_write *write = &journal->writes[i];
 	char size[UNITS_MAX];
 
-	printf("    lost: write %u, sector %llu of %s, %s, at %.3f s", f->lost[i],
+	printf("    %s: write %u, sector %llu of %s, %s, at %.3f s", what, i,
 	       (unsigned long long)write->at / 512, journal->disks[write->disk].name,
 	       units_format_size(write->len_bytes, size),
 	       (double)(write->submit_ns - journal->start_ns) / 1e9);
 	/* Where no tool has a name for it, the name says the same. */
-	if (f->names && strncmp(f->names[i], "sector ", 7) != 0)
-		printf(": %s", f->names[i]);
+	if (name && strncmp(name, "sector ", 7) != 0)
+		printf(": %s", name);
 	printf("\n");
 }
 
@@ -263,9 +266,11 @@ void explore_print_finding(const struct results *results, const struct journal *
 	printf("finding %zu: step %llu, state %.200s: %s\n", n, (unsigned long long)point->step,
 	       f->minimal ? f->minimal : f->name, report_loss_words(&loss, words));
 	for (uint32_t i = 0; i < f->nr_listed && i < PRINTED_MAX; i++)
-		print_lost(journal, f, i);
+		print_write(journal, "lost", f->lost[i], f->names ? f->names[i] : NULL);
 	if (f->nr_lost > PRINTED_MAX)
 		printf("    lost: %llu more\n", (unsigned long long)f->nr_lost - PRINTED_MAX);
+	if (f->missing_name)
+		print_write(journal, "missing", f->missing, f->missing_name);
 	if (f->nr_same + f->nr_more)
 		printf("    %u other states lost the same\n", f->nr_same + f->nr_more);
 	if (command)

@@ -512,20 +512,23 @@ char *results_command(const struct results *r, const struct finding *f)
 	return NULL;
 }
 
+static json_t *finding_write(const struct results *r, uint32_t i, const char *name)
+{
+	const struct journal_write *w = &r->o.journal->writes[i];
+
+	return json_pack("{s:I, s:i, s:I, s:I, s:I, s:o}", "write", (json_int_t)i, "disk",
+			 (int)w->disk, "sector", (json_int_t)(w->at / 512), "len_bytes",
+			 (json_int_t)w->len_bytes, "time_ns", (json_int_t)w->submit_ns, "name",
+			 results_text(name));
+}
+
 static json_t *finding_lost(const struct results *r, const struct finding *f)
 {
 	json_t *list = json_array();
 
-	for (uint32_t i = 0; i < f->nr_listed; i++) {
-		const struct journal_write *w = &r->o.journal->writes[f->lost[i]];
-
-		json_array_append_new(list, json_pack("{s:I, s:i, s:I, s:I, s:I, s:o}", "write",
-						      (json_int_t)f->lost[i], "disk", (int)w->disk,
-						      "sector", (json_int_t)(w->at / 512),
-						      "len_bytes", (json_int_t)w->len_bytes,
-						      "time_ns", (json_int_t)w->submit_ns, "name",
-						      results_text(f->names ? f->names[i] : NULL)));
-	}
+	for (uint32_t i = 0; i < f->nr_listed; i++)
+		json_array_append_new(list,
+				      finding_write(r, f->lost[i], f->names ? f->names[i] : NULL));
 	return list;
 }
 
@@ -546,22 +549,25 @@ static json_t *finding_same(const struct results *r, const struct finding *f)
 void results_finding(struct results *r, const struct finding *f, size_t n)
 {
 	_cleanup_free_ char *command = results_command(r, f);
+	json_t *missing =
+		f->missing_name ? finding_write(r, f->missing, f->missing_name) : json_null();
 	json_t *repeated = f->repeated == FINDING_NOT_REPEATED
 				   ? json_null()
 				   : json_boolean(f->repeated == FINDING_FAILED);
 
-	results_line(r, json_pack("{s:s, s:I, s:I, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:I, "
-				  "s:o, s:o, s:o, s:o, s:o, s:i}",
-				  "type", "finding", "n", (json_int_t)n, "point",
-				  (json_int_t)f->point_index, "state", f->name, "key",
-				  results_hex(f->key), "verdict", explore_verdict_name(f->verdict),
-				  "lost", finding_lost(r, f), "nr_lost", (json_int_t)f->nr_lost,
-				  "nr_found_lost", (json_int_t)f->nr_found_lost, "repeated",
-				  repeated, "shrunk", (int)f->shrunk, "shrink_runs",
-				  (json_int_t)f->shrink_runs, "minimal", results_text(f->minimal),
-				  "output", results_text(f->output), "reproducer",
-				  results_text(f->reproducer), "command", results_text(command),
-				  "same_as", finding_same(r, f), "more_same", (int)f->nr_more));
+	results_line(r,
+		     json_pack("{s:s, s:I, s:I, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:I, "
+			       "s:o, s:o, s:o, s:o, s:o, s:o, s:i}",
+			       "type", "finding", "n", (json_int_t)n, "point",
+			       (json_int_t)f->point_index, "state", f->name, "key",
+			       results_hex(f->key), "verdict", explore_verdict_name(f->verdict),
+			       "lost", finding_lost(r, f), "nr_lost", (json_int_t)f->nr_lost,
+			       "nr_found_lost", (json_int_t)f->nr_found_lost, "repeated", repeated,
+			       "shrunk", (int)f->shrunk, "shrink_runs", (json_int_t)f->shrink_runs,
+			       "minimal", results_text(f->minimal), "missing", missing, "output",
+			       results_text(f->output), "reproducer", results_text(f->reproducer),
+			       "command", results_text(command), "same_as", finding_same(r, f),
+			       "more_same", (int)f->nr_more));
 }
 
 void results_end(struct results *r, const struct explore_status *s, const char *stopped)

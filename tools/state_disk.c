@@ -137,7 +137,8 @@ static int stop_read_ahead(const struct ublk_dev *dev, struct diag *diag)
 	return -EIO;
 }
 
-static int open_one(struct state_disk *disk, const struct journal_disk *what, struct diag *diag)
+static int open_one(struct state_disk *disk, const struct journal_disk *what, bool ahead,
+		    struct diag *diag)
 {
 	struct ublk_options options;
 	struct diag words = { 0 };
@@ -155,7 +156,7 @@ static int open_one(struct state_disk *disk, const struct journal_disk *what, st
 	err = ublk_dev_open(&state_backend, disk, &options, &disk->dev);
 	disk->owner->capture = NULL;
 	if (!err)
-		return stop_read_ahead(disk->dev, diag);
+		return ahead ? 0 : stop_read_ahead(disk->dev, diag);
 	if (!words.message[0])
 		diag_set(&words, err, "explore.device", "no device for disk %s: %s", what->name,
 			 strerror(-err));
@@ -164,7 +165,7 @@ static int open_one(struct state_disk *disk, const struct journal_disk *what, st
 	return err;
 }
 
-_cold_ int state_disks_open(const struct journal *journal, struct diag *diag,
+_cold_ int state_disks_open(const struct journal *journal, bool ahead, struct diag *diag,
 			    struct state_disks **ret_disks)
 {
 	struct state_disks *disks =
@@ -179,7 +180,7 @@ _cold_ int state_disks_open(const struct journal *journal, struct diag *diag,
 	for (uint16_t i = 0; i < disks->nr && !err; i++) {
 		disks->disks[i].owner = disks;
 		disks->disks[i].index = i;
-		err = open_one(&disks->disks[i], &journal->disks[i], diag);
+		err = open_one(&disks->disks[i], &journal->disks[i], ahead, diag);
 	}
 	if (err) {
 		state_disks_free(disks);
@@ -203,6 +204,18 @@ _cold_ struct state_disks *state_disks_free(struct state_disks *disks)
 const char *state_disks_path(const struct state_disks *disks, uint16_t disk)
 {
 	return ublk_dev_path(disks->disks[disk].dev);
+}
+
+int state_disks_put(struct state_disks *disks, uint16_t disk, uint64_t at,
+		    const unsigned char *data, uint64_t len_bytes)
+{
+	int err;
+
+	pthread_mutex_lock(&disks->lock);
+	err = data ? view_write(disks->view, disk, at, data, len_bytes)
+		   : view_zero(disks->view, disk, at, len_bytes);
+	pthread_mutex_unlock(&disks->lock);
+	return err;
 }
 
 void state_disks_show(struct state_disks *disks, struct view *view)

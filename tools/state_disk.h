@@ -13,10 +13,11 @@
 struct state_disks;
 
 /*
- * Make the devices. They read as zeroes and refuse writes until a view is shown; read-ahead is off,
- * and there is no volatile cache. Errors as ublk_dev_open(), words in @diag.
+ * Make the devices. They read as zeroes and refuse writes until a view is shown; there is no
+ * volatile cache, and read-ahead is off unless it is @ahead: what is read is decided by it. Errors
+ * as ublk_dev_open(), words in @diag.
  */
-int state_disks_open(const struct journal *journal, struct diag *diag,
+int state_disks_open(const struct journal *journal, bool ahead, struct diag *diag,
 		     struct state_disks **ret_disks);
 /* Take them away, held or not, and free. NULL allowed; returns NULL. */
 struct state_disks *state_disks_free(struct state_disks *disks);
@@ -29,6 +30,10 @@ const char *state_disks_path(const struct state_disks *disks, uint16_t disk);
  * goes with its last opener.
  */
 void state_disks_show(struct state_disks *disks, struct view *view);
+/* As a write of these bytes to the device, or zeroes where @data is NULL; nobody may have it open.
+ */
+int state_disks_put(struct state_disks *disks, uint16_t disk, uint64_t at,
+		    const unsigned char *data, uint64_t len_bytes);
 /*
  * The commands that used the devices have ended: unmount what they have left mounted, and wait up
  * to @timeout_ms until nobody has the devices open. -EBUSY: somebody still does; @diag names the

@@ -229,6 +229,42 @@ static void what_only_the_journal_of_ext4_knows_has_its_name(void **state)
 	done(&stand, names);
 }
 
+/* debugfs writes a transaction with the block of a directory; its last block makes it one. */
+static void the_end_of_a_transaction_is_named_with_what_is_in_it(void **state)
+{
+	static const unsigned char magic[] = { 0xc0, 0x3b, 0x39, 0x98, 0, 0, 0, 2 };
+	struct stand stand;
+	struct journal_write end = { .complete = JOURNAL_NEVER, .len_bytes = 1024 };
+	char *names[64], *name_of_end;
+	uint64_t folder;
+
+	(void)state;
+	folder = number("debugfs -R 'bmap /d 0' %s/ext.img 2>/dev/null", dir);
+	sh("cd %s && cp ext.img journal.img && dd if=ext.img bs=1024 skip=%llu count=1 status=none >block "
+	   "&& printf 'jo\njw -b %llu block\njc\n' | debugfs -w -f - journal.img >/dev/null 2>&1",
+	   dir, (unsigned long long)folder, (unsigned long long)folder);
+	begin(&stand, "journal.img");
+	for (end.at = 0; memcmp(stand.file + end.at, magic, sizeof(magic)) != 0; end.at += 1024)
+		assert_true(end.at < stand.size);
+	end.data = malloc(1024);
+	memcpy((unsigned char *)end.data, stand.file + end.at, 1024);
+	assert_int_equal(mprotect(stand.file, stand.size, PROT_READ | PROT_WRITE), 0);
+	memset(stand.file + end.at, 0, 1024);
+	add_write(&stand, 4096, 512);
+	for (end.submit = 3; end.submit <= 4; end.submit++)
+		assert_int_equal(journal_add_write(stand.journal, &end), 0);
+	name(&stand, names);
+	assert_int_equal(explore_name_later(stand.crash, &stand.image, 1, 1, &name_of_end), 0);
+	assert_string_equal(name_of_end, "journal, and with it directory block of /d");
+	free(name_of_end);
+	/* It is there already. */
+	assert_int_equal(explore_name_later(stand.crash, &stand.image, 1, 2, &name_of_end), 0);
+	assert_string_equal(name_of_end, "journal");
+	free(name_of_end);
+	done(&stand, names);
+	free((unsigned char *)end.data);
+}
+
 static void places_of_xfs_have_their_names(void **state)
 {
 	struct stand stand;
@@ -321,6 +357,7 @@ int main(void)
 			the_inodes_of_a_block_of_the_table_are_those_that_debugfs_finds_there),
 		cmocka_unit_test(a_write_of_several_things_names_each_once),
 		cmocka_unit_test(what_only_the_journal_of_ext4_knows_has_its_name),
+		cmocka_unit_test(the_end_of_a_transaction_is_named_with_what_is_in_it),
 		cmocka_unit_test(places_of_xfs_have_their_names),
 		cmocka_unit_test(what_no_tool_knows_is_named_by_sector),
 		cmocka_unit_test(without_the_tools_there_are_sectors),
