@@ -278,37 +278,38 @@ static void put_numbers(const struct report *report, FILE *out)
 	fputc('\n', out);
 }
 
-static void put_lost(const struct report *report, const json_t *finding, FILE *out)
+static void put_write(const struct report *report, const json_t *w, const char *what, FILE *out)
 {
 	const json_t *recording = json_object_get(report->head, "recording");
 	const json_t *disks = json_object_get(recording, "disks");
+	size_t disk = (size_t)report_int(w, "disk");
+	char size[UNITS_MAX], at[UNITS_MAX];
+
+	fprintf(out, "    %s write %lld: sector %lld, %s, at %s", what,
+		(long long)report_int(w, "write"), (long long)report_int(w, "sector"),
+		units_format_size((uint64_t)report_int(w, "len_bytes"), size),
+		units_human_time((uint64_t)report_int(w, "time_ns") -
+					 (uint64_t)report_int(recording, "start_ns"),
+				 at));
+	if (json_array_size(disks) > 1) {
+		fputs(", disk ", out);
+		put_clean(out, report_text(json_array_get(disks, disk), "name"), 64, true);
+	}
+	if (*report_text(w, "name")) {
+		fputs(", ", out);
+		put_clean(out, report_text(w, "name"), 200, true);
+	}
+	fputc('\n', out);
+}
+
+static void put_lost(const struct report *report, const json_t *finding, FILE *out)
+{
 	const json_t *list = json_object_get(finding, "lost");
 	size_t nr = json_array_size(list), most = 8;
 	json_int_t all = report_int(finding, "nr_lost");
 
-	for (size_t i = 0; i < nr && i < most; i++) {
-		const json_t *w = json_array_get(list, i);
-		char size[UNITS_MAX], at[UNITS_MAX];
-
-		fprintf(out, "    lost write %lld: sector %lld, %s, at %s",
-			(long long)report_int(w, "write"), (long long)report_int(w, "sector"),
-			units_format_size((uint64_t)report_int(w, "len_bytes"), size),
-			units_human_time((uint64_t)report_int(w, "time_ns") -
-						 (uint64_t)report_int(recording, "start_ns"),
-					 at));
-		if (json_array_size(disks) > 1) {
-			fputs(", disk ", out);
-			put_clean(out,
-				  report_text(json_array_get(disks, (size_t)report_int(w, "disk")),
-					      "name"),
-				  64, true);
-		}
-		if (*report_text(w, "name")) {
-			fputs(", ", out);
-			put_clean(out, report_text(w, "name"), 200, true);
-		}
-		fputc('\n', out);
-	}
+	for (size_t i = 0; i < nr && i < most; i++)
+		put_write(report, json_array_get(list, i), "lost", out);
 	all = all > (json_int_t)nr ? all : (json_int_t)nr;
 	if (all > (json_int_t)most)
 		fprintf(out, "    and %lld more writes\n", (long long)all - (long long)most);
@@ -329,6 +330,8 @@ static void put_finding(const struct report *report, const json_t *f, FILE *out)
 	put_clean(out, *minimal ? minimal : found, 120, true);
 	fprintf(out, ": %s\n", report_loss_words(&loss, words));
 	put_lost(report, f, out);
+	if (json_is_object(json_object_get(f, "missing")))
+		put_write(report, json_object_get(f, "missing"), "missing", out);
 	if (*minimal && strcmp(minimal, found) != 0) {
 		fputs("    found as: ", out);
 		put_clean(out, found, 120, true);

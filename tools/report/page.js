@@ -625,13 +625,16 @@ function lossOf(f) {
 }
 
 function lostList(f) {
-	const items = (f.lost || []).slice(0, 12).map((l) => make('li', {},
-		`write ${l.write}: sector ${count(l.sector)}, ${sizeText(l.len_bytes)}` +
+	const item = (l, what) => make('li', {},
+		`${what}write ${l.write}: sector ${count(l.sector)}, ${sizeText(l.len_bytes)}` +
 		(disks.length > 1 ? ` of ${diskName(l.disk)}` : '') + `, ${since(l.time_ns)}`,
-		l.name ? make('div', {class: 'mono'}, String(l.name)) : null));
+		l.name ? make('div', {class: 'mono'}, String(l.name)) : null);
+	const items = (f.lost || []).slice(0, 12).map((l) => item(l, ''));
 	const rest = Math.max(f.nr_lost || 0, (f.lost || []).length) - items.length;
 	const same = (f.same_as || []).length + (f.more_same || 0);
 
+	if (f.missing)
+		items.push(item(f.missing, 'missing: '));
 	if (rest > 0)
 		items.push(make('li', {}, `and ${count(rest)} more`));
 	if (same > 0)
