@@ -26,6 +26,9 @@
  * submission, of which none that is durable may be missing; a failed one counts as done. In both
  * the unit is the smallest logical block, and a write that was replaced counts as replaced.
  *
+ * A power cut that was recorded is no more than durable writes of what its disk held afterwards
+ * (journal_write.kept), all at once: there is no moment between them, and crash_points() has none.
+ *
  * A cursor stands at one moment and is moved forward. It keeps what is durable in an image of each
  * disk, and beside it the choices: the units with more than one candidate. Contents that are equal
  * are one candidate. A state is named by its picks: the number of the candidate of each choice.

@@ -22,6 +22,10 @@ struct walk {
 	uint32_t nr_marks;
 	/* Writes cover whole units: what is durable later was a candidate before. */
 	bool monotone;
+	/* A cut is being decided (journal_write.kept): so many have not completed yet, and what
+	 * came before the first. */
+	uint32_t nr_kept;
+	const struct journal_event *before_kept;
 	/* Since the last moment that was taken: */
 	bool submitted, durable, marked;
 };
@@ -87,6 +91,31 @@ static int take_after(struct walk *walk, const struct journal_event *event)
 	return 0;
 }
 
+static bool is_kept(const struct journal *journal, const struct journal_event *event)
+{
+	return (event->what == JOURNAL_SUBMIT || event->what == JOURNAL_COMPLETE) &&
+	       journal->writes[event->index].kept;
+}
+
+/* The last moment of the cut's own is before all that was kept; the next is after all of it. */
+static int take_kept(struct walk *walk, const struct journal_event *event,
+		     const struct journal_event *before)
+{
+	int err = 0;
+
+	if (!walk->nr_kept) {
+		walk->before_kept = before;
+		err = take_before(walk, before);
+	}
+	if (event->what == JOURNAL_SUBMIT)
+		walk->nr_kept++;
+	else
+		walk->nr_kept--;
+	if (!walk->nr_kept)
+		walk->durable = true;
+	return err;
+}
+
 static int walk_events(struct walk *walk, struct crash_flow *flow)
 {
 	const struct journal *journal = walk->journal;
@@ -101,15 +130,19 @@ static int walk_events(struct walk *walk, struct crash_flow *flow)
 		if (event->step > walk->end)
 			break;
 		err = crash_flow_event(flow, event, &durable, &nr);
-		if (!err && nr)
-			err = take_before(walk, before);
-		walk->durable |= nr > 0;
-		if (!err)
-			err = take_after(walk, event);
+		if (!err && is_kept(journal, event)) {
+			err = take_kept(walk, event, before);
+		} else {
+			if (!err && nr)
+				err = take_before(walk, before);
+			walk->durable |= nr > 0;
+			if (!err)
+				err = take_after(walk, event);
+		}
 		if (err)
 			return err;
 	}
-	return take(walk, before, CRASH_AT_END);
+	return take(walk, walk->nr_kept ? walk->before_kept : before, CRASH_AT_END);
 }
 
 /* So many of them, each set of that size as likely as any other; in order. */

@@ -21,6 +21,10 @@ struct journal_disk {
 	uint64_t size_bytes;
 	uint32_t block_bytes; /* logical block */
 	bool cache;           /* volatile: a completed write is durable only once it is flushed */
+	bool cache_writes;    /* which loses or keeps whole writes */
+	bool cache_order;     /* which keeps the order of the writes */
+	/* What it loses or keeps as one; 0, without the two above: nobody told. */
+	uint32_t cache_unit_bytes;
 };
 
 /* Content that a disk had before anything was recorded; elsewhere it read as zero. */
@@ -43,6 +47,12 @@ struct journal_write {
 	uint8_t op;  /* IO_WRITE, IO_DISCARD, IO_ZEROES */
 	bool failed; /* ended with an error: it may have landed, and guarantees nothing */
 	bool lied;   /* a rule made the disk acknowledge what it did not do */
+	/*
+	 * No request: what the disk held after a power cut, of a range written before. All such of
+	 * one cut are submitted, then completed, with nothing in between; they are FUA. Between the
+	 * first step of them and the last there is no moment.
+	 */
+	bool kept;
 };
 
 struct journal_flush {

@@ -7,8 +7,12 @@
  *	REQUEST ---- submitted --> in flight --(END; at once unless it parked)--> ended
  *	BATCH of its queue -------------------------------------> completed: the host may know
  *
- * A revival is what follows a power cut: what was not durable by then may have been lost, so that
- * nothing that comes later guarantees it.
+ * A cut that was recorded is decided when the power is on again: all writes of the disk that are
+ * still in flight fail, and what the disk holds then, wherever it was written (BASE), is written
+ * once more, durably (journal_write.kept), so that it replaces whatever was possible before.
+ *
+ * In version 2 nothing tells what a disk held then: what was not durable by the revival may have
+ * been lost, so that nothing that comes later guarantees it.
  */
 #include "faults/journal_read.h"
 
@@ -29,6 +33,7 @@ struct pending {
 	uint32_t index;   /* of the journal's writes or flushes */
 	bool flush;
 	bool ended;
+	bool decided; /* by a power cut: whatever its end, it is complete */
 };
 
 /* Never more than the requests in flight. */
@@ -42,6 +47,9 @@ struct disk {
 	struct queue *queues;
 	bool *liars; /* by number of the rule: what it acknowledges is not so */
 	uint32_t nr_rules;
+	bool asked; /* a request came: what BASE says from here on is of the next revival */
+	struct journal_write *kept;
+	size_t nr_kept, room_kept;
 };
 
 struct reading {
@@ -78,6 +86,9 @@ static int add_disk(struct reading *reading, uint16_t index)
 		.size_bytes = is->size_bytes,
 		.block_bytes = is->block_bytes,
 		.cache = is->flags & RECORD_CACHE,
+		.cache_writes = is->flags & RECORD_CACHE_WRITES,
+		.cache_order = is->flags & RECORD_CACHE_ORDER,
+		.cache_unit_bytes = is->cache_unit_bytes,
 	};
 
 	snprintf(to.name, sizeof(to.name), "%s", is->name);
@@ -95,6 +106,7 @@ static void free_disks(struct reading *reading)
 			free(disk->queues[k].pending);
 		free(disk->queues);
 		free(disk->liars);
+		free(disk->kept);
 	}
 }
 
@@ -230,6 +242,7 @@ static int take_request(struct reading *reading, const struct record *record)
 	struct pending *pending = NULL;
 	int err;
 
+	reading->disks[record->disk].asked = true;
 	/* Data that never came from the kernel went nowhere. */
 	if (record->op == IO_READ || (record->op == IO_WRITE && record->no_data))
 		return 0;
@@ -263,9 +276,9 @@ static void take_batch(struct reading *reading, const struct record *record)
 
 		if (!pending->ended)
 			queue->pending[kept++] = *pending;
-		else if (pending->flush)
+		else if (pending->flush && !pending->decided)
 			journal->flushes[pending->index].complete = ++reading->step;
-		else
+		else if (!pending->decided)
 			journal->writes[pending->index].complete = ++reading->step;
 	}
 	queue->nr = kept;
@@ -285,7 +298,7 @@ static uint64_t last_flush(const struct journal *journal, uint16_t disk)
 	return 0;
 }
 
-static void take_revival(struct reading *reading, const struct record *record)
+static void doubt_volatile(struct reading *reading, const struct record *record)
 {
 	struct journal *journal = reading->journal;
 	uint64_t flushed = last_flush(journal, record->disk);
@@ -302,6 +315,95 @@ static void take_revival(struct reading *reading, const struct record *record)
 	}
 }
 
+/* The host never knows the end of what is in flight now, or does not any more. */
+static void fail_pending(struct reading *reading, const struct disk *disk, uint64_t time_ns)
+{
+	struct journal *journal = reading->journal;
+
+	for (uint16_t k = 0; k < disk->is->nr_queues; k++) {
+		struct queue *queue = &disk->queues[k];
+
+		for (uint32_t i = 0; i < queue->nr; i++) {
+			struct pending *pending = &queue->pending[i];
+
+			if (!pending->ended)
+				end(reading, pending, -EIO, time_ns);
+			if (pending->decided)
+				continue;
+			pending->decided = true;
+			if (pending->flush)
+				journal->flushes[pending->index].complete = ++reading->step;
+			else
+				journal->writes[pending->index].complete = ++reading->step;
+		}
+	}
+}
+
+static int write_kept(struct reading *reading, struct disk *disk, uint64_t time_ns)
+{
+	uint64_t submit = reading->step;
+	int err = 0;
+
+	reading->step += 2 * disk->nr_kept;
+	for (size_t i = 0; !err && i < disk->nr_kept; i++) {
+		struct journal_write *write = &disk->kept[i];
+
+		write->submit = submit + 1 + i;
+		write->complete = write->submit + disk->nr_kept;
+		write->submit_ns = write->complete_ns = time_ns;
+		err = journal_add_write(reading->journal, write);
+	}
+	disk->nr_kept = 0;
+	return err;
+}
+
+static int take_revival(struct reading *reading, const struct record *record)
+{
+	struct disk *disk = &reading->disks[record->disk];
+	uint64_t time_ns = record->time_ns;
+
+	if (record_reader_header(reading->reader)->version < 3)
+		doubt_volatile(reading, record);
+	if (!record->kept)
+		return 0;
+	/* The record may have the time of the one of its stream before. */
+	if (time_ns < reading->journal->end_ns)
+		time_ns = reading->journal->end_ns;
+	fail_pending(reading, disk, time_ns);
+	return write_kept(reading, disk, time_ns);
+}
+
+/* Zeroes that follow zeroes are one. */
+static int keep(struct disk *disk, const struct record *record)
+{
+	struct journal_write *last = disk->nr_kept ? &disk->kept[disk->nr_kept - 1] : NULL;
+	struct journal_write *more;
+
+	if (last && !last->data && !record->data && last->at + last->len_bytes == record->from) {
+		last->len_bytes += record->len_bytes;
+		return 0;
+	}
+	if (disk->nr_kept == disk->room_kept) {
+		size_t room = disk->room_kept ? 2 * disk->room_kept : 16;
+
+		more = reallocarray(disk->kept, room, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		disk->kept = more;
+		disk->room_kept = room;
+	}
+	disk->kept[disk->nr_kept++] = (struct journal_write){
+		.at = record->from,
+		.len_bytes = record->len_bytes,
+		.data = record->data,
+		.flags = IO_FUA,
+		.disk = record->disk,
+		.op = record->data ? IO_WRITE : IO_ZEROES,
+		.kept = true,
+	};
+	return 0;
+}
+
 static int take_base(struct reading *reading, const struct record *record)
 {
 	const struct journal_extent extent = {
@@ -311,6 +413,8 @@ static int take_base(struct reading *reading, const struct record *record)
 		.data = record->data,
 	};
 
+	if (reading->disks[record->disk].asked)
+		return keep(&reading->disks[record->disk], record);
 	return record->data ? journal_add_extent(reading->journal, &extent) : 0;
 }
 
@@ -330,8 +434,7 @@ static int take(struct reading *reading, const struct record *record)
 	case RECORD_RULES:
 		return take_rules(reading, record);
 	case RECORD_REVIVE:
-		take_revival(reading, record);
-		return 0;
+		return take_revival(reading, record);
 	case RECORD_BASE:
 		return take_base(reading, record);
 	case RECORD_MARK:

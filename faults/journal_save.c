@@ -216,7 +216,10 @@ static void put_disk(struct saving *saving, uint16_t index)
 		.physical_bytes = from->block_bytes,
 		.max_io_bytes = RECORD_IO_MAX,
 		.depth = DEPTH,
-		.flags = from->cache ? RECORD_CACHE : 0,
+		.flags = (from->cache ? RECORD_CACHE : 0) |
+			 (from->cache_writes ? RECORD_CACHE_WRITES : 0) |
+			 (from->cache_order ? RECORD_CACHE_ORDER : 0),
+		.cache_unit_bytes = from->cache_unit_bytes,
 		.nr_queues = saving->disks[index].nr_queues,
 	};
 	unsigned char bytes[RECORD_DISK_BYTES];

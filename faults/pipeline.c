@@ -780,14 +780,14 @@ _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 	struct power_cut cut = cut_of(condition);
 	uint64_t lost = 0;
 
-	if (pipeline->recorder)
-		recorder_revive(pipeline->recorder);
 	/* Whatever is parked belongs to the life that ends; nothing is under way any more. */
 	if (bits & CONDITION_DEAD)
 		atomic_fetch_add_explicit(&pipeline->life, 1, memory_order_relaxed);
 	if (bits & CONDITION_OFF)
 		lost = pipeline->crashed ? pipeline->lost : take_toll(pipeline, &cut).nr_lost;
 	pipeline->crashed = false;
+	if (pipeline->recorder)
+		recorder_revive(pipeline->recorder, bits & CONDITION_OFF ? pipeline->store : NULL);
 	condition_reset(condition, bits);
 	if (ret_lost)
 		*ret_lost = lost;

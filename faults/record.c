@@ -36,6 +36,7 @@ void record_put_disk(unsigned char to[RECORD_DISK_BYTES], const struct record_di
 	put_le(to + 36, disk->depth, 4);
 	put_le(to + 40, disk->flags, 4);
 	put_le(to + 44, disk->nr_queues, 2);
+	put_le(to + 48, disk->cache_unit_bytes, 4);
 	memcpy(to + 56, disk->name, strnlen(disk->name, RECORD_NAME_MAX));
 }
 
@@ -64,6 +65,13 @@ const char *record_disk_fault(const struct record_disk *disk)
 		return "its depth";
 	if (disk->flags & ~(uint32_t)RECORD_ALL_FLAGS)
 		return "its flags";
+	if (disk->cache_unit_bytes &&
+	    (!is_power(disk->cache_unit_bytes) || disk->cache_unit_bytes < SECTOR_SIZE ||
+	     disk->cache_unit_bytes > 1u << 30))
+		return "its cache's unit";
+	if (!(disk->flags & RECORD_CACHE) &&
+	    (disk->cache_unit_bytes || disk->flags & (RECORD_CACHE_WRITES | RECORD_CACHE_ORDER)))
+		return "its cache";
 	for (const char *at = disk->name; *at; at++)
 		if (*at <= ' ' || *at > '~')
 			return "its name";
@@ -270,6 +278,8 @@ static unsigned char *put_body(unsigned char *to, const struct record *record)
 		to = put_number(to, record->nr_requests);
 		return put_number(to, record->nr_waits);
 	case RECORD_REVIVE:
+		*to++ = record->kept;
+		return to;
 	case RECORD_REQUEST:
 	case RECORD_END:
 	case RECORD_ADOPT:

@@ -27,7 +27,8 @@
 
 #define RECORD_MAGIC        "fbrecord"
 #define RECORD_BLOCK_MAGIC  0x6b6c6266u /* "fblk" */
-#define RECORD_VERSION      2
+#define RECORD_VERSION      3
+#define RECORD_VERSION_MIN  2 /* read, too */
 #define RECORD_HEADER_BYTES 64
 #define RECORD_BLOCK_BYTES  16           /* of a block's header */
 #define RECORD_BLOCK_MAX    (128u << 20) /* of what follows it */
@@ -49,7 +50,9 @@ enum record_flag {
 	RECORD_NO_FUA = 1u << 3,   /* FUA writes do not arrive */
 	RECORD_ROTATIONAL = 1u << 4,
 	RECORD_USER_COPY = 1u << 5,
-	RECORD_ALL_FLAGS = (1u << 6) - 1,
+	RECORD_CACHE_WRITES = 1u << 6, /* the cache loses or keeps whole writes */
+	RECORD_CACHE_ORDER = 1u << 7,  /* it keeps the order of the writes */
+	RECORD_ALL_FLAGS = (1u << 8) - 1,
 	/* Of the file. */
 	RECORD_DATA = 1u << 0, /* writes with their data, BATCH and BASE records */
 };
@@ -59,6 +62,7 @@ struct record_header {
 	uint64_t id;       /* drawn at random when it was made */
 	uint64_t start_ns; /* CLOCK_MONOTONIC; times of records count from here */
 	uint32_t flags;    /* RECORD_DATA */
+	uint16_t version;  /* read: from RECORD_VERSION_MIN on; writing always uses the newest */
 };
 
 /* One of its disks. */
@@ -71,6 +75,8 @@ struct record_disk {
 	uint32_t max_io_bytes;
 	uint32_t depth; /* requests in flight for each queue */
 	uint32_t flags; /* enum record_flag */
+	/* What the cache loses or keeps as one, in bytes: a power of two; 0: it was not told. */
+	uint32_t cache_unit_bytes;
 	uint16_t nr_queues;
 };
 
@@ -101,7 +107,9 @@ enum record_type {
 	RECORD_RULES,  /* the control thread published a rule set */
 	RECORD_REVIVE, /* the disk was brought back */
 	RECORD_TELL,   /* a command was given to a rule */
-	RECORD_BASE,   /* content that the disk had before the first request; elsewhere zeroes */
+	/* Content that the disk had before its first request (elsewhere zeroes); or after it: that
+	 * it holds when the power is on again, as the next REVIVE with kept says. */
+	RECORD_BASE,
 	/* Of the recording. */
 	RECORD_MARK,  /* somebody said something */
 	RECORD_CLOSE, /* the last record of a recording that ended in order */
@@ -140,6 +148,9 @@ struct record {
 	/* END */
 	uint64_t arrival; /* the request's step */
 	bool released;    /* by command, before its time */
+	/* REVIVE: the power had been off, and every place that was written since the disk was
+	 * there, or since the last such REVIVE, has been told by a BASE. */
+	bool kept;
 	/* RULES and ADOPT */
 	uint64_t epoch;
 	/* RULES */

@@ -69,12 +69,12 @@ struct record_reader {
 
 static int check_version(unsigned int version, struct diag *diag)
 {
-	if (version == RECORD_VERSION)
+	if (version >= RECORD_VERSION_MIN && version <= RECORD_VERSION)
 		return 0;
 	diag_set(diag, -EINVAL, "record.version",
-		 "the record file has version %u; this program reads version %d", version,
-		 RECORD_VERSION);
-	if (version < RECORD_VERSION)
+		 "the record file has version %u; this program reads versions %d to %d", version,
+		 RECORD_VERSION_MIN, RECORD_VERSION);
+	if (version < RECORD_VERSION_MIN)
 		diag_hint(diag, "replay it with the faultblk that wrote it, or record it again");
 	else
 		diag_hint(diag, "use the faultblk that wrote it, or a newer one than this");
@@ -101,6 +101,7 @@ static int check_header(const unsigned char *at, size_t size, struct diag *diag,
 		.flags = (uint32_t)get_le(at + 12, 4),
 		.id = get_le(at + 16, 8),
 		.start_ns = get_le(at + 24, 8),
+		.version = (uint16_t)get_le(at + 8, 2),
 	};
 	if (ret_header->flags & ~(uint32_t)RECORD_DATA)
 		return diag_set(diag, -EINVAL, "record.header",
@@ -153,6 +154,7 @@ static bool parse_disk(const unsigned char *at, uint64_t len, struct record_disk
 		.depth = (uint32_t)get_le(at + 36, 4),
 		.flags = (uint32_t)get_le(at + 40, 4),
 		.nr_queues = (uint16_t)get_le(at + 44, 2),
+		.cache_unit_bytes = (uint32_t)get_le(at + 48, 4),
 	};
 	memcpy(disk->name, at + 56, RECORD_NAME_MAX);
 	return !at[56 + RECORD_NAME_MAX] && !record_disk_fault(disk);
@@ -565,6 +567,17 @@ static int get_mark(struct cursor *cursor, struct record *record)
 	return record_check_mark(record->text, len, NULL) ? -EBADMSG : 0;
 }
 
+static int get_revive(const struct record_reader *reader, struct cursor *cursor,
+		      struct record *record)
+{
+	unsigned char kept = 0;
+
+	if (reader->header.version >= 3 && (!get_byte(cursor, &kept) || kept > 1))
+		return -EBADMSG;
+	record->kept = kept;
+	return 0;
+}
+
 static int get_close(struct cursor *cursor, struct record *record)
 {
 	unsigned char why;
@@ -601,6 +614,7 @@ static int get_control(struct record_reader *reader, struct cursor *cursor, unsi
 	case RECORD_CLOSE:
 		return get_close(cursor, record);
 	case RECORD_REVIVE:
+		return get_revive(reader, cursor, record);
 	case RECORD_REQUEST:
 	case RECORD_END:
 	case RECORD_ADOPT:

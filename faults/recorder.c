@@ -20,6 +20,7 @@
 #include "base/failpoint.h"
 #include "base/hist.h"
 #include "base/units.h"
+#include "faults/kept.h"
 #include "faults/kind.h"
 #include "faults/record_code.h"
 #include "faults/recording.h"
@@ -67,6 +68,7 @@ struct recorder_disk {
 	uint32_t ring_bytes;
 	uint16_t index, nr_queues;
 	bool data;
+	struct kept *kept; /* where it was written; NULL without data */
 	/* Control thread. */
 	uint32_t nr_rules; /* numbers given */
 	uint64_t time_ns;  /* of its last record */
@@ -391,6 +393,8 @@ void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns,
 
 	if (!io->step)
 		return;
+	if (disk->data && io->op != IO_READ && io->op != IO_FLUSH)
+		kept_add(disk->kept, io->sector << SECTOR_SHIFT, io->len_bytes);
 	relaxed_add(&ring->nr_requests, 1);
 	ring->changed |= !parked && io->op != IO_READ;
 	put(disk, ring, bytes, (size_t)(record_put(bytes, &ring->stream, &record) - bytes),
@@ -502,9 +506,37 @@ _cold_ void recorder_rules(struct recorder_disk *disk, const struct rule_set *se
 	free_texts(rules, nr);
 }
 
-_cold_ void recorder_revive(struct recorder_disk *disk)
+/* One range, zeroes if @bytes is NULL; cut where all others are, so that they fit units. */
+_cold_ static int put_kept(void *ctx, uint64_t at, const unsigned char *bytes, uint64_t len)
 {
-	put_control(disk, &(struct record){ .type = RECORD_REVIVE, .time_ns = disk->time_ns });
+	struct recorder_disk *disk = ctx;
+	int err = recording_is_over(&disk->recorder->recording) ? -ENODATA : 0;
+
+	while (len && !err) {
+		uint32_t part = (uint32_t)(RECORD_BASE_MAX - at % RECORD_BASE_MAX);
+
+		if (part > len)
+			part = (uint32_t)len;
+		err = put_control(
+			disk,
+			&(struct record){ .type = RECORD_BASE,
+					  .time_ns = disk->time_ns,
+					  .from = at,
+					  .len_bytes = part,
+					  .data = bytes && !is_zero(bytes, part) ? bytes : NULL });
+		at += part;
+		bytes = bytes ? bytes + part : NULL;
+		len -= part;
+	}
+	return err;
+}
+
+_cold_ void recorder_revive(struct recorder_disk *disk, struct store *cut)
+{
+	bool kept = cut && disk->data && !kept_tell(disk->kept, cut, put_kept, disk);
+
+	put_control(disk, &(struct record){
+				  .type = RECORD_REVIVE, .time_ns = disk->time_ns, .kept = kept });
 }
 
 _cold_ void recorder_tell(struct recorder_disk *disk, const struct rule *rule,
@@ -685,6 +717,7 @@ static void free_disk(struct recorder_disk *disk)
 			munmap(disk->rings[i].bytes, disk->ring_bytes);
 		free(disk->rings[i].hits);
 	}
+	kept_free(disk->kept);
 	free(disk);
 }
 
@@ -705,7 +738,8 @@ static struct recorder_disk *new_disk(struct recorder *recorder, const struct re
 	disk->time_ns = is->start_ns;
 	disk->ring_bytes = recorder->ring_bytes ? recorder->ring_bytes
 						: recorder_ring_bytes(disk->data, is->max_io_bytes);
-	if (create_rings(disk, header)) {
+	disk->kept = disk->data ? kept_create(is->size_bytes) : NULL;
+	if (disk->data != !!disk->kept || create_rings(disk, header)) {
 		free_disk(disk);
 		return NULL;
 	}

@@ -18,6 +18,7 @@
 
 struct recorder;
 struct recorder_disk;
+struct store;
 
 enum recorder_full {
 	RECORDER_STOP,  /* at its limit the recording ends in order; the disks serve on */
@@ -137,7 +138,11 @@ void recorder_adopt(struct recorder_disk *disk, uint16_t queue, uint64_t epoch);
 /* Control thread. The set is about to be published; gives new rules their numbers. */
 void recorder_rules(struct recorder_disk *disk, const struct rule_set *set, uint64_t epoch,
 		    uint64_t now_ns);
-void recorder_revive(struct recorder_disk *disk);
+/*
+ * The disk is about to be brought back. @cut: the power was off, and this is what the disk holds
+ * now; NULL: it was not. No request is under way.
+ */
+void recorder_revive(struct recorder_disk *disk, struct store *cut);
 /* A command is about to be given to the rule. */
 struct kind_tell;
 void recorder_tell(struct recorder_disk *disk, const struct rule *rule,

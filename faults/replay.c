@@ -586,10 +586,9 @@ static int on_record(struct replay *replay, const struct record *record)
 		err = catch_up(replay, UINT64_MAX, record->step);
 		return err ? err : replay_tell(&replay->rules, record, replay->diag);
 	case RECORD_BASE:
-		if (replay->asked)
-			return damaged(replay->diag, "content from before the first request",
-				       record->step);
-		replay_base(replay->store, record);
+		/* Later it is what was left after a power cut, which happens here, too. */
+		if (!replay->asked)
+			replay_base(replay->store, record);
 		return 0;
 	case RECORD_BATCH:
 	case RECORD_MARK:

@@ -510,7 +510,10 @@ static struct record_disk record_disk_of(const struct disk_options *options)
 			 (ublk->volatile_cache ? 0 : RECORD_NO_FLUSH) |
 			 (ublk->fua ? 0 : RECORD_NO_FUA) |
 			 (ublk->rotational ? RECORD_ROTATIONAL : 0) |
-			 (ublk->data_path == UBLK_DATA_USER_COPY ? RECORD_USER_COPY : 0),
+			 (ublk->data_path == UBLK_DATA_USER_COPY ? RECORD_USER_COPY : 0) |
+			 (options->cache_model.whole_writes ? RECORD_CACHE_WRITES : 0) |
+			 (options->cache_model.in_order ? RECORD_CACHE_ORDER : 0),
+		.cache_unit_bytes = options->cache_model.unit_bytes,
 		.nr_queues = (uint16_t)ublk->nr_queues,
 	};
 

@@ -625,7 +625,13 @@ int disk_revive(struct disk *disk, struct diag *diag, uint32_t *ret_was, uint64_
 	if (err)
 		return err;
 	pipeline_release(disk->pipeline, NULL, 0, was & CONDITION_OFF ? SIZE_MAX : 0);
+	/* A recording says what the disk holds now: before it all requests, and then all others. */
+	err = pipeline_recorder(disk->pipeline) ? disk_freeze(disk, diag) : 0;
+	if (err)
+		return err;
 	*ret_was = pipeline_revive(disk->pipeline, ret_lost);
+	if (pipeline_recorder(disk->pipeline))
+		disk_thaw(disk);
 	disk_kick(disk);
 	if (disk->dev)
 		return 0;

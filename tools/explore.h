@@ -117,10 +117,11 @@ struct explore_job {
 		OPT_TEXT(s, m.to, "to", NULL, "WHEN", "up to this mark or step"),                  \
 		OPT_COUNT(s, m.sample, "sample", NULL, 0, UINT64_MAX,                              \
 			  "so many of the moments, chosen by --seed; 0: all"),                     \
-		OPT_SIZE(s, m.unit_bytes, "unit", "4k", 512, 1 << 30,                              \
-			 "what survives or is lost as a whole"),                                   \
-		OPT_TEXT(s, m.atomic, "atomic", "unit", "WHAT",                                    \
-			 "unit; write: whole writes; order: the disk keeps their order"),          \
+		OPT_SIZE(s, m.unit_bytes, "unit", NULL, 512, 1 << 30,                              \
+			 "what survives or is lost as a whole; default: as recorded, else 4k"),    \
+		OPT_TEXT(s, m.atomic, "atomic", NULL, "WHAT",                                      \
+			 "unit; write: whole writes; order: the disk keeps their order; "          \
+			 "default: as recorded, else unit"),                                       \
 		OPT_FLAG(s, m.illegal, "illegal", "also states that only a lying disk leaves"),    \
 		OPT_FLAG(s, m.by_content, "by-content",                                            \
 			 "check equal content once, whatever marks were made"),                    \

@@ -32,6 +32,7 @@ struct run {
 	size_t nr_strategies;
 	unsigned int jobs, shard, nr_shards;
 	struct crash_options crash;
+	bool common; /* of the legal states only those that all disks may leave */
 	struct crash_select select;
 	struct workdir dir;
 	struct checker_options checker_options;
@@ -98,7 +99,7 @@ static int parse_words(struct run *run, struct diag *diag)
 	static const char *const atomics[] = { "unit", "write", "order", NULL };
 	const struct explore_job *job = run->job;
 	int set = find_word("points", job->points, sets, diag);
-	int atomic = set < 0 ? set : find_word("atomic", job->atomic, atomics, diag);
+	int atomic = set < 0 ? set : find_word("atomic", job->atomic ?: "unit", atomics, diag);
 
 	if (atomic < 0)
 		return atomic;
@@ -114,6 +115,49 @@ static int parse_words(struct run *run, struct diag *diag)
 	if (job->resume && !job->results)
 		return diag_set(diag, -EINVAL, "explore.resume", "--resume needs --results FILE");
 	return strategy_parse(job->strategy, diag, run->strategies, &run->nr_strategies);
+}
+
+#define UNIT_DEFAULT 4096u /* where neither the options nor the recording say */
+
+static enum crash_atomic recorded_atomic(const struct journal_disk *disk)
+{
+	return disk->cache_order ? CRASH_ORDER : disk->cache_writes ? CRASH_WRITE : CRASH_UNIT;
+}
+
+/*
+ * What the options leave open is as the disks' caches were recorded. Where these differ: the
+ * largest unit, since a disk with smaller ones may leave whole ones of that; else the order of the
+ * writes, which any disk may happen to keep. So all states are legal, but some of the legal ones
+ * are missing; true is returned then.
+ */
+static bool settle_model(struct crash_options *crash, const struct explore_job *job,
+			 const struct journal *journal)
+{
+	uint32_t unit = 0, block = 0, smallest = UINT32_MAX;
+	bool any = false, mixed = false;
+
+	for (uint32_t i = 0; i < journal->nr_disks; i++) {
+		const struct journal_disk *disk = &journal->disks[i];
+		enum crash_atomic atomic = recorded_atomic(disk);
+		uint32_t its = disk->cache_unit_bytes ?: UNIT_DEFAULT;
+
+		block = disk->block_bytes > block ? disk->block_bytes : block;
+		if (!disk->cache)
+			continue;
+		unit = its > unit ? its : unit;
+		smallest = its < smallest ? its : smallest;
+		/* An order of units has states that an order of writes has not. */
+		mixed |= atomic == CRASH_ORDER && disk->cache_unit_bytes;
+		if (!job->atomic && !job->unit_bytes) {
+			mixed |= any && atomic != crash->atomic;
+			crash->atomic = any && atomic != crash->atomic ? CRASH_ORDER : atomic;
+		}
+		any = true;
+	}
+	if (job->unit_bytes)
+		return false;
+	crash->unit_bytes = any && unit >= block ? unit : any ? block : UNIT_DEFAULT;
+	return !job->atomic && (mixed || (any && crash->atomic == CRASH_UNIT && smallest < unit));
 }
 
 /* A number of the environment; 0 or more, or -1. */
@@ -529,7 +573,9 @@ static void print_summary(const struct run *run, const struct explore_status *s,
 	       " moments; on average%s %.3g%% of those of a moment%s\n",
 	       s->points_complete, s->nr_points,
 	       s->points_complete == s->points_done ? "" : " at least", s->covered * 100,
-	       run->crash.illegal ? " (with states that only a lying disk leaves)" : "");
+	       run->crash.illegal ? " (with states that only a lying disk leaves)"
+	       : run->common      ? " (of the states that its caches have in common)"
+				  : "");
 	if (s->errors)
 		printf("%" PRIu64 " checks could not be run; --resume does them again\n",
 		       s->errors);
@@ -791,11 +837,16 @@ static int prepare(struct run *run, struct diag *diag)
 	if (!err)
 		err = journal_open(job->recording, diag, &run->journal);
 	if (!err)
+		run->common = settle_model(&run->crash, job, run->journal);
+	if (!err)
 		err = parse_range(run, diag);
 	if (err)
 		return err;
 	if (!run->journal->closed && !job->quiet && !job->json)
 		tool_msg("%s ends early: what it holds is explored", job->recording);
+	if (run->common && !job->quiet && !job->json)
+		tool_msg("the caches of the recording differ, or keep an order of units: explored "
+			 "are states that are legal for all of its disks, not all of those");
 	run->jobs = job->state ? 1 : (unsigned int)job->jobs;
 	if (run->jobs == 0)
 		run->jobs = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);

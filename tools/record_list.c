@@ -78,8 +78,10 @@ static void print_rest(const struct record *record, bool has_data)
 	case RECORD_CLOSE:
 		printf(" %" PRIu64 " requests", record->nr_requests);
 		break;
-	case RECORD_BATCH:
 	case RECORD_REVIVE:
+		printf("%s", record->kept ? " after a power cut" : "");
+		break;
+	case RECORD_BATCH:
 		break;
 	}
 }
@@ -165,8 +167,10 @@ static void rest_json(json_t *to, const struct record *record, bool has_data)
 		set_number(to, "waits", record->nr_waits);
 		set_text(to, "why", whys[record->why]);
 		break;
-	case RECORD_BATCH:
 	case RECORD_REVIVE:
+		json_object_set_new(to, "power_cut", json_boolean(record->kept));
+		break;
+	case RECORD_BATCH:
 		break;
 	}
 }

@@ -70,6 +70,7 @@ struct part {
 	struct replay *replay;
 	const struct record_disk *is;
 	uint16_t index;
+	bool asked; /* its first request has come */
 	struct disk *disk;
 	struct event_reader *events;
 	struct replay_rules rules;
@@ -470,6 +471,7 @@ static int on_record(struct part *part, const struct record *record)
 
 	switch (record->type) {
 	case RECORD_REQUEST:
+		part->asked = true;
 		return on_request(part, record);
 	case RECORD_RULES:
 		return on_rules(part, record);
@@ -481,7 +483,9 @@ static int on_record(struct part *part, const struct record *record)
 		err = catch_up(part, UINT64_MAX);
 		return err ? err : replay_tell(&part->rules, record, replay->diag);
 	case RECORD_BASE:
-		replay_base(disk_store(part->disk), record);
+		/* Later it is what was left after a power cut, which happens here, too. */
+		if (!part->asked)
+			replay_base(disk_store(part->disk), record);
 		return 0;
 	case RECORD_END:
 	case RECORD_BATCH:

@@ -475,7 +475,9 @@ static int way_recording(struct diag *diag)
 /* Writes to parts and to all of units, zeroes over zeroes, content from before, a mark. */
 static int make_journal(struct diag *diag, struct journal **journal)
 {
-	static const struct journal_disk disk = { "a", DISK_BYTES, 512, true };
+	static const struct journal_disk disk = {
+		.name = "a", .size_bytes = DISK_BYTES, .block_bytes = 512, .cache = true
+	};
 	static const unsigned char data[4096] = { 1 };
 	static const struct journal_extent extent = { 0, 512, 4096, data };
 	static const struct journal_flush flush = { .submit = 900, .complete = 901 };

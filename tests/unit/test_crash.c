@@ -30,7 +30,9 @@ struct world {
 
 static struct world make_world(uint64_t size_bytes, bool cache)
 {
-	struct journal_disk disk = { "disk", size_bytes, BLOCK, cache };
+	struct journal_disk disk = {
+		.name = "disk", .size_bytes = size_bytes, .block_bytes = BLOCK, .cache = cache
+	};
 	struct world world = { .size_bytes = size_bytes };
 
 	assert_int_equal(journal_new(&world.journal), 0);

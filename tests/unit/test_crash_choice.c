@@ -30,7 +30,9 @@ static void *read_states(void *arg)
 static void make_crash(struct journal **journal, struct crash **crash)
 {
 	static unsigned char bytes[UNITS * SEC], data[UNITS * SEC];
-	static const struct journal_disk disk = { "disk", UNITS * SEC, SEC, true };
+	static const struct journal_disk disk = {
+		.name = "disk", .size_bytes = UNITS * SEC, .block_bytes = SEC, .cache = true
+	};
 	const struct crash_options options = { 0 };
 	const struct crash_image image = { bytes, -1 };
 	const struct journal_write write = {

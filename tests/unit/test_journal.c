@@ -5,8 +5,10 @@
 
 #include <errno.h>
 
-static const struct journal_disk disk_a = { "a", 65536, 512, true };
-static const struct journal_disk disk_b = { "b", 65536, 4096, false };
+static const struct journal_disk disk_a = {
+	.name = "a", .size_bytes = 65536, .block_bytes = 512, .cache = true
+};
+static const struct journal_disk disk_b = { .name = "b", .size_bytes = 65536, .block_bytes = 4096 };
 
 static struct journal *make_journal(void)
 {
@@ -207,8 +209,12 @@ static void flushes_marks_and_content_that_contradict_are_refused(void **state)
 static void disks_that_are_none_are_refused(void **state)
 {
 	static const struct journal_disk disks[] = {
-		{ "x", 65536, 100, false }, { "x", 65536, 0, false },   { "x", 0, 512, false },
-		{ "x", 1000, 512, false },  { "a", 65536, 512, false }, { "x", 65536, 768, false },
+		{ .name = "x", .size_bytes = 65536, .block_bytes = 100 },
+		{ .name = "x", .size_bytes = 65536, .block_bytes = 0 },
+		{ .name = "x", .size_bytes = 0, .block_bytes = 512 },
+		{ .name = "x", .size_bytes = 1000, .block_bytes = 512 },
+		{ .name = "a", .size_bytes = 65536, .block_bytes = 512 },
+		{ .name = "x", .size_bytes = 65536, .block_bytes = 768 },
 	};
 	struct journal *journal;
 

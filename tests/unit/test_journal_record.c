@@ -22,6 +22,7 @@ struct file {
 	struct record_header header;
 	struct record_stream streams[2]; /* of the queues of disk 0 */
 	uint64_t step;
+	bool old; /* version 2 */
 };
 
 static void put_block(struct file *file, uint16_t disk, uint16_t queue, const void *a, size_t a_len,
@@ -83,8 +84,10 @@ static void put_control(struct file *file, struct record record)
 	record.step = ++file->step;
 	record.time_ns = 1000 + 10 * record.step;
 	assert_int_equal(record_put_control(&file->header, &record, &bytes, &len), 0);
+	/* It had no more than its time. */
+	len -= file->old && record.type == RECORD_REVIVE;
 	put_block(file, record.type >= RECORD_MARK ? RECORD_NOBODY : 0, RECORD_CONTROL, bytes, len,
-		  record.data, record.type == RECORD_BASE ? record.len_bytes : 0);
+		  record.data, record.type == RECORD_BASE && record.data ? record.len_bytes : 0);
 	free(bytes);
 }
 
@@ -127,6 +130,13 @@ static int finish(struct file *file, struct diag *diag, struct journal **ret_jou
 {
 	*diag = (struct diag){ 0 };
 	assert_int_equal(fclose(file->out), 0);
+	if (file->old) {
+		uint32_t crc;
+
+		file->bytes[8] = 2;
+		crc = record_crc(0, file->bytes, 60);
+		memcpy(file->bytes + 60, &crc, 4);
+	}
 	return journal_from_record(file->bytes, file->len, diag, ret_journal);
 }
 
@@ -283,13 +293,14 @@ static void a_rule_that_lies_shows_in_what_was_acknowledged(void **state)
 	}
 }
 
-static void after_a_power_cut_no_flush_guarantees_what_came_before(void **state)
+static void in_version_2_no_flush_after_a_power_cut_guarantees_what_came_before(void **state)
 {
 	struct file file;
 	struct journal *journal;
 
 	(void)state;
 	begin(&file, RECORD_DATA, true);
+	file.old = true;
 	put_write(&file, 0, 0, false);
 	put_batch(&file, 0);
 	put_flush(&file, 0, 0);
@@ -309,6 +320,44 @@ static void after_a_power_cut_no_flush_guarantees_what_came_before(void **state)
 	assert_true(journal->writes[1].failed);
 	assert_true(journal->writes[2].failed);
 	assert_false(journal->writes[3].failed);
+	done(&file, journal);
+}
+
+static void a_power_cut_is_decided_by_what_the_disk_held_afterwards(void **state)
+{
+	static const unsigned char held[2048] = { 5 };
+	struct file file;
+	struct journal *journal;
+	const struct journal_write *writes;
+	uint64_t parked;
+
+	(void)state;
+	begin(&file, RECORD_DATA, true);
+	put_control(&file, (struct record){ .type = RECORD_BASE, .len_bytes = 512, .data = data });
+	put_write(&file, 0, 0, false);
+	put_batch(&file, 0);
+	parked = put_write(&file, 1, 8, true);
+	put_control(&file, (struct record){ .type = RECORD_BASE, .len_bytes = 2048, .data = held });
+	put_control(&file, (struct record){ .type = RECORD_BASE, .from = 4096, .len_bytes = 2048 });
+	put_control(&file, (struct record){ .type = RECORD_BASE, .from = 6144, .len_bytes = 2048 });
+	put_control(&file, (struct record){ .type = RECORD_REVIVE, .kept = true });
+	put_end(&file, 1, parked, 0);
+	put_batch(&file, 1);
+	/* Without a power cut nothing is decided. */
+	put_write(&file, 0, 32, false);
+	put_batch(&file, 0);
+	put_control(&file, (struct record){ .type = RECORD_REVIVE });
+	journal = must_finish(&file);
+	writes = journal->writes;
+	assert_int_equal(journal->nr_extents, 1);
+	assert_int_equal(journal->nr_writes, 5);
+	assert_true(!writes[0].failed && !writes[0].kept);
+	/* Whatever its end was: the host never knew it before the cut. */
+	assert_true(writes[1].failed && writes[1].complete < writes[2].submit);
+	assert_true(writes[2].kept && writes[2].data && writes[2].len_bytes == 2048);
+	assert_true(writes[2].flags == IO_FUA && writes[2].complete > writes[3].submit);
+	assert_true(writes[3].kept && !writes[3].data && writes[3].len_bytes == 4096);
+	assert_true(!writes[4].kept && !writes[4].failed && writes[4].submit > writes[3].complete);
 	done(&file, journal);
 }
 
@@ -591,7 +640,9 @@ int main(void)
 		cmocka_unit_test(requests_complete_with_the_batch_of_their_queue),
 		cmocka_unit_test(errors_end_requests_and_guarantee_nothing),
 		cmocka_unit_test(a_rule_that_lies_shows_in_what_was_acknowledged),
-		cmocka_unit_test(after_a_power_cut_no_flush_guarantees_what_came_before),
+		cmocka_unit_test(a_power_cut_is_decided_by_what_the_disk_held_afterwards),
+		cmocka_unit_test(
+			in_version_2_no_flush_after_a_power_cut_guarantees_what_came_before),
 		cmocka_unit_test(a_recording_that_ends_early_is_read_up_to_there),
 		cmocka_unit_test(what_contradicts_itself_is_refused_with_its_step),
 		cmocka_unit_test(what_is_saved_comes_back),

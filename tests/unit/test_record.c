@@ -9,10 +9,12 @@
 #define HITS_MAX  5
 #define DISKS     2
 
-static const struct record_header header = { .id = 77, .start_ns = 1000000000000 };
-static const struct record_header data_header = { .id = 78,
-						  .start_ns = 1000000000000,
-						  .flags = RECORD_DATA };
+static const struct record_header header = { .id = 77,
+					     .start_ns = 1000000000000,
+					     .version = RECORD_VERSION };
+static const struct record_header data_header = {
+	.id = 78, .start_ns = 1000000000000, .flags = RECORD_DATA, .version = RECORD_VERSION
+};
 
 static const struct record_disk disks[DISKS] = {
 	{ .name = "data",
@@ -154,9 +156,11 @@ static void random_record(struct draw *draw, bool data, uint64_t step, struct re
 		record->text = "committed \xc3\xa9 12";
 		record->text_len = strlen(record->text);
 		break;
+	case RECORD_REVIVE:
+		record->kept = step & 1;
+		break;
 	case RECORD_ADOPT:
 	case RECORD_BATCH:
-	case RECORD_REVIVE:
 	case RECORD_CLOSE:
 		break;
 	}
@@ -361,6 +365,7 @@ static void same_record(const struct record *a, const struct record *b)
 	assert_int_equal(a->released, b->released);
 	assert_int_equal(a->rule, b->rule);
 	assert_string_equal(a->verb, b->verb);
+	assert_true(a->kept == b->kept);
 	if (a->type == RECORD_TELL || a->type == RECORD_BASE)
 		assert_true(a->from == b->from && a->to == b->to && a->has_range == b->has_range);
 	if (a->type == RECORD_ADOPT)
@@ -505,7 +510,7 @@ static void damage_is_described(void **state)
 	file.bytes[9] = 9;
 	read_file(&file, file.bytes, file.size, &end, &diag);
 	assert_int_equal(end, -EINVAL);
-	assert_non_null(strstr(diag.message, "this program reads version 2"));
+	assert_non_null(strstr(diag.message, "this program reads versions 2 to 3"));
 	file.bytes[8] = 1;
 	file.bytes[9] = 0;
 	read_file(&file, file.bytes, file.size, &end, &diag);
@@ -648,11 +653,9 @@ static bool takes(const struct record *record)
 
 static void a_write_whose_data_is_not_all_in_its_block_is_refused(void **state)
 {
-	const struct record write = { .step = 1,
-				      .op = IO_WRITE,
-				      .len_bytes = 4096,
-				      .result = 4096,
-				      .data = content };
+	const struct record write = {
+		.step = 1, .op = IO_WRITE, .len_bytes = 4096, .result = 4096, .data = content
+	};
 
 	(void)state;
 	assert_true(takes_cut(&write, 0));

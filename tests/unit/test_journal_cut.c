@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Power cuts of a disk that is being recorded: a real disk with a cache is written, cut, brought
+ * back and written on, and what its recording says is possible is held against what it held.
+ */
+#include "faults/crash.h"
+#include "faults/kept.h"
+#include "faults/recorder.h"
+#include "tests/unit/play.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define CUTS 5
+
+struct world {
+	char dir[32], path[48];
+	struct recorder *recorder;
+	struct recorder_disk *recorded;
+	struct play play;
+	unsigned char *held[CUTS + 1]; /* by the disk after each cut, and at the end */
+};
+
+static void begin(struct world *world, uint64_t seed, const char *rules)
+{
+	const struct record_disk disk = { .name = "d",
+					  .size_bytes = PLAY_SIZE,
+					  .block_bytes = 512,
+					  .physical_bytes = 512,
+					  .max_io_bytes = PLAY_IO_MAX,
+					  .depth = 2 * PLAY_WAITING,
+					  .flags = RECORD_CACHE,
+					  .nr_queues = 2 };
+	struct recorder_options options = { .data = true };
+	struct rule_set *set = must_set(rules);
+	struct diag diag = { 0 };
+
+	*world = (struct world){ 0 };
+	snprintf(world->dir, sizeof(world->dir), "/tmp/cut-XXXXXX");
+	assert_non_null(mkdtemp(world->dir));
+	snprintf(world->path, sizeof(world->path), "%s/rec", world->dir);
+	options.path = world->path;
+	if (recorder_create(&options, &diag, &world->recorder) ||
+	    recorder_add_disk(world->recorder, &disk, &diag, &world->recorded))
+		fail_msg("%s", diag.message);
+	play_open(&world->play, seed, 2, world->recorded);
+	play_rules(&world->play, set);
+	rule_set_free(set);
+}
+
+static void mark(struct world *world, const char *text)
+{
+	uint64_t nr, step;
+
+	assert_int_equal(recorder_mark(world->recorder, world->play.now_ns, text, strlen(text),
+				       NULL, &nr, &step),
+			 0);
+}
+
+/* Cut it (a rule may have done so before), with requests on their way, and bring it back. */
+static void cut(struct world *world, unsigned int nr, const struct power_cut *cut)
+{
+	struct play *play = &world->play;
+	struct power_cut_result result;
+
+	pipeline_crash(play->pipeline, cut, false, &result);
+	play_steps(play, 5);
+	play_revive(play);
+	world->held[nr] = malloc(PLAY_SIZE);
+	memcpy(world->held[nr], store_bytes(play->store), PLAY_SIZE);
+	mark(world, "back");
+}
+
+static struct journal *end(struct world *world)
+{
+	struct journal *journal;
+	struct diag diag = { 0 };
+
+	play_drain(&world->play);
+	world->held[CUTS] = malloc(PLAY_SIZE);
+	memcpy(world->held[CUTS], store_bytes(world->play.store), PLAY_SIZE);
+	play_finish(&world->play);
+	free(world->play.text);
+	recorder_close(world->recorder, NULL);
+	if (journal_open(world->path, &diag, &journal))
+		fail_msg("%s", diag.message);
+	unlink(world->path);
+	rmdir(world->dir);
+	return journal;
+}
+
+/* Is @held one of the states at the cursor? */
+static void must_be_possible(const struct crash *crash, const struct crash_image *image,
+			     const unsigned char *held, const char *when)
+{
+	static const unsigned char zeroes[4096];
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(crash, &choices), next = 0;
+	uint32_t unit = crash_options(crash)->unit_bytes;
+
+	for (uint64_t at = 0; at < PLAY_SIZE; at += unit) {
+		bool found = memcmp(image->bytes + at, held + at, unit) == 0;
+
+		if (next < nr && choices[next].at == at) {
+			const struct crash_choice *choice = &choices[next++];
+
+			for (uint32_t i = 0; !found && i < choice->nr; i++)
+				found = memcmp(choice->candidates[i].data ?: zeroes, held + at,
+					       unit) == 0;
+		}
+		if (!found)
+			fail_msg("%s: the disk held what is no legal state of byte %llu", when,
+				 (unsigned long long)at);
+	}
+}
+
+/* At each cut: the real state is one of its moment's; after it, the only one. */
+static void check(struct world *world, const struct journal *journal)
+{
+	const struct crash_options options = { .unit_bytes = 512 };
+	const struct crash_select select = { 0 };
+	struct crash_image image = { .fd = -1,
+				     .bytes = mmap(NULL, PLAY_SIZE, PROT_READ | PROT_WRITE,
+						   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) };
+	const struct crash_choice *choices;
+	struct crash_point *points;
+	struct crash *crash;
+	size_t nr_points;
+	unsigned int nr = 0, moments = 0;
+
+	assert_int_equal(crash_create(journal, &options, &image, NULL, &crash), 0);
+	assert_int_equal(crash_points(journal, &options, &select, &points, &nr_points), 0);
+	for (size_t i = 0; i < nr_points; i++) {
+		assert_int_equal(crash_move(crash, points[i].step), 0);
+		if (points[i].why == CRASH_AT_MARK) {
+			assert_int_equal(crash_choices(crash, &choices), 0);
+			assert_memory_equal(image.bytes, world->held[nr++], PLAY_SIZE);
+		} else if (i + 1 < nr_points && points[i + 1].why == CRASH_AT_MARK) {
+			must_be_possible(crash, &image, world->held[nr], "cut");
+			moments += crash_choices(crash, &choices) > 0;
+		}
+	}
+	must_be_possible(crash, &image, world->held[CUTS], "end");
+	assert_int_equal(nr, CUTS);
+	assert_true(moments >= CUTS - 1);
+	free(points);
+	crash_free(crash);
+	munmap(image.bytes, PLAY_SIZE);
+}
+
+static void run(uint64_t seed, const char *rules)
+{
+	const struct power_cut none = { .keep = KEEP_NONE }, all = { .keep = KEEP_ALL };
+	const struct power_cut some = { .keep = KEEP_RANDOM,
+					.bits = seed,
+					.threshold = UINT64_MAX / 2 };
+	const struct power_cut *const cuts[] = { &some, &none, &all };
+	struct world world;
+	struct journal *journal;
+
+	begin(&world, seed, rules);
+	for (unsigned int i = 0; i < CUTS; i++) {
+		play_steps(&world.play, 30 + (unsigned int)seed % 40);
+		cut(&world, i, cuts[(seed + i) % 3]);
+	}
+	play_steps(&world.play, 60);
+	journal = end(&world);
+	check(&world, journal);
+	journal_free(journal);
+	for (unsigned int i = 0; i <= CUTS; i++)
+		free(world.held[i]);
+}
+
+static void after_a_cut_the_journal_holds_what_the_disk_held(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 12; seed++)
+		run(seed, "");
+}
+
+static void requests_that_wait_and_fail_at_the_cut_are_decided_by_it(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 12; seed++)
+		run(seed,
+		    "slow op=write,flush p=0.5 do=delay:50us\nbad op=write p=0.1 do=error:EIO\n");
+}
+
+/* ------------------------------------------------------------------------------ what was kept */
+
+struct told {
+	unsigned char is[64]; /* by unit: 1 told as a hole, 2 as data */
+	unsigned int nr;
+};
+
+static int note(void *ctx, uint64_t at, const unsigned char *bytes, uint64_t len)
+{
+	struct told *told = ctx;
+
+	assert_int_equal(at % KEPT_UNIT, 0);
+	for (uint64_t i = at / KEPT_UNIT; i < (at + len) / KEPT_UNIT; i++) {
+		assert_int_equal(told->is[i], 0);
+		told->is[i] = bytes ? 2 : 1;
+	}
+	told->nr++;
+	return 0;
+}
+
+static void what_was_noted_is_told_once_and_holes_are_not_read(void **state)
+{
+	struct kept *kept = kept_create(64 * KEPT_UNIT);
+	struct draw draw = { 3, 0 };
+	struct store *store;
+
+	(void)state;
+	assert_int_equal(store_create(64 * KEPT_UNIT, NULL, &store), 0);
+	for (unsigned int round = 0; round < 50; round++) {
+		uint64_t allocated = store_allocated(store);
+		bool noted[64] = { false };
+		struct told told = { 0 };
+
+		for (uint64_t k = 0, n = draw_below(&draw, 4); k < n; k++) {
+			uint64_t from = draw_below(&draw, 63 * KEPT_UNIT);
+			uint64_t len = 1 + draw_below(&draw, 64 * KEPT_UNIT - from);
+
+			kept_add(kept, from, len);
+			for (uint64_t i = from / KEPT_UNIT; i <= (from + len - 1) / KEPT_UNIT; i++)
+				noted[i] = true;
+		}
+		assert_int_equal(kept_tell(kept, store, note, &told), 0);
+		for (unsigned int i = 0; i < 64; i++)
+			assert_int_equal(told.is[i] != 0, noted[i]);
+		assert_int_equal(store_allocated(store), allocated);
+	}
+	store_free(store);
+	kept_free(kept);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(after_a_cut_the_journal_holds_what_the_disk_held),
+		cmocka_unit_test(requests_that_wait_and_fail_at_the_cut_are_decided_by_it),
+		cmocka_unit_test(what_was_noted_is_told_once_and_holes_are_not_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
