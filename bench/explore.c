@@ -88,6 +88,7 @@ static struct journal *make_journal(const struct recipe *recipe)
 /* ------------------------------------------------------------------------------ switching */
 
 struct shown {
+	const struct presenter_ops *ops;
 	struct journal *journal;
 	void *presenter;
 	struct crash_image image;
@@ -97,17 +98,18 @@ struct shown {
 	size_t nr_choices;
 };
 
-static void show(struct shown *s, const struct recipe *recipe, const char *folder)
+static void show(struct shown *s, const struct presenter_ops *ops, const struct recipe *recipe,
+		 const char *folder)
 {
-	const struct presenter_options options = { .work = folder, .unit_bytes = UNIT };
-	struct presenter_options with = options;
+	struct presenter_options options = { .work = folder, .unit_bytes = UNIT };
 	const struct crash_choice *choices;
 	struct diag diag = { 0 };
 
-	s->journal = make_journal(recipe);
-	with.journal = s->journal;
-	if (presenter_file.open(&with, &diag, &s->presenter) ||
-	    presenter_file.image(s->presenter, 0, &s->image, &diag) ||
+	*s = (struct shown){ .ops = ops, .journal = make_journal(recipe) };
+	options.journal = s->journal;
+	if (ops->open(&options, &diag, &s->presenter) ||
+	    (ops->image ? ops->image(s->presenter, 0, &s->image, &diag)
+			: image_map(recipe->size, &s->image)) ||
 	    crash_create(s->journal, &(struct crash_options){ .unit_bytes = UNIT }, &s->image,
 			 &diag, &s->crash) ||
 	    /* Before the last flush has ended. */
@@ -122,8 +124,10 @@ static void show(struct shown *s, const struct recipe *recipe, const char *folde
 
 static void hide(struct shown *s)
 {
+	s->ops->close(s->presenter);
+	if (!s->ops->image)
+		image_unmap(&s->image, s->journal->disks[0].size_bytes);
 	crash_free(s->crash);
-	presenter_file.close(s->presenter);
 	journal_free(s->journal);
 	free(s->picks);
 }
@@ -155,14 +159,14 @@ static void bench_switch(struct shown *s, const char *folder)
 	for (uint64_t i = 0; i < NR_SWITCHES; i++) {
 		for (size_t c = 0; c < s->nr_choices; c++)
 			s->picks[c] = (uint16_t)(rng_mix(3, i, c) & 1);
-		if (presenter_file.present(s->presenter, &s->state, &diag) ||
-		    presenter_file.restore(s->presenter, &s->state, &diag))
+		if (s->ops->present(s->presenter, &s->state, &diag) ||
+		    s->ops->restore(s->presenter, &s->state, &diag))
 			die("switch", &diag);
 	}
 	switch_ns = (clock_now_ns() - start_ns) / NR_SWITCHES;
 	snprintf(copy, sizeof(copy), "%s/copy", folder);
 	for (int i = 0; i < 3; i++) {
-		uint64_t ns = copy_file(presenter_file.path(s->presenter, 0), copy);
+		uint64_t ns = copy_file(s->ops->path(s->presenter, 0), copy);
 
 		copy_ns = ns < copy_ns ? ns : copy_ns;
 		unlink(copy);
@@ -174,32 +178,33 @@ static void bench_switch(struct shown *s, const char *folder)
 	       (double)copy_ns / 1e6, (double)copy_ns / (double)switch_ns);
 }
 
-/* A check that writes one byte costs a comparison of all data. */
+/* A check that writes one byte costs a comparison of all data, or with a view nothing. */
 static void bench_written(struct shown *s, uint64_t data_bytes)
 {
-	const char *path = presenter_file.path(s->presenter, 0);
+	const char *path = s->ops->path(s->presenter, 0);
 	uint64_t total_ns = 0;
 	struct diag diag = { 0 };
 
 	for (int i = 0; i <= 20; i++) {
-		_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+		_cleanup_close_ int fd = -1;
 		uint64_t start_ns;
 
-		if (presenter_file.present(s->presenter, &s->state, &diag) ||
-		    pwrite(fd, "x", 1, 12345) != 1)
-			die("write", &diag);
+		if (s->ops->present(s->presenter, &s->state, &diag))
+			die("present", &diag);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (pwrite(fd, "x", 1, 12345) != 1)
+			die("write", NULL);
 		close(take_fd(&fd));
 		start_ns = clock_now_ns();
-		if (presenter_file.restore(s->presenter, &s->state, &diag))
+		if (s->ops->restore(s->presenter, &s->state, &diag))
 			die("restore", &diag);
 		/* The first time the second image is made. */
 		if (i)
 			total_ns += clock_now_ns() - start_ns;
 	}
-	printf("taking back what a check wrote to an image with %llu MiB of data: %.2f ms (%.1f "
-	       "GiB/s)\n",
-	       (unsigned long long)(data_bytes / MIB), (double)total_ns / 20 / 1e6,
-	       (double)data_bytes / 1.073741824 / ((double)total_ns / 20));
+	printf("taking back what a check wrote to an image with %llu MiB of data, --present %s: "
+	       "%.3f ms\n",
+	       (unsigned long long)(data_bytes / MIB), s->ops->name, (double)total_ns / 20 / 1e6);
 }
 
 /* ------------------------------------------------------------------------------ in the program */
@@ -422,16 +427,23 @@ int main(int argc, char **argv)
 		.size = 1024 * MIB, .full = 64 * MIB, .epochs = 2, .writes = 64
 	};
 	struct shown shown;
+	bool served;
 
 	if (argc != 2)
 		die("wanted", &(struct diag){ .message = "explore FOLDER" });
-	show(&shown, &full, argv[1]);
+	served = presenter_fuse.probe() == 0;
+	show(&shown, &presenter_file, &full, argv[1]);
 	bench_switch(&shown, argv[1]);
 	bench_written(&shown, full.full);
 	hide(&shown);
-	show(&shown, &small, argv[1]);
+	show(&shown, &presenter_file, &small, argv[1]);
 	bench_written(&shown, small.full);
 	hide(&shown);
+	if (served) {
+		show(&shown, &presenter_fuse, &full, argv[1]);
+		bench_written(&shown, full.full);
+		hide(&shown);
+	}
 	bench_inside(1);
 	bench_inside(2);
 	bench_million(argv[1]);
