@@ -108,7 +108,7 @@ struct explore_job {
 		OPT_TEXT(s, m.recovery, "recovery", NULL, "COMMAND",                               \
 			 "shell command to run before the check; it may write"),                   \
 		OPT_TEXT(s, m.present, "present", "file", "KIND",                                  \
-			 "show a state as a file, by fuse or as a device"),                                 \
+			 "show a state as a file, by fuse or as a device"),                        \
 		OPT_TEXT(s, m.strategy, "strategy", EXPLORE_STRATEGIES, "LIST",                    \
 			 "which states of a moment"),                                              \
 		OPT_TEXT(s, m.points, "points", "default", "SET",                                  \
