@@ -537,6 +537,7 @@ static void end_open_moments(struct explore *e)
 		moment->complete = false;
 		moment_end(e, moment);
 		e->status.points_done--;
+		e->sum_covered -= moment->pub.covered;
 	}
 	tell_ended(e);
 }

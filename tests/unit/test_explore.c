@@ -444,6 +444,7 @@ static void coverage_is_exact_where_all_was_visited_and_else_at_least(void **sta
 static void limits_stop_it_and_say_so(void **state)
 {
 	struct journal *journal = random_journal(21, 200, 40);
+	struct journal *few = random_journal(21, 100, 3);
 	struct trip *whole = run_with(journal, 1, 0, 1), *trip = new_trip(journal);
 	size_t open = 0;
 
@@ -456,6 +457,19 @@ static void limits_stop_it_and_say_so(void **state)
 		open += !trip->points[i].complete && trip->points[i].legal.exact <= 64;
 	assert_true(open <= 1);
 	free_trip(trip);
+
+	/* What was begun is not among the moments that are done. */
+	for (uint64_t n = 1; n < 60; n++) {
+		static const struct strategy all = { .kind = STRATEGY_EXHAUSTIVE, .count = 64 };
+
+		trip = new_trip(few);
+		trip->options.strategies = &all;
+		trip->options.nr_strategies = 1;
+		trip->options.max_states = n;
+		assert_int_equal(go(trip), 0);
+		assert_true(trip->status.covered <= 1);
+		free_trip(trip);
+	}
 
 	/* Just as many as there are is no limit. */
 	trip = new_trip(journal);
@@ -479,6 +493,7 @@ static void limits_stop_it_and_say_so(void **state)
 	assert_true(trip->nr_got < whole->nr_got);
 	free_trip(trip);
 	free_trip(whole);
+	journal_free(few);
 	journal_free(journal);
 }
 
