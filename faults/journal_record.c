@@ -17,6 +17,7 @@
 #include "faults/journal_read.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/rng.h"
 #include "base/units.h"
 #include "faults/kind.h"
@@ -93,7 +94,8 @@ static int add_disk(struct reading *reading, uint16_t index)
 
 	snprintf(to.name, sizeof(to.name), "%s", is->name);
 	disk->is = is;
-	disk->queues = calloc(is->nr_queues, sizeof(*disk->queues));
+	disk->queues = fail_alloc("faults/journal_record/queues",
+				  calloc(is->nr_queues, sizeof(*disk->queues)));
 	return disk->queues ? journal_add_disk(reading->journal, &to) : -ENOMEM;
 }
 
@@ -118,16 +120,21 @@ static int add_rule(struct reading *reading, const struct record *record,
 	struct disk *disk = &reading->disks[record->disk];
 	struct rule *parsed;
 	bool *liars;
+	int err;
 
 	if (!rule->fresh)
 		return 0;
 	if (rule->rule != disk->nr_rules + 1)
 		return nonsense(reading, record, "rule %u is new, after %u others", rule->rule,
 				disk->nr_rules);
-	if (rule_parse(rule->text, rule->len, NULL, &parsed) < 0)
+	err = rule_parse(rule->text, rule->len, NULL, &parsed);
+	if (err == -ENOMEM)
+		return err;
+	if (err < 0)
 		return nonsense(reading, record, "rule %u is none that this program knows",
 				rule->rule);
-	liars = reallocarray(disk->liars, disk->nr_rules + 1, sizeof(*liars));
+	liars = fail_alloc("faults/journal_record/liars",
+			   reallocarray(disk->liars, disk->nr_rules + 1, sizeof(*liars)));
 	if (liars) {
 		disk->liars = liars;
 		liars[disk->nr_rules++] = parsed->kind->role == KIND_LIAR;
@@ -168,7 +175,9 @@ static int add_pending(struct reading *reading, const struct record *record, boo
 				disk->is->depth, record->queue);
 	if (queue->nr == queue->room) {
 		uint32_t room = queue->room ? 2 * queue->room : 16;
-		struct pending *more = reallocarray(queue->pending, room, sizeof(*more));
+		struct pending *more =
+			fail_alloc("faults/journal_record/pending",
+				   reallocarray(queue->pending, room, sizeof(*more)));
 
 		if (!more)
 			return -ENOMEM;
@@ -243,8 +252,9 @@ static int take_request(struct reading *reading, const struct record *record)
 	int err;
 
 	reading->disks[record->disk].asked = true;
-	/* Data that never came from the kernel went nowhere. */
-	if (record->op == IO_READ || (record->op == IO_WRITE && record->no_data))
+	/* Data that never came from the kernel went nowhere, nor does any without power. */
+	if (record->op == IO_READ || (record->op == IO_WRITE && record->no_data) ||
+	    record->unreached)
 		return 0;
 	err = flush ? add_flush(reading, record) : add_write(reading, record);
 	if (!err)
@@ -386,7 +396,8 @@ static int keep(struct disk *disk, const struct record *record)
 	if (disk->nr_kept == disk->room_kept) {
 		size_t room = disk->room_kept ? 2 * disk->room_kept : 16;
 
-		more = reallocarray(disk->kept, room, sizeof(*more));
+		more = fail_alloc("faults/journal_record/kept",
+				  reallocarray(disk->kept, room, sizeof(*more)));
 		if (!more)
 			return -ENOMEM;
 		disk->kept = more;
@@ -487,7 +498,8 @@ static int read_all(struct reading *reading)
 int journal_from_record(const void *bytes, size_t size, struct diag *diag,
 			struct journal **ret_journal)
 {
-	struct reading *reading = calloc(1, sizeof(*reading));
+	struct reading *reading =
+		fail_alloc("faults/journal_record/reading", calloc(1, sizeof(*reading)));
 	int err = reading ? record_reader_open(bytes, size, diag, &reading->reader) : -ENOMEM;
 
 	if (!err) {

@@ -449,10 +449,10 @@ static void check_io(const struct pipeline *pipeline, struct io *io)
 	io->holder = NULL;
 }
 
-static inline enum io_verdict submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
+static inline enum io_verdict submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns,
+				     uint32_t condition)
 {
 	const struct queue *queue = &pipeline->queues[io->queue];
-	uint32_t condition = condition_bits(&pipeline->condition);
 
 	check_io(pipeline, io);
 	/* A disk without power or body asks no rules. */
@@ -465,12 +465,17 @@ static inline enum io_verdict submit(struct pipeline *pipeline, struct io *io, u
 enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 {
 	enum io_verdict verdict;
+	uint32_t condition;
 
 	if (__builtin_expect(!pipeline->recorder, true))
-		return submit(pipeline, io, now_ns);
+		return submit(pipeline, io, now_ns, condition_bits(&pipeline->condition));
 	recorder_arrive(pipeline->recorder, io);
-	verdict = submit(pipeline, io, now_ns);
-	recorder_walked(pipeline->recorder, io, now_ns, verdict == IO_PARKED);
+	condition = condition_bits(&pipeline->condition);
+	verdict = submit(pipeline, io, now_ns, condition);
+	recorder_walked(pipeline->recorder, io, now_ns,
+			condition & CONDITION_DEAD ? RECORDER_UNREACHED
+			: verdict == IO_PARKED     ? RECORDER_PARKED
+						   : RECORDER_DONE);
 	return verdict;
 }
 

@@ -161,16 +161,17 @@ static unsigned char *put_request(unsigned char *to, struct record_stream *strea
 	bool odd = !record->parked &&
 		   record->result != record_plain_result(record->op, record->len_bytes);
 	bool same_len = record->op != IO_FLUSH && record->len_bytes == stream->len_bytes;
+	uint32_t flags = record->flags | (record->unreached ? CODE_UNREACHED : 0);
 
-	*to++ = (unsigned char)(record->op | (record->flags ? CODE_FLAGS : 0) |
+	*to++ = (unsigned char)(record->op | (flags ? CODE_FLAGS : 0) |
 				(record->parked ? CODE_PARKED : 0) |
 				(record->nr_hits ? CODE_HITS : 0) | (odd ? CODE_RESULT : 0) |
 				(same_len ? CODE_SAME_LEN : 0));
 	to = put_step(to, stream, record);
 	to = put_time(to, stream, record);
 	to = put_place(to, stream, record, same_len);
-	if (record->flags)
-		to = put_number(to, record->flags);
+	if (flags)
+		to = put_number(to, flags);
 	if (odd)
 		to = put_distance(to, 0, (uint64_t)(int64_t)record->result);
 	if (record->nr_hits)

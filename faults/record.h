@@ -132,6 +132,7 @@ struct record {
 	/* REQUEST */
 	uint8_t op;
 	bool parked;
+	bool unreached; /* it came to a disk without power or body: nothing of it was done */
 	uint32_t flags;
 	uint32_t len_bytes;
 	uint64_t sector;

@@ -17,6 +17,8 @@ enum record_code {
 	CODE_HITS = 1 << 5,     /* rules acted on it */
 	CODE_RESULT = 1 << 6,   /* its result follows: it is not that of success */
 	CODE_SAME_LEN = 1 << 7, /* it is as long as the one before it */
+	/* Among its flags, far from those of the block layer. */
+	CODE_UNREACHED = 1 << 29,
 	/* Of an END; CODE_RESULT too. */
 	CODE_RELEASED = 1 << 4,
 	/* Of a rule in a set. */

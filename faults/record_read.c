@@ -462,8 +462,12 @@ static int get_request(struct record_reader *reader, struct cursor *cursor, unsi
 	cursor->stream.time_ns = record->time_ns;
 	if (code & CODE_FLAGS && !get_small(cursor, IO_READAHEAD - 1, &record->flags))
 		return -EBADMSG;
+	record->unreached = record->flags & CODE_UNREACHED;
+	record->flags &= ~(uint32_t)CODE_UNREACHED;
 	record->result = record_plain_result(record->op, record->len_bytes);
 	if (code & CODE_RESULT && (record->parked || !get_result(cursor, &record->result)))
+		return -EBADMSG;
+	if (record->unreached && (code & CODE_HITS || record->parked || record->result >= 0))
 		return -EBADMSG;
 	return get_rest(reader, cursor, code, record);
 }

@@ -374,9 +374,11 @@ void recorder_hit(struct recorder_disk *disk, const struct io *io, const struct 
 	ring->nr_hits++;
 }
 
-void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns, bool parked)
+void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns,
+		     enum recorder_course course)
 {
 	struct ring *ring = &disk->rings[io->queue];
+	bool parked = course == RECORDER_PARKED, unreached = course == RECORDER_UNREACHED;
 	unsigned char bytes[RECORD_REQUEST_MAX];
 	const struct record record = {
 		.type = RECORD_REQUEST,
@@ -384,6 +386,7 @@ void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns,
 		.time_ns = now_ns,
 		.op = io->op,
 		.parked = parked,
+		.unreached = unreached,
 		.flags = io->flags,
 		.len_bytes = io->len_bytes,
 		.sector = io->sector,
@@ -393,7 +396,7 @@ void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns,
 
 	if (!io->step)
 		return;
-	if (disk->data && io->op != IO_READ && io->op != IO_FLUSH)
+	if (disk->data && io->op != IO_READ && io->op != IO_FLUSH && !unreached)
 		kept_add(disk->kept, io->sector << SECTOR_SHIFT, io->len_bytes);
 	relaxed_add(&ring->nr_requests, 1);
 	ring->changed |= !parked && io->op != IO_READ;

@@ -126,10 +126,18 @@ struct recorder *recorder_of(const struct recorder_disk *disk);
 /* What a queue of such a disk takes. */
 uint32_t recorder_ring_bytes(bool data, uint32_t max_io_bytes);
 
+/* What became of a request at once. */
+enum recorder_course {
+	RECORDER_DONE,
+	RECORDER_PARKED,
+	RECORDER_UNREACHED, /* done, with an error: the disk had no power, or was gone */
+};
+
 /* The queue's thread, in this order: a request arrives, rules act on it, it is done or parked. */
 void recorder_arrive(struct recorder_disk *disk, struct io *io);
 void recorder_hit(struct recorder_disk *disk, const struct io *io, const struct record_hit *hit);
-void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns, bool parked);
+void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns,
+		     enum recorder_course course);
 /* A parked request ended. */
 void recorder_end(struct recorder_disk *disk, const struct io *io, uint64_t now_ns, bool released);
 /* The results of all that ended on this queue are about to become known. */

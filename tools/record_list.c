@@ -45,6 +45,8 @@ static void print_request(const struct record *record, bool has_data)
 	if (has_data && record->op == IO_WRITE && !record->data)
 		printf(" %s", content_name(record));
 	printf(" %s", record->parked ? "waits" : replay_result_name(record->result));
+	if (record->unreached)
+		printf(" unreached");
 }
 
 static void print_rest(const struct record *record, bool has_data)
@@ -126,6 +128,7 @@ static void request_json(json_t *to, const struct record *record, bool has_data)
 	if (has_data && record->op == IO_WRITE)
 		set_text(to, "content", content_name(record));
 	json_object_set_new(to, "parked", json_boolean(record->parked));
+	json_object_set_new(to, "unreached", json_boolean(record->unreached));
 	if (!record->parked)
 		set_text(to, "result", replay_result_name(record->result));
 }

@@ -425,7 +425,7 @@ static int record_disk(struct recorder *recorder, struct diag *diag)
 		return err;
 	err = words_for(recorder_base(recorded, 0, data, sizeof(data)), diag, "base");
 	recorder_arrive(recorded, &io);
-	recorder_walked(recorded, &io, 1, false);
+	recorder_walked(recorded, &io, 1, RECORDER_DONE);
 	recorder_batch_done(recorded, 0);
 	return err ? err : recorder_mark(recorder, 1, "here", 4, diag, &mark, &step);
 }

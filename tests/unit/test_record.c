@@ -95,6 +95,8 @@ static void random_request(struct draw *draw, const struct record_disk *disk, bo
 					     .match = draw_below(draw, RULE_MATCHES_MAX),
 					     .delay_ns = draw_below(draw, KIND_DELAY_MAX_NS + 1) };
 	record->hits = hits;
+	record->unreached =
+		!record->parked && !record->nr_hits && record->result < 0 && draw_below(draw, 2);
 }
 
 static void random_base(struct draw *draw, const struct record_disk *disk, struct record *record)

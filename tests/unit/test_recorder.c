@@ -253,7 +253,7 @@ static void a_write_of_32_mib_lies_in_one_piece(void **state)
 		io = write_io(0, len, data);
 		io.result = (int)len;
 		recorder_arrive(recorded, &io);
-		recorder_walked(recorded, &io, 1, false);
+		recorder_walked(recorded, &io, 1, RECORDER_DONE);
 	}
 	free_disk(&setup.disk);
 	recorder_close(setup.recorder, NULL);

@@ -178,7 +178,7 @@ static _Noreturn void run_sharer(const struct setup *setup, unsigned int index, 
 		recorder_arrive(recorded, &io);
 		if (die && i == REQUESTS / 2)
 			raise(SIGKILL);
-		recorder_walked(recorded, &io, 1, false);
+		recorder_walked(recorded, &io, 1, RECORDER_DONE);
 		recorder_batch_done(recorded, 0);
 		if (i % 100 == 0 && recorder_mark(recorder, 1, "m", 1, NULL, &mark, &step))
 			_exit(2);

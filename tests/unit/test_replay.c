@@ -273,7 +273,7 @@ static void content_from_before_the_first_request_is_there(void **state)
 	recorded = add_disk(&recording, "d", 1, 1);
 	assert_int_equal(recorder_base(recorded, 8192, base, sizeof(base)), 0);
 	recorder_arrive(recorded, &io);
-	recorder_walked(recorded, &io, 1000, false);
+	recorder_walked(recorded, &io, 1000, RECORDER_DONE);
 	finish(&recording);
 	assert_int_equal(store_create(PLAY_SIZE, NULL, &store), 0);
 	assert_int_equal(record_reader_open(recording.bytes, recording.size, NULL, &reader), 0);
