@@ -6,6 +6,7 @@
 #include "faults/journal_read.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "faults/logwrites.h"
 #include "faults/record.h"
 
@@ -24,7 +25,8 @@ static int cannot(struct diag *diag, const char *what, const char *path)
 
 int journal_map(const char *path, struct diag *diag, struct journal_file *ret_file)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		fail_errno("faults/journal_read/open", EACCES, open(path, O_RDONLY | O_CLOEXEC));
 	struct stat stat;
 	off_t size;
 	void *bytes;
@@ -41,7 +43,8 @@ int journal_map(const char *path, struct diag *diag, struct journal_file *ret_fi
 	if (size == 0)
 		return diag_set(diag, -EINVAL, "journal.file", "%s is empty, so no recording",
 				path);
-	bytes = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
+	bytes = fail_value("faults/journal_read/map", (errno = ENOMEM, MAP_FAILED),
+			   mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0));
 	if (bytes == MAP_FAILED)
 		return cannot(diag, "map", path);
 	*ret_file = (struct journal_file){ .bytes = bytes, .size = (size_t)size };

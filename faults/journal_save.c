@@ -8,6 +8,7 @@
 #include "faults/journal_save.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/record.h"
 
@@ -52,7 +53,9 @@ struct saving {
 
 static void put(struct saving *saving, const void *bytes, size_t len)
 {
-	if (len && !saving->err && fwrite(bytes, 1, len, saving->out) != len)
+	if (len && !saving->err &&
+	    fail_value("faults/journal_save/write", (errno = ENOSPC, 0),
+		       fwrite(bytes, 1, len, saving->out)) != len)
 		saving->err = errno ? -errno : -EIO;
 }
 
@@ -195,7 +198,8 @@ static int place_all(struct saving *saving)
 		struct disk *disk = &saving->disks[i];
 
 		disk->nr_queues += !disk->nr_queues;
-		disk->streams = calloc(disk->nr_queues, sizeof(*disk->streams));
+		disk->streams = fail_alloc("faults/journal_save/streams",
+					   calloc(disk->nr_queues, sizeof(*disk->streams)));
 		if (!disk->streams)
 			return -ENOMEM;
 		for (uint16_t q = 0; q < disk->nr_queues; q++)
@@ -471,19 +475,22 @@ static void put_all(struct saving *saving)
 static int prepare(struct saving *saving, int fd)
 {
 	const struct journal *journal = saving->journal;
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int copy = fail_errno("faults/journal_save/dup", EMFILE, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 
 	if (copy < 0)
 		return -errno;
-	saving->out = fdopen(copy, "w");
+	saving->out = fail_alloc("faults/journal_save/file", fdopen(copy, "w"));
 	if (!saving->out) {
 		close(copy);
 		return -ENOMEM;
 	}
 	setvbuf(saving->out, NULL, _IOFBF, BUFFER_BYTES);
-	saving->writes = calloc(journal->nr_writes + 1, sizeof(*saving->writes));
-	saving->flushes = calloc(journal->nr_flushes + 1, sizeof(*saving->flushes));
-	saving->disks = calloc(journal->nr_disks, sizeof(*saving->disks));
+	saving->writes = fail_alloc("faults/journal_save/writes",
+				    calloc(journal->nr_writes + 1, sizeof(*saving->writes)));
+	saving->flushes = fail_alloc("faults/journal_save/flushes",
+				     calloc(journal->nr_flushes + 1, sizeof(*saving->flushes)));
+	saving->disks = fail_alloc("faults/journal_save/disks",
+				   calloc(journal->nr_disks, sizeof(*saving->disks)));
 	if (!saving->writes || !saving->flushes || !saving->disks)
 		return -ENOMEM;
 	return place_all(saving);

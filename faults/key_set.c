@@ -74,7 +74,7 @@ void key_set_clear(struct key_set *set)
 		set->limit = limit;
 		return;
 	}
-	if (set->nr)
+	if (set->nr && set->nr_slots)
 		memset(set->slots, 0, set->nr_slots * sizeof(*set->slots));
 	set->nr = 0;
 	set->has_zero = false;

@@ -13,6 +13,7 @@
 #include "faults/logwrites.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "faults/logwrites_code.h"
 #include "faults/record_code.h"
 
@@ -58,7 +59,8 @@ struct export
 /* The first error is kept and asked for at the end. */
 static void put(struct export *export, const void *bytes, size_t len)
 {
-	if (!export->err && fwrite(bytes, 1, len, export->out) != len)
+	if (!export->err && fail_value("faults/logwrites_write/write", (errno = ENOSPC, 0),
+				       fwrite(bytes, 1, len, export->out)) != len)
 		export->err = errno ? -errno : -EIO;
 }
 
@@ -226,9 +228,12 @@ static int collect(struct export *export)
 {
 	const struct journal *journal = export->journal;
 
-	export->next = calloc(journal->nr_writes + 1, sizeof(*export->next));
-	export->events = calloc(journal->nr_writes + journal->nr_flushes + journal->nr_marks + 1,
-				sizeof(*export->events));
+	export->next = fail_alloc("faults/logwrites_write/next",
+				  calloc(journal->nr_writes + 1, sizeof(*export->next)));
+	export->events =
+		fail_alloc("faults/logwrites_write/events",
+			   calloc(journal->nr_writes + journal->nr_flushes + journal->nr_marks + 1,
+				  sizeof(*export->events)));
 	if (!export->next || !export->events)
 		return -ENOMEM;
 	collect_writes(export);
@@ -362,11 +367,11 @@ static int put_log(struct export *export)
 
 static int open_out(struct export *export, int fd)
 {
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int copy = fail_errno("faults/logwrites_write/dup", EMFILE, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 
 	if (copy < 0)
 		return -errno;
-	export->out = fdopen(copy, "w");
+	export->out = fail_alloc("faults/logwrites_write/file", fdopen(copy, "w"));
 	if (!export->out) {
 		close(copy);
 		return -ENOMEM;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* faultblk report: what explorations found, shards merged, as text, JSON, JSON lines, or a page. */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "opt.h"
 #include "report.h"
 #include "rpc_client.h"
+#include "rpc_line.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -52,7 +54,8 @@ struct results_file {
 
 static int map_results(const char *path, struct results_file *file)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		fail_errno("tools/cmd_report/open", EACCES, open(path, O_RDONLY | O_CLOEXEC));
 	struct stat stat;
 
 	if (fd < 0 || fstat(fd, &stat) < 0) {
@@ -65,7 +68,8 @@ static int map_results(const char *path, struct results_file *file)
 		return EXIT_ERRORS;
 	}
 	file->size = (size_t)stat.st_size;
-	file->bytes = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
+	file->bytes = fail_value("tools/cmd_report/map", (errno = ENOMEM, MAP_FAILED),
+				 mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0));
 	if (file->bytes != MAP_FAILED)
 		return EXIT_OK;
 	file->bytes = NULL;
@@ -73,10 +77,19 @@ static int map_results(const char *path, struct results_file *file)
 	return EXIT_ERRORS;
 }
 
+typedef int (*put_fn)(const struct report *report, const struct report_opts *opts, FILE *out);
+
+/* -ENOMEM, too, where jansson left something out for want of memory. */
+static int put_whole(const struct report *report, put_fn put, const struct report_opts *opts,
+		     FILE *out)
+{
+	int err = put(report, opts, out);
+
+	return !err && rpc_json_short() ? -ENOMEM : err;
+}
+
 /* Writes to a file beside @path and puts it in its place: no half a file under the name. */
-static int write_file(const char *path, const struct report *report,
-		      int (*put)(const struct report *report, const struct report_opts *opts,
-				 FILE *out),
+static int write_file(const char *path, const struct report *report, put_fn put,
 		      const struct report_opts *opts)
 {
 	_cleanup_free_ char *temporary = NULL;
@@ -84,22 +97,24 @@ static int write_file(const char *path, const struct report *report,
 	int err;
 
 	if (strcmp(path, "-") == 0) {
-		err = put(report, opts, stdout);
+		err = put_whole(report, put, opts, stdout);
 		if (err)
 			tool_msg("cannot write to standard output: %s", strerror(-err));
 		return err ? EXIT_ERRORS : EXIT_OK;
 	}
-	if (asprintf(&temporary, "%s.part", path) < 0)
+	if (asprintf(&temporary, "%s.part", path) < 0) {
+		tool_msg("no memory to write %s", path);
 		return EXIT_ERRORS;
-	out = fopen(temporary, "we");
+	}
+	out = fail_null("tools/cmd_report/create", EACCES, fopen(temporary, "we"));
 	if (!out) {
 		tool_msg("cannot write %s: %m", temporary);
 		return EXIT_ERRORS;
 	}
-	err = put(report, opts, out);
+	err = put_whole(report, put, opts, out);
 	if (fclose(out) && !err)
 		err = -errno;
-	if (!err && rename(temporary, path) < 0)
+	if (!err && fail_errno("tools/cmd_report/rename", ENOSPC, rename(temporary, path)) < 0)
 		err = -errno;
 	if (!err)
 		return EXIT_OK;
@@ -157,12 +172,15 @@ static int tell(const struct report *report, const struct report_opts *opts)
 
 static int report_files(const struct report_opts *opts, const struct opt_words *words)
 {
-	struct results_file *files = calloc((size_t)words->count, sizeof(*files));
+	struct results_file *files =
+		fail_alloc("tools/cmd_report/files", calloc((size_t)words->count, sizeof(*files)));
 	struct diag diag = { 0 };
 	struct report report;
 	int code = files ? EXIT_OK : EXIT_ERRORS, i;
 
 	report_init(&report);
+	if (!files)
+		tool_msg("no memory for the names of the results");
 	for (i = 0; i < words->count && code == EXIT_OK; i++) {
 		code = map_results(words->words[i], &files[i]);
 		if (code == EXIT_OK &&
@@ -173,6 +191,10 @@ static int report_files(const struct report_opts *opts, const struct opt_words *
 	}
 	if (code == EXIT_OK && report_merge(&report, &diag)) {
 		tool_diag(&diag);
+		code = EXIT_ERRORS;
+	}
+	if (code == EXIT_OK && rpc_json_short()) {
+		tool_msg("no memory for all of the results");
 		code = EXIT_ERRORS;
 	}
 	if (code == EXIT_OK)

@@ -55,8 +55,14 @@ static bool is_same_loss(const struct finding *f, enum explore_verdict verdict,
 	       memcmp(f->lost, lost, f->nr_listed * sizeof(*lost)) == 0;
 }
 
-/* One more name among the others of a group, in order; takes @name. */
-static void add_same(struct finding *f, size_t point, char *name)
+static void no_memory(struct results *r)
+{
+	if (!r->error)
+		r->error = -ENOMEM;
+}
+
+/* One more name among the others of a group, in order; takes @name (NULL: no memory for it). */
+static void add_same(struct results *r, struct finding *f, size_t point, char *name)
 {
 	uint32_t at = f->nr_same;
 
@@ -65,7 +71,7 @@ static void add_same(struct finding *f, size_t point, char *name)
 				     calloc(SAME_MAX + 1, sizeof(*f->same)));
 	if (!f->same || !name) {
 		free(name);
-		f->nr_more++;
+		no_memory(r);
 		return;
 	}
 	while (at && is_before(point, name, f->same[at - 1].point_index, f->same[at - 1].name)) {
@@ -90,15 +96,19 @@ static struct finding *new_group(struct results *r, const uint32_t *lost, uint64
 	if (!r->findings)
 		r->findings = fail_alloc("tools/explore_findings/groups",
 					 calloc(FINDINGS_MAX, sizeof(*r->findings)));
-	if (!r->findings)
+	if (!r->findings) {
+		no_memory(r);
 		return NULL;
+	}
 	f = &r->findings[r->nr_findings];
 	f->nr_lost = f->nr_found_lost = nr_lost;
 	f->nr_listed = nr_lost < EXPLORE_LOST_MAX ? (uint32_t)nr_lost : EXPLORE_LOST_MAX;
 	f->lost = fail_alloc("tools/explore_findings/lost",
 			     malloc((f->nr_listed + 1) * sizeof(*lost)));
-	if (!f->lost)
+	if (!f->lost) {
+		no_memory(r);
 		return NULL;
+	}
 	memcpy(f->lost, lost, f->nr_listed * sizeof(*lost));
 	r->nr_findings++;
 	return f;
@@ -109,32 +119,36 @@ void results_remember(struct results *r, size_t point_index, const char *name, u
 		      uint64_t nr_lost)
 {
 	struct finding *f = NULL;
+	char *copy;
 
 	for (size_t i = 0; i < r->nr_findings && !f; i++)
 		if (is_same_loss(&r->findings[i], verdict, lost, nr_lost))
 			f = &r->findings[i];
 	if (f && f->key == key)
 		return; /* by an earlier run, and again */
+	copy = fail_alloc("tools/explore_findings/name", strdup(name));
+	if (!copy) {
+		no_memory(r);
+		return;
+	}
 	if (f && !is_before(point_index, name, f->point_index, f->name)) {
-		add_same(f, point_index, strdup(name));
+		add_same(r, f, point_index, copy);
 		return;
 	}
 	if (f)
-		add_same(f, f->point_index, f->name);
+		add_same(r, f, f->point_index, f->name);
 	else
 		f = new_group(r, lost, nr_lost);
-	if (!f)
+	if (!f) {
+		free(copy);
 		return;
+	}
 	free(f->output);
 	f->point_index = point_index;
-	f->name = strdup(name);
+	f->name = copy;
 	f->key = key;
 	f->verdict = verdict;
 	f->output = output ? strdup(output) : NULL;
-	if (!f->name) {
-		/* No memory for a name: it cannot be told. */
-		f->name = strdup("");
-	}
 }
 
 static int by_place(const void *a, const void *b)
@@ -163,9 +177,9 @@ bool results_fold(struct results *r, struct finding *f)
 		into++;
 	if (into == f)
 		return false;
-	add_same(into, f->point_index, strdup(f->name));
+	add_same(r, into, f->point_index, strdup(f->name));
 	for (uint32_t i = 0; i < f->nr_same; i++) {
-		add_same(into, f->same[i].point_index, f->same[i].name);
+		add_same(r, into, f->same[i].point_index, f->same[i].name);
 		f->same[i].name = NULL;
 	}
 	into->nr_more += f->nr_more;

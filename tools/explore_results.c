@@ -7,6 +7,7 @@
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "explore_results_in.h"
+#include "rpc_line.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -68,9 +69,11 @@ void results_line(struct results *r, json_t *line)
 	size_t len = text ? strlen(text) : 0;
 
 	json_decref(line);
-	if (!text) {
+	/* A list that lacks a member is not to be believed. */
+	if (rpc_json_short() || !text) {
 		if (!r->error)
 			r->error = -ENOMEM;
+		free(text);
 		return;
 	}
 	text[len++] = '\n'; /* in place of the end */

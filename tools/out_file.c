@@ -2,6 +2,7 @@
 #include "out_file.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,9 @@ static int open_nameless(const char *path)
 {
 	_cleanup_free_ char *copy = strdup(path);
 
-	return copy ? open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666) : -1;
+	return copy ? fail_errno("tools/out_file/nameless", EOPNOTSUPP,
+				 open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666))
+		    : -1;
 }
 
 int out_file_open(const char *path, struct diag *diag, struct out_file *ret_file)
@@ -33,7 +36,8 @@ int out_file_open(const char *path, struct diag *diag, struct out_file *ret_file
 		return fail(diag, path, -EEXIST);
 	file.fd = open_nameless(path);
 	if (file.fd < 0) {
-		file.fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		file.fd = fail_errno("tools/out_file/open", EACCES,
+				     open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
 		file.named = 1;
 	}
 	if (file.fd < 0)
@@ -48,7 +52,9 @@ int out_file_finish(struct out_file *file, struct diag *diag)
 	int err = 0;
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", file->fd);
-	if (!file->named && linkat(AT_FDCWD, self, AT_FDCWD, file->path, AT_SYMLINK_FOLLOW) < 0)
+	if (!file->named &&
+	    fail_errno("tools/out_file/link", ENOSPC,
+		       linkat(AT_FDCWD, self, AT_FDCWD, file->path, AT_SYMLINK_FOLLOW)) < 0)
 		err = fail(diag, file->path, -errno);
 	close(file->fd);
 	file->fd = -1;

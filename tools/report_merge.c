@@ -5,6 +5,7 @@
  * adds up: a state belongs to one shard alone. Findings with the same lost writes are one.
  */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "report.h"
 
 #include <errno.h>
@@ -163,9 +164,12 @@ static int merge_points(struct report *report)
 {
 	struct report_totals *t = &report->totals;
 	size_t nr = (size_t)report_int(report->head, "points");
-	_cleanup_free_ json_t **sums = calloc(nr + 1, sizeof(*sums));
-	_cleanup_free_ uint32_t *counts = calloc(nr + 1, sizeof(*counts));
+	_cleanup_free_ json_t **sums =
+		fail_alloc("tools/report_merge/sums", calloc(nr + 1, sizeof(*sums)));
+	_cleanup_free_ uint32_t *counts =
+		fail_alloc("tools/report_merge/counts", calloc(nr + 1, sizeof(*counts)));
 	double covered = 0;
+	int err = 0;
 
 	if (!sums || !counts)
 		return -ENOMEM;
@@ -176,9 +180,10 @@ static int merge_points(struct report *report)
 
 		if (line)
 			settle_done(report, line, counts[i]);
+		/* Which takes the line even then. */
 		if (json_array_append_new(report->done, line ? line : json_null()))
-			return -ENOMEM;
-		if (!line)
+			err = -ENOMEM;
+		if (!line || err)
 			continue;
 		t->points_done++;
 		t->points_complete += report_bool(line, "complete");
@@ -189,7 +194,7 @@ static int merge_points(struct report *report)
 	}
 	t->covered = nr ? covered / (double)nr : 0;
 	t->exact = nr && t->points_complete == nr;
-	return 0;
+	return err;
 }
 
 /* ------------------------------------------------------------------------------ findings */
@@ -262,7 +267,7 @@ static void add_names(json_t *list, const json_t *names)
 static int tidy_same(json_t *finding, json_t *list, json_int_t more)
 {
 	size_t nr = json_array_size(list);
-	json_t **names = calloc(nr + 1, sizeof(*names));
+	json_t **names = fail_alloc("tools/report_merge/names", calloc(nr + 1, sizeof(*names)));
 
 	if (!names)
 		return -ENOMEM;
@@ -398,7 +403,9 @@ static int by_finding(const void *a, const void *b)
 static int sort_findings(struct report *report, json_t *groups)
 {
 	size_t nr = 0;
-	json_t **all = calloc(json_object_size(groups) + 1, sizeof(*all)), *value;
+	json_t **all = fail_alloc("tools/report_merge/findings",
+				  calloc(json_object_size(groups) + 1, sizeof(*all)));
+	json_t *value;
 	const char *loss;
 
 	report->findings = json_array();

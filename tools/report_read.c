@@ -5,6 +5,7 @@
  * that the file is of.
  */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "report.h"
 
 #include <errno.h>
@@ -127,8 +128,9 @@ static int check_same(struct reader *r, const json_t *head)
 
 static int start_shards(struct report *report, json_t *head, const char *file, uint32_t nr)
 {
-	report->shards = calloc(nr, sizeof(*report->shards));
-	report->head_file = strdup(file);
+	report->shards =
+		fail_alloc("tools/report_read/shards", calloc(nr, sizeof(*report->shards)));
+	report->head_file = fail_alloc("tools/report_read/head", strdup(file));
 	if (!report->shards || !report->head_file)
 		return -ENOMEM;
 	report->nr_shards = nr;
@@ -215,7 +217,7 @@ static int read_state(struct reader *r, json_t *line, const char *bytes, size_t 
 	if (!json_is_string(json_object_get(line, "state")))
 		return bad(r, "a state without a name", "text");
 	state.ms = report_real(line, "ms");
-	state.name = strdup(report_text(line, "state"));
+	state.name = fail_alloc("tools/report_read/name", strdup(report_text(line, "state")));
 	if (!state.name || grow(r->report)) {
 		free(state.name);
 		return diag_set(r->diag, -ENOMEM, "report.memory", "no memory for states");
@@ -341,27 +343,32 @@ static void keep_longer(json_t **kept, json_t **list)
 }
 
 /* A shard that was read twice: the one that came to its end, or of two the one that did more. */
-static void keep_shard(struct reader *r)
+static int keep_shard(struct reader *r)
 {
 	struct report_shard *shard = &r->report->shards[r->shard];
 	bool better = !shard->file || (r->end && !shard->end) ||
 		      (!r->end == !shard->end &&
 		       json_object_size(r->done) > json_object_size(shard->done));
+	char *file;
 
 	if (json_array_size(r->findings) == 0 && !r->end) {
 		json_decref(r->findings);
 		r->findings = json_incref(r->block);
 	}
 	if (!better)
-		return;
+		return 0;
+	file = fail_alloc("tools/report_read/file", strdup(r->file));
+	if (!file)
+		return diag_set(r->diag, -ENOMEM, "report.memory", "no memory for shards");
 	free(shard->file);
 	json_decref(shard->done);
 	json_decref(shard->findings);
 	json_decref(shard->end);
-	*shard = (struct report_shard){ .file = strdup(r->file),
+	*shard = (struct report_shard){ .file = file,
 					.done = json_incref(r->done),
 					.findings = json_incref(r->findings),
 					.end = json_incref(r->end) };
+	return 0;
 }
 
 int report_read(struct report *report, const char *file, const char *bytes, size_t size,
@@ -390,7 +397,7 @@ int report_read(struct report *report, const char *file, const char *bytes, size
 		keep_longer(&report->flushes, &r.flushes);
 		keep_longer(&report->marks, &r.marks);
 		keep_longer(&report->points, &r.points);
-		keep_shard(&r);
+		err = keep_shard(&r);
 	}
 	for (size_t i = 0; i < array_size(owned); i++)
 		json_decref(*owned[i]);

@@ -395,8 +395,8 @@ int tool_print_json(json_t *value)
 
 	json_decref(value);
 	putchar('\n');
-	if (!err)
+	if (!err && !rpc_json_short())
 		return EXIT_OK;
-	tool_msg("cannot print the answer");
+	tool_msg("cannot print the answer%s", err ? "" : ": no memory for all of it");
 	return EXIT_FAILED;
 }

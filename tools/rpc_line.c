@@ -198,7 +198,7 @@ void rpc_request_free(struct rpc_request *request)
 
 /* ------------------------------------------------------------------------------ memory */
 
-static bool json_short;
+static _Thread_local bool json_short;
 
 static void *json_malloc(size_t size)
 {

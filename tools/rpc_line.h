@@ -76,7 +76,7 @@ bool rpc_line_too_deep(const char *line, size_t len);
 
 /*
  * From now on note when jansson finds no memory: it leaves a member out rather than say so. To be
- * called before jansson is used; the answer of rpc_json_short() is about the control thread.
+ * called before jansson is used; the answer of rpc_json_short() is about the calling thread.
  */
 void rpc_json_watch(void);
 /* Something else of an answer found no memory. */
