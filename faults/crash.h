@@ -57,6 +57,17 @@ struct crash_options {
 	bool illegal; /* what a lying rule acknowledged guarantees nothing: not legal states */
 };
 
+/*
+ * What @options leave open is as the caches of the disks were recorded: nothing is, where
+ * unit_bytes is not 0; all is else, but for atomic if it was given (@atomic_given). Where the
+ * caches differ, or keep an order of units: the largest unit, since a disk with smaller ones may
+ * leave whole ones of that; else the order of the writes, which any disk may happen to keep. So all
+ * states are legal, but some of the legal ones are missing; true is returned then. @journal:
+ * sealed.
+ */
+bool crash_as_recorded(struct crash_options *options, bool atomic_given,
+		       const struct journal *journal);
+
 /* ------------------------------------------------------------------------------ moments */
 
 enum crash_why {

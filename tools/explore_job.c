@@ -117,49 +117,6 @@ static int parse_words(struct run *run, struct diag *diag)
 	return strategy_parse(job->strategy, diag, run->strategies, &run->nr_strategies);
 }
 
-#define UNIT_DEFAULT 4096u /* where neither the options nor the recording say */
-
-static enum crash_atomic recorded_atomic(const struct journal_disk *disk)
-{
-	return disk->cache_order ? CRASH_ORDER : disk->cache_writes ? CRASH_WRITE : CRASH_UNIT;
-}
-
-/*
- * What the options leave open is as the disks' caches were recorded. Where these differ: the
- * largest unit, since a disk with smaller ones may leave whole ones of that; else the order of the
- * writes, which any disk may happen to keep. So all states are legal, but some of the legal ones
- * are missing; true is returned then.
- */
-static bool settle_model(struct crash_options *crash, const struct explore_job *job,
-			 const struct journal *journal)
-{
-	uint32_t unit = 0, block = 0, smallest = UINT32_MAX;
-	bool any = false, mixed = false;
-
-	for (uint32_t i = 0; i < journal->nr_disks; i++) {
-		const struct journal_disk *disk = &journal->disks[i];
-		enum crash_atomic atomic = recorded_atomic(disk);
-		uint32_t its = disk->cache_unit_bytes ?: UNIT_DEFAULT;
-
-		block = disk->block_bytes > block ? disk->block_bytes : block;
-		if (!disk->cache)
-			continue;
-		unit = its > unit ? its : unit;
-		smallest = its < smallest ? its : smallest;
-		/* An order of units has states that an order of writes has not. */
-		mixed |= atomic == CRASH_ORDER && disk->cache_unit_bytes;
-		if (!job->atomic && !job->unit_bytes) {
-			mixed |= any && atomic != crash->atomic;
-			crash->atomic = any && atomic != crash->atomic ? CRASH_ORDER : atomic;
-		}
-		any = true;
-	}
-	if (job->unit_bytes)
-		return false;
-	crash->unit_bytes = any && unit >= block ? unit : any ? block : UNIT_DEFAULT;
-	return !job->atomic && (mixed || (any && crash->atomic == CRASH_UNIT && smallest < unit));
-}
-
 /* A number of the environment; 0 or more, or -1. */
 static long env_number(const char *name)
 {
@@ -837,7 +794,7 @@ static int prepare(struct run *run, struct diag *diag)
 	if (!err)
 		err = journal_open(job->recording, diag, &run->journal);
 	if (!err)
-		run->common = settle_model(&run->crash, job, run->journal);
+		run->common = crash_as_recorded(&run->crash, job->atomic, run->journal);
 	if (!err)
 		err = parse_range(run, diag);
 	if (err)

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#include "faults/crash.h"
+
+#define UNIT_DEFAULT 4096u /* where neither the options nor the recording say */
+
+static enum crash_atomic recorded_atomic(const struct journal_disk *disk)
+{
+	return disk->cache_order ? CRASH_ORDER : disk->cache_writes ? CRASH_WRITE : CRASH_UNIT;
+}
+
+/* True if the caches differ: then it is the order of the writes. */
+static bool settle_atomic(struct crash_options *options, const struct journal *journal)
+{
+	bool any = false, mixed = false;
+
+	for (uint32_t i = 0; i < journal->nr_disks; i++) {
+		const struct journal_disk *disk = &journal->disks[i];
+		enum crash_atomic atomic = recorded_atomic(disk);
+
+		if (!disk->cache)
+			continue;
+		mixed |= any && atomic != options->atomic;
+		options->atomic = mixed ? CRASH_ORDER : atomic;
+		/* An order of units has states that an order of writes has not. */
+		mixed |= atomic == CRASH_ORDER && disk->cache_unit_bytes;
+		any = true;
+	}
+	return mixed;
+}
+
+/* True if there is a cache with smaller units. */
+static bool settle_unit(struct crash_options *options, const struct journal *journal)
+{
+	uint32_t unit = 0, smallest = UINT32_MAX;
+
+	for (uint32_t i = 0; i < journal->nr_disks; i++) {
+		const struct journal_disk *disk = &journal->disks[i];
+		uint32_t its = disk->cache_unit_bytes ?: UNIT_DEFAULT;
+
+		its = its > disk->block_bytes ? its : disk->block_bytes;
+		if (disk->cache) {
+			smallest = its < smallest ? its : smallest;
+			unit = its > unit ? its : unit;
+		}
+		unit = disk->block_bytes > unit ? disk->block_bytes : unit;
+	}
+	if (smallest == UINT32_MAX)
+		unit = unit > UNIT_DEFAULT ? unit : UNIT_DEFAULT;
+	options->unit_bytes = unit;
+	return smallest < unit;
+}
+
+bool crash_as_recorded(struct crash_options *options, bool atomic_given,
+		       const struct journal *journal)
+{
+	bool common = false;
+
+	if (options->unit_bytes)
+		return false;
+	if (!atomic_given)
+		common = settle_atomic(options, journal);
+	if (settle_unit(options, journal) && options->atomic == CRASH_UNIT)
+		common = true;
+	return common;
+}
