@@ -4,10 +4,11 @@
  * plan.h. A walk asks for the next rule again and again with a growing cursor, so one integer is
  * all the state that a request needs.
  *
- * Why a search that finds nothing is O(log n): a node whose start lies at or past `to` sends it
- * left. From any other node it looks left only if some range there ends past `from`; such a range
- * starts no later than the node does, hence before `to`, hence overlaps. So when nothing overlaps
- * the left side is turned down at its root, and the search is one path down.
+ * Most requests overlap no range, and one binary search tells: ranges that start before `to` are
+ * the first so many of the array, and none of them reaches past `from` if the largest of their ends
+ * does not. Only otherwise is the tree asked which of them is next. A node whose start lies at or
+ * past `to` sends the search left; any other lets it look left only if some range there ends past
+ * `from`. Such a range starts no later than the node does, hence before `to`, hence overlaps.
  */
 #include "faults/plan.h"
 
@@ -96,6 +97,7 @@ static void fill_op(struct plan *plan, unsigned int op)
 {
 	struct plan_op *to = &plan->op[op];
 	uint32_t plain = 0, ranged = 0;
+	uint64_t reach = 0;
 
 	for (uint32_t i = 0; i < plan->nr_rules; i++) {
 		const struct rule *rule = plan->rules[i].rule;
@@ -114,6 +116,11 @@ static void fill_op(struct plan *plan, unsigned int op)
 		return;
 	qsort(to->nodes, ranged, sizeof(*to->nodes), compare_nodes);
 	augment(to->nodes, 0, ranged);
+	for (uint32_t i = 0; i < ranged; i++) {
+		if (to->nodes[i].end > reach)
+			reach = to->nodes[i].end;
+		to->nodes[i].reach = reach;
+	}
 }
 
 static void compile_rules(struct plan *plan)
@@ -184,6 +191,18 @@ static uint32_t next_plain(const struct plan_op *op, uint32_t cursor)
 	return lo < op->nr_plain ? op->plain[lo] : PLAN_NONE;
 }
 
+/* Does any range overlap [from, to)? */
+static bool any_overlaps(const struct plan_op *op, uint64_t from, uint64_t to)
+{
+	const struct plan_node *last = op->nodes;
+
+	if (!op->nr_ranged)
+		return false;
+	for (uint32_t left = op->nr_ranged; left > 1; left -= left / 2)
+		last = last[left / 2].start < to ? last + left / 2 : last;
+	return last->start < to && last->reach > from;
+}
+
 struct query {
 	uint64_t from, to;
 	uint32_t cursor;
@@ -217,6 +236,9 @@ uint32_t plan_next(const struct plan *plan, unsigned int op, uint32_t cursor, ui
 {
 	const struct plan_op *index = &plan->op[op];
 	struct query query = { .from = from, .to = to, .cursor = cursor };
+	uint32_t plain = next_plain(index, cursor);
 
-	return next_ranged(index->nodes, 0, index->nr_ranged, &query, next_plain(index, cursor));
+	if (!any_overlaps(index, from, to))
+		return plain;
+	return next_ranged(index->nodes, 0, index->nr_ranged, &query, plain);
 }

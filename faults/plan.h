@@ -29,6 +29,7 @@ struct plan_rule {
 struct plan_node {
 	uint64_t start, end; /* bytes; end exclusive */
 	uint64_t max_end;    /* of the subtree */
+	uint64_t reach;      /* the largest end of this node and all before it in the array */
 	uint32_t index;
 	uint32_t min_index, max_index; /* of the subtree */
 };

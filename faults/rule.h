@@ -13,8 +13,8 @@
  * A request is matched against a rule by its selectors: op (default: every op that the kind can act
  * on), range (any overlap counts), len / min-len / max-len, align, flags (all of them set, those
  * after a '!' not), queue, state, content, fiu. Each request that matches gets the rule's next
- *match number n = 0, 1, 2, ... and the triggers decide from (seed, rule name, n), and the time for
- *the last three, whether it is a hit:
+ * match number n = 0, 1, 2, ... and the triggers decide from (seed, rule name, n), and the time for
+ * the last three, whether it is a hit:
  *
  *	after=N		the first N matches are let pass
  *	every=N		of the rest, every Nth: n - after = N-1, 2N-1, ...
