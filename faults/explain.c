@@ -188,6 +188,7 @@ char *explain_io(const struct explain *explain, const struct io *io, uint64_t no
 		    !explain_triggers(out, rule, explain->seed, now_ns, &hit.match))
 			continue;
 		hit.bits = rule_kind_bits(rule, explain->seed, hit.match);
+		hit.rule_bits = rule_kind_bits(rule, explain->seed, UINT64_MAX);
 		hit.state = rule->state;
 		hit.age_ns = rule_age_ns(rule, now_ns);
 		rule->kind->ops->describe(out, &rule->args, &hit, io);

@@ -65,6 +65,7 @@ struct kind_hit {
 	uint32_t block_bytes;        /* the disk's logical block */
 	uint64_t size_bytes;         /* of the disk */
 	uint64_t bits;               /* this hit's own random bits */
+	uint64_t rule_bits;          /* the rule's: the same for all its hits */
 	uint64_t match;              /* its number among the rule's matches */
 	uint64_t age_ns;             /* since the rule was armed; 0 in act */
 	uint64_t now_ns;             /* 0 in act */

@@ -279,6 +279,7 @@ static struct kind_hit make_hit(const struct pipeline *pipeline, const struct ru
 		.block_bytes = pipeline->geometry.block_bytes,
 		.size_bytes = pipeline->geometry.size_bytes,
 		.bits = rule_kind_bits(rule, pipeline->seed, match),
+		.rule_bits = rule_kind_bits(rule, pipeline->seed, UINT64_MAX),
 		.match = match,
 	};
 }

@@ -148,7 +148,10 @@ static inline enum trigger rule_trigger(const struct rule *rule, uint64_t seed, 
 	return TRIGGER_HIT;
 }
 
-/* The bits that a kind acts with at match number @n: apart from those that p= was decided by. */
+/*
+ * The bits that a kind acts with at match number @n, apart from those that p= was decided by;
+ * UINT64_MAX, which no match has: with all of them.
+ */
 static inline uint64_t rule_kind_bits(const struct rule *rule, uint64_t seed, uint64_t n)
 {
 	return rng_mix(seed, ~rule->name_hash, n);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * corrupt:flip=N | byte=HEX[,at=OFFSET][,count=N] | garbage[=SIZE][,at=OFFSET]  [,rest]
+ * corrupt:flip=N | byte=HEX[,at=OFFSET][,count=N] | garbage[=SIZE][,at=OFFSET] | bits=SHARE |
+ *	   stuck=SHARE[,wires]  [,rest]
  *
  * The data is changed on its way out of a read, or on its way into the disk of a write, whose own
  * buffer stays as it was. With `rest` a read first changes the disk itself: every later read finds
@@ -15,18 +16,27 @@
  * So the places are never the same one twice, and they come in ascending order: any part of a
  * request can be changed without looking at the rest of it. What reaches past the request's end is
  * left off; a request that ends before at= is no match.
+ *
+ * With bits= and stuck= each bit is hit or not by itself. What is drawn is how many bits lie
+ *between one that is hit and the next, for each sector from its start: so any sector can be asked
+ *alone, and what nothing hits costs one draw a sector. The draws of stuck= depend on the rule and
+ *on the sector of the disk (with wires: of the request), not on the hit.
  */
 #include "base/rng.h"
 #include "faults/apply.h"
+#include "faults/fixed.h"
 #include "faults/kind.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#define WINDOW 4096 /* bytes that are changed on the stack at once */
+#define WINDOW      4096 /* bytes that are changed on the stack at once */
+#define SHARE_LEAST 1e-10
+#define SECTOR_BITS (8 * SECTOR_SIZE)
 
-/* Streams of random bits of one hit. */
-enum stream { STREAM_PLACE, STREAM_GARBAGE };
+/* Streams of random bits of one hit, or of one sector. */
+enum stream { STREAM_PLACE, STREAM_GARBAGE, STREAM_SECTOR, STREAM_LEVEL };
 
 /* What the hit does to a request of so many bytes. */
 struct harm {
@@ -37,24 +47,60 @@ struct harm {
 	uint64_t from, to;   /* garbage, or byte= with at=: bytes of the request */
 	uint64_t nr_pattern; /* bytes of byte= */
 	unsigned char pattern[VALUE_BYTES_MAX];
-	struct io *io; /* whose data it is about */
+	uint64_t rarity; /* bits= and stuck=: -ln of the share of bits that are let be; FIXED */
+	uint64_t first_number; /* and the number of the request's first sector */
+	struct io *io;         /* whose data it is about */
 };
+
+/* The bits of a sector that bits= or stuck= hit. */
+struct scatter {
+	uint64_t key, rarity, nr;
+	uint64_t bit; /* of the sector; SECTOR_BITS or more: no more */
+};
+
+static int validate_share(const struct kind_args *args, unsigned int param, struct diag *diag)
+{
+	const char *name = param == corrupt_stuck ? "stuck" : "bits";
+	char share[SHARE_MAX];
+
+	if (kind_has(args, corrupt_at) || kind_has(args, corrupt_count))
+		return diag_set(
+			diag, -EINVAL, "rule.conflict",
+			"corrupt knows at=OFFSET and count=N only together with byte=HEX or "
+			"garbage");
+	if (kind_has(args, corrupt_wires) && param != corrupt_stuck)
+		return diag_set(diag, -EINVAL, "rule.conflict",
+				"corrupt knows wires only together with stuck=SHARE");
+	if (args->value[param].share >= SHARE_LEAST)
+		return 0;
+	diag_set(diag, -EINVAL, "rule.bad-share", "%s=%s: corrupt wants a share of at least 1e-10",
+		 name, share_format(args->value[param].share, share));
+	diag_hint(diag, "for example do=corrupt:%s=1e-6: one bit in a million", name);
+	return -EINVAL;
+}
 
 static int validate(const struct kind_args *args, struct diag *diag)
 {
 	bool flip = kind_has(args, corrupt_flip), byte = kind_has(args, corrupt_byte);
-	int ways = flip + byte + kind_has(args, corrupt_garbage);
+	bool bits = kind_has(args, corrupt_bits), stuck = kind_has(args, corrupt_stuck);
+	int ways = flip + byte + kind_has(args, corrupt_garbage) + bits + stuck;
 
 	if (ways != 1)
 		return diag_set(diag, -EINVAL, ways ? "rule.conflict" : "rule.missing-parameter",
-				"corrupt wants %s of flip=N, byte=HEX and garbage",
+				"corrupt wants %s of flip=N, byte=HEX, garbage, bits=SHARE and "
+				"stuck=SHARE",
 				ways ? "only one" : "one");
+	if (bits || stuck)
+		return validate_share(args, stuck ? corrupt_stuck : corrupt_bits, diag);
 	if (byte && args->value[corrupt_byte].hi != UINT64_MAX) {
 		diag_set(diag, -EINVAL, "rule.bad-bytes",
 			 "corrupt wants the place of byte= as a parameter of its own");
 		diag_hint(diag, "for example do=corrupt:byte=ff,at=1k");
 		return -EINVAL;
 	}
+	if (kind_has(args, corrupt_wires))
+		return diag_set(diag, -EINVAL, "rule.conflict",
+				"corrupt knows wires only together with stuck=SHARE");
 	if (kind_has(args, corrupt_at) && flip)
 		return diag_set(diag, -EINVAL, "rule.conflict",
 				"corrupt knows at=OFFSET only together with byte= or garbage");
@@ -103,6 +149,21 @@ static void place_pattern(struct harm *harm, uint64_t len)
 	harm->nr = smaller(harm->nr, harm->total);
 }
 
+static void place_share(struct harm *harm, const struct kind_hit *hit)
+{
+	bool stuck = kind_has(harm->args, corrupt_stuck);
+	double share = harm->args->value[stuck ? corrupt_stuck : corrupt_bits].share;
+
+	if (share < 1) {
+		harm->rarity = fixed_ln((uint64_t)((1 - share) * 0x1p64));
+		assert(harm->rarity);
+	}
+	if (stuck)
+		harm->bits = hit->rule_bits;
+	if (stuck && !kind_has(harm->args, corrupt_wires))
+		harm->first_number = harm->io->sector;
+}
+
 static struct harm make_harm(const struct kind_args *args, const struct kind_hit *hit,
 			     struct io *io)
 {
@@ -112,6 +173,8 @@ static struct harm make_harm(const struct kind_args *args, const struct kind_hit
 		place_garbage(&harm, io->len_bytes);
 	} else if (kind_has(args, corrupt_byte)) {
 		place_pattern(&harm, io->len_bytes);
+	} else if (!kind_has(args, corrupt_flip)) {
+		place_share(&harm, hit);
 	} else {
 		harm.total = 8ull * io->len_bytes;
 		harm.nr = smaller(args->value[corrupt_flip].lo, harm.total);
@@ -202,6 +265,54 @@ static bool pattern_window(const struct harm *harm, unsigned char *bytes, uint64
 	return touched;
 }
 
+/* On to the next bit that is hit, @skipped bits further at least. */
+static void scatter_on(struct scatter *scatter, uint64_t skipped)
+{
+	uint64_t bits = rng_mix(scatter->key, STREAM_PLACE, scatter->nr++) | 1;
+
+	scatter->bit += skipped + (scatter->rarity ? fixed_ln(bits) / scatter->rarity : 0);
+}
+
+/* The bits of sector @index of the request. */
+static struct scatter scatter_first(const struct harm *harm, uint64_t index)
+{
+	struct scatter scatter = {
+		.key = rng_mix(harm->bits, STREAM_SECTOR, harm->first_number + index),
+		.rarity = harm->rarity,
+	};
+
+	scatter_on(&scatter, 0);
+	return scatter;
+}
+
+/* Whoever asks for a part of a request asks for whole sectors. */
+static bool scatter_window(const struct harm *harm, unsigned char *bytes, uint64_t from,
+			   uint64_t to)
+{
+	bool touched = false, stuck = kind_has(harm->args, corrupt_stuck);
+
+	assert(from % SECTOR_SIZE == 0 && to % SECTOR_SIZE == 0);
+	for (uint64_t index = from / SECTOR_SIZE; index * SECTOR_SIZE < to; index++) {
+		struct scatter at = scatter_first(harm, index);
+
+		for (; at.bit < SECTOR_BITS; scatter_on(&at, 1)) {
+			uint64_t place = index * SECTOR_SIZE + at.bit / 8;
+			unsigned char mask = (unsigned char)(1u << at.bit % 8);
+
+			touched = true;
+			if (!bytes)
+				return true;
+			if (!stuck)
+				bytes[place - from] ^= mask;
+			else if (rng_mix(at.key, STREAM_LEVEL, at.bit) & 1)
+				bytes[place - from] |= mask;
+			else
+				bytes[place - from] &= (unsigned char)~mask;
+		}
+	}
+	return touched;
+}
+
 /*
  * Change bytes [from, to) of the request, which stand in @bytes; NULL: nowhere. Returns whether
  * any of them are hit.
@@ -212,7 +323,9 @@ static bool harm_window(const struct harm *harm, unsigned char *bytes, uint64_t 
 		return flip_window(harm, bytes, from, to);
 	if (kind_has(harm->args, corrupt_byte))
 		return pattern_window(harm, bytes, from, to);
-	return garbage_window(harm, bytes, from, to);
+	if (kind_has(harm->args, corrupt_garbage))
+		return garbage_window(harm, bytes, from, to);
+	return scatter_window(harm, bytes, from, to);
 }
 
 static int store_harmed(void *ctx, unsigned char *bytes, uint64_t at, uint32_t len_bytes)
@@ -302,6 +415,25 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	io->result = apply_result(io, err);
 }
 
+static void describe_scatter(FILE *out, const struct harm *harm)
+{
+	bool stuck = kind_has(harm->args, corrupt_stuck);
+	uint64_t nr = 0, first = 0;
+
+	for (uint64_t index = 0; index * SECTOR_SIZE < harm->io->len_bytes; index++) {
+		struct scatter at = scatter_first(harm, index);
+
+		for (; at.bit < SECTOR_BITS; scatter_on(&at, 1))
+			if (!nr++)
+				first = index * SECTOR_SIZE + at.bit / 8;
+	}
+	fprintf(out, "%s %llu bits", stuck ? "meets" : "flips", (unsigned long long)nr);
+	if (stuck)
+		fprintf(out, " that are stuck");
+	if (nr)
+		fprintf(out, ", the first in byte %llu", (unsigned long long)first);
+}
+
 static void describe(FILE *out, const struct kind_args *args, const struct kind_hit *hit,
 		     const struct io *io)
 {
@@ -310,6 +442,8 @@ static void describe(FILE *out, const struct kind_args *args, const struct kind_
 	if (kind_has(args, corrupt_flip))
 		fprintf(out, "flips %llu bits, the first in byte %llu", (unsigned long long)harm.nr,
 			(unsigned long long)place_at(&harm, 0) / 8);
+	else if (kind_has(args, corrupt_bits) || kind_has(args, corrupt_stuck))
+		describe_scatter(out, &harm);
 	else if (kind_has(args, corrupt_garbage) || kind_has(args, corrupt_at))
 		fprintf(out, "changes bytes %llu..%llu", (unsigned long long)harm.from,
 			(unsigned long long)harm.to);

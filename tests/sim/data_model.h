@@ -10,11 +10,13 @@
 
 #include "base/cleanup.h"
 #include "base/rng.h"
+#include "faults/fixed.h"
 #include "faults/pipeline.h"
 #include "tests/sim/sim.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +55,8 @@ struct model_rule {
 	uint64_t at;
 	unsigned char pattern[4];
 	uint64_t nr_pattern;
+	double share; /* of bits= and stuck= */
+	bool stuck, wires;
 	/* torn */
 	uint64_t keep, unit;
 	bool prefix, suffix, random;
@@ -172,7 +176,8 @@ static void make_misdirect(struct sim *sim, struct model_rule *rule)
 
 static void make_corrupt(struct sim *sim, struct model_rule *rule)
 {
-	unsigned int way = (unsigned int)draw(sim, 3);
+	static const double shares[] = { 1e-5, 1e-4, 0.01, 0.1, 1 };
+	unsigned int way = (unsigned int)draw(sim, 5);
 
 	rule->count = 1;
 	if (way == 0) {
@@ -189,13 +194,19 @@ static void make_corrupt(struct sim *sim, struct model_rule *rule)
 			rule->count = 1 + draw(sim, draw(sim, 4) ? 20 : 65536);
 			say(rule, ",count=%" PRIu64, rule->count);
 		}
+	} else if (way > 2) {
+		rule->share = shares[draw(sim, draw(sim, 8) ? 4 : 5)];
+		rule->stuck = way == 4;
+		rule->wires = rule->stuck && draw(sim, 2);
+		say(rule, " do=corrupt:%s=%g%s", rule->stuck ? "stuck" : "bits", rule->share,
+		    rule->wires ? ",wires" : "");
 	} else {
 		rule->garbage = UINT64_MAX;
 		say(rule, " do=corrupt:garbage");
 		if (draw(sim, 3))
 			say(rule, "=%" PRIu64, rule->garbage = 1 + draw(sim, 6000));
 	}
-	if (way && draw(sim, 2)) {
+	if ((way == 1 || way == 2) && draw(sim, 2)) {
 		rule->has_at = true;
 		say(rule, ",at=%" PRIu64, rule->at = draw(sim, 6000));
 	}
@@ -456,12 +467,50 @@ static unsigned char garbage_at(uint64_t bits, uint64_t offset)
 	return (unsigned char)(rng_mix(bits, 1, offset / 8) >> (offset % 8 * 8));
 }
 
+/* The bits of bits= and stuck=, one after the other through each sector. */
+static void scatter(const struct sim *sim, const struct request *request, unsigned char *data,
+		    bool *touched)
+{
+	const struct model_rule *rule = request->hit;
+	uint64_t bits = request->bits, first = 0, key = 0, bit = 0, nr = 0;
+	uint64_t rarity = rule->share < 1 ? fixed_ln((uint64_t)ldexp(1 - rule->share, 64)) : 0;
+
+	if (rule->stuck)
+		bits = rng_mix(sim->disk_seed, ~stream_of(rule->name), UINT64_MAX);
+	if (rule->stuck && !rule->wires)
+		first = request->io.sector;
+	for (uint64_t i = 0; i < request->io.len_bytes * 8; i++) {
+		unsigned char mask = (unsigned char)(1 << i % 8);
+
+		if (i % (8 * SEC) == 0) {
+			key = rng_mix(bits, 2, first + i / (8 * SEC));
+			nr = 0;
+			bit = rarity ? fixed_ln(rng_mix(key, 0, nr++) | 1) / rarity : 0;
+		}
+		if (bit--)
+			continue;
+		bit = rarity ? fixed_ln(rng_mix(key, 0, nr++) | 1) / rarity : 0;
+		touched[i / 8] = true;
+		if (!rule->stuck)
+			data[i / 8] ^= mask;
+		else if (rng_mix(key, 3, i % (8 * SEC)) & 1)
+			data[i / 8] |= mask;
+		else
+			data[i / 8] &= (unsigned char)~mask;
+	}
+}
+
 /* Change @data, the request's, and mark what was hit, changed or not. */
-static void harm(const struct request *request, unsigned char *data, bool *touched)
+static void harm(const struct sim *sim, const struct request *request, unsigned char *data,
+		 bool *touched)
 {
 	const struct model_rule *rule = request->hit;
 	uint64_t len = request->io.len_bytes, total, nr, at, size;
 
+	if (rule->share > 0) {
+		scatter(sim, request, data, touched);
+		return;
+	}
 	if (rule->garbage) {
 		size = rule->garbage < len ? rule->garbage : len;
 		at = rule->has_at ? rule->at
@@ -502,13 +551,13 @@ static void model_corrupt(struct sim *sim, struct request *request)
 
 	memcpy(mine, request->data, MAX_LEN);
 	if (io->op == IO_WRITE) {
-		harm(request, request->data, touched);
+		harm(sim, request, request->data, touched);
 		carry_out(sim, request, at);
 		memcpy(request->data, mine, MAX_LEN);
 		return;
 	}
 	carry_out(sim, request, at);
-	harm(request, request->data, touched);
+	harm(sim, request, request->data, touched);
 	for (uint64_t i = 0; i < io->len_bytes && request->hit->rest; i += sim->block)
 		if (memchr(touched + i, true, sim->block))
 			change_block(sim, at + i, request->data + i, true);

@@ -274,6 +274,136 @@ static void a_corrupted_fua_write_stays_durable_and_a_plain_one_volatile(void **
 	free_disk(&disk);
 }
 
+/* About @share of so many bits, 6 standard deviations at most away. */
+static void check_share(unsigned int nr, double share, size_t nr_bits)
+{
+	double off = (double)nr - share * (double)nr_bits;
+
+	if (off * off > 36 * share * (1 - share) * (double)nr_bits)
+		fail_msg("%u of %zu bits for a share of %g", nr, nr_bits, share);
+}
+
+static void bits_are_flipped_each_by_itself(void **state)
+{
+	static const double shares[] = { 0.0001, 0.01, 0.5, 0.99, 1 };
+	unsigned char data[LEN], first[LEN], second[LEN];
+	char rule[64];
+
+	(void)state;
+	for (size_t i = 0; i < array_size(shares); i++) {
+		struct disk disk;
+
+		snprintf(rule, sizeof(rule), "c op=read do=corrupt:bits=%g", shares[i]);
+		disk = make_written(rule, data);
+		assert_int_equal(run_io(&disk, IO_READ, 8, LEN, first), LEN);
+		assert_int_equal(run_io(&disk, IO_READ, 8, LEN, second), LEN);
+		check_share(bits_that_differ(data, first, LEN), shares[i], 8 * LEN);
+		check_share(bits_that_differ(data, first, LEN / 24), shares[i], 8 * LEN / 24);
+		/* Two hits have nothing to do with each other. */
+		check_share(bits_that_differ(first, second, LEN), 2 * shares[i] * (1 - shares[i]),
+			    8 * LEN);
+		assert_memory_equal(store_data(disk.store) + 8 * SEC, data, LEN);
+		free_disk(&disk);
+	}
+}
+
+static void rare_bits_are_hit_as_often_as_they_should(void **state)
+{
+	unsigned char data[LEN], got[LEN];
+	struct disk disk = make_written("c op=read do=corrupt:bits=1e-6", data);
+	unsigned int nr = 0;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		run_io(&disk, IO_READ, 8, LEN, got);
+		nr += bits_that_differ(data, got, LEN);
+	}
+	check_share(nr, 1e-6, 8ul * LEN * 1000);
+	assert_true(nr > 0);
+	use_rules(&disk, "c op=read do=corrupt:bits=1e-10");
+	run_io(&disk, IO_READ, 8, LEN, got);
+	assert_memory_equal(got, data, LEN);
+	free_disk(&disk);
+}
+
+/* What reads of sectors 8..32 find where the disk holds all zeroes, and all ones. */
+static void read_levels(struct disk *disk, unsigned char high[LEN], unsigned char low[LEN])
+{
+	fill_disk(disk, 0x00);
+	assert_int_equal(run_io(disk, IO_READ, 8, LEN, high), LEN);
+	fill_disk(disk, 0xff);
+	assert_int_equal(run_io(disk, IO_READ, 8, LEN, low), LEN);
+}
+
+static void stuck_bits_are_always_the_same_ones(void **state)
+{
+	unsigned char data[LEN], high[LEN], low[LEN], got[LEN], zero[LEN] = { 0 }, ones[LEN];
+	struct disk disk = make_written("c op=read do=corrupt:stuck=2%", data);
+	unsigned int nr_high, nr_low;
+
+	(void)state;
+	memset(ones, 0xff, LEN);
+	read_levels(&disk, high, low);
+	nr_high = bits_that_differ(high, zero, LEN);
+	nr_low = bits_that_differ(low, ones, LEN);
+	check_share(nr_high + nr_low, 0.02, 8 * LEN);
+	check_share(nr_high, 0.5, nr_high + nr_low);
+	for (size_t i = 0; i < LEN; i++)
+		assert_int_equal(high[i] & ~low[i], 0);
+	/* Whatever the disk holds, and in whatever pieces it is read. */
+	run_io(&disk, IO_WRITE, 8, LEN, data);
+	for (uint64_t i = 0; i < LEN / SEC; i += 3)
+		run_io(&disk, IO_READ, 8 + i, 3 * SEC, got + i * SEC);
+	for (size_t i = 0; i < LEN; i++)
+		assert_int_equal(got[i], (data[i] | high[i]) & low[i]);
+	assert_memory_equal(store_data(disk.store) + 8 * SEC, data, LEN);
+	/* Other rules have other ones. */
+	use_rules(&disk, "d op=read do=corrupt:stuck=2%");
+	read_levels(&disk, got, low);
+	check_share(bits_that_differ(high, got, LEN), 0.02, 8 * LEN);
+	free_disk(&disk);
+}
+
+static void stuck_bits_are_stored_by_writes_and_left_by_reads_at_rest(void **state)
+{
+	unsigned char data[LEN], high[LEN], low[LEN], got[LEN];
+	struct disk disk = make_written("c op=read do=corrupt:stuck=1%", data);
+
+	(void)state;
+	read_levels(&disk, high, low);
+	use_rules(&disk, "c op=write do=corrupt:stuck=1%");
+	run_io(&disk, IO_WRITE, 8, LEN, data);
+	run_io(&disk, IO_READ, 8, LEN, got);
+	for (size_t i = 0; i < LEN; i++)
+		assert_int_equal(got[i], (data[i] | high[i]) & low[i]);
+	use_rules(&disk, "c op=read do=corrupt:stuck=1%,rest");
+	fill_disk(&disk, 0x00);
+	run_io(&disk, IO_READ, 8, LEN, got);
+	assert_memory_equal(got, high, LEN);
+	assert_memory_equal(store_data(disk.store) + 8 * SEC, high, LEN);
+	use_rules(&disk, "c op=read do=corrupt:stuck=1%");
+	memset(data, 0xff, LEN);
+	fill_disk(&disk, 0xff);
+	assert_int_equal(run_copied(&disk, IO_READ, 8, LEN, data, false), LEN);
+	assert_memory_equal(data, low, LEN);
+	free_disk(&disk);
+}
+
+static void stuck_wires_count_from_the_start_of_each_request(void **state)
+{
+	unsigned char data[LEN], first[2 * SEC], second[2 * SEC], zero[2 * SEC] = { 0 };
+	struct disk disk = make_written("c op=read do=corrupt:stuck=5%,wires", data);
+
+	(void)state;
+	fill_disk(&disk, 0);
+	run_io(&disk, IO_READ, 8, 2 * SEC, first);
+	run_io(&disk, IO_READ, 77, 2 * SEC, second);
+	assert_memory_equal(first, second, 2 * SEC);
+	assert_true(bits_that_differ(first, zero, SEC) > 0);
+	assert_memory_not_equal(first, first + SEC, SEC);
+	free_disk(&disk);
+}
+
 static void data_that_cannot_be_copied_fails_the_request(void **state)
 {
 	unsigned char data[LEN];
@@ -300,6 +430,14 @@ static void corruptions_that_make_no_sense_are_refused(void **state)
 	check_error("c do=corrupt:byte", "rule.missing-value", 14, "byte=HEX", NULL);
 	check_error("c do=corrupt:flip=0", "rule.bad-number", 19, "1 to 65536", NULL);
 	check_error("c do=corrupt:garbage=0", "rule.bad-size", 22, "1 to", NULL);
+	check_error("c do=corrupt:flip=1,stuck=1%", "rule.conflict", 6, "only one of", NULL);
+	check_error("c do=corrupt:bits=1%,at=1", "rule.conflict", 6, "only together", NULL);
+	check_error("c do=corrupt:stuck=1%,count=2", "rule.conflict", 6, "only together", NULL);
+	check_error("c do=corrupt:bits=1%,wires", "rule.conflict", 6, "with stuck=SHARE", NULL);
+	check_error("c do=corrupt:flip=1,wires", "rule.conflict", 6, "with stuck=SHARE", NULL);
+	check_error("c do=corrupt:bits=0", "rule.bad-share", 6, "bits=0", "bits=1e-6");
+	check_error("c do=corrupt:stuck=1e-11", "rule.bad-share", 6, "at least 1e-10",
+		    "stuck=1e-6");
 	check_error("c op=discard do=corrupt:flip=1", "rule.op-not-for-kind", 3,
 		    "cannot act on discard", NULL);
 }
@@ -319,6 +457,12 @@ static void explain_says_what_is_hit(void **state)
 	check_explained(&disk, &io, "flips 7 bits, the first in byte ");
 	use_rules(&disk, "c op=read do=corrupt:byte=00ff,count=3");
 	check_explained(&disk, &io, "changes 2 bytes at 3 places, the first at byte ");
+	use_rules(&disk, "c op=read do=corrupt:bits=1");
+	check_explained(&disk, &io, "flips 4096 bits, the first in byte 0 of the answer");
+	use_rules(&disk, "c op=read do=corrupt:stuck=1");
+	check_explained(&disk, &io, "meets 4096 bits that are stuck, the first in byte 0 of the");
+	use_rules(&disk, "c op=read do=corrupt:bits=1e-10");
+	check_explained(&disk, &io, "flips 0 bits of the answer");
 	free_disk(&disk);
 }
 
@@ -337,6 +481,11 @@ int main(void)
 		cmocka_unit_test(at_rest_the_disk_itself_is_changed_for_good),
 		cmocka_unit_test(no_power_cut_takes_rot_back_or_makes_more_durable_than_it_hit),
 		cmocka_unit_test(a_corrupted_fua_write_stays_durable_and_a_plain_one_volatile),
+		cmocka_unit_test(bits_are_flipped_each_by_itself),
+		cmocka_unit_test(rare_bits_are_hit_as_often_as_they_should),
+		cmocka_unit_test(stuck_bits_are_always_the_same_ones),
+		cmocka_unit_test(stuck_bits_are_stored_by_writes_and_left_by_reads_at_rest),
+		cmocka_unit_test(stuck_wires_count_from_the_start_of_each_request),
 		cmocka_unit_test(data_that_cannot_be_copied_fails_the_request),
 		cmocka_unit_test(corruptions_that_make_no_sense_are_refused),
 		cmocka_unit_test(explain_says_what_is_hit),
