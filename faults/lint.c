@@ -169,6 +169,29 @@ static bool warn_flags(const struct lint *lint, const struct rule *rule)
 	return true;
 }
 
+static uint32_t missing_ops(const struct rule_geometry *geometry)
+{
+	return (uint32_t)geometry->no_flush << IO_FLUSH |
+	       (uint32_t)geometry->no_discard << IO_DISCARD |
+	       (uint32_t)geometry->no_zeroes << IO_ZEROES;
+}
+
+static bool warn_ops(const struct lint *lint, const struct rule *rule)
+{
+	const bool flush = rule->op_bits >> IO_FLUSH & 1;
+	const bool discard = rule->op_bits >> IO_DISCARD & 1;
+	const bool zeroes = rule->op_bits >> IO_ZEROES & 1;
+
+	say(lint, rule,
+	    "rule '%s' never matches: it is about%s%s%s%s%s, and this disk gets none; make it with "
+	    "%s%s%s, or choose another op=",
+	    rule->name, flush ? " flushes" : "", flush && discard ? "," : "",
+	    discard ? " discards" : "", (flush || discard) && zeroes ? "," : "",
+	    zeroes ? " write-zeroes" : "", flush ? "a volatile cache" : "",
+	    flush && (discard || zeroes) ? " and " : "", discard || zeroes ? "them" : "");
+	return true;
+}
+
 /* Fills in @reach; says so, and returns true, if there is nothing in it. */
 static bool never_matches(const struct lint *lint, const struct rule *rule, struct reach *reach)
 {
@@ -180,15 +203,9 @@ static bool never_matches(const struct lint *lint, const struct rule *rule, stru
 	close_flags(rule, lint->geometry, reach);
 	if (reach->flags & reach->not_flags)
 		return warn_flags(lint, rule);
-	if (lint->geometry->no_flush)
-		reach->ops &= ~(1u << IO_FLUSH);
-	if (!reach->ops) {
-		say(lint, rule,
-		    "rule '%s' never matches: it is about flushes, and this disk gets none; make "
-		    "it with a volatile cache, or choose another op=",
-		    rule->name);
-		return true;
-	}
+	reach->ops &= ~missing_ops(lint->geometry);
+	if (!reach->ops)
+		return warn_ops(lint, rule);
 	for (unsigned int op = 0; op < IO_NR_OPS; op++) {
 		if (!(reach->ops >> op & 1))
 			continue;

@@ -59,8 +59,9 @@ struct rule_geometry {
 	uint16_t nr_queues;
 	/* What the disk never sends, for warnings; 0 and false where that is not known. */
 	uint32_t max_io_bytes;
-	bool no_flush, no_fua; /* flushes, FUA writes do not arrive */
-	bool has_cache;        /* a volatile cache stands in front of the store */
+	bool no_flush, no_fua;      /* flushes, FUA writes do not arrive */
+	bool no_discard, no_zeroes; /* neither do discards, write-zeroes */
+	bool has_cache;             /* a volatile cache stands in front of the store */
 };
 
 /*

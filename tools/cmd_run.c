@@ -34,6 +34,7 @@
 
 struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
+	uint64_t max_discard, max_zeroes, discard_granularity;
 	bool read_only, rotational, no_cache, no_fua, cache, user_copy, json, daemon;
 	struct opt_list rules;
 	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc, *record, *scenario;
@@ -54,6 +55,12 @@ static const struct opt run_table[] = {
 	OPT_SIZE(O, physical_block_size, "physical-block-size", "4k", 512, 1 << 20,
 		 "physical block size, at least the logical one"),
 	OPT_SIZE(O, max_io, "max-io", "512k", 4096, 32 << 20, "largest read or write"),
+	OPT_SIZE(O, max_discard, "max-discard", "1G", 0, 2ull << 30,
+		 "largest discard; 0: the disk has none"),
+	OPT_SIZE(O, max_zeroes, "max-zeroes", "1G", 0, 2ull << 30,
+		 "largest write-zeroes; 0: the disk has none"),
+	OPT_SIZE(O, discard_granularity, "discard-granularity", "4k", 512, 1 << 30,
+		 "what discards are said to be multiples of"),
 	OPT_FLAG(O, read_only, "read-only", "refuse writes"),
 	OPT_FLAG(O, rotational, "rotational", "say that it is a spinning disk"),
 	OPT_FLAG(O, no_cache, "no-cache", "no volatile cache: the disk sees no flushes"),
@@ -192,6 +199,42 @@ static void log_device(void *ctx, enum ublk_log_level level, const char *message
 		tool_msg("%s", message);
 }
 
+/* Sizes that must be powers of two, or whole logical blocks. */
+static int check_sizes(const struct run_opts *opts, struct diag *diag)
+{
+	const struct {
+		const char *id; /* "option.NAME" */
+		uint64_t got;
+		bool power;
+	} sizes[] = {
+		{ "option.block-size", opts->block_size, true },
+		{ "option.physical-block-size", opts->physical_block_size, true },
+		{ "option.discard-granularity", opts->discard_granularity, true },
+		{ "option.size", opts->size, false },
+		{ "option.max-io", opts->max_io, false },
+		{ "option.max-discard", opts->max_discard, false },
+		{ "option.max-zeroes", opts->max_zeroes, false },
+	};
+
+	for (size_t i = 0; i < array_size(sizes); i++) {
+		const char *name = strchr(sizes[i].id, '.') + 1;
+		uint64_t got = sizes[i].got;
+
+		if (sizes[i].power && got & (got - 1))
+			return diag_set(diag, -EINVAL, sizes[i].id,
+					"--%s: got %llu bytes, wanted a power of two", name,
+					(unsigned long long)got);
+		if (!sizes[i].power && got % opts->block_size)
+			return diag_set(
+				diag, -EINVAL, sizes[i].id,
+				"--%s: got %llu bytes, wanted a multiple of the block size, "
+				"%llu",
+				name, (unsigned long long)got,
+				(unsigned long long)opts->block_size);
+	}
+	return 0;
+}
+
 /* What the option table cannot say by itself. The ids of all these errors: "option.NAME". */
 static int check_options(const struct run_opts *opts, bool has_command, struct diag *diag)
 {
@@ -201,24 +244,8 @@ static int check_options(const struct run_opts *opts, bool has_command, struct d
 		return diag_set(diag, -EINVAL, "option.queues",
 				"--queues: got %llu, wanted at most one for each of the %ld CPUs",
 				(unsigned long long)opts->queues, cpus);
-	if (opts->block_size & (opts->block_size - 1))
-		return diag_set(diag, -EINVAL, "option.block-size",
-				"--block-size: got %llu bytes, wanted a power of two",
-				(unsigned long long)opts->block_size);
-	if (opts->physical_block_size & (opts->physical_block_size - 1))
-		return diag_set(diag, -EINVAL, "option.physical-block-size",
-				"--physical-block-size: got %llu bytes, wanted a power of two",
-				(unsigned long long)opts->physical_block_size);
-	if (opts->size % opts->block_size)
-		return diag_set(diag, -EINVAL, "option.size",
-				"--size: got %llu bytes, wanted a multiple of the block size, %llu",
-				(unsigned long long)opts->size,
-				(unsigned long long)opts->block_size);
-	if (opts->max_io % opts->block_size)
-		return diag_set(
-			diag, -EINVAL, "option.max-io",
-			"--max-io: got %llu bytes, wanted a multiple of the block size, %llu",
-			(unsigned long long)opts->max_io, (unsigned long long)opts->block_size);
+	if (check_sizes(opts, diag) < 0)
+		return -EINVAL;
 	if (!opts->cache && (opts->cache_unit || opts->cache_order || opts->cache_size))
 		return diag_set(diag, -EINVAL,
 				opts->cache_unit    ? "option.cache-unit"
@@ -341,6 +368,9 @@ static int fill_disk_options(struct run *run, struct diag *diag)
 	ublk->physical_block = (unsigned int)opts->physical_block_size;
 	if (ublk->physical_block < ublk->logical_block)
 		ublk->physical_block = ublk->logical_block;
+	ublk->max_discard_bytes = opts->max_discard;
+	ublk->max_zeroes_bytes = opts->max_zeroes;
+	ublk->discard_granularity = (unsigned int)opts->discard_granularity;
 	if (ublk->discard_granularity < ublk->logical_block)
 		ublk->discard_granularity = ublk->logical_block;
 	ublk->max_io_bytes = (unsigned int)opts->max_io;
@@ -370,24 +400,10 @@ static void print_warning(void *ctx, const struct rule *rule, const char *senten
 	tool_msg("warning: %s", sentence);
 }
 
-static struct rule_geometry geometry_of(const struct run *run)
-{
-	const struct ublk_options *ublk = &run->disk_options.ublk;
-
-	return (struct rule_geometry){
-		.size_bytes = run->opts.size,
-		.block_bytes = ublk->logical_block,
-		.nr_queues = (uint16_t)run->opts.queues,
-		.max_io_bytes = ublk->max_io_bytes,
-		.no_flush = !ublk->volatile_cache,
-		.no_fua = !ublk->fua,
-		.has_cache = run->opts.cache,
-	};
-}
-
 static int load_rules(struct run *run)
 {
-	const struct rule_geometry geometry = geometry_of(run);
+	const struct rule_geometry geometry =
+		disk_geometry(&run->disk_options.ublk, run->disk_options.cache);
 	int code = EXIT_OK;
 
 	if (run->opts.rules_file)
@@ -784,7 +800,7 @@ int run_check_options(const struct scenario_option *options, unsigned int nr,
 		*ret_bad = find_culprit(options, nr, &words);
 	}
 	if (!err)
-		*ret_geometry = geometry_of(&run);
+		*ret_geometry = disk_geometry(&run.disk_options.ublk, run.disk_options.cache);
 	else if (diag)
 		*diag = words;
 	opt_free(run_table, &run.opts);

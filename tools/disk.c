@@ -270,17 +270,25 @@ static int load_image(struct disk *disk, const struct disk_options *options, str
 	return err;
 }
 
+struct rule_geometry disk_geometry(const struct ublk_options *options, bool cache)
+{
+	return (struct rule_geometry){
+		.size_bytes = options->size_bytes,
+		.block_bytes = options->logical_block,
+		.nr_queues = (uint16_t)options->nr_queues,
+		.max_io_bytes = options->max_io_bytes,
+		.no_flush = !options->volatile_cache,
+		.no_fua = !options->fua,
+		.no_discard = !options->max_discard_bytes,
+		.no_zeroes = !options->max_zeroes_bytes,
+		.has_cache = cache,
+	};
+}
+
 static int create_engine(struct disk *disk, const struct disk_options *options, struct diag *diag)
 {
 	const struct pipeline_options pipeline = {
-		.geometry = {
-			.size_bytes = options->ublk.size_bytes,
-			.block_bytes = options->ublk.logical_block,
-			.nr_queues = (uint16_t)options->ublk.nr_queues,
-			.max_io_bytes = options->ublk.max_io_bytes,
-			.no_flush = !options->ublk.volatile_cache,
-			.no_fua = !options->ublk.fua,
-		},
+		.geometry = disk_geometry(&options->ublk, options->cache),
 		.seed = options->seed,
 		.cache = options->cache,
 		.cache_model = options->cache_model,

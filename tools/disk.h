@@ -43,6 +43,9 @@ uint64_t disk_uptime_ns(const struct disk *disk);
 struct ublk_dev *disk_dev(struct disk *disk); /* borrowed; NULL while it has gone */
 /* The options in force, of the device that is there or was there last. */
 const struct ublk_options *disk_ublk_options(const struct disk *disk);
+/* What rules are checked against on a disk of these options; @cache: with a volatile one of ours.
+ */
+struct rule_geometry disk_geometry(const struct ublk_options *options, bool cache);
 struct pipeline *disk_pipeline(struct disk *disk); /* borrowed */
 struct store *disk_store(struct disk *disk);       /* borrowed */
 

@@ -503,7 +503,9 @@ static int prepare(struct serve *s, const struct serve_options *options)
 
 	s->target = (struct rpc_target){
 		.pipeline = disk_pipeline(s->disk),
-		.geometry = *pipeline_geometry(disk_pipeline(s->disk)),
+		/* What the kernel made of the options may be less than was asked for. */
+		.geometry =
+			disk_geometry(ublk, pipeline_geometry(disk_pipeline(s->disk))->has_cache),
 		.name = disk_name(s->disk),
 		.socket = options->socket,
 		.disk = s->disk,
@@ -513,10 +515,6 @@ static int prepare(struct serve *s, const struct serve_options *options)
 		.image = on_image,
 		.ctx = s,
 	};
-	/* What the kernel made of the options may be less than was asked for. */
-	s->target.geometry.max_io_bytes = ublk->max_io_bytes;
-	s->target.geometry.no_flush = !ublk->volatile_cache;
-	s->target.geometry.no_fua = !ublk->fua;
 	err = rpc_server_new(&server, &s->server);
 	if (!err)
 		err = watch_create(disk_pipeline(s->disk), &s->watch);

@@ -70,6 +70,16 @@ static void rules_that_can_never_match_are_named(void **state)
 	check_lint("a min-len=4097 max-len=8191 do=error:EIO", &plain, NULL, NULL);
 	check_lint("a op=flush do=error:EIO", &bare, "a", "this disk gets none");
 	check_lint("a op=flush,read do=error:EIO", &bare, NULL, NULL);
+	check_lint("a op=discard,zeroes do=error:EIO", &bare, NULL, NULL);
+	bare.no_discard = true;
+	check_lint("a op=discard do=error:EIO", &bare, "a", "about discards, and");
+	check_lint("a op=discard,zeroes do=error:EIO", &bare, NULL, NULL);
+	check_lint(
+		"a op=discard,flush do=error:EIO", &bare, "a",
+		"about flushes, discards, and this disk gets none; make it with a volatile cache and "
+		"them");
+	bare.no_zeroes = true;
+	check_lint("a op=discard,zeroes do=error:EIO", &bare, "a", "discards, write-zeroes, and");
 	check_lint("a flags=fua do=error:EIO", &bare, "a", "flags=fua");
 	check_lint("a flags=fua do=error:EIO", &plain, NULL, NULL);
 	check_lint("a flags=readahead,!failfast-dev do=error:EIO", &plain, "a", "contradict");
@@ -259,6 +269,8 @@ static void submit_all(struct disk *disk, const struct rule_geometry *geometry, 
 					for (uint8_t op = 0; op < IO_NR_OPS; op++) {
 						io.op = op;
 						if (op == IO_FLUSH ||
+						    (op == IO_DISCARD && geometry->no_discard) ||
+						    (op == IO_ZEROES && geometry->no_zeroes) ||
 						    (op <= IO_WRITE &&
 						     len > geometry->max_io_bytes))
 							continue;
@@ -305,6 +317,8 @@ static void no_request_ever_reaches_what_lint_calls_unreachable(void **state)
 			.max_io_bytes = draw_below(&draw, 2) ? 2 * SEC : 8 * SEC,
 			.no_flush = draw_below(&draw, 2),
 			.no_fua = draw_below(&draw, 2),
+			.no_discard = draw_below(&draw, 2),
+			.no_zeroes = draw_below(&draw, 2),
 		};
 		struct disk disk = make_disk(8 * SEC, geometry.block_bytes, geometry.nr_queues, 1);
 		char lines[600];
