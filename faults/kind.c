@@ -95,6 +95,9 @@ static int unknown_param(const struct place *place, const struct kind *kind, str
 	unsigned int nr = 0;
 	char list[400];
 
+	if (!kind->nr_params)
+		return place_fail(place, got.at, "rule.unknown-parameter",
+				  "%s takes no parameters, got '%s'", kind->name, QUOTE(got));
 	place_fail(place, got.at, "rule.unknown-parameter", "%s has no parameter '%s', wanted %s",
 		   kind->name, QUOTE(got), list_params(kind, list, sizeof(list)));
 	for (unsigned int i = 0; i < kind->nr_params; i++)

@@ -33,7 +33,14 @@ enum {
 	DEFAULT_ROUNDS = 400,
 };
 
-enum model_kind { MODEL_ERROR, MODEL_DELAY, MODEL_KEEP, MODEL_KEEP_LAST, MODEL_RANDOM };
+enum model_kind {
+	MODEL_ERROR,
+	MODEL_DELAY,
+	MODEL_COUNT,
+	MODEL_KEEP,
+	MODEL_KEEP_LAST,
+	MODEL_RANDOM
+};
 
 /* A rule as the model knows it: plain numbers, made by make_rule() along with the text. */
 struct model_rule {
@@ -202,6 +209,9 @@ static void make_action(struct sim *sim, struct model_rule *rule)
 		say(rule, " do=delay:%" PRIu64 "us..%" PRIu64 "ns", rule->low_ns / 1000,
 		    rule->high_ns);
 		break;
+	case MODEL_COUNT:
+		say(rule, " do=count");
+		break;
 	case MODEL_KEEP:
 	case MODEL_KEEP_LAST:
 	case MODEL_RANDOM:
@@ -212,8 +222,9 @@ static void make_action(struct sim *sim, struct model_rule *rule)
 
 static void make_rule(struct sim *sim, unsigned int slot)
 {
-	static const enum model_kind kinds[] = { MODEL_ERROR, MODEL_DELAY,     MODEL_DELAY,
-						 MODEL_KEEP,  MODEL_KEEP_LAST, MODEL_RANDOM };
+	static const enum model_kind kinds[] = { MODEL_ERROR, MODEL_DELAY, MODEL_DELAY,
+						 MODEL_COUNT, MODEL_KEEP,  MODEL_KEEP_LAST,
+						 MODEL_RANDOM };
 	struct model_rule *rule = &sim->rules[slot];
 	unsigned int can, flush = 1u << IO_FLUSH;
 
@@ -227,7 +238,7 @@ static void make_rule(struct sim *sim, unsigned int slot)
 	snprintf(rule->name, sizeof(rule->name), "rule-%u", slot);
 	say(rule, "%s", rule->name);
 	rule->kind = kinds[draw(sim, array_size(kinds))];
-	can = rule->kind <= MODEL_DELAY ? 31 : 1u << IO_WRITE | 1u << IO_DISCARD | 1u << IO_ZEROES;
+	can = rule->kind <= MODEL_COUNT ? 31 : 1u << IO_WRITE | 1u << IO_DISCARD | 1u << IO_ZEROES;
 	rule->ops = can;
 	make_selectors(sim, rule);
 	if (rule->has_range || rule->has_len || rule->has_min || rule->has_max)
@@ -301,6 +312,8 @@ static struct expected model_submit(struct sim *sim, const struct io *io)
 		uint64_t n;
 
 		if (!rule->used || !model_selects(rule, io) || !model_hits(sim, rule, &n))
+			continue;
+		if (rule->kind == MODEL_COUNT)
 			continue;
 		expected.bits = rng_mix(sim->disk_seed, ~stream_of(rule->name), n);
 		if (rule->kind != MODEL_DELAY) {

@@ -47,19 +47,20 @@ static void error_before_touches_neither_the_disk_nor_the_buffer(void **state)
 static void error_after_carries_the_operation_out_first(void **state)
 {
 	struct disk disk = make_disk(DISK, 512, 1, 1);
-	unsigned char data[SEC];
+	unsigned char data[2 * SEC];
 
 	(void)state;
 	memset(store_data(disk.store), 's', 8 * SEC);
 	use_rules(&disk, "e do=error:ETIMEDOUT,after");
-	memset(data, 'w', SEC);
-	assert_int_equal(run_io(&disk, IO_WRITE, 0, SEC, data), -ETIMEDOUT);
-	assert_int_equal(run_io(&disk, IO_READ, 1, SEC, data), -ETIMEDOUT);
-	assert_int_equal(data[0], 's');
-	assert_int_equal(run_io(&disk, IO_DISCARD, 2, SEC, NULL), -ETIMEDOUT);
-	assert_int_equal(run_io(&disk, IO_ZEROES, 3, SEC, NULL), -ETIMEDOUT);
+	memset(data, 'w', 2 * SEC);
+	assert_int_equal(run_io(&disk, IO_WRITE, 0, 2 * SEC, data), -ETIMEDOUT);
+	assert_int_equal(run_io(&disk, IO_READ, 1, 2 * SEC, data), -ETIMEDOUT);
+	assert_int_equal(data[0], 'w');
+	assert_int_equal(data[SEC], 's');
+	assert_int_equal(run_io(&disk, IO_DISCARD, 3, 2 * SEC, NULL), -ETIMEDOUT);
+	assert_int_equal(run_io(&disk, IO_ZEROES, 5, 2 * SEC, NULL), -ETIMEDOUT);
 	assert_int_equal(run_io(&disk, IO_FLUSH, 0, 0, NULL), -ETIMEDOUT);
-	assert_string_equal(MAP(&disk, 0, 8), "ws..ssss");
+	assert_string_equal(MAP(&disk, 0, 8), "wws....s");
 	free_disk(&disk);
 }
 

@@ -98,6 +98,21 @@ static void only_reads_that_touch_a_changed_block_are_matches(void **state)
 	free_disk(&disk);
 }
 
+static void a_read_that_starts_inside_a_block_finds_its_part_of_the_old_one(void **state)
+{
+	struct disk disk = make_disk(DISK, 4096, 1, 1);
+
+	(void)state;
+	store_mark(disk.store, 0, 8 * SEC);
+	memset(store_data(disk.store), 'a', 5 * SEC);
+	memset(store_data(disk.store) + 5 * SEC, 'b', 3 * SEC);
+	use_rules(&disk, "s do=stale");
+	put(&disk, 0, 16, 'c');
+	assert_string_equal(ANSWER(&disk, 4, 6), "abbb..");
+	assert_string_equal(COPIED(&disk, 6, 1), "b");
+	free_disk(&disk);
+}
+
 static void only_the_rule_s_range_is_kept(void **state)
 {
 	struct disk disk = make_disk(DISK, 1024, 1, 1);
@@ -256,6 +271,7 @@ int main(void)
 		cmocka_unit_test(a_read_returns_the_version_before_the_last_write),
 		cmocka_unit_test(with_first_it_is_the_version_when_the_rule_was_armed),
 		cmocka_unit_test(only_reads_that_touch_a_changed_block_are_matches),
+		cmocka_unit_test(a_read_that_starts_inside_a_block_finds_its_part_of_the_old_one),
 		cmocka_unit_test(only_the_rule_s_range_is_kept),
 		cmocka_unit_test(changes_count_whoever_makes_them),
 		cmocka_unit_test(a_disabled_rule_keeps_what_it_has_and_watches_nothing),
