@@ -198,7 +198,7 @@ static void garbage_fills_a_piece_or_all(void **state)
 {
 	unsigned char data[LEN], got[LEN];
 	struct disk disk = make_written("c op=read do=corrupt:garbage=100,at=1000", data);
-	unsigned int same = 0;
+	unsigned int same = 0, alike = 0;
 	size_t at;
 
 	(void)state;
@@ -215,6 +215,9 @@ static void garbage_fills_a_piece_or_all(void **state)
 	for (size_t i = 0; i < LEN; i++)
 		same += data[i] == got[i];
 	assert_in_range(same, 0, LEN / 100);
+	for (size_t i = 1; i < LEN; i++)
+		alike += got[i - 1] == got[i];
+	assert_in_range(alike, 0, LEN / 100);
 	use_rules(&disk, "c op=read do=corrupt:garbage,at=4k");
 	run_io(&disk, IO_READ, 8, LEN, got);
 	assert_memory_equal(got, data, 4096);
