@@ -325,10 +325,13 @@ static int parse_time_part(const struct place *place, const struct param *param,
 	}
 	if (err == 0 && !outside(param, *ret))
 		return 0;
+	if (!param->max)
+		return place_fail(place, text.at, "rule.bad-time",
+				  "%s wants a time of at least %s, less than 585 years, got '%s'",
+				  param->name, units_format_time(param->min, min), QUOTE(text));
 	return place_fail(place, text.at, "rule.bad-time", "%s wants a time of %s to %s, got '%s'",
 			  param->name, units_format_time(param->min, min),
-			  units_format_time(param->max ? param->max : UINT64_MAX, max),
-			  QUOTE(text));
+			  units_format_time(param->max, max), QUOTE(text));
 }
 
 static int parse_time(const struct place *place, const struct param *param, struct text text,

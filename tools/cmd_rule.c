@@ -23,11 +23,6 @@ static void cleanup_set(struct rule_set **set)
 	rule_set_free(*set);
 }
 
-static void cleanup_client(struct rpc_client **client)
-{
-	rpc_client_free(*client);
-}
-
 #define RULE_OPTIONS                                                                               \
 	OPT_DISK_CHOICE(struct rule_opts, disk),                                                   \
 		OPT_FLAG(struct rule_opts, json, "json", "print JSON"), OPT_END
@@ -68,47 +63,25 @@ static int finish(const struct rule_opts *opts, json_t *answer)
 
 /* ------------------------------------------------------------------------------ put */
 
-static int put_one(struct rpc_client *client, const struct rule_opts *opts, const char *text,
-		   json_t **answer)
-{
-	struct diag diag = { 0 };
-	int code = 0, err;
-
-	json_decref(*answer);
-	*answer = NULL;
-	err = rpc_client_call(client, "rules.put",
-			      json_pack("{s:s, s:s*}", "rule", text, "before", opts->before), &diag,
-			      &code, answer);
-	if (!err)
-		return EXIT_OK;
-	if (err != -EREMOTEIO || code != RPC_BAD_RULE)
-		return rpc_client_fail(err, code, &diag);
-	rule_complain("rule", text, &diag);
-	return EXIT_USAGE;
-}
-
-/* Parsed here first, all of them: a slip in the third leaves the first two unsent. */
+/* Parsed here first, so that a slip is shown where it is; then sent in one piece. */
 static int rule_put(const struct rule_opts *opts, const struct opt_words *words)
 {
-	_cleanup_(cleanup_client) struct rpc_client *client = NULL;
 	_cleanup_(cleanup_set) struct rule_set *set = rule_set_new();
-	struct diag diag = { 0 };
-	json_t *answer = NULL;
-	int code = EXIT_OK, err;
+	json_t *rules = json_array(), *answer = NULL;
+	int code = EXIT_OK;
 
-	for (int i = 0; set && i < words->count && !code; i++)
+	for (int i = 0; set && i < words->count && !code; i++) {
 		code = rule_text_add(set, words->words[i]);
-	if (code)
+		json_array_append_new(rules, json_string(words->words[i]));
+	}
+	if (code) {
+		json_decref(rules);
 		return code;
-	err = rpc_client_open(&opts->disk, &diag, &client);
-	if (err)
-		return rpc_client_fail(err, 0, &diag);
-	for (int i = 0; i < words->count && !code; i++)
-		code = put_one(client, opts, words->words[i], &answer);
-	if (!code)
-		return finish(opts, answer);
-	json_decref(answer);
-	return code;
+	}
+	code = rpc_client_once(&opts->disk, "rules.put",
+			       json_pack("{s:o, s:s*}", "rule", rules, "before", opts->before),
+			       &answer);
+	return code ? code : finish(opts, answer);
 }
 
 /* ------------------------------------------------------------------------------ ls, dump */
@@ -156,38 +129,32 @@ static int rule_dump(const struct rule_opts *opts, const struct opt_words *words
 
 /* ------------------------------------------------------------------------------ rm, clear, load */
 
-/* The same method for every name. */
-static int for_each_name(const char *method, const struct rule_opts *opts,
-			 const struct opt_words *words)
+/* One method for all names at once: all of them are there, or nothing changes. */
+static int call_names(const char *method, const struct rule_opts *opts,
+		      const struct opt_words *words)
 {
-	json_t *answer = NULL;
-	int code = EXIT_OK;
+	json_t *names = json_array(), *answer = NULL;
+	int code;
 
-	for (int i = 0; i < words->count && !code; i++) {
-		json_decref(answer);
-		answer = NULL;
-		code = rpc_client_once(&opts->disk, method,
-				       json_pack("{s:s}", "name", words->words[i]), &answer);
-	}
-	if (!code)
-		return finish(opts, answer);
-	json_decref(answer);
-	return code;
+	for (int i = 0; i < words->count; i++)
+		json_array_append_new(names, json_string(words->words[i]));
+	code = rpc_client_once(&opts->disk, method, json_pack("{s:o}", "name", names), &answer);
+	return code ? code : finish(opts, answer);
 }
 
 static int rule_rm(const struct rule_opts *opts, const struct opt_words *words)
 {
-	return for_each_name("rules.remove", opts, words);
+	return call_names("rules.remove", opts, words);
 }
 
 static int rule_enable_all(const struct rule_opts *opts, const struct opt_words *words)
 {
-	return for_each_name("rules.enable", opts, words);
+	return call_names("rules.enable", opts, words);
 }
 
 static int rule_disable_all(const struct rule_opts *opts, const struct opt_words *words)
 {
-	return for_each_name("rules.disable", opts, words);
+	return call_names("rules.disable", opts, words);
 }
 
 static int rule_clear(const struct rule_opts *opts, const struct opt_words *words)

@@ -47,7 +47,7 @@ struct run_opts {
 
 #define O struct run_opts
 static const struct opt run_table[] = {
-	OPT_SIZE(O, size, "size", NULL, 512, UINT64_MAX,
+	OPT_SIZE(O, size, "size", NULL, 512, 1ull << 62,
 		 "size of the disk; default: that of --load FILE, or " SIZE_DEFAULT),
 	OPT_COUNT(O, queues, "queues", "1", 1, 4096, "hardware queues, at most one for each CPU"),
 	OPT_COUNT(O, depth, "depth", "128", 1, 4096, "requests in flight for each queue"),

@@ -71,7 +71,7 @@ static int store_number(const struct opt *opt, const char *value, uint64_t *ret_
 {
 	const struct number *number = &numbers[opt->type];
 	char min[UNITS_MAX], max[UNITS_MAX];
-	uint64_t parsed;
+	uint64_t parsed = UINT64_MAX;
 	int err = number->parse(value, strlen(value), &parsed);
 
 	if (!err && (parsed < opt->min || parsed > opt->max))
@@ -84,7 +84,7 @@ static int store_number(const struct opt *opt, const char *value, uint64_t *ret_
 	if (err == -EINVAL)
 		diag_set(diag, err, "option.value", "--%s: got '%.200s', wanted %s", opt->name,
 			 value, number->what);
-	else if (opt->max == UINT64_MAX)
+	else if (opt->max == UINT64_MAX && parsed < opt->min)
 		diag_set(diag, err, "option.value", "--%s: got '%.200s', wanted at least %s",
 			 opt->name, value, min);
 	else

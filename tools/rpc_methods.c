@@ -223,15 +223,11 @@ static int answer_warnings(struct rpc_call *call)
 	return 0;
 }
 
-int rpc_param_rule(struct rpc_call *call, struct rule **ret_rule)
+static int find_rule(struct rpc_call *call, const char *name, struct rule **ret_rule)
 {
 	const struct rule_set *set = pipeline_rules(call->target->pipeline);
 	_cleanup_set_ struct rule_set *copy = NULL;
-	const char *name;
-	int err = rpc_param_string(call, "name", true, &name);
 
-	if (err)
-		return err;
 	*ret_rule = rule_set_find(set, name);
 	if (*ret_rule)
 		return 0;
@@ -240,21 +236,64 @@ int rpc_param_rule(struct rpc_call *call, struct rule **ret_rule)
 	return rpc_engine_error(call, copy ? rule_set_remove(copy, name, &call->diag) : -ENOMEM);
 }
 
+int rpc_param_rule(struct rpc_call *call, struct rule **ret_rule)
+{
+	const char *name;
+	int err = rpc_param_string(call, "name", true, &name);
+
+	return err ? err : find_rule(call, name, ret_rule);
+}
+
+#define NAME_WANTED "the name of a rule, or an array of names"
+
+/* All rules that "name" names, which are all there; put into @these. */
+static int param_rules(struct rpc_call *call, struct rule_set *these)
+{
+	json_t *param = rpc_param(call, "name");
+	bool many = json_is_array(param);
+	size_t nr = many ? json_array_size(param) : 1;
+
+	if (!param)
+		return rpc_missing_param(call, "name", NAME_WANTED);
+	for (size_t i = 0; i < nr; i++) {
+		const char *name = json_string_value(many ? json_array_get(param, i) : param);
+		struct rule *rule;
+		int err = name ? find_rule(call, name, &rule)
+			       : rpc_bad_param(call, "name", NAME_WANTED);
+
+		if (err)
+			return err;
+		err = rule_set_put(these, rule, NULL, &call->diag);
+		if (err)
+			return rpc_engine_error(call, err);
+	}
+	return 0;
+}
+
+static void enable_all(struct rule_set *these, bool enabled)
+{
+	for (size_t i = 0; i < rule_set_count(these); i++)
+		rule_enable(rule_set_at(these, i), enabled);
+}
+
 static int enable(struct rpc_call *call, bool enabled)
 {
-	_cleanup_set_ struct rule_set *set = NULL;
-	struct rule *rule = NULL;
-	int err = rpc_param_rule(call, &rule);
+	_cleanup_set_ struct rule_set *set = rule_set_copy(pipeline_rules(call->target->pipeline));
+	_cleanup_set_ struct rule_set *these = rule_set_new(), *others = rule_set_new();
+	int err =
+		set && these && others ? param_rules(call, these) : rpc_engine_error(call, -ENOMEM);
 
+	/* Those that change, so that an error can take back just that. */
+	for (size_t i = 0; !err && i < rule_set_count(these); i++)
+		if (rule_enabled(rule_set_at(these, i)) != enabled &&
+		    rule_set_put(others, rule_set_at(these, i), NULL, &call->diag))
+			err = rpc_engine_error(call, -ENOMEM);
 	if (err)
 		return err;
-	set = rule_set_copy(pipeline_rules(call->target->pipeline));
-	if (!set)
-		return rpc_engine_error(call, -ENOMEM);
-	rule_enable(rule, enabled);
+	enable_all(others, enabled);
 	err = rpc_set_rules(call, set);
 	if (err)
-		rule_enable(rule, !enabled);
+		enable_all(others, !enabled);
 	return err ? err : answer_count(call);
 }
 
@@ -268,45 +307,88 @@ static int rules_disable(struct rpc_call *call)
 	return enable(call, false);
 }
 
+#define RULE_WANTED "a rule as text or object"
+
+static bool is_rule(const json_t *value)
+{
+	return json_is_string(value) || json_is_object(value);
+}
+
+/* Add @value to @set, which has none of its name yet; last. */
+static int add_rule(struct rpc_call *call, struct rule_set *set, json_t *value,
+		    struct rule **ret_rule)
+{
+	_cleanup_rule_ struct rule *rule = NULL;
+	int err = rule_from_json(value, &call->diag, &rule);
+
+	if (err)
+		return err;
+	if (rule_set_find(set, rule_name(rule)))
+		return diag_set(&call->diag, -EINVAL, "rule.duplicate-name",
+				"there are two rules named '%s'", rule_name(rule));
+	err = rule_set_put(set, rule, NULL, &call->diag);
+	if (!err && ret_rule)
+		*ret_rule = rule;
+	return err;
+}
+
+/* Say which of many: "rules[3]: ..." */
+static int many_error(struct rpc_call *call, const char *name, size_t index, int err)
+{
+	char message[sizeof(call->diag.message)];
+
+	rpc_engine_error(call, err);
+	snprintf(message, sizeof(message), "%s", call->diag.message);
+	snprintf(call->diag.message, sizeof(call->diag.message), "%s[%zu]: %.480s", name, index,
+		 message);
+	return rpc_code_of(err);
+}
+
+/* One rule or several, all of them or none. */
 static int rules_put(struct rpc_call *call)
 {
-	_cleanup_set_ struct rule_set *set = NULL;
-	_cleanup_rule_ struct rule *rule = NULL;
-	json_t *value = rpc_param(call, "rule");
+	_cleanup_set_ struct rule_set *set = rule_set_copy(pipeline_rules(call->target->pipeline));
+	_cleanup_set_ struct rule_set *these = rule_set_new();
+	json_t *param = rpc_param(call, "rule");
+	bool many = json_is_array(param);
+	size_t nr = many ? json_array_size(param) : 1;
 	const char *before;
 	int err;
 
-	if (!value)
-		return rpc_missing_param(call, "rule", "a rule as text or object");
-	if (!json_is_string(value) && !json_is_object(value))
-		return rpc_bad_param(call, "rule", "a rule as text or object");
+	if (!set || !these)
+		return rpc_engine_error(call, -ENOMEM);
+	if (!param)
+		return rpc_missing_param(call, "rule", RULE_WANTED);
 	err = rpc_param_string(call, "before", false, &before);
 	if (err)
 		return err;
-	err = rule_from_json(value, &call->diag, &rule);
-	if (err)
-		return rpc_engine_error(call, err);
-	set = rule_set_copy(pipeline_rules(call->target->pipeline));
-	err = set ? rule_set_put(set, rule, before, &call->diag) : -ENOMEM;
-	if (err)
-		return rpc_engine_error(call, err);
+	for (size_t i = 0; i < nr; i++) {
+		json_t *value = many ? json_array_get(param, i) : param;
+		struct rule *rule;
+
+		if (!is_rule(value))
+			return rpc_bad_param(call, "rule", RULE_WANTED ", or an array of these");
+		err = add_rule(call, these, value, &rule);
+		if (!err)
+			err = rule_set_put(set, rule, before, &call->diag);
+		if (err)
+			return many ? many_error(call, "rule", i, err)
+				    : rpc_engine_error(call, err);
+	}
 	err = rpc_set_rules(call, set);
 	return err ? err : answer_warnings(call);
 }
 
 static int rules_remove(struct rpc_call *call)
 {
-	_cleanup_set_ struct rule_set *set = NULL;
-	const char *name;
-	int err;
+	_cleanup_set_ struct rule_set *set = rule_set_copy(pipeline_rules(call->target->pipeline));
+	_cleanup_set_ struct rule_set *these = rule_set_new();
+	int err = set && these ? param_rules(call, these) : rpc_engine_error(call, -ENOMEM);
 
-	err = rpc_param_string(call, "name", true, &name);
 	if (err)
 		return err;
-	set = rule_set_copy(pipeline_rules(call->target->pipeline));
-	err = set ? rule_set_remove(set, name, &call->diag) : -ENOMEM;
-	if (err)
-		return rpc_engine_error(call, err);
+	for (size_t i = 0; i < rule_set_count(these); i++)
+		rule_set_remove(set, rule_name(rule_set_at(these, i)), &call->diag);
 	err = rpc_set_rules(call, set);
 	return err ? err : answer_count(call);
 }
@@ -317,31 +399,6 @@ static int rules_clear(struct rpc_call *call)
 	int err = set ? rpc_set_rules(call, set) : rpc_engine_error(call, -ENOMEM);
 
 	return err ? err : answer_count(call);
-}
-
-/* Say which of many: "rules[3]: ..." */
-static int replace_error(struct rpc_call *call, size_t index, int err)
-{
-	char message[sizeof(call->diag.message)];
-
-	rpc_engine_error(call, err);
-	snprintf(message, sizeof(message), "%s", call->diag.message);
-	snprintf(call->diag.message, sizeof(call->diag.message), "rules[%zu]: %.480s", index,
-		 message);
-	return rpc_code_of(err);
-}
-
-static int add_rule(struct rpc_call *call, struct rule_set *set, json_t *value)
-{
-	_cleanup_rule_ struct rule *rule = NULL;
-	int err = rule_from_json(value, &call->diag, &rule);
-
-	if (err)
-		return err;
-	if (rule_set_find(set, rule_name(rule)))
-		return diag_set(&call->diag, -EINVAL, "rule.duplicate-name",
-				"there are two rules named '%s'", rule_name(rule));
-	return rule_set_put(set, rule, NULL, &call->diag);
 }
 
 static int rules_replace(struct rpc_call *call)
@@ -358,11 +415,11 @@ static int rules_replace(struct rpc_call *call)
 	if (!json_is_array(rules))
 		return rpc_bad_param(call, "rules", "an array of rules");
 	json_array_foreach (rules, index, value) {
-		if (!json_is_string(value) && !json_is_object(value))
+		if (!is_rule(value))
 			return rpc_bad_param(call, "rules", "an array of rules as text or objects");
-		err = add_rule(call, set, value);
+		err = add_rule(call, set, value, NULL);
 		if (err)
-			return replace_error(call, index, err);
+			return many_error(call, "rules", index, err);
 	}
 	err = rpc_set_rules(call, set);
 	return err ? err : answer_warnings(call);

@@ -116,11 +116,19 @@ int rule_text_add(struct rule_set *set, const char *text)
 	_cleanup_(cleanup_rule) struct rule *rule = NULL;
 	struct diag diag = { 0 };
 
-	if (rule_parse(text, strlen(text), &diag, &rule) || rule_set_put(set, rule, NULL, &diag)) {
-		rule_complain("rule", text, &diag);
-		return EXIT_USAGE;
+	int err = rule_parse(text, strlen(text), &diag, &rule);
+
+	if (!err && rule_set_find(set, rule_name(rule))) {
+		err = diag_set(&diag, -EINVAL, "rule.duplicate-name",
+			       "there are two rules named '%s'", rule_name(rule));
+		diag_hint(&diag, "each rule has a name of its own: change one of them");
 	}
-	return EXIT_OK;
+	if (!err)
+		err = rule_set_put(set, rule, NULL, &diag);
+	if (!err)
+		return EXIT_OK;
+	rule_complain("rule", text, &diag);
+	return EXIT_USAGE;
 }
 
 int rule_set_check(const struct rule_set *set, const struct rule_geometry *geometry)

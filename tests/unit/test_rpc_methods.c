@@ -136,6 +136,57 @@ static void rules_are_put_in_order_listed_and_removed(void **state)
 	must_count("rules.clear", NULL, 0);
 }
 
+static void several_rules_are_put_all_or_none(void **state)
+{
+	json_t *list;
+
+	(void)state;
+	must_count("rules.put", "{\"rule\":\"z do=error:EIO\"}", 1);
+	must_count("rules.put",
+		   "{\"rule\":[\"a do=count\",{\"name\":\"b\",\"do\":\"count\"}],\"before\":\"z\"}",
+		   3);
+	list = must("rules.list", NULL);
+	assert_string_equal(nth_rule(list, 0, "name"), "a");
+	assert_string_equal(nth_rule(list, 1, "name"), "b");
+	assert_string_equal(nth_rule(list, 2, "name"), "z");
+	json_decref(list);
+	refused("rules.put", "{\"rule\":[\"c do=count\",\"d range=1G.. do=count\"]}", RPC_BAD_RULE,
+		NULL, NULL);
+	refused("rules.put", "{\"rule\":[\"c do=count\",\"d do=cuont\"]}", RPC_BAD_RULE, NULL,
+		"count");
+	refused("rules.put", "{\"rule\":[\"c do=count\",\"c do=drop\"]}", RPC_BAD_RULE,
+		"rule.duplicate-name", NULL);
+	refused("rules.put", "{\"rule\":[\"c do=count\",3]}", RPC_INVALID_PARAMS, "protocol.param",
+		NULL);
+	must_count("rules.put", "{\"rule\":[]}", 3);
+	must_count("rules.clear", NULL, 0);
+}
+
+static void several_rules_are_removed_and_switched_all_or_none(void **state)
+{
+	json_t *list;
+
+	(void)state;
+	must_count("rules.put", "{\"rule\":[\"a do=count\",\"b do=count\",\"c do=count\"]}", 3);
+	refused("rules.disable", "{\"name\":[\"a\",\"x\"]}", RPC_NOT_FOUND, NULL, NULL);
+	refused("rules.disable", "{\"name\":[\"a\",1]}", RPC_INVALID_PARAMS, "protocol.param",
+		NULL);
+	refused("rules.remove", "{\"name\":[\"a\",\"x\"]}", RPC_NOT_FOUND, NULL, NULL);
+	refused("rules.remove", NULL, RPC_INVALID_PARAMS, "protocol.missing-param", NULL);
+	must_count("rules.disable", "{\"name\":[\"a\",\"b\",\"a\"]}", 3);
+	list = must("rules.list", NULL);
+	assert_string_equal(nth_rule(list, 0, "text"), "a enabled=no do=count");
+	assert_string_equal(nth_rule(list, 1, "text"), "b enabled=no do=count");
+	assert_string_equal(nth_rule(list, 2, "text"), "c do=count");
+	json_decref(list);
+	must_count("rules.enable", "{\"name\":[\"b\",\"c\"]}", 3);
+	must_count("rules.remove", "{\"name\":[\"a\",\"c\"]}", 1);
+	list = must("rules.list", NULL);
+	assert_string_equal(nth_rule(list, 0, "text"), "b do=count");
+	json_decref(list);
+	must_count("rules.clear", NULL, 0);
+}
+
 static void a_bad_rule_changes_nothing_and_says_where(void **state)
 {
 	json_t *answer, *data;
@@ -324,6 +375,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_rule_that_another_leaves_nothing_is_put_with_a_warning),
 		cmocka_unit_test(rules_are_put_in_order_listed_and_removed),
+		cmocka_unit_test(several_rules_are_put_all_or_none),
+		cmocka_unit_test(several_rules_are_removed_and_switched_all_or_none),
 		cmocka_unit_test(a_bad_rule_changes_nothing_and_says_where),
 		cmocka_unit_test(mistyped_words_are_refused_with_the_nearest_one),
 		cmocka_unit_test(a_notification_is_carried_out_without_an_answer),

@@ -228,7 +228,7 @@ static void bad_values_are_explained(void **state)
 	check_error("a times=99999999999999999999 do=error:EIO", "rule.bad-number", 9, "1 to",
 		    NULL);
 	check_error("a queue=65536 do=error:EIO", "rule.bad-number", 9, "0 to 65535", NULL);
-	check_error("a for=0s do=error:EIO", "rule.bad-time", 7, "1ns to", NULL);
+	check_error("a for=0s do=error:EIO", "rule.bad-time", 7, "at least 1ns", NULL);
 	check_error("a for=10 do=error:EIO", "rule.bad-time", 7, "got '10'", "needs its unit");
 	check_error("a op=flush range=0..1k do=error:EIO", "rule.never-matches", 3, "flush", NULL);
 	check_error("a op=flush min-len=1k do=error:EIO", "rule.never-matches", 3, "flush", NULL);

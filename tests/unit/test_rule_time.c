@@ -201,7 +201,7 @@ static void times_that_make_no_sense_are_refused(void **state)
 		    "needs its unit");
 	check_error("a up=10s do=error:EIO", "rule.conflict", 3, "go together", NULL);
 	check_error("a down=10s do=error:EIO", "rule.conflict", 3, "go together", NULL);
-	check_error("a up=1s down=0s do=error:EIO", "rule.bad-time", 14, "1ns to", NULL);
+	check_error("a up=1s down=0s do=error:EIO", "rule.bad-time", 14, "at least 1ns", NULL);
 	check_error("a up=10000000000s down=10000000000s do=error:EIO", "rule.bad-time", 3,
 		    "too long together", NULL);
 	check_error("a up=-1s down=1s do=error:EIO", "rule.bad-time", 6, "got '-1s'", NULL);
