@@ -6,6 +6,7 @@
 #include "tool.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct held_opts {
 	struct disk_choice disk;
@@ -72,10 +73,10 @@ struct release_opts {
 static const struct opt release_table[] = {
 	OPT_TEXT(struct release_opts, rule, "rule", NULL, "NAME",
 		 "only those that this rule holds"),
-	OPT_COUNT(struct release_opts, id, "id", "0", 0, INT64_MAX,
-		  "only the one with this number; 0: any"),
-	OPT_COUNT(struct release_opts, count, "count", "0", 0, INT64_MAX,
-		  "at most so many, the oldest first; 0: all"),
+	OPT_COUNT(struct release_opts, id, "id", NULL, 1, INT64_MAX,
+		  "only the one with this number; default: any"),
+	OPT_COUNT(struct release_opts, count, "count", NULL, 1, INT64_MAX,
+		  "at most so many, the oldest first; default: all"),
 	OPT_DISK_CHOICE(struct release_opts, disk),
 	OPT_FLAG(struct release_opts, json, "json", "print JSON"),
 	OPT_END,
@@ -88,6 +89,34 @@ static const struct opt_help release_help = {
 	.examples = "  faultblk release\n  faultblk release --rule stuck --count 1",
 	.exits = HELD_EXITS,
 };
+
+/* Nothing was released: was that what a name or a number said wrongly? */
+static int explain_none(const struct release_opts *opts)
+{
+	json_t *answer = NULL, *rule;
+	bool found = false;
+	size_t i;
+	int code;
+
+	if (opts->id) {
+		tool_msg("no request is held under number %llu; faultblk held lists those that are",
+			 (unsigned long long)opts->id);
+		return EXIT_FAILED;
+	}
+	if (!opts->rule)
+		return EXIT_OK;
+	code = rpc_client_once(&opts->disk, "rules.list", NULL, &answer);
+	if (code)
+		return code;
+	json_array_foreach (json_object_get(answer, "rules"), i, rule)
+		found |= strcmp(json_string_value(json_object_get(rule, "name")), opts->rule) == 0;
+	if (!found)
+		tool_msg("there is no rule '%s', and none of this name holds a request; faultblk "
+			 "rule ls lists those that are",
+			 opts->rule);
+	json_decref(answer);
+	return found ? EXIT_OK : EXIT_FAILED;
+}
 
 int cmd_release(int argc, char **argv)
 {
@@ -104,11 +133,14 @@ int cmd_release(int argc, char **argv)
 	if (opts.count)
 		json_object_set_new(params, "count", json_integer((json_int_t)opts.count));
 	code = rpc_client_once(&opts.disk, "held.release", params, &answer);
-	if (code || opts.json)
-		return code ? code : tool_print_json(answer);
-	printf("%lld released\n", number_of(answer, "released"));
+	if (!code && !number_of(answer, "released"))
+		code = explain_none(&opts);
+	if (!code && opts.json)
+		return tool_print_json(answer);
+	if (!code)
+		printf("%lld released\n", number_of(answer, "released"));
 	json_decref(answer);
-	return EXIT_OK;
+	return code;
 }
 
 /* ------------------------------------------------------------------------------ revive */

@@ -62,7 +62,16 @@ int rpc_engine_error(struct rpc_call *call, int err)
 
 int rpc_bad_param(struct rpc_call *call, const char *name, const char *wanted)
 {
-	diag_set(&call->diag, 0, "protocol.param", "%s: wanted %s", name, wanted);
+	json_t *value = rpc_param(call, name);
+	_cleanup_free_ char *got =
+		value ? json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_COMPACT)
+		      : NULL;
+
+	if (got)
+		diag_set(&call->diag, 0, "protocol.param", "%s: got %.60s%s, wanted %s", name, got,
+			 strlen(got) > 60 ? "..." : "", wanted);
+	else
+		diag_set(&call->diag, 0, "protocol.param", "%s: wanted %s", name, wanted);
 	return RPC_INVALID_PARAMS;
 }
 
@@ -371,9 +380,10 @@ static int rules_put(struct rpc_call *call)
 		err = add_rule(call, these, value, &rule);
 		if (!err)
 			err = rule_set_put(set, rule, before, &call->diag);
+		/* Of -ENOENT "before" is to blame. */
 		if (err)
-			return many ? many_error(call, "rule", i, err)
-				    : rpc_engine_error(call, err);
+			return nr > 1 && err != -ENOENT ? many_error(call, "rule", i, err)
+							: rpc_engine_error(call, err);
 	}
 	err = rpc_set_rules(call, set);
 	return err ? err : answer_warnings(call);
@@ -444,10 +454,20 @@ static int param_word(struct rpc_call *call, const char *name, enum value_type t
 	return 0;
 }
 
+static int bad_place(struct rpc_call *call, uint64_t offset, uint64_t len, const char *wanted)
+{
+	char from[UNITS_MAX], size[UNITS_MAX];
+
+	diag_set(&call->diag, 0, "protocol.param", "off and len: got %s and %s, wanted %s",
+		 units_format_size(offset, from), units_format_size(len, size), wanted);
+	return RPC_INVALID_PARAMS;
+}
+
 static int explain_io(struct rpc_call *call, struct io *io)
 {
 	const struct rule_geometry *geometry = &call->target->geometry;
 	uint64_t ops = 0, flags = 0, queue = 0, offset = 0, len = EXPLAIN_LEN_BYTES;
+	char wanted[96];
 	int err;
 
 	err = param_word(call, "op", VALUE_OPS, &ops);
@@ -460,9 +480,14 @@ static int explain_io(struct rpc_call *call, struct io *io)
 	if (!err)
 		err = rpc_param_size(call, "len", RULE_LEN_MAX, &len);
 	if (!err)
-		err = rpc_param_size(call, "queue", geometry->nr_queues - 1u, &queue);
+		err = rpc_param_size(call, "queue", INT64_MAX, &queue);
 	if (err)
 		return err;
+	if (queue >= geometry->nr_queues) {
+		snprintf(wanted, sizeof(wanted), "a hardware queue of the disk, 0 to %u",
+			 geometry->nr_queues - 1u);
+		return rpc_bad_param(call, "queue", wanted);
+	}
 	if (ops == 0 || ops & (ops - 1))
 		return rpc_bad_param(call, "op", "one operation");
 	io->op = (uint8_t)__builtin_ctzll(ops);
@@ -471,9 +496,9 @@ static int explain_io(struct rpc_call *call, struct io *io)
 	else if (len == 0)
 		return rpc_bad_param(call, "len", "at least one sector");
 	if (offset % SECTOR_SIZE || len % SECTOR_SIZE)
-		return rpc_bad_param(call, "off and len", "multiples of 512 bytes");
+		return bad_place(call, offset, len, "multiples of 512 bytes");
 	if (offset > geometry->size_bytes || len > geometry->size_bytes - offset)
-		return rpc_bad_param(call, "off and len", "a request inside the disk");
+		return bad_place(call, offset, len, "a request inside the disk");
 	io->sector = offset >> SECTOR_SHIFT;
 	io->len_bytes = (uint32_t)len;
 	io->flags = (uint32_t)flags;
@@ -705,7 +730,7 @@ static int stats(struct rpc_call *call)
 static int stop(struct rpc_call *call)
 {
 	const struct rpc_target *target = call->target;
-	bool force;
+	bool force = false;
 	int err = rpc_param_bool(call, "force", &force);
 
 	if (err)

@@ -219,15 +219,19 @@ int rpc_snapshot_create(struct rpc_call *call)
 		return state_error(call, err);
 	err = pipeline_snapshot_add(call->target->pipeline, name, wall_clock_ns(), NULL);
 	disk_thaw(disk);
-	if (err == -EEXIST)
+	if (err == -EEXIST) {
 		diag_set(&call->diag, err, "snapshot.exists", "there is a snapshot '%.64s' already",
 			 name);
-	else if (err == -ENOSPC)
+		diag_hint(&call->diag, "take another name, or faultblk snapshot rm %.64s first",
+			  name);
+	} else if (err == -ENOSPC) {
 		diag_set(&call->diag, err, "snapshot.limit", "there are %d snapshots, no more fit",
 			 SNAPSHOT_MAX);
-	else if (err)
+		diag_hint(&call->diag, "faultblk snapshot rm NAME makes room");
+	} else if (err) {
 		diag_set(&call->diag, err, "snapshot.memory", "no memory for a snapshot: %s",
 			 strerror(-err));
+	}
 	if (err)
 		return state_error(call, err);
 	call->result = json_pack("{s:s}", "name", name);

@@ -71,9 +71,10 @@ static int read_all(FILE *file, char **ret_text, size_t *ret_len)
 
 	if (!text)
 		return -ENOMEM;
+	errno = 0;
 	len = fread(text, 1, RULE_FILE_MAX + 1, file);
 	if (ferror(file))
-		return -EIO;
+		return errno ? -errno : -EIO;
 	if (len > RULE_FILE_MAX)
 		return -EFBIG;
 	text[len] = '\0';

@@ -122,6 +122,13 @@ static int fill_address(const char *path, struct sockaddr_un *address, struct di
 	return 0;
 }
 
+static bool is_socket(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
 int runtime_connect(const char *path, struct diag *diag, int *ret_fd)
 {
 	_cleanup_close_ int fd = -1;
@@ -136,7 +143,9 @@ int runtime_connect(const char *path, struct diag *diag, int *ret_fd)
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		err = -errno;
 		diag_set(diag, err, "client.connect", "no disk is served at %.200s: %s", path,
-			 err == -ECONNREFUSED ? "its server is gone" : strerror(-err));
+			 err != -ECONNREFUSED ? strerror(-err)
+			 : is_socket(path)    ? "its server is gone"
+					      : "that is no socket");
 		diag_hint(diag, "faultblk list shows the disks that are");
 		return err;
 	}

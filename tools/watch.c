@@ -114,8 +114,8 @@ static void end_wait(struct rpc_server *server, struct wait *wait, int err, cons
 	struct diag diag = { 0 };
 
 	diag_set(&diag, err, err == -ETIMEDOUT ? "wait.timeout" : "wait.over",
-		 "rule '%s' did not get %llu hits: %s", wait->rule, (unsigned long long)wait->hits,
-		 why);
+		 "rule '%s' did not get %llu hit%s: %s", wait->rule, (unsigned long long)wait->hits,
+		 wait->hits == 1 ? "" : "s", why);
 	rpc_server_reply(server, &wait->ticket, rpc_code_of(err), &diag, NULL);
 }
 

@@ -79,7 +79,7 @@ static void hits_are_listed_from_where_one_left_off(void **state)
 	     "\"len_bytes\":4096,\"flags\":0,\"queue\":1,\"match\":3,\"delay_ns\":0}");
 	says("events.list", "{\"after\":3}", "\"next\":5");
 	says("events.list", "{\"max\":2}", "\"next\":2");
-	says("events.list", "{\"max\":0}", "max: wanted a whole number from 1 to 1000");
+	says("events.list", "{\"max\":0}", "max: got 0, wanted a whole number from 1 to 1000");
 	says("events.list", "{\"aftre\":1}", "did you mean 'after'?");
 }
 
@@ -101,7 +101,7 @@ static void what_is_held_is_listed_and_released(void **state)
 	says("held.release", "{\"id\":3}", "\"released\":1");
 	assert_true(c.released);
 	says("held.list", "{}", "\"id\":2,\"rule\":\"h\",\"op\":\"write\",\"sector\":8");
-	says("held.release", "{\"id\":0}", "id: wanted a whole number from 1");
+	says("held.release", "{\"id\":0}", "id: got 0, wanted a whole number from 1");
 	says("held.release", "{}", "\"released\":1");
 	pipeline_resume(fake.target.pipeline, &a, 1);
 	pipeline_resume(fake.target.pipeline, &b, 1);

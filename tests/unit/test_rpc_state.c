@@ -77,7 +77,7 @@ static void a_crash_keeps_nothing_unless_told(void **state)
 	says("disk.crash", "{\"keep\":\"all\",\"vanish\":true}", "\"keep\":\"all\"");
 	assert_int_equal(got.keep, KEEP_ALL);
 	assert_true(got_vanish);
-	says("disk.crash", "{\"keep\":\"some\"}", "keep: wanted none, all, random or pattern");
+	says("disk.crash", "{\"keep\":\"some\"}", "keep: got \\\"some\\\", wanted none, all, random or pattern");
 	says("disk.crash", "{\"kep\":\"all\"}", "did you mean 'keep'?");
 }
 
@@ -95,7 +95,7 @@ static void a_seed_is_chosen_told_and_taken_back(void **state)
 	says("disk.crash", "{\"keep\":\"random\",\"seed\":\"18446744073709551616\"}", "below 2^64");
 	says("disk.crash", "{\"keep\":\"random\",\"seed\":\"-1\"}", "below 2^64");
 	says("disk.crash", "{\"keep\":\"random\",\"seed\":\"\"}", "below 2^64");
-	says("disk.crash", "{\"keep\":\"random\",\"seed\":4}", "seed: wanted");
+	says("disk.crash", "{\"keep\":\"random\",\"seed\":4}", "seed: got 4, wanted");
 	says("disk.crash", "{\"keep\":\"all\",\"seed\":\"4\"}", "keep=random only");
 }
 
