@@ -18,10 +18,12 @@
  * left off; a request that ends before at= is no match.
  *
  * With bits= and stuck= each bit is hit or not by itself. What is drawn is how many bits lie
- *between one that is hit and the next, for each sector from its start: so any sector can be asked
- *alone, and what nothing hits costs one draw a sector. The draws of stuck= depend on the rule and
- *on the sector of the disk (with wires: of the request), not on the hit.
+ * between one that is hit and the next, for each sector from its start: so any sector can be
+ * asked alone, and what nothing hits costs one draw a sector. The draws of stuck= depend on the
+ * rule and on the sector of the disk (with wires: of the request), not on the hit. Bits of the
+ * disk are stuck only inside the rule's range.
  */
+#include "base/failpoint.h"
 #include "base/rng.h"
 #include "faults/apply.h"
 #include "faults/fixed.h"
@@ -29,6 +31,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define WINDOW      4096 /* bytes that are changed on the stack at once */
@@ -49,7 +52,14 @@ struct harm {
 	unsigned char pattern[VALUE_BYTES_MAX];
 	uint64_t rarity; /* bits= and stuck=: -ln of the share of bits that are let be; FIXED */
 	uint64_t first_number; /* and the number of the request's first sector */
+	uint64_t end_number;   /* sectors with a lower number than this ... */
+	uint64_t from_number;  /* ... and none below this one are hit */
 	struct io *io;         /* whose data it is about */
+};
+
+/* The state of a rule with stuck=: its range in bytes. */
+struct stuck {
+	uint64_t from, to;
 };
 
 /* The bits of a sector that bits= or stuck= hit. */
@@ -110,6 +120,21 @@ static int validate(const struct kind_args *args, struct diag *diag)
 	return 0;
 }
 
+static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
+{
+	struct stuck *stuck;
+
+	(void)diag;
+	if (!kind_has(arm->args, corrupt_stuck))
+		return 0;
+	stuck = fail_alloc("faults/kinds/corrupt/alloc", malloc(sizeof(*stuck)));
+	if (!stuck)
+		return -ENOMEM;
+	*stuck = (struct stuck){ arm->from, arm->to };
+	*ret_state = stuck;
+	return 0;
+}
+
 static bool concerns(const struct kind_args *args, void *state, const struct io *io)
 {
 	(void)state;
@@ -160,8 +185,14 @@ static void place_share(struct harm *harm, const struct kind_hit *hit)
 	}
 	if (stuck)
 		harm->bits = hit->rule_bits;
-	if (stuck && !kind_has(harm->args, corrupt_wires))
+	harm->end_number = UINT64_MAX;
+	if (stuck && !kind_has(harm->args, corrupt_wires)) {
+		const struct stuck *where = hit->state;
+
 		harm->first_number = harm->io->sector;
+		harm->from_number = where->from >> SECTOR_SHIFT;
+		harm->end_number = where->to >> SECTOR_SHIFT;
+	}
 }
 
 static struct harm make_harm(const struct kind_args *args, const struct kind_hit *hit,
@@ -281,7 +312,11 @@ static struct scatter scatter_first(const struct harm *harm, uint64_t index)
 		.rarity = harm->rarity,
 	};
 
-	scatter_on(&scatter, 0);
+	if (harm->first_number + index < harm->from_number ||
+	    harm->first_number + index >= harm->end_number)
+		scatter.bit = SECTOR_BITS;
+	else
+		scatter_on(&scatter, 0);
 	return scatter;
 }
 
@@ -459,6 +494,8 @@ static void describe(FILE *out, const struct kind_args *args, const struct kind_
 
 const struct kind_ops kind_corrupt_ops = {
 	.validate = validate,
+	.arm = arm,
+	.disarm = free,
 	.concerns = concerns,
 	.act = act,
 	.describe = describe,

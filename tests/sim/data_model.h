@@ -467,6 +467,13 @@ static unsigned char garbage_at(uint64_t bits, uint64_t offset)
 	return (unsigned char)(rng_mix(bits, 1, offset / 8) >> (offset % 8 * 8));
 }
 
+/* Bits of the disk are stuck only in the rule's range. */
+static bool is_stuck_elsewhere(const struct model_rule *rule, uint64_t at)
+{
+	return rule->stuck && !rule->wires && rule->has_range &&
+	       (at < rule->from || at >= rule->to);
+}
+
 /* The bits of bits= and stuck=, one after the other through each sector. */
 static void scatter(const struct sim *sim, const struct request *request, unsigned char *data,
 		    bool *touched)
@@ -490,6 +497,8 @@ static void scatter(const struct sim *sim, const struct request *request, unsign
 		if (bit--)
 			continue;
 		bit = rarity ? fixed_ln(rng_mix(key, 0, nr++) | 1) / rarity : 0;
+		if (is_stuck_elsewhere(rule, first * SEC + i / 8))
+			continue;
 		touched[i / 8] = true;
 		if (!rule->stuck)
 			data[i / 8] ^= mask;

@@ -360,6 +360,13 @@ static void stuck_bits_are_always_the_same_ones(void **state)
 	for (size_t i = 0; i < LEN; i++)
 		assert_int_equal(got[i], (data[i] | high[i]) & low[i]);
 	assert_memory_equal(store_data(disk.store) + 8 * SEC, data, LEN);
+	/* Only in the rule's range. */
+	use_rules(&disk, "c op=read range=10s..20s do=corrupt:stuck=2%");
+	fill_disk(&disk, 0x00);
+	run_io(&disk, IO_READ, 8, LEN, got);
+	assert_memory_equal(got, zero, 2 * SEC);
+	assert_memory_equal(got + 2 * SEC, high + 2 * SEC, 10 * SEC);
+	assert_memory_equal(got + 12 * SEC, zero, LEN - 12 * SEC);
 	/* Other rules have other ones. */
 	use_rules(&disk, "d op=read do=corrupt:stuck=2%");
 	read_levels(&disk, got, low);
