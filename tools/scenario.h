@@ -13,7 +13,7 @@
  *
  * Parsing checks everything that can be checked without a kernel: every option as `faultblk run`
  * would, every rule against the disk that it is for, every name. faultblk-scenario(5) is the
- *manual. Nothing here is shared between threads except where scenario_run.c says so.
+ * manual. Nothing here is shared between threads except where scenario_run.c says so.
  */
 #ifndef TOOLS_SCENARIO_H
 #define TOOLS_SCENARIO_H
@@ -61,6 +61,7 @@ enum scenario_action {
 	SCENARIO_DISABLE,
 	SCENARIO_RELEASE,
 	SCENARIO_REVIVE,
+	SCENARIO_CRASH,
 	SCENARIO_SAY,
 	SCENARIO_MARK,
 	SCENARIO_STOP,
@@ -83,7 +84,7 @@ struct scenario_step {
 	unsigned int disk;                 /* of an action on a disk */
 	struct rule *rule;                 /* put: one reference */
 	char rule_name[RULE_NAME_MAX + 1]; /* remove, enable, disable, release ("": all) */
-	char *text;                        /* say, mark: owned */
+	char *text;                        /* say, mark, crash (what is kept; or NULL): owned */
 	unsigned int column;               /* of the name, or else of the action */
 };
 

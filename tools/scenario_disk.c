@@ -152,6 +152,15 @@ int scenario_child_arm(struct scenario_child *child, struct diag *diag, int *ret
 			       diag, ret_code, NULL);
 }
 
+/* What chance decides comes from the disk's seed, so that the scenario repeats. */
+static json_t *crash_params(const struct scenario_child *child, const char *keep)
+{
+	if (!keep)
+		return NULL;
+	return json_pack("{s:s, s:s*}", "keep", keep, "seed",
+			 strcmp(keep, "random") == 0 ? child->seed : NULL);
+}
+
 int scenario_child_step(struct scenario_child *child, const struct scenario_step *step,
 			struct diag *diag, int *ret_code)
 {
@@ -163,6 +172,8 @@ int scenario_child_step(struct scenario_child *child, const struct scenario_step
 		params = json_pack("{s:s}", "rule", text);
 	else if (step->action == SCENARIO_MARK)
 		params = json_pack("{s:s}", "text", step->text);
+	else if (step->action == SCENARIO_CRASH)
+		params = crash_params(child, step->text);
 	else if (step->rule_name[0])
 		params = json_pack("{s:s}", key, step->rule_name);
 	return rpc_client_call(child->client, scenario_action_method(step->action), params, diag,

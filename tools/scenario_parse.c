@@ -24,7 +24,7 @@ struct parser {
 };
 
 /* What stands after the name of an action. */
-enum action_arg { ARG_NONE, ARG_RULE, ARG_NAME, ARG_NAME_OR_NONE, ARG_TEXT };
+enum action_arg { ARG_NONE, ARG_RULE, ARG_NAME, ARG_NAME_OR_NONE, ARG_KEEP_OR_NONE, ARG_TEXT };
 
 static const struct action_row {
 	const char *name;
@@ -39,6 +39,7 @@ static const struct action_row {
 	[SCENARIO_DISABLE] = { "disable", ARG_NAME, true, "rules.disable" },
 	[SCENARIO_RELEASE] = { "release", ARG_NAME_OR_NONE, true, "held.release" },
 	[SCENARIO_REVIVE] = { "revive", ARG_NONE, true, "disk.revive" },
+	[SCENARIO_CRASH] = { "crash", ARG_KEEP_OR_NONE, true, "disk.crash" },
 	[SCENARIO_SAY] = { "say", ARG_TEXT, false, NULL },
 	[SCENARIO_MARK] = { "mark", ARG_TEXT, false, "mark" },
 	[SCENARIO_STOP] = { "stop", ARG_NONE, false, NULL },
@@ -433,6 +434,24 @@ static int parse_text(const struct parser *p, struct text rest, struct scenario_
 	return step->text ? 0 : -ENOMEM;
 }
 
+static int parse_keep(struct parser *p, struct text rest, struct scenario_step *step)
+{
+	static const char *const keeps[] = { "none", "all", "random" };
+	struct text word = next_word(&rest);
+	int err = expect_end(p, rest, "what is kept");
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < array_size(keeps); i++)
+		if (text_is(word, keeps[i])) {
+			step->text = strdup(keeps[i]);
+			return step->text ? 0 : -ENOMEM;
+		}
+	return place_fail(&p->place, word.at, "scenario.bad-keep",
+			  "crash keeps none, all or random of what is volatile, got '%.*s'",
+			  (int)(word.len < 40 ? word.len : 40), word.at);
+}
+
 static int parse_action_arg(struct parser *p, struct text rest, struct scenario_step *step)
 {
 	const struct action_row *row = &actions[step->action];
@@ -447,6 +466,8 @@ static int parse_action_arg(struct parser *p, struct text rest, struct scenario_
 		return parse_rule(p, &p->scenario->disks[step->disk], rest, &step->rule);
 	case ARG_TEXT:
 		return parse_text(p, rest, step);
+	case ARG_KEEP_OR_NONE:
+		return rest.len ? parse_keep(p, rest, step) : 0;
 	case ARG_NAME_OR_NONE:
 		if (!rest.len)
 			return 0;

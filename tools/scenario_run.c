@@ -113,6 +113,7 @@ static void say_step(const struct conductor *c, const struct scenario_step *step
 	};
 	_cleanup_free_ char *text = scenario_print_step(c->scenario, step);
 	bool on_disk = scenario_action_has_disk(step->action);
+	const char *said = !on_disk && step->text ? step->text : text;
 	uint64_t now_ns = elapsed_ns(c);
 
 	if (c->options->json)
@@ -121,9 +122,9 @@ static void say_step(const struct conductor *c, const struct scenario_step *step
 				   "trigger", triggers[step->trigger], "action",
 				   scenario_action_name(step->action), "disk",
 				   on_disk ? c->scenario->disks[step->disk].name : NULL, "text",
-				   step->text ?: text, "due_ns", (json_int_t)due_ns));
+				   said, "due_ns", (json_int_t)due_ns));
 	else
-		tool_msg("%.3fs  %s", (double)now_ns / NSEC_PER_SEC, step->text ?: text);
+		tool_msg("%.3fs  %s", (double)now_ns / NSEC_PER_SEC, said);
 }
 
 static int exit_code_of_ours(const struct conductor *c)

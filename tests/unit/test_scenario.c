@@ -108,7 +108,8 @@ static void every_action_and_trigger_prints_as_it_was_written(void **state)
 	static const char text[] =
 		DISK "at 0s: data remove slow\nat 1ms: data clear\nat 2ms: data enable slow\n"
 		     "at 3ms: data disable slow\nat 4ms: data release\nat 5ms: data release slow\n"
-		     "at 6ms: data revive\nat 7ms: say a: b\nat 8ms: stop\n"
+		     "at 6ms: data revive\nat 6ms: data crash\n"
+		     "at 6ms: data crash random\nat 7ms: say a: b\nat 8ms: stop\n"
 		     "at 9ms: data put x do=error:EIO\nevery 10ms from 20ms times 3: data clear\n"
 		     "every 1h: stop\n"
 		     "when data slow hits 5: stop\nwhen data x hits 1 then 1ns: data remove x\n";
@@ -118,7 +119,8 @@ static void every_action_and_trigger_prints_as_it_was_written(void **state)
 	check_print(text,
 		    DISK "at 0s: data remove slow\nat 1ms: data clear\nat 2ms: data enable slow\n"
 			 "at 3ms: data disable slow\nat 4ms: data release\n"
-			 "at 5ms: data release slow\nat 6ms: data revive\nat 7ms: say a: b\n"
+			 "at 5ms: data release slow\nat 6ms: data revive\nat 6ms: data crash\n"
+			 "at 6ms: data crash random\nat 7ms: say a: b\n"
 			 "at 8ms: stop\nat 9ms: data put x do=error:EIO\n"
 			 "every 10ms from 20ms times 3: data clear\nevery 1h: stop\n"
 			 "when data slow hits 5: stop\n"
@@ -222,7 +224,7 @@ static void disks_are_refused_as_run_would(void **state)
 		{ HEAD "disk a-b\ndisk a.B", 3, 6, "scenario.duplicate-disk", "FAULTBLK_DEV_A_B",
 		  NULL },
 		{ HEAD "disk a size=1x", 2, 8, "option.value", "'1x'", NULL },
-		{ HEAD "disk a seed=1 size=1", 2, 15, "option.value", "at least 1s", NULL },
+		{ HEAD "disk a seed=1 size=1", 2, 15, "option.value", "1s to 4096P", NULL },
 		{ HEAD "disk a size", 2, 8, "option.value", "size=SIZE", NULL },
 		{ HEAD "disk a read-only=1", 2, 8, "option.value", "no value", NULL },
 		{ HEAD "disk a sise=1M", 2, 8, "option.unknown", "'sise'", "size" },
@@ -324,6 +326,8 @@ static void actions_say_what_they_want(void **state)
 		  "'slow'" },
 		{ DISK "at 1s: data enable other", 5, 20, "scenario.unknown-rule", "'other'",
 		  "rule data other" },
+		{ DISK "at 1s: data crash some", 5, 19, "scenario.bad-keep", "'some'", NULL },
+		{ DISK "at 1s: data crash all now", 5, 23, "scenario.extra-words", "now", NULL },
 		{ DISK "at 1s: data release slo", 5, 21, "scenario.unknown-rule", "'slo'",
 		  "'slow'" },
 	};
