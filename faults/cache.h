@@ -10,10 +10,12 @@
  * What a cut may leave, by its model:
  *	plain		of each logical block its newest content, or what is durable
  *	units		of each unit any version: what is durable, or what any write since left
- *there whole writes	of each write all or nothing, the later over the earlier in order	the
- *first so many writes, and no others; of whole writes, or, with units, all units of the earlier
- *writes and the first ones of one All but the first keep the volatile writes themselves (redo.h),
- *of size_bytes at most.
+ *			there
+ *	whole writes	of each write all or nothing, the later over the earlier
+ *	in order	the first so many writes, and no others; of whole writes, or, with units,
+ *			all units of the earlier writes and the first ones of one
+ *
+ * All but the first keep the volatile writes themselves (redo.h), of size_bytes at most.
  *
  * What is kept: by a pattern, or drawn, newest contents of units numbered by place, or writes; in
  * order, the pattern's ones before its first zero, and drawn, any number with the same chance.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * THE STATES OF A MOMENT ARE A BOX. Each undecided unit is an axis, its candidates the places on
- *it; a state is a point. A run works on a box in that box: for each unit the set of candidates that
- *it may still turn out to hold. When bytes of a unit are read, its set falls into classes of
+ * it; a state is a point. A run works on a box in that box: for each unit the set of candidates that
+ * it may still turn out to hold. When bytes of a unit are read, its set falls into classes of
  * candidates that are alike in these bytes. The run keeps one class, which makes its box smaller;
  * the parts that it gives up are boxes, too, and are tasks for runs to come. So at any time the
  * boxes of the finished runs, of the runs under way and of the tasks cover each state once:
@@ -15,22 +15,22 @@
  *	 +-------------+ unit 1          +------+------+
  *
  * INVARIANT: the sizes of these boxes add up to the number of legal states. So when the sum over
- *the finished runs is that number, exactly, then no task and no run is left, and none was lost;
- *this sum, in whole numbers, and nothing else, is what the word "complete" depends on.
+ * the finished runs is that number, exactly, then no task and no run is left, and none was lost;
+ * this sum, in whole numbers, and nothing else, is what the word "complete" depends on.
  *
  * WHY ONE RUN IS ENOUGH FOR A BOX. A class is taken by what was read, so a run has seen nothing
- *that tells the states of its final box apart. What is deterministic does the same on each of them:
- *it reads, writes and answers the same. The final box of a run is thus the set of all states that
+ * that tells the states of its final box apart. What is deterministic does the same on each of them:
+ * it reads, writes and answers the same. The final box of a run is thus the set of all states that
  * agree in the undecided bytes that recovery and check read there, and the number of runs is the
  * number of such sets: it does not depend on the order of the search.
  *
  * ASSUMPTION: determinism, in this form: the set of bytes read before any decision, and the
- *verdict, follow from the contents read. Not the order: several readers side by side are fine,
- *because a decision is a smaller set of a unit, wherever and whenever the unit is read. What speaks
- *against it is noticed: a run that ends without having read what its box was cut by (its author
- *read that, so it has diverged); two checks with the same reads and two verdicts; a repetition with
- *fixed decisions that reads other sectors, wants a further decision, or ends otherwise. Such a
- *run's box is not added to the sum.
+ * verdict, follow from the contents read. Not the order: several readers side by side are fine,
+ * because a decision is a smaller set of a unit, wherever and whenever the unit is read. What speaks
+ * against it is noticed: a run that ends without having read what its box was cut by (its author
+ * read that, so it has diverged); two checks with the same reads and two verdicts; a repetition with
+ * fixed decisions that reads other sectors, wants a further decision, or ends otherwise. Such a
+ * run's box is not added to the sum.
  *
  * A task is a chain of cuts, each of one unit, shared by all tasks behind it. Depth first, the last
  * cut is tried first, so that few tasks are open; past a number of runs the search may not end, and

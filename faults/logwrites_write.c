@@ -7,8 +7,8 @@
  *	completed --> waiting, by completion --(a flush submitted later completes)--> the log
  *
  * A write with FUA, and a mark, go to the log at once. But if an older write to the same place
- *still waits, all go first that wait up to that one: it has been replaced, and whoever replays the
- *log must not bring it back, nor what it has replaced itself.
+ * still waits, all go first that wait up to that one: it has been replaced, and whoever replays the
+ * log must not bring it back, nor what it has replaced itself.
  */
 #include "faults/logwrites.h"
 

@@ -43,12 +43,12 @@
  * file system or swap on the same machine; a backend should therefore not allocate while it serves.
  *
  * DYING. When the process ends in whatever way, the kernel stops its disks; ublk_gc() deletes what
- *is left of them. One thing to avoid: a process that is killed while it has its own disk open with
+ * is left of them. One thing to avoid: a process that is killed while it has its own disk open with
  * cached I/O under way waits, in the kernel, for itself. Use a disk from another process.
  *
  * OWNERSHIP. What is passed in (backend, ctx) stays the caller's and must outlive the device;
  * options are copied. A request belongs to the backend from the callback that hands it over until
- *it is completed; its fields are read-only to the backend, and its memory is valid until then.
+ * it is completed; its fields are read-only to the backend, and its memory is valid until then.
  */
 #ifndef UBLKCORE_H
 #define UBLKCORE_H

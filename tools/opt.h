@@ -5,7 +5,7 @@
  *	struct run_opts { uint64_t size; uint64_t queues; const char *name; bool json; };
  *	static const struct opt run_table[] = {
  *		OPT_SIZE(struct run_opts, size, "size", "256M", 512, UINT64_MAX, "size of the
- *disk"), OPT_COUNT(struct run_opts, queues, "queues", "1", 1, 4096, "hardware queues"),
+ * disk"), OPT_COUNT(struct run_opts, queues, "queues", "1", 1, 4096, "hardware queues"),
  *		OPT_TEXT(struct run_opts, name, "name", NULL, "NAME", "name of the disk"),
  *		OPT_FLAG(struct run_opts, json, "json", "print JSON"),
  *		OPT_END

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Results of explorations: JSON lines read, shards merged into one, and told as text, JSON, or a
- *page.
+ * page.
  *
  *	report_read() for each file -> report_merge() -> report_print(), report_json(),
  *						       report_write(), report_page()

@@ -2,8 +2,8 @@
 /*
  * A client's life:
  *
- *	accept -> credentials -> greeting queued -> [ read -> lines -> answers queued -> write ]* ->
- *close
+ *	accept -> credentials -> greeting queued ->
+ *		[ read -> lines -> answers queued -> write ]* -> close
  *
  * The write side is a list of whole lines. While more than RPC_PENDING_MAX bytes stand there, the
  * client's requests are neither read nor served: backpressure lies in its socket, where it costs

@@ -16,7 +16,7 @@
  * load and leaves the page untouched; counting and listing skip such regions. In a region that has
  * some, a bit for each word says whether it was ever used: bad blocks all over a large disk would
  * otherwise cost each read a miss of the processor's cache. With remap= there is also a byte for
- *each block, touched only where reads failed.
+ * each block, touched only where reads failed.
  *
  *	regions	|  3  |  0  |  1  | ...		one number for 32768 blocks
  *	hints	|xx   |     | x   | ...		one bit for 64 blocks

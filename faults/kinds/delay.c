@@ -12,7 +12,8 @@
  *	exp=MEAN		-MEAN ln u
  *	pareto=MIN,shape=A	MIN / u^(1/A)
  *	p50=TIME,p99=TIME,...	the curve through these percentiles, at u; straight in between,
- *level below the first and above the last file=PATH		the curve that fio measured, at u
+ *				level below the first and above the last
+ *	file=PATH		the curve that fio measured, at u
  *
  * To that comes what has grown, by the time since the rule was armed and by its match number; then
  * max cuts, and KIND_DELAY_MAX_NS.

@@ -14,7 +14,7 @@
 #define NTH_ENV "FAULTBLK_FAIL_NTH"
 
 static _Atomic uintptr_t counting; /* the N that is being counted to */
-static atomic_uint asked;         /* points since then */
+static atomic_uint asked;          /* points since then */
 
 bool failpoint(const char *name)
 {

@@ -5,8 +5,8 @@
  *	sectors scan PATH [START COUNT]		read each sector alone; print the ranges that fail
  *	sectors fill PATH START COUNT LETTER	write COUNT sectors of LETTER in one request
  *	sectors map PATH START COUNT		print a letter for each sector: its content, `.` for
- *						zeroes, `?` for a mixture, `!` where it cannot be
- *read
+ *						zeroes, `?` for a mixture, `!` where it cannot
+ *						be read
  */
 #include <errno.h>
 #include <fcntl.h>

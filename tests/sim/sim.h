@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The frame of a simulator: its random numbers, its words when it fails, and its main program,
- *which repeats a failing round with fewer rules until none can be left out.
+ * which repeats a failing round with fewer rules until none can be left out.
  *
  *	PROGRAM [SEED [ROUNDS [MASK]]]	round r uses SEED + r; MASK: the rule slots in use
  *

@@ -2,10 +2,10 @@
 /*
  * The lazy search against brute force. A round makes up a journal, the undecided units of its end,
  * a recovery and a check, and runs these on every legal state, on plain memory. The search must
- *then find the same verdicts, each for exactly as many states, in exactly as many runs as there are
- *sets of states that recovery and check cannot tell apart; each run's example must be a state with
- *its verdict; and it must say that it is complete, and exactly how much it has covered when it is
- *not.
+ * then find the same verdicts, each for exactly as many states, in exactly as many runs as there are
+ * sets of states that recovery and check cannot tell apart; each run's example must be a state with
+ * its verdict; and it must say that it is complete, and exactly how much it has covered when it is
+ * not.
  *
  * Recoveries: random programs that read, branch on what they found and write; the replay of a
  * small journal with checksums. Checks: the same programs, and several such readers side by side,

@@ -4,7 +4,7 @@
  * looking at the engine's indices: it walks all rules one by one, keeps the disk as an array of
  * bytes and tears sector by sector. Of the project it uses rng_mix() only. After every step the
  * verdict, the due time, the result, the data read, the rule that hit and the whole disk must
- *agree.
+ * agree.
  *
  *	sim_pipeline [SEED [ROUNDS [MASK]]]	round r uses SEED + r; MASK: the rule slots in use
  *

@@ -2,9 +2,9 @@
 /*
  * Random rules that delay, throttle and hold, and random requests, in virtual time, against a model
  * written another way: floating point and the C library's functions instead of whole numbers,
- *levels of credit instead of clocks, one list of held requests in their order instead of one a
- *queue, the disk as an array of bytes. Of the project it uses rng_mix() only. After every step the
- *verdict, the due time, the result, the data read, who is held and the whole disk must agree.
+ * levels of credit instead of clocks, one list of held requests in their order instead of one a
+ * queue, the disk as an array of bytes. Of the project it uses rng_mix() only. After every step the
+ * verdict, the due time, the result, the data read, who is held and the whole disk must agree.
  *
  *	sim_time [SEED [ROUNDS [MASK]]]	round r uses SEED + r; MASK: the rule slots in use
  *

@@ -340,7 +340,9 @@ static void a_set_with_one_bad_rule_changes_nothing(void **state)
 
 static void geometry_that_is_not_the_stores_is_refused(void **state)
 {
-	struct pipeline_options options = { .geometry = { .size_bytes = DISK, .block_bytes = 512, .nr_queues = 1 } };
+	struct pipeline_options options = {
+		.geometry = { .size_bytes = DISK, .block_bytes = 512, .nr_queues = 1 }
+	};
 	struct pipeline *pipeline = NULL;
 	struct store *store = NULL;
 

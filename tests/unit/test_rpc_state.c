@@ -77,7 +77,8 @@ static void a_crash_keeps_nothing_unless_told(void **state)
 	says("disk.crash", "{\"keep\":\"all\",\"vanish\":true}", "\"keep\":\"all\"");
 	assert_int_equal(got.keep, KEEP_ALL);
 	assert_true(got_vanish);
-	says("disk.crash", "{\"keep\":\"some\"}", "keep: got \\\"some\\\", wanted none, all, random or pattern");
+	says("disk.crash", "{\"keep\":\"some\"}",
+	     "keep: got \\\"some\\\", wanted none, all, random or pattern");
 	says("disk.crash", "{\"kep\":\"all\"}", "did you mean 'keep'?");
 }
 

@@ -6,8 +6,8 @@
  *	CACHE/apt				lists of the archive
  *	CACHE/kernel-ROLE -> kernels/RELEASE	vmlinux, lib/modules/RELEASE, release
  *	CACHE/qemu -> qemus/VERSION		usr/bin, usr/lib, usr/share, release
- *	CACHE/init-HASH				the guest's first process, as this program carries
- *it CACHE/kvm-RELEASE			boot id of this machine, and 1 or 0: a boot worked
+ *	CACHE/init-HASH				the guest's first process, as this program has it
+ *	CACHE/kvm-RELEASE			boot id of this machine, and 1 or 0: a boot worked
  *
  * Everything appears by a rename, so what is there is whole, and reading needs no lock.
  */

@@ -6,8 +6,7 @@
  * QEMU and a virtiofsd loses its name before QEMU starts. So nothing is left behind however we
  * end; the processes die with us (PR_SET_PDEATHSIG), and virtiofsd also when QEMU does.
  *
- *	faultblk --socketpair-- QEMU --vhost-user-- virtiofsd /	   (sees a read-only copy of the
- *mounts)
+ *	faultblk --socketpair-- QEMU --vhost-user-- virtiofsd /	   (a read-only copy of the mounts)
  *		 --pipe-------- log  --vhost-user-- virtiofsd CWD
  */
 #include "vm.h"
@@ -156,8 +155,9 @@ static void child_read_only(void)
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof(attr))) {
 		dprintf(2, "make a read-only view of /: %s%s\n", strerror(errno),
-			errno == EINVAL ? "; a chroot has to be a mount point (mount --bind DIR DIR)"
-					: "");
+			errno == EINVAL
+				? "; a chroot has to be a mount point (mount --bind DIR DIR)"
+				: "");
 		_exit(1);
 	}
 }
