@@ -114,7 +114,7 @@ static void other_operations_make_no_promise(void **state)
 	check_error("l op=read do=lie", "rule.op-not-for-kind", 3, "cannot act on read", NULL);
 	check_error("l op=discard do=lie", "rule.op-not-for-kind", 3, "only on write or flush",
 		    NULL);
-	check_error("l do=lie:1", "rule.unknown-parameter", 10, "no parameter '1'", NULL);
+	check_error("l do=lie:1", "rule.unknown-parameter", 10, "takes no parameters, got '1'", NULL);
 }
 
 int main(void)
