@@ -45,7 +45,7 @@ static const struct opt_help replay_help = {
 		"no time but that of the work: delays pass at once.\n"
 		"With --device: a disk is made, and another process sends it the requests one by one.",
 	.examples = "  faultblk run --record a.rec --rule 'some op=write p=1% do=error:EIO' -- \\\n"
-		    "      mkfs.ext4 -q '$FAULTBLK_DEV'\n"
+		    "      sh -c 'mkfs.ext4 -q $FAULTBLK_DEV'\n"
 		    "  faultblk replay a.rec\n  faultblk replay --events --json a.rec",
 	.exits = "  0  everything was as recorded\n"
 		 "  1  something was not, and is named; or the file is damaged, or no record file\n"

@@ -60,11 +60,11 @@ static const struct opt_help vm_help = {
 		"XDG_CACHE_HOME/faultblk or ~/.cache/faultblk; nothing is installed.\n"
 		"Ctrl-C goes to COMMAND; again, or Ctrl-] three times, ends the machine.",
 	.examples = "  faultblk vm -- ls -l /dev/ublk-control\n"
-		    "  faultblk vm --kernel latest --cpus 2 -- make check\n",
+		    "  faultblk vm --kernel latest --cpus 2 -- faultblk doctor",
 	.exits = "  COMMAND's status; 128+N when signal N ended it\n"
 		 "  124  the timeout passed\n"
 		 "  125  the machine could not be made or died\n"
-		 "  126  COMMAND could not be executed; 127  it was not found\n",
+		 "  126  COMMAND could not be executed; 127  it was not found",
 	.command = true,
 };
 

@@ -169,7 +169,7 @@ static void print_opt(const struct opt *opt)
 	if (width >= HELP_COLUMN)
 		width = printf("\n") - 1;
 	printf("%*s%s", HELP_COLUMN - width, "", opt->help);
-	if (opt->fallback)
+	if (opt->fallback && *opt->fallback)
 		printf(" (default %s)", opt->fallback);
 	if (opt->type == OPT_T_LIST)
 		printf(" (may be repeated)");
