@@ -548,6 +548,10 @@ static void end_disks(struct conductor *c)
 	signal_children(c, SIGTERM);
 	if (await_children(c, CLOSE_MS, true)) {
 		c->held = true;
+		for (unsigned int i = 0; i < c->scenario->nr_disks; i++)
+			if (c->children[i].pid)
+				tool_msg("disk %s is still there; removing it by force",
+					 c->scenario->disks[i].name);
 		signal_children(c, SIGTERM);
 	}
 	if (await_children(c, FORCE_MS, false)) {
