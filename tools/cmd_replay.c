@@ -57,6 +57,7 @@ static const struct opt_help replay_help = {
 #define IMAGE_BLOCK 4096u
 
 struct file {
+	const char *path;
 	void *bytes;
 	size_t size;
 };
@@ -77,12 +78,23 @@ static int map_file(const char *path, struct file *file)
 			 S_ISREG(stat.st_mode) ? "empty" : "no regular file");
 		return EXIT_FAILED;
 	}
+	file->path = path;
 	file->size = (size_t)stat.st_size;
 	file->bytes = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (file->bytes != MAP_FAILED)
 		return EXIT_OK;
 	tool_msg("cannot map %s: %m", path);
 	return EXIT_FAILED;
+}
+
+static void tell(const struct file *file, const struct diag *diag)
+{
+	struct diag named;
+
+	diag_set(&named, 0, diag->id, "%s: %s", file->path,
+		 diag->message[0] ? diag->message : "failed, without a reason given");
+	diag_hint(&named, "%s", diag->hint);
+	tool_diag(&named);
 }
 
 /* ------------------------------------------------------------------------------ printing */
@@ -245,7 +257,7 @@ static int list(const struct replay_opts *opts, const struct file *file)
 		record_reader_free(reader);
 	}
 	if (err)
-		tool_diag(&diag);
+		tell(file, &diag);
 	return err && err != -ENODATA ? EXIT_FAILED : EXIT_OK;
 }
 
@@ -256,18 +268,18 @@ static int replay(struct replay_opts *opts, const struct file *file)
 	int end = 0, err = play(opts, file, &result, &diag, &end);
 
 	if (err) {
-		tool_diag(&diag);
+		tell(file, &diag);
 		return EXIT_FAILED;
 	}
 	print_summary(opts, &result, end);
 	if (result.differs) {
-		tool_diag(&result.difference);
+		tell(file, &result.difference);
 		if (!opts->forced && !opts->device)
 			tool_msg("--forced applies the recorded decisions instead");
 		return EXIT_FAILED;
 	}
 	if (end)
-		tool_diag(&diag);
+		tell(file, &diag);
 	/* A recording that was cut short between two blocks is whole as far as it goes. */
 	return end == -EBADMSG ? EXIT_FAILED : EXIT_OK;
 }
