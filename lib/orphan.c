@@ -149,6 +149,15 @@ static int read_entry(struct control *control, int id, struct ublk_dev_entry *en
 	return 0;
 }
 
+/*
+ * One that vanished between the listing and the question (EINVAL before 6.4), and one of another
+ * user, are not for us; every other error is one.
+ */
+static bool is_passed_over(int err)
+{
+	return err == -ENODEV || err == -EINVAL || err == -EPERM || err == -EACCES;
+}
+
 int ublk_list(struct ublk_dev_entry *entries, unsigned int max)
 {
 	const struct logger quiet = { 0 };
@@ -160,18 +169,18 @@ int ublk_list(struct ublk_dev_entry *entries, unsigned int max)
 	if (err)
 		return err;
 	nr_ids = read_ids(&ids);
-	for (int i = 0; i < nr_ids; i++) {
+	for (int i = 0; i < nr_ids && (!err || is_passed_over(err)); i++) {
 		struct ublk_dev_entry entry;
 
-		/* One that vanished between the listing and the question is no error. */
-		if (read_entry(&control, ids[i], &entry))
-			continue;
-		if ((unsigned int)nr < max)
+		err = read_entry(&control, ids[i], &entry);
+		if (!err && (unsigned int)nr < max)
 			entries[nr] = entry;
-		nr++;
+		nr += !err;
 	}
 	control_close(&control);
-	return nr_ids < 0 ? nr_ids : nr;
+	if (nr_ids < 0)
+		return nr_ids;
+	return err && !is_passed_over(err) ? err : nr;
 }
 
 /* ------------------------------------------------------------------------------ deleting */
@@ -224,18 +233,39 @@ int ublk_delete(int id, ublk_log_fn fn, void *log_ctx)
 
 /*
  * Is it an orphan for certain? A pid means nothing in another pid namespace, but the driver knows:
- * a device is no longer live soon after its server has died, and stays live while it lives.
+ * a device is no longer live soon after its server has died, and stays live while it lives. 1, 0 or
+ * -errno.
  */
-static bool is_orphan(struct control *control, int id, struct ublk_dev_entry *entry)
+static int is_orphan(struct control *control, int id, struct ublk_dev_entry *entry)
 {
 	for (int tries = 0; tries < 40; tries++) {
-		if (read_entry(control, id, entry) || !entry->owner_gone)
-			return false;
+		int err = read_entry(control, id, entry);
+
+		if (err)
+			return is_passed_over(err) ? 0 : err;
+		if (!entry->owner_gone)
+			return 0;
 		if (entry->state != UBLK_DEV_LIVE)
-			return true;
+			return 1;
 		usleep(50000);
 	}
-	return false;
+	return 0;
+}
+
+/* 1: it was an orphan, and is deleted; 0: it is none; -errno, logged. */
+static int gc_one(struct control *control, int id, const struct logger *log)
+{
+	struct ublk_dev_entry entry;
+	int ret = is_orphan(control, id, &entry);
+
+	if (ret < 0)
+		return log_error(log, ret, "asking for ublk device %d: %s", id, strerror(-ret));
+	if (ret > 0 && (ret = delete_one(control, id, log)) == 0) {
+		log_at(log, UBLK_LOG_INFO, "deleted orphan ublk device %d, left by pid %d", id,
+		       entry.owner_pid);
+		return 1;
+	}
+	return ret;
 }
 
 int ublk_gc(ublk_log_fn fn, void *log_ctx)
@@ -250,18 +280,12 @@ int ublk_gc(ublk_log_fn fn, void *log_ctx)
 		return err;
 	nr_ids = read_ids(&ids);
 	for (int i = 0; i < nr_ids; i++) {
-		struct ublk_dev_entry entry;
+		int ret = gc_one(&control, ids[i], &log);
 
-		if (!is_orphan(&control, ids[i], &entry))
-			continue;
-		err = delete_one(&control, ids[i], &log);
-		if (err) {
-			failed = err;
-			continue;
-		}
-		nr++;
-		log_at(&log, UBLK_LOG_INFO, "deleted orphan ublk device %d, left by pid %d", ids[i],
-		       entry.owner_pid);
+		if (ret < 0)
+			failed = ret;
+		else
+			nr += ret;
 	}
 	control_close(&control);
 	return nr_ids < 0 ? nr_ids : nr ? nr : failed;

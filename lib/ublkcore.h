@@ -334,7 +334,9 @@ struct ublk_dev_entry {
 	unsigned int nr_queues, queue_depth;
 };
 
-/* The ublk devices of this machine, by id. Fills up to @max; returns the number there is or -errno.
+/*
+ * The ublk devices of this machine, by id, but those of other users that may not be asked for.
+ * Fills up to @max; returns the number there is, or -errno.
  */
 int ublk_list(struct ublk_dev_entry *entries, unsigned int max);
 

@@ -104,6 +104,7 @@ void daemon_ready(void)
 void notify_manager(const char *state)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
+	const struct timeval patience = { .tv_sec = 5 };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	_cleanup_close_ int fd = -1;
 	size_t len = path ? strlen(path) : 0;
@@ -115,7 +116,9 @@ void notify_manager(const char *state)
 		address.sun_path[0] = '\0'; /* abstract */
 	fd = fail_errno("tools/daemon/notify", EMFILE,
 			socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-	if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
-			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+	/* One that does not read what it is told must not keep the disk from serving. */
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
+	    sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
 		tool_msg("cannot notify the service manager: %m");
 }
