@@ -7,11 +7,14 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "faults/crash.h"
+#include "faults/fio.h"
+#include "faults/journal_read.h"
 #include "faults/lazy.h"
 #include "faults/pipeline.h"
 #include "faults/recorder.h"
 #include "faults/rule_json.h"
 #include "faults/strategy.h"
+#include "faults/view.h"
 #include "tests/crash_case.h"
 #include "tests/device/harness.h"
 #include "tools/image.h"
@@ -174,12 +177,38 @@ static int way_rules(struct diag *diag)
 static int way_json(struct diag *diag)
 {
 	json_t *text = json_loads("{\"name\":\"a\",\"op\":\"read\",\"do\":\"error:EIO\"}", 0, NULL);
+	json_t *back = NULL;
 	struct rule *rule = NULL;
 	int err = rule_from_json(text, diag, &rule);
 
+	if (!err) {
+		back = rule_to_json(rule);
+		EXPECT(!back || json_equal(back, text));
+		err = back ? 0 : words_for(-ENOMEM, diag, "memory");
+	}
+	json_decref(back);
 	rule_unref(rule);
 	json_decref(text);
 	return err;
+}
+
+/* A curve of what fio measured. */
+static int way_measured(struct diag *diag)
+{
+	struct fio_times times = { 0 };
+	_cleanup_fclose_ FILE *file = NULL;
+	char path[128];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/fio.json", dir);
+	file = fopen(path, "we");
+	fputs("{\"jobs\":[{\"jobname\":\"a\",\"read\":{\"clat_ns\":{\"bins\":{\"1000\":9}}}}]}",
+	      file);
+	fflush(file);
+	err = fio_read(path, NULL, NSEC_PER_SEC, diag, &times);
+	unlink(path);
+	fio_clear(&times);
+	return words_for(err, diag, "memory");
 }
 
 static struct crash_case states;
@@ -472,6 +501,90 @@ static int way_recording(struct diag *diag)
 	return err;
 }
 
+/* A write that a rule lied about, one that is lost with the power, and what the disk held then. */
+static int lose_power(struct recorder *recorder, struct diag *diag)
+{
+	static const struct record_disk disk = { .name = "d",
+						 .size_bytes = DISK_BYTES,
+						 .block_bytes = 512,
+						 .physical_bytes = 512,
+						 .max_io_bytes = 4096,
+						 .depth = 1,
+						 .flags = RECORD_CACHE,
+						 .nr_queues = 1 };
+	static const char rules[] = RULE_FILE_MAGIC
+		"\na op=write range=0..1k do=lie\nb op=flush do=powercut:keep=none\n";
+	struct pipeline_options options = {
+		.geometry = { .size_bytes = DISK_BYTES, .block_bytes = 512, .nr_queues = 1 },
+		.cache = true,
+	};
+	struct pipeline *pipeline = NULL;
+	struct rule_set *set = NULL;
+	struct store *store = NULL;
+	int err = recorder_add_disk(recorder, &disk, diag, &options.recorder);
+
+	if (!err)
+		err = store_create(DISK_BYTES, diag, &store);
+	if (!err)
+		err = words_for(pipeline_create(store, &options, &pipeline), diag, "pipeline");
+	if (!err)
+		err = rule_set_parse(rules, strlen(rules), diag, &set);
+	if (!err)
+		err = pipeline_publish(pipeline, set, 0, diag, NULL);
+	for (uint64_t i = 0; i < 3 && !err; i++) {
+		unsigned char data[512] = { 1 };
+		struct io io = { .op = i < 2 ? IO_WRITE : IO_FLUSH,
+				 .flags = i ? 0 : IO_FUA,
+				 .sector = i * 8,
+				 .len_bytes = i < 2 ? 512 : 0,
+				 .data = data };
+
+		pipeline_adopt(pipeline, 0);
+		pipeline_submit(pipeline, &io, 1 + i);
+		pipeline_batch_done(pipeline, 0);
+	}
+	if (!err)
+		pipeline_revive(pipeline, NULL);
+	rule_set_free(set);
+	pipeline_free(pipeline);
+	store_free(store);
+	return err;
+}
+
+static int read_journal(const char *path, struct diag *diag)
+{
+	unsigned char bytes[16 << 10];
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	size_t size = file ? fread(bytes, 1, sizeof(bytes), file) : 0;
+	struct journal *journal = NULL;
+	int err = journal_from_record(bytes, size, diag, &journal);
+
+	EXPECT(err ||
+	       (journal->nr_writes == 3 && journal->writes[0].lied && journal->writes[2].kept));
+	journal_free(journal);
+	return words_for(err, diag, "journal");
+}
+
+static int way_powercut(struct diag *diag)
+{
+	char path[128];
+	const struct recorder_options options = { .path = path, .data = true };
+	struct recorder_status status = { .closed = false };
+	struct recorder *recorder = NULL;
+	int err;
+
+	snprintf(path, sizeof(path), "%s/cut", dir);
+	err = recorder_create(&options, diag, &recorder);
+	if (!err)
+		err = lose_power(recorder, diag);
+	recorder_close(recorder, &status);
+	if (!err)
+		err = status.error ? words_for(status.error, diag, "recording")
+				   : read_journal(path, diag);
+	unlink(path);
+	return err;
+}
+
 /* Writes to parts and to all of units, zeroes over zeroes, content from before, a mark. */
 static int make_journal(struct diag *diag, struct journal **journal)
 {
@@ -496,6 +609,17 @@ static int make_journal(struct diag *diag, struct journal **journal)
 					       .data = i % 4 ? data : NULL };
 
 		write.at += i < 3 ? DISK_BYTES / 2 : 0;
+		err = journal_add_write(*journal, &write);
+	}
+	/* Of the second only a part is durable, whatever becomes of the first. */
+	for (uint64_t i = 0; i < 2 && !err; i++) {
+		const struct journal_write write = { .submit = 500 + 2 * i,
+						     .complete = 501 + 2 * i,
+						     .at = 64 << 10,
+						     .len_bytes = i ? 512 : 4096,
+						     .flags = i ? IO_FUA : 0,
+						     .data = data };
+
 		err = journal_add_write(*journal, &write);
 	}
 	if (!err)
@@ -549,6 +673,40 @@ static int way_crash(struct diag *diag)
 	return err;
 }
 
+/* A state as it is where whole writes survive: its contents are copied. */
+static int way_view(struct diag *diag)
+{
+	_cleanup_free_ unsigned char *bytes = calloc(1, DISK_BYTES);
+	const struct crash_options options = { .unit_bytes = 4096, .atomic = CRASH_WRITE };
+	const struct crash_image image = { bytes, -1 };
+	_cleanup_free_ uint16_t *picks = NULL;
+	const struct crash_choice *choices;
+	unsigned char read[4096] = { 0 };
+	struct journal *journal = NULL;
+	struct crash *crash = NULL;
+	struct view *view = NULL;
+	int err = make_journal(diag, &journal);
+
+	if (!err)
+		err = crash_create(journal, &options, &image, diag, &crash);
+	if (!err)
+		err = crash_move(crash, 290);
+	if (!err)
+		err = view_create(crash, &image, &view);
+	if (!err) {
+		picks = calloc(crash_choices(crash, &choices) + 1, sizeof(*picks));
+		crash_newest(crash, picks);
+		err = view_reset(view, picks, NULL, NULL);
+	}
+	if (!err)
+		err = view_read(view, 0, DISK_BYTES / 2, read, sizeof(read));
+	EXPECT(err || read[1024] == 1);
+	view_free(view);
+	crash_free(crash);
+	journal_free(journal);
+	return words_for(err, diag, "view");
+}
+
 /* ---------------------------------------------------------------------------- the tests */
 
 static void a_recording_is_made_and_read_or_says_why(void)
@@ -586,9 +744,14 @@ static void rules_are_parsed_copied_and_printed_or_say_why(void)
 	sweep(way_rules);
 }
 
-static void a_rule_in_json_is_read_or_says_why(void)
+static void a_rule_in_json_is_read_and_printed_or_says_why(void)
 {
 	sweep(way_json);
+}
+
+static void what_fio_measured_is_read_or_says_why(void)
+{
+	sweep(way_measured);
 }
 
 static void a_lazy_search_is_complete_or_says_why(void)
@@ -614,9 +777,15 @@ static void the_directory_of_sockets_is_read_or_says_why(void)
 	sweep(way_directory);
 }
 
-static void crash_states_are_walked_or_say_why(void)
+static void a_power_cut_is_recorded_and_read_or_says_why(void)
+{
+	sweep(way_powercut);
+}
+
+static void crash_states_are_walked_and_viewed_or_say_why(void)
 {
 	sweep(way_crash);
+	sweep(way_view);
 }
 
 int main(int argc, char **argv)
@@ -629,12 +798,14 @@ int main(int argc, char **argv)
 		DEVICE_TEST(a_recording_is_made_and_read_or_says_why),
 		DEVICE_TEST(rules_are_published_whole_or_not_at_all),
 		DEVICE_TEST(rules_are_parsed_copied_and_printed_or_say_why),
-		DEVICE_TEST(a_rule_in_json_is_read_or_says_why),
+		DEVICE_TEST(a_rule_in_json_is_read_and_printed_or_says_why),
+		DEVICE_TEST(what_fio_measured_is_read_or_says_why),
+		DEVICE_TEST(a_power_cut_is_recorded_and_read_or_says_why),
 		DEVICE_TEST(a_lazy_search_is_complete_or_says_why),
 		DEVICE_TEST(a_socket_is_made_or_leaves_no_file),
 		DEVICE_TEST(a_server_is_made_or_gives_everything_back),
 		DEVICE_TEST(the_directory_of_sockets_is_read_or_says_why),
-		DEVICE_TEST(crash_states_are_walked_or_say_why),
+		DEVICE_TEST(crash_states_are_walked_and_viewed_or_say_why),
 	};
 	int failed;
 

@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -32,6 +33,8 @@
 #define ARGS_MAX   24
 
 static const char *program;
+static int manager; /* the service manager's socket, that the program tells its state */
+static char manager_name[32];
 static char dir[] = "/tmp/faultblk-sweep.XXXXXX";
 static char log_path[64], rules_path[64], pid_path[64], rc_prefix[64], socket_path[64];
 
@@ -39,6 +42,7 @@ struct server {
 	pid_t pid;
 	int out; /* its standard output */
 	int client;
+	bool told; /* the service manager: it is ready */
 };
 
 /* ---------------------------------------------------------------------------- small things */
@@ -144,6 +148,7 @@ static struct server start(const char *const *args, unsigned int nth)
 		snprintf(number, sizeof(number), "%u", nth);
 		if (nth)
 			setenv("FAULTBLK_FAIL_NTH", number, 1);
+		setenv("NOTIFY_SOCKET", manager_name, 1);
 		dup2(out[1], 1);
 		dup2(fd, 2);
 		execv(program, (char **)argv);
@@ -179,6 +184,41 @@ static bool is_ready(struct server *server)
 	return false;
 }
 
+static bool open_manager(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int len = snprintf(manager_name, sizeof(manager_name), "@faultblk-sweep-%d", getpid());
+
+	memcpy(address.sun_path + 1, manager_name + 1, (size_t)len - 1);
+	manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return bind(manager, (struct sockaddr *)&address,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)len)) == 0;
+}
+
+/* Was the manager told that the program is ready? */
+static bool take_notices(void)
+{
+	char state[64] = "";
+	bool ready = false;
+
+	while (recv(manager, state, sizeof(state) - 1, MSG_DONTWAIT) >= 0)
+		ready |= strcmp(state, "READY=1") == 0;
+	return ready;
+}
+
+/* The queue of what it was told and has not read is full. */
+static void fill_manager(void)
+{
+	struct sockaddr_un address;
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	getsockname(manager, (struct sockaddr *)&address, &len);
+	while (sendto(fd, "X=1", 3, MSG_DONTWAIT, (struct sockaddr *)&address, len) == 3)
+		;
+	close(fd);
+}
+
 /* Its exit status, or 128 and more for a signal. */
 static int end_of(struct server *server)
 {
@@ -186,6 +226,7 @@ static int end_of(struct server *server)
 	int status = 0;
 
 	while (waitpid(server->pid, &status, WNOHANG) == 0) {
+		server->told |= take_notices();
 		if (clock_now_ns() > end_ns) {
 			FAIL("it does not end: killed");
 			kill(server->pid, SIGKILL);
@@ -193,6 +234,7 @@ static int end_of(struct server *server)
 		}
 		usleep(5000);
 	}
+	server->told |= take_notices();
 	close(server->out);
 	if (server->client >= 0)
 		close(server->client);
@@ -358,14 +400,18 @@ static bool serve_once(unsigned int nth)
 {
 	struct server server = start(serving, nth);
 	_cleanup_free_ char *said = NULL; /* what it said up to its end */
+	bool ready = is_ready(&server);
 	int code;
 
-	if (is_ready(&server)) {
+	if (ready) {
 		must_answer(&server, nth);
 		kill(server.pid, SIGTERM);
 	}
 	code = end_of(&server);
 	said = read_file(log_path);
+	if (server.told != ready && !has_words(said))
+		FAIL("point %u (%s): the service manager was told otherwise", nth,
+		     failed_point(said) ?: "none");
 	check_end(code, said, nth);
 	check_left(said, nth);
 	return failed_point(said);
@@ -379,6 +425,22 @@ static void a_server_starts_serves_and_ends_or_says_why(void)
 		nth++;
 	printf("    %u points\n", nth - 1);
 	EXPECT(nth > 50 && nth < POINTS_MAX);
+}
+
+static void a_service_manager_that_does_not_listen_does_not_stop_the_disk(void)
+{
+	_cleanup_free_ char *said = NULL;
+	struct server server;
+
+	fill_manager();
+	server = start(serving, 0);
+	EXPECT(is_ready(&server) && greet(&server));
+	said = read_file(log_path);
+	EXPECT(strstr(said, "cannot notify the service manager"));
+	kill(server.pid, SIGTERM);
+	EXPECT_EQ(end_of(&server), 0);
+	EXPECT(!server.told);
+	check_left(said, 0);
 }
 
 /* The whole life of a disk with a COMMAND, or of a client of the running one: it ends by itself. */
@@ -431,6 +493,47 @@ static void a_gc_looks_at_all_disks_or_says_why(void)
 		nth++;
 	printf("    %u points\n", nth - 1);
 	EXPECT(nth > 5 && nth < POINTS_MAX);
+}
+
+/* A server that was killed has left its disk. */
+static bool gc_once(unsigned int nth)
+{
+	static const char *const run[] = { "run", "--size", "8M",    "--seed",
+					   "1",   "--name", "sweep", NULL };
+	static const char *const gc[] = { "gc", NULL };
+	struct server server = start(run, 0);
+
+	if (!is_ready(&server))
+		FAIL("it does not serve");
+	kill(server.pid, SIGKILL);
+	end_of(&server);
+	EXPECT_EQ(count_devices(), 1);
+	unlink(socket_path);
+	return run_once(gc, nth, true);
+}
+
+static void a_gc_deletes_a_disk_that_is_left_or_says_why(void)
+{
+	unsigned int nth = 1;
+
+	while (gc_once(nth) && !test_failed && nth < POINTS_MAX)
+		nth++;
+	printf("    %u points\n", nth - 1);
+	EXPECT(nth > 10 && nth < POINTS_MAX);
+}
+
+static void a_crash_test_is_done_or_says_why(void)
+{
+	static const char *const args[] = { "crashtest",  "--size",  "8M",   "--workload",
+					    "true",       "--check", "true", "--",
+					    "--strategy", "new",     NULL };
+	const unsigned int step = again_step();
+	unsigned int nth = 1;
+
+	while (run_once(args, nth, true) && !test_failed && nth < POINTS_MAX)
+		nth += step;
+	printf("    %u points\n", (nth - 1) / step);
+	EXPECT(nth > 10 && nth < POINTS_MAX);
 }
 
 static bool daemon_once(unsigned int nth)
@@ -537,6 +640,8 @@ static const struct question questions[] = {
 	{ "image.save", "{\"path\":\"/tmp/faultblk-sweep.img\",\"force\":true}", false, true },
 	{ "image.load", "{\"path\":\"/tmp/faultblk-sweep.img\"}", false, true },
 	{ "nonsense", "{}", false, true },
+	{ "disk.crash", "{\"keep\":\"random\"}", false, false },
+	{ "disk.revive", "{}", false, false },
 };
 
 static json_t *rules_of(struct server *server)
@@ -760,15 +865,19 @@ int main(int argc, char **argv)
 		DEVICE_TEST(a_client_is_greeted_or_turned_away_and_the_next_one_served),
 		DEVICE_TEST(a_client_s_command_works_or_says_why),
 		DEVICE_TEST(a_server_starts_serves_and_ends_or_says_why),
+		DEVICE_TEST(a_service_manager_that_does_not_listen_does_not_stop_the_disk),
 		DEVICE_TEST(a_stop_takes_the_disk_away_or_says_why),
 		DEVICE_TEST(a_command_gets_its_disk_or_a_reason),
 		DEVICE_TEST(a_gc_looks_at_all_disks_or_says_why),
+		DEVICE_TEST(a_gc_deletes_a_disk_that_is_left_or_says_why),
+		DEVICE_TEST(a_crash_test_is_done_or_says_why),
 		DEVICE_TEST(a_daemon_is_there_or_the_status_says_why),
 	};
 	FILE *rules;
 	int failed;
 
-	if (argc < 2 || !mkdtemp(dir) || setenv("FAULTBLK_RUNTIME_DIR", dir, 1))
+	if (argc < 2 || !mkdtemp(dir) || setenv("FAULTBLK_RUNTIME_DIR", dir, 1) ||
+	    setenv("TMPDIR", dir, 1) || !open_manager())
 		return 2;
 	program = argv[1];
 	signal(SIGPIPE, SIG_IGN);
