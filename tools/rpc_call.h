@@ -16,6 +16,7 @@ struct rpc_call {
 /* Returns 0, an enum rpc_code with words in call->diag, or -EINPROGRESS. */
 typedef int (*rpc_method_fn)(struct rpc_call *call);
 
+/* rpc_params.c */
 /* The code for an error of the engine, which mostly brought its own words. */
 int rpc_engine_error(struct rpc_call *call, int err);
 /* Say what the parameter's value should have been; returns the code. */
@@ -33,10 +34,27 @@ int rpc_param_count(struct rpc_call *call, const char *name, uint64_t min, uint6
 /* An integer, or text with units, of at most @max; leaves *ret alone where it is not given. */
 int rpc_param_size(struct rpc_call *call, const char *name, uint64_t max, uint64_t *ret);
 
+/* rpc_rules.c */
 /* The rule that the parameter "name" names (required), borrowed. */
 int rpc_param_rule(struct rpc_call *call, struct rule **ret_rule);
 /* Put @set in force; words in call->diag. 0 or an enum rpc_code. */
 int rpc_set_rules(struct rpc_call *call, const struct rule_set *set);
+/* Every rule with its counts, and its text if @with_text. New reference. */
+json_t *rpc_rule_reports(const struct rpc_target *target, bool with_text);
+int rpc_rules_list(struct rpc_call *call);
+int rpc_rules_put(struct rpc_call *call);
+int rpc_rules_remove(struct rpc_call *call);
+int rpc_rules_clear(struct rpc_call *call);
+int rpc_rules_enable(struct rpc_call *call);
+int rpc_rules_disable(struct rpc_call *call);
+int rpc_rules_replace(struct rpc_call *call);
+int rpc_rules_explain(struct rpc_call *call);
+
+/* rpc_status.c */
+int rpc_status(struct rpc_call *call);
+int rpc_stats(struct rpc_call *call);
+int rpc_stop(struct rpc_call *call);
+int rpc_faults_list(struct rpc_call *call);
 
 /* rpc_events.c */
 int rpc_rules_wait(struct rpc_call *call);
