@@ -622,7 +622,7 @@ static _cold_ void *queue_main(void *arg)
 	q->error = set_up(q);
 	if (!q->error)
 		atomic_fetch_add(&s->running, 1);
-	sem_post(&q->ready);
+	sem_post(&q->turn);
 	if (q->error)
 		return NULL;
 	run_loop(q);
@@ -631,6 +631,7 @@ static _cold_ void *queue_main(void *arg)
 	io_uring_queue_exit(&q->ring);
 	if (atomic_fetch_sub(&s->running, 1) == 1)
 		eventfd_write(s->gone_fd, 1);
+	sem_post(&q->turn);
 	return NULL;
 }
 
@@ -655,11 +656,11 @@ _cold_ int queue_start(struct queue *q)
 		fail_errno("lib/queue/eventfd", EMFILE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (q->wake_fd < 0)
 		return -errno;
-	sem_init(&q->ready, 0, 0);
+	sem_init(&q->turn, 0, 0);
 	err = create_thread(q);
 	if (err)
 		goto fail;
-	while (sem_wait(&q->ready) < 0)
+	while (sem_wait(&q->turn) < 0)
 		;
 	if (q->error) {
 		pthread_join(q->thread, NULL);
@@ -670,7 +671,7 @@ _cold_ int queue_start(struct queue *q)
 	return 0;
 
 fail:
-	sem_destroy(&q->ready);
+	sem_destroy(&q->turn);
 	close(q->wake_fd);
 	return err;
 }
@@ -682,19 +683,21 @@ void queue_kick(struct queue *q)
 
 _cold_ void queue_join(struct queue *q, unsigned int timeout_ms)
 {
-	struct timespec deadline;
+	const struct timespec until = clock_in_ns(timeout_ms * NSEC_PER_MSEC);
+	int rc;
 
 	if (!q->started)
 		return;
-	clock_gettime(CLOCK_REALTIME, &deadline);
-	deadline.tv_sec += timeout_ms / 1000 + 1;
-	if (pthread_timedjoin_np(q->thread, NULL, &deadline)) {
+	do
+		rc = sem_clockwait(&q->turn, CLOCK_MONOTONIC, &until);
+	while (rc < 0 && errno == EINTR);
+	if (rc < 0) {
 		atomic_store(&q->shared->quit, true);
 		queue_kick(q);
-		pthread_join(q->thread, NULL);
 	}
+	pthread_join(q->thread, NULL);
 	q->started = false;
 	free_memory(q);
-	sem_destroy(&q->ready);
+	sem_destroy(&q->turn);
 	close(q->wake_fd);
 }

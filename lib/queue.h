@@ -79,8 +79,8 @@ struct queue {
 	int wake_fd;
 	pthread_t thread;
 	bool started;
-	int error; /* why the thread could not start, valid after ready */
-	sem_t ready;
+	int error;  /* why the thread could not start, valid after turn */
+	sem_t turn; /* posted by the thread: it is ready, or cannot start; then, it has ended */
 	cpu_set_t cpus;
 	unsigned char *pdus;
 	unsigned char *bufs;

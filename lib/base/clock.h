@@ -18,4 +18,16 @@ static inline uint64_t clock_now_ns(void)
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+/*
+ * The moment @ns from now, for what waits until a moment of CLOCK_MONOTONIC: sem_clockwait(),
+ * pthread_cond_clockwait(). Their older brothers wait on the wall clock, which people set back.
+ */
+static inline struct timespec clock_in_ns(uint64_t ns)
+{
+	uint64_t until_ns = clock_now_ns() + ns;
+
+	return (struct timespec){ .tv_sec = (time_t)(until_ns / NSEC_PER_SEC),
+				  .tv_nsec = (long)(until_ns % NSEC_PER_SEC) };
+}
+
 #endif
