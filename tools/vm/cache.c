@@ -4,12 +4,15 @@
  *
  *	CACHE/lock				held while something is fetched
  *	CACHE/apt				lists of the archive
- *	CACHE/kernel-ROLE -> kernels/RELEASE	vmlinux, lib/modules/RELEASE, release
- *	CACHE/qemu -> qemus/VERSION		usr/bin, usr/lib, usr/share, release
+ *	CACHE/kernel-ROLE -> kernels/RELEASE	vmlinux, lib/modules/RELEASE, release, digests
+ *	CACHE/qemu -> qemus/VERSION		usr/bin, usr/lib, usr/share, release, digests
  *	CACHE/init-HASH				the guest's first process, as this program has it
  *	CACHE/kvm-RELEASE			boot id of this machine, and 1 or 0: a boot worked
+ *	CACHE/checked-RELEASE			boot id, and 1: all of it was read and is whole
  *
- * Everything appears by a rename, so what is there is whole, and reading needs no lock.
+ * What is in it runs as root, so nobody but root and us may be able to write there. Everything is
+ * on the disk before it appears, by a rename: what is there is whole, reading needs no lock, and
+ * what a bad disk makes of it later is found by package.c before anything of it is used.
  */
 #include "vm.h"
 
@@ -76,6 +79,7 @@ static int find_dir(struct vm_cache *cache)
 {
 	const char *ours = getenv("FAULTBLK_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
 	const char *home = getenv("HOME");
+	struct diag diag = { .line = 0 };
 	char path[PATH_MAX];
 	int err;
 
@@ -91,10 +95,19 @@ static int find_dir(struct vm_cache *cache)
 		err = make_dirs(path);
 	if (!err && !realpath(path, cache->dir))
 		err = -errno;
-	if (err)
+	if (err) {
 		tool_msg("vm: cannot make the cache folder %s: %s; FAULTBLK_CACHE names another",
 			 path, strerror(-err));
-	return err;
+		return SAID_WHY;
+	}
+	err = vm_folder_check(cache->dir, &diag);
+	if (!err)
+		return 0;
+	tool_msg("vm: the cache %s is not used: %s", cache->dir, diag.message);
+	if (err == -EPERM)
+		tool_msg("vm: who can write there decides what runs here; FAULTBLK_CACHE names "
+			 "another folder (what is in this one may be theirs: do not keep it)");
+	return SAID_WHY;
 }
 
 /* First line of a small file, without its end. */
@@ -110,7 +123,64 @@ static int read_line(const char *path, char *line, size_t size)
 	return 0;
 }
 
+/* A file that was written as @temporary gets its name, once it is on the disk. */
+static int publish(const struct vm_cache *cache, int fd, const char *temporary, const char *path)
+{
+	_cleanup_close_ int dir = open(cache->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir >= 0 && !fsync(fd) && !rename(temporary, path) && !fsync(dir))
+		return 0;
+	return -errno;
+}
+
+/*
+ * A note is a file of one line: a word about @name that holds until this machine starts again.
+ * Nothing depends on one: where it is lost, what it says is found out anew.
+ */
+static int note_path(const struct vm_cache *cache, const char *kind, const char *name,
+		     char path[PATH_MAX], char boot[64])
+{
+	int err = read_line("/proc/sys/kernel/random/boot_id", boot, 64);
+
+	return err ? err : path_format(path, "%s/%s-%s", cache->dir, kind, name);
+}
+
+/* 1 or 0 as it was set, or -ENOENT. */
+static int note_get(const struct vm_cache *cache, const char *kind, const char *name)
+{
+	char path[PATH_MAX], boot[64], line[96];
+	size_t len;
+
+	if (note_path(cache, kind, name, path, boot) || read_line(path, line, sizeof(line)))
+		return -ENOENT;
+	len = strlen(boot);
+	if (strncmp(line, boot, len) || line[len] != ' ')
+		return -ENOENT;
+	return line[len + 1] == '1';
+}
+
+static void note_set(const struct vm_cache *cache, const char *kind, const char *name, bool value)
+{
+	char path[PATH_MAX], temporary[PATH_MAX], boot[64];
+	_cleanup_close_ int fd = -1;
+
+	if (note_path(cache, kind, name, path, boot) ||
+	    path_format(temporary, "%s.%d", path, (int)getpid()))
+		return;
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return;
+	if (dprintf(fd, "%s %d\n", boot, value) < 0 || publish(cache, fd, temporary, path))
+		unlink(temporary);
+}
+
 /* ---- packages ---- */
+
+/* One of the cache, as the script and we name it. */
+struct package {
+	const char *what, *role; /* words for the script */
+	char link[32];           /* of the cache */
+};
 
 static int script_fd(void)
 {
@@ -122,7 +192,8 @@ static int script_fd(void)
 	return take_fd(&fd);
 }
 
-static void script_exec(int fd, pid_t parent, const char *dir, const char *what, const char *role)
+static void script_exec(int fd, pid_t parent, const char *dir, const struct package *package,
+			const char *how)
 {
 	char script[64];
 
@@ -132,12 +203,12 @@ static void script_exec(int fd, pid_t parent, const char *dir, const char *what,
 		_exit(1);
 	dup2(STDERR_FILENO, STDOUT_FILENO); /* standard output is COMMAND's */
 	snprintf(script, sizeof(script), "/proc/self/fd/%d", fd);
-	execlp("sh", "sh", script, dir, what, role, (char *)NULL);
+	execlp("sh", "sh", script, dir, package->what, package->role, how, (char *)NULL);
 	_exit(127);
 }
 
-/* Run the script; a signal that ends us ends it and whatever it runs. */
-static int fetch(const struct vm_cache *cache, const char *what, const char *role)
+/* Run the script; a signal that ends us ends it and whatever it runs. The lock is held. */
+static int fetch(const struct vm_cache *cache, const struct package *package, const char *how)
 {
 	_cleanup_close_ int fd = script_fd();
 	pid_t parent = getpid(), pid;
@@ -149,7 +220,7 @@ static int fetch(const struct vm_cache *cache, const char *what, const char *rol
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		script_exec(fd, parent, cache->dir, what, role);
+		script_exec(fd, parent, cache->dir, package, how);
 	setpgid(pid, pid);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno == EINTR && vm_signals_pending())
@@ -164,25 +235,44 @@ static bool have(const struct vm_cache *cache, const char *name)
 	return path_format(path, "%s/%s/release", cache->dir, name) == 0 && access(path, R_OK) == 0;
 }
 
-/* The lock is for fetching only; who waited for it looks again. */
-static int ensure(const struct vm_cache *cache, const char *name, const char *what,
-		  const char *role, bool refresh)
+/*
+ * For whoever changes packages. Nobody else may open the file, since who can open it can hold it.
+ * A descriptor, or -errno.
+ */
+static int lock_cache(const struct vm_cache *cache)
 {
 	_cleanup_close_ int lock = -1;
 	char path[PATH_MAX];
 	int err = path_format(path, "%s/lock", cache->dir);
 
-	if (err || (!refresh && have(cache, name)))
+	if (err)
 		return err;
-	lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (lock < 0)
+	lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (lock < 0 || fchmod(lock, 0600))
 		return -errno;
+	if (!flock(lock, LOCK_EX | LOCK_NB))
+		return take_fd(&lock);
+	if (errno == EWOULDBLOCK)
+		tool_msg("vm: waiting for another faultblk vm, which is fetching packages");
 	while (flock(lock, LOCK_EX))
 		if (errno != EINTR || vm_signals_pending())
 			return -errno;
-	if (!refresh && have(cache, name))
+	return take_fd(&lock);
+}
+
+/* Who waited for the lock looks again. */
+static int ensure(const struct vm_cache *cache, const struct package *package, bool refresh)
+{
+	_cleanup_close_ int lock = -1;
+
+	if (!refresh && have(cache, package->link))
 		return 0;
-	return fetch(cache, what, role);
+	lock = lock_cache(cache);
+	if (lock < 0)
+		return lock;
+	if (!refresh && have(cache, package->link))
+		return 0;
+	return fetch(cache, package, "new");
 }
 
 /* The folder behind a link of the cache, and its release. */
@@ -199,16 +289,89 @@ static int resolve(const struct vm_cache *cache, const char *name, char ret_dir[
 	return err ? err : read_line(path, ret_release, size);
 }
 
+static bool is_inside(const struct vm_cache *cache, const char *path)
+{
+	size_t len = strlen(cache->dir);
+
+	return strncmp(path, cache->dir, len) == 0 && path[len] == '/';
+}
+
+/* Whether the package is what was fetched; all of it once since this machine started. */
+static int check(const struct vm_cache *cache, const char *dir, struct diag *diag)
+{
+	const char *name = strrchr(dir, '/') + 1;
+	char dependencies[PATH_MAX];
+	bool all = note_get(cache, "checked", name) != 1;
+	int err = path_format(dependencies, "lib/modules/%s/modules.dep", name);
+
+	if (!err && !is_inside(cache, dir))
+		err = diag_set(diag, -EBADMSG, "vm.cache", "the link leads out of the cache, to %s",
+			       dir);
+	if (!err)
+		err = vm_package_check(dir, dependencies, all, diag);
+	if (!err && all)
+		note_set(cache, "checked", name, true);
+	return err;
+}
+
+/*
+ * A package that is not what was fetched is fetched anew, since it is ours. One from before there
+ * were digests gets those of what it holds now: nothing is left to compare it with.
+ */
+static int mend(const struct vm_cache *cache, const struct package *package, char dir[PATH_MAX],
+		char *ret_release, size_t size)
+{
+	_cleanup_close_ int lock = lock_cache(cache);
+	struct diag diag = { .line = 0 };
+	int err = lock < 0 ? lock : resolve(cache, package->link, dir, ret_release, size);
+
+	if (err)
+		return err;
+	err = check(cache, dir, &diag);
+	if (err == -ENOENT) {
+		tool_msg("vm: %s is of an older faultblk and has no digests; it gets those of what "
+			 "it holds now (--refresh fetches it anew)",
+			 dir);
+		err = fetch(cache, package, "adopt");
+	} else if (err == -EBADMSG) {
+		tool_msg("vm: %s is damaged: %s; fetching it anew", dir, diag.message);
+		err = fetch(cache, package, "again");
+	}
+	if (!err)
+		err = resolve(cache, package->link, dir, ret_release, size);
+	if (!err)
+		err = check(cache, dir, &diag);
+	if (!err || err == SAID_WHY)
+		return err;
+	tool_msg("vm: %s cannot be used: %s", dir, diag.message[0] ? diag.message : strerror(-err));
+	return SAID_WHY;
+}
+
+/* The package is there and whole: its folder and release. */
+static int open_package(const struct vm_cache *cache, const struct package *package, bool refresh,
+			char ret_dir[PATH_MAX], char *ret_release, size_t size)
+{
+	struct diag diag = { .line = 0 };
+	int err = ensure(cache, package, refresh);
+
+	if (!err)
+		err = resolve(cache, package->link, ret_dir, ret_release, size);
+	if (!err)
+		err = check(cache, ret_dir, &diag);
+	if (err == -ENOENT || err == -EBADMSG)
+		err = mend(cache, package, ret_dir, ret_release, size);
+	return err;
+}
+
 static int open_role(struct vm_cache *cache, const char *role, bool refresh)
 {
-	char name[32], dir[PATH_MAX];
+	struct package package = { .what = "kernel", .role = role };
+	char dir[PATH_MAX];
 	int err;
 
-	snprintf(name, sizeof(name), "kernel-%s", role);
-	err = ensure(cache, name, "kernel", role, refresh);
-	if (!err)
-		err = resolve(cache, name, dir, cache->kernel_release,
-			      sizeof(cache->kernel_release));
+	snprintf(package.link, sizeof(package.link), "kernel-%s", role);
+	err = open_package(cache, &package, refresh, dir, cache->kernel_release,
+			   sizeof(cache->kernel_release));
 	if (!err)
 		err = path_format(cache->kernel, "%s/vmlinux", dir);
 	if (!err)
@@ -272,41 +435,64 @@ static void remove_stale(const struct vm_cache *cache)
 	closedir(dir);
 }
 
+/* Whether the file is ours alone and has the very bytes of this program's. */
+static bool is_init(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	size_t len = (size_t)(vm_init_blob_end - vm_init_blob), at = 0;
+	char buf[65536];
+	struct stat st;
+	ssize_t n = 0;
+
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_mode & 022 ||
+	    (st.st_uid && st.st_uid != geteuid()) || (size_t)st.st_size != len)
+		return false;
+	for (; at < len && (n = read(fd, buf, sizeof(buf))) > 0; at += (size_t)n)
+		if ((size_t)n > len - at || memcmp(buf, vm_init_blob + at, (size_t)n))
+			return false;
+	return at == len;
+}
+
 static int install_init(struct vm_cache *cache)
 {
 	_cleanup_close_ int fd = -1;
 	size_t len = (size_t)(vm_init_blob_end - vm_init_blob);
 	char temporary[PATH_MAX];
-	struct stat st;
 	int err;
 
 	err = path_format(cache->init, "%s/init-%016llx", cache->dir,
 			  (unsigned long long)hash_bytes(vm_init_blob, vm_init_blob_end));
-	if (err || (!stat(cache->init, &st) && (size_t)st.st_size == len))
+	if (err || is_init(cache->init))
 		return err;
 	remove_stale(cache);
 	err = path_format(temporary, "%s.%d", cache->init, (int)getpid());
 	if (err)
 		return err;
-	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
-	if (fd < 0 || write(fd, vm_init_blob, len) != (ssize_t)len || fchmod(fd, 0755) ||
-	    rename(temporary, cache->init))
-		return errno ? -errno : -EIO;
-	return 0;
+	unlink(temporary); /* of a process that had our number */
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	if (fd < 0)
+		return -errno;
+	errno = EIO;
+	if (write(fd, vm_init_blob, len) != (ssize_t)len || fchmod(fd, 0755))
+		err = -errno;
+	if (!err)
+		err = publish(cache, fd, temporary, cache->init);
+	if (err)
+		unlink(temporary);
+	return err;
 }
 
 int vm_cache_open(struct vm_cache *cache, const char *kernel, bool refresh)
 {
+	struct package qemu = { .what = "qemu", .role = "-", .link = "qemu" };
 	int err = find_dir(cache);
 
 	if (err)
 		return err;
 	err = is_role(kernel) ? open_role(cache, kernel, refresh) : open_path(cache, kernel);
 	if (!err)
-		err = ensure(cache, "qemu", "qemu", "-", refresh);
-	if (!err)
-		err = resolve(cache, "qemu", cache->qemu, cache->qemu_release,
-			      sizeof(cache->qemu_release));
+		err = open_package(cache, &qemu, refresh, cache->qemu, cache->qemu_release,
+				   sizeof(cache->qemu_release));
 	if (!err)
 		err = install_init(cache);
 	if (!err && strlen(cache->modules) >= sizeof(((struct vm_job *)0)->modules))
@@ -319,37 +505,12 @@ int vm_cache_open(struct vm_cache *cache, const char *kernel, bool refresh)
 
 /* ---- what is known about KVM ---- */
 
-static int verdict_path(const struct vm_cache *cache, char path[PATH_MAX], char boot[64])
-{
-	int err = read_line("/proc/sys/kernel/random/boot_id", boot, 64);
-
-	return err ? err : path_format(path, "%s/kvm-%s", cache->dir, cache->kernel_release);
-}
-
 int vm_cache_kvm_verdict(const struct vm_cache *cache)
 {
-	char path[PATH_MAX], boot[64], line[96];
-	size_t len;
-
-	if (verdict_path(cache, path, boot) || read_line(path, line, sizeof(line)))
-		return -ENOENT;
-	len = strlen(boot);
-	if (strncmp(line, boot, len) || line[len] != ' ')
-		return -ENOENT;
-	return line[len + 1] == '1';
+	return note_get(cache, "kvm", cache->kernel_release);
 }
 
 void vm_cache_set_kvm_verdict(const struct vm_cache *cache, bool works)
 {
-	char path[PATH_MAX], temporary[PATH_MAX], boot[64];
-	FILE *file;
-
-	if (verdict_path(cache, path, boot) || path_format(temporary, "%s.%d", path, (int)getpid()))
-		return;
-	file = fopen(temporary, "we");
-	if (!file)
-		return;
-	fprintf(file, "%s %d\n", boot, works);
-	if (fclose(file) || rename(temporary, path))
-		unlink(temporary);
+	note_set(cache, "kvm", cache->kernel_release, works);
 }

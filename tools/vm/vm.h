@@ -4,6 +4,7 @@
  *
  *	cmd_vm.c	options, retries, exit status
  *	vm/cache.c	the cache folder: packages, the guest's first process, what is known of KVM
+ *	vm/package.c	who can write to a folder; whether a package is what was fetched
  *	vm/machine.c	starts QEMU and the two virtiofsd, and ends them
  *	vm/session.c	carries input, output, signals and window sizes until COMMAND has ended
  *	vm/signals.c	the signals that end us, on their way to COMMAND
@@ -15,6 +16,7 @@
 #ifndef VM_VM_H
 #define VM_VM_H
 
+#include "base/diag.h"
 #include "wire.h"
 
 #include <limits.h>
@@ -42,6 +44,19 @@ int vm_cache_open(struct vm_cache *cache, const char *kernel, bool refresh);
 /* Whether a boot under KVM worked here before: 1, 0, or -ENOENT where nobody tried since boot. */
 int vm_cache_kvm_verdict(const struct vm_cache *cache);
 void vm_cache_set_kvm_verdict(const struct vm_cache *cache, bool works);
+
+/*
+ * Whether nobody but root and us can put anything into the folder @path, a real path, by way of any
+ * folder above it either. 0, -EPERM or -errno, in words.
+ */
+int vm_folder_check(const char *path, struct diag *diag);
+/*
+ * Whether the package in the folder @dir is what was fetched: its digests, and owners and modes of
+ * all that is in it. Without @all only what boots is read; of modules that is what @dependencies,
+ * the package's modules.dep (NULL: none), names for the driver. 0; -ENOENT: it keeps no digests;
+ * -EBADMSG: it is not, and @diag says which file. Uses threads of its own.
+ */
+int vm_package_check(const char *dir, const char *dependencies, bool all, struct diag *diag);
 
 struct vm_config {
 	const struct vm_cache *cache;
