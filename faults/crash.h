@@ -195,6 +195,8 @@ struct crash_count {
 	double log2;
 	uint64_t exact; /* UINT64_MAX: more than that, or just that */
 	char text[96];  /* "2^30 x 3^2"; large lists are shortened to "about 2^41.7" */
+	/* There are more, that the cursor does not know: what is counted is legal, not all. */
+	bool missing;
 };
 void crash_count(const struct crash *crash, struct crash_count *ret_count);
 

@@ -259,9 +259,61 @@ static void choose_orders(struct crash *crash)
 	}
 }
 
+/* ------------------------------------------------------------------------------ what is missing */
+
+static bool is_ordered(const struct crash *crash, uint32_t before, uint32_t after)
+{
+	return crash->journal->writes[before].complete < crash->journal->writes[after].submit;
+}
+
+/* Two writes to the unit were in flight together, and their order makes a difference. */
+static bool has_overlap(const struct crash *crash, const struct crash_unit *unit)
+{
+	for (uint32_t k = 1; k < unit->nr; k++)
+		for (uint32_t i = 0; i < k; i++)
+			if (unit->entries[i].hash != unit->entries[k].hash &&
+			    !is_ordered(crash, unit->entries[i].write, unit->entries[k].write))
+				return true;
+	return false;
+}
+
+/* A write that was in flight together with one after it: the disk may have done it later. */
+static bool has_reordered(const struct crash *crash)
+{
+	uint64_t last[JOURNAL_DISKS_MAX] = { 0 };
+
+	for (size_t i = 0; i < crash->nr_open; i++) {
+		const struct journal_write *write = &crash->journal->writes[crash->open[i]];
+		int64_t durable = crash->disks[write->disk].last_durable;
+
+		if (is_durable(crash, crash->open[i]))
+			continue;
+		if (last[write->disk] > write->submit ||
+		    (durable > crash->open[i] &&
+		     !is_ordered(crash, crash->open[i], (uint32_t)durable)))
+			return true;
+		if (write->complete > last[write->disk])
+			last[write->disk] = write->complete;
+	}
+	return false;
+}
+
+static bool is_missing(const struct crash *crash)
+{
+	if (crash->options.atomic == CRASH_ORDER && has_reordered(crash))
+		return true;
+	if (crash->options.atomic == CRASH_UNIT && !crash->parts)
+		return false;
+	for (size_t i = 0; i < crash->nr_live; i++)
+		if (has_overlap(crash, crash->live[i]))
+			return true;
+	return false;
+}
+
 static void make(struct crash *crash)
 {
 	list_units(crash);
+	crash->missing = is_missing(crash);
 	list_volatiles(crash);
 	switch (crash->options.atomic) {
 	case CRASH_UNIT:

@@ -92,6 +92,7 @@ struct crash {
 	size_t nr_volatiles, room_volatiles;
 	uint32_t *scratch; /* a hash table of candidates */
 	size_t room_scratch;
+	bool missing; /* some states are not known; made with the lists */
 };
 
 static inline uint64_t unit_at(const struct crash *crash, const struct crash_unit *unit)

@@ -259,5 +259,6 @@ void crash_count(const struct crash *crash, struct crash_count *ret_count)
 			many = true;
 	}
 	ret_count->exact = many ? UINT64_MAX : exact;
+	ret_count->missing = crash->missing;
 	write_count(&factors, ret_count);
 }

@@ -119,8 +119,10 @@ static struct moment *moment_new(struct explore *e, bool is_large)
 	moment->pub.point_index = e->next_point;
 	if (is_large) {
 		snprintf(moment->pub.legal.text, sizeof(moment->pub.legal.text), "too many");
+		moment->pub.missing = true;
 	} else {
 		crash_count(e->crash, &moment->pub.legal);
+		moment->pub.missing = moment->pub.legal.missing;
 		moment->pub.nr_choices = crash_choices(e->crash, &choices);
 		moment->pub.nr_volatile = crash_volatile(e->crash, &writes);
 	}
@@ -134,8 +136,10 @@ static void moment_cover(const struct explore *e, struct moment *moment)
 {
 	struct explore_point *pub = &moment->pub;
 
-	pub->complete = moment->complete && pub->verdicts[EXPLORE_ERROR] == 0;
-	if (moment->complete && e->options.nr_shards == 1)
+	pub->complete = moment->complete && !pub->missing && pub->verdicts[EXPLORE_ERROR] == 0;
+	if (pub->missing)
+		pub->covered = 0;
+	else if (moment->complete && e->options.nr_shards == 1)
 		pub->covered = 1;
 	else if (moment->complete)
 		pub->covered = moment->lazy_covered > 0
@@ -159,6 +163,7 @@ static void moment_end(struct explore *e, struct moment *moment)
 	moment_cover(e, moment);
 	e->status.points_done++;
 	e->status.points_complete += moment->pub.complete;
+	e->status.points_missing += moment->pub.missing;
 	e->sum_covered += moment->pub.covered;
 	moment->next = NULL;
 	*e->ended_tail = moment;

@@ -69,6 +69,8 @@ struct explore_point {
 	double covered;
 	bool exact;    /* exactly so much */
 	bool complete; /* all legal states of the moment, by all shards if they end as this one */
+	bool missing;  /* there are legal states that are not known, nobody knows how many: it is
+			* never complete, and nothing counts as covered */
 	uint64_t diverged; /* LAZY: runs that did not do what they had to */
 	/* LAZY: fractions of the legal states, by what runs that stand for them came to. */
 	bool has_shares;
@@ -84,6 +86,7 @@ enum explore_stopped {
 
 struct explore_status {
 	uint64_t points_done, nr_points, points_complete;
+	uint64_t points_missing; /* see explore_point.missing */
 	uint64_t generated, done, distinct, equivalent, findings, errors;
 	uint64_t known;                        /* of the distinct: done by an earlier run */
 	uint64_t forgotten;                    /* distinct, but beyond max_keys */

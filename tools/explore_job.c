@@ -533,6 +533,10 @@ static void print_summary(const struct run *run, const struct explore_status *s,
 	       run->crash.illegal ? " (with states that only a lying disk leaves)"
 	       : run->common      ? " (of the states that its caches have in common)"
 				  : "");
+	if (s->points_missing)
+		printf("%" PRIu64 " moments have legal states that were not made; these moments "
+		       "count as not covered: see MISSING STATES in faultblk-explore(7)\n",
+		       s->points_missing);
 	if (s->errors)
 		printf("%" PRIu64 " checks could not be run; --resume does them again\n",
 		       s->errors);

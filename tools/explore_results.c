@@ -441,14 +441,15 @@ void results_point(struct results *r, const struct explore_point *p)
 	for (int i = 0; shares && i < EXPLORE_NR_VERDICTS; i++)
 		json_object_set_new(shares, explore_verdict_name(i), json_real(p->shares[i]));
 	results_line(r, json_pack("{s:s, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:I, s:f, s:b, s:b, "
-				  "s:I, s:o, s:o*}",
+				  "s:I, s:b, s:o, s:o*}",
 				  "type", "done", "point", (json_int_t)p->point_index, "choices",
 				  (json_int_t)p->nr_choices, "volatile", (json_int_t)p->nr_volatile,
 				  "legal", p->legal.text, "legal_log2", p->legal.log2, "generated",
 				  (json_int_t)p->generated, "distinct", (json_int_t)p->distinct,
 				  "equivalent", (json_int_t)p->equivalent, "covered", p->covered,
 				  "exact", (int)p->exact, "complete", (int)p->complete, "diverged",
-				  (json_int_t)p->diverged, "verdicts", verdicts, "shares", shares));
+				  (json_int_t)p->diverged, "missing", (int)p->missing, "verdicts",
+				  verdicts, "shares", shares));
 }
 
 /* ------------------------------------------------------------------------------ the end */

@@ -187,6 +187,7 @@ static int merge_points(struct report *report)
 			continue;
 		t->points_done++;
 		t->points_complete += report_bool(line, "complete");
+		t->points_missing += report_bool(line, "missing");
 		t->states += (uint64_t)report_int(line, "generated");
 		t->equivalent += (uint64_t)report_int(line, "equivalent");
 		t->diverged += (uint64_t)report_int(line, "diverged");

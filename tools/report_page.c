@@ -169,7 +169,7 @@ static json_t *page_data(const struct report *report)
 	static const char *const point[] = { "step", "time_ns", "why", "marks" };
 	static const char *const done[] = { "choices",   "volatile", "legal",      "legal_log2",
 					    "generated", "distinct", "equivalent", "covered",
-					    "exact",     "complete", "diverged" };
+					    "exact",     "complete", "diverged",   "missing" };
 	json_t *summary = report_json(report);
 
 	if (!summary)

@@ -148,7 +148,7 @@ json_t *report_json(const struct report *report)
 		json_object_set_new(verdicts, report_verdict_name(i),
 				    json_integer((json_int_t)t->verdicts[i]));
 	return json_pack(
-		"{s:O, s:O?, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:f, s:o, "
+		"{s:O, s:O?, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:f, s:o, "
 		"s:s?, s:I, s:O}",
 		"recording", json_object_get(report->head, "recording"), "check",
 		json_object_get(report->head, "check"), "states", (json_int_t)t->states, "distinct",
@@ -156,8 +156,9 @@ json_t *report_json(const struct report *report)
 		verdicts, "disagree", (json_int_t)t->disagree, "diverged", (json_int_t)t->diverged,
 		"points", report_int(report->head, "points"), "points_done",
 		(json_int_t)t->points_done, "points_complete", (json_int_t)t->points_complete,
-		"covered", t->covered, "exact", (int)t->exact, "shards",
-		(json_int_t)report->nr_shards, "seconds", t->seconds, "first_finding_s",
+		"points_missing", (json_int_t)t->points_missing, "covered", t->covered, "exact",
+		(int)t->exact, "shards", (json_int_t)report->nr_shards, "seconds", t->seconds,
+		"first_finding_s",
 		t->first_finding_s < 0 ? json_null() : json_real(t->first_finding_s), "gaps",
 		gaps && *gaps ? gaps : NULL, "not_deterministic", (json_int_t)t->not_deterministic,
 		"findings", report->findings);
@@ -263,6 +264,11 @@ static void put_numbers(const struct report *report, FILE *out)
 		t->exact ? "" : "at least ", t->covered * 100,
 		(long long)report_int(report->head, "points"),
 		(unsigned long long)t->points_complete);
+	if (t->points_missing)
+		fprintf(out,
+			"            %llu moments have legal states that were not made, and count as "
+			"not covered\n",
+			(unsigned long long)t->points_missing);
 	fprintf(out, "time        %s",
 		units_human_time((uint64_t)(fmin(t->seconds, 1e9) * 1e9), seconds));
 	if (report->nr_shards > 1)

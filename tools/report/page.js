@@ -724,7 +724,7 @@ function coverageRow(i) {
 		make('td', {'data-name': 'visited'}, d ? count(d[4]) : '\u2013'),
 		make('td', {}, d ? make('span', {class: 'bar', 'aria-hidden': 'true'}, bar) : '',
 			d ? share(covered, d[8]) : 'not done'),
-		make('td', {}, d && d[9] ? 'complete' : ''),
+		make('td', {}, d && d[9] ? 'complete' : d && d[11] ? 'states missing' : ''),
 		make('td', {}, ...verdicts));
 }
 
@@ -761,7 +761,8 @@ function showHeader() {
 	}
 	$('facts').append(fact('States', count(s.states)), fact('Distinct', count(s.distinct)),
 		fact('Equivalent', count(s.equivalent)), fact('Moments', `${count(s.points_done)} of ${count(s.points)}`),
-		fact('Complete moments', count(s.points_complete)), fact('Time', digits(s.seconds, 3) + ' s' +
+		fact('Complete moments', count(s.points_complete)),
+		...(s.points_missing ? [fact('Moments with legal states that were not made', count(s.points_missing))] : []), fact('Time', digits(s.seconds, 3) + ' s' +
 			(s.shards > 1 ? ` in ${s.shards} shards` : '')),
 		fact('First finding', s.first_finding_s === null ? '\u2013' : digits(s.first_finding_s, 3) + ' s'),
 		fact('Writes', count(r.writes)), fact('Flushes', count(r.flushes)), fact('Marks', count(r.marks)),
