@@ -73,6 +73,14 @@ int rpc_inbox_next(struct rpc_inbox *inbox, const char **ret_line, size_t *ret_l
 	return 1;
 }
 
+bool rpc_inbox_drop(struct rpc_inbox *inbox)
+{
+	bool begun = inbox->len > inbox->start;
+
+	inbox->len = inbox->scanned = inbox->start;
+	return begun;
+}
+
 void rpc_inbox_free(struct rpc_inbox *inbox)
 {
 	free(inbox->bytes);

@@ -118,14 +118,13 @@ static int dispatch(struct rpc_call *call, const char *name)
 	return code;
 }
 
-char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const char *line, size_t len,
-		     size_t *ret_len)
+enum rpc_outcome rpc_serve_line(const struct rpc_target *target, uint64_t client, const char *line,
+				size_t len, char **ret_text, size_t *ret_len)
 {
 	struct rpc_call call = { .target = target };
 	struct rpc_request request;
+	enum rpc_outcome outcome;
 	json_t *answer = NULL;
-	bool due = false;
-	char *text;
 	int code;
 
 	*ret_len = 0;
@@ -135,22 +134,22 @@ char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const cha
 	call.ticket = (struct rpc_ticket){ .client = client, .id = json_incref(request.id) };
 	if (!code)
 		code = dispatch(&call, request.method);
-	if (code == -EINPROGRESS)
-		goto out; /* the ticket went with it */
 	/* Only a request that could be understood can be a notification. */
-	due = request.id || (code && !request.method);
-	if (code && due)
-		answer = rpc_error(request.id, code, &call.diag);
-	else if (!code && request.id)
-		answer = rpc_answer(request.id, json_incref(call.result));
-	json_decref(call.result);
-	json_decref(call.ticket.id);
-out:
+	outcome = request.id || (code && !request.method) ? RPC_ANSWERED : RPC_SILENT;
+	if (code == -EINPROGRESS) {
+		/* The ticket went with it. */
+		outcome = request.id ? RPC_LATER : RPC_SILENT;
+	} else {
+		if (code && outcome == RPC_ANSWERED)
+			answer = rpc_error(request.id, code, &call.diag);
+		else if (!code && request.id)
+			answer = rpc_answer(request.id, json_incref(call.result));
+		json_decref(call.result);
+		json_decref(call.ticket.id);
+	}
 	rpc_request_free(&request);
-	text = rpc_line_text(answer, ret_len);
-	if (!text && due)
-		*ret_len = 1;
-	return text;
+	*ret_text = rpc_line_text(answer, ret_len);
+	return outcome;
 }
 
 json_t *rpc_greeting(const struct rpc_target *target)

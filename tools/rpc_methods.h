@@ -42,14 +42,19 @@ struct rpc_target {
 	void *ctx;
 };
 
+/* What has become of a line. */
+enum rpc_outcome {
+	RPC_ANSWERED, /* here is the answer; a text of NULL: there is no memory for it */
+	RPC_SILENT,   /* carried out or refused, and no answer is due: a notification */
+	RPC_LATER,    /* the answer comes through rpc_server_reply() */
+};
+
 /*
- * Serve one line. Returns the answer's text with its newline (caller frees), or NULL when there is
- * nothing to say (a notification, or an answer that comes later), and then *ret_len is 0. NULL with
- * another *ret_len: an answer is due, but there is no memory for it.
+ * Serve one line. *ret_text: the answer with its newline (caller frees), NULL where there is none.
  * @client stands in the ticket of an answer that comes later.
  */
-char *rpc_serve_line(const struct rpc_target *target, uint64_t client, const char *line, size_t len,
-		     size_t *ret_len);
+enum rpc_outcome rpc_serve_line(const struct rpc_target *target, uint64_t client, const char *line,
+				size_t len, char **ret_text, size_t *ret_len);
 
 /* Parameters of the greeting. New reference. */
 json_t *rpc_greeting(const struct rpc_target *target);

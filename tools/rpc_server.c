@@ -5,6 +5,11 @@
  *	accept -> credentials -> greeting queued ->
  *		[ read -> lines -> answers queued -> write ]* -> close
  *
+ * What a client has sent is read and served to its end, whether or not it still listens: one that
+ * has shut its writing side (`ended`) hears its answers, those that come later too, and is closed
+ * once nothing is owed to it any more; of one that cannot be written to (`deaf`) what it would hear
+ * is dropped, and it is closed once all its lines are served.
+ *
  * The write side is a list of whole lines. While more than RPC_PENDING_MAX bytes stand there, the
  * client's requests are neither read nor served: backpressure lies in its socket, where it costs
  * only the client. `moved_ns` is when the write side last made progress; too long ago means the
@@ -16,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "watch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -28,10 +34,13 @@
 #define ACCEPT_PAUSE_MS   100 /* out of file descriptors: try again then */
 
 struct client {
-	int fd;          /* -1: the slot is free */
-	bool closing;    /* no more requests; close once everything is sent */
-	bool more;       /* the inbox may hold whole lines: serve them before reading on */
-	uint64_t serial; /* never reused: what tickets name */
+	int fd;            /* -1: the slot is free */
+	bool closing;      /* turned away: no more requests; close once everything is sent */
+	bool ended;        /* it will send nothing more */
+	bool deaf;         /* it will hear nothing more */
+	bool more;         /* the inbox may hold whole lines: serve them before reading on */
+	uint64_t serial;   /* never reused: what tickets name */
+	unsigned int owed; /* answers that come later */
 	struct rpc_inbox inbox;
 	char *pending; /* owned */
 	size_t pending_size, pending_len, sent;
@@ -69,7 +78,16 @@ static bool is_congested(const struct client *client)
 	return unsent(client) > RPC_PENDING_MAX;
 }
 
-/* Send what the socket takes. Closes the client when it is gone or when nothing is left to say. */
+/* Nobody listens any more: what was to be said is dropped. */
+static void client_deafen(struct client *client)
+{
+	client->deaf = true;
+	client->pending_len = client->sent = 0;
+	if (client->closing)
+		client_close(client);
+}
+
+/* Send what the socket takes. Closes a client that is turned away when nothing is left to say. */
 static void client_write(struct client *client)
 {
 	while (unsent(client)) {
@@ -81,7 +99,7 @@ static void client_write(struct client *client)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			client_close(client);
+			client_deafen(client);
 			return;
 		}
 		client->sent += (size_t)n;
@@ -104,6 +122,8 @@ static void client_say(struct client *client, const char *text, size_t len)
 	size_t wanted;
 	char *pending;
 
+	if (client->deaf)
+		return;
 	if (!text) {
 		client_close(client);
 		return;
@@ -149,34 +169,65 @@ static void client_dismiss(struct client *client, int code, const char *id, cons
 		client_write(client);
 }
 
+/* A line that was begun and never ended is no request; whoever still listens is told. */
+static void refuse_rest(struct client *client)
+{
+	struct diag diag = { 0 };
+
+	if (!client->ended || !rpc_inbox_drop(&client->inbox))
+		return;
+	diag_set(&diag, 0, "protocol.unfinished-line",
+		 "the last line has no newline at its end, and was not carried out");
+	diag_hint(&diag, "end each request with a newline");
+	client_say_json(client, rpc_error(NULL, RPC_INVALID_REQUEST, &diag));
+	if (client->fd >= 0)
+		client_write(client);
+}
+
+static void serve_line(struct rpc_server *server, struct client *client, const char *line,
+		       size_t len)
+{
+	_cleanup_free_ char *answer = NULL;
+	size_t answer_len;
+
+	switch (rpc_serve_line(server->target, client->serial, line, len, &answer, &answer_len)) {
+	case RPC_ANSWERED:
+		client_say(client, answer, answer_len);
+		if (client->fd >= 0)
+			client_write(client);
+		break;
+	case RPC_LATER:
+		client->owed++;
+		break;
+	case RPC_SILENT:
+		break;
+	}
+}
+
 /* Serve the whole lines that have come, as long as the client takes the answers. */
 static void client_serve(struct rpc_server *server, struct client *client)
 {
 	uint64_t serial = client->serial;
 
 	for (int i = 0; i < REQUESTS_PER_TURN; i++) {
-		_cleanup_free_ char *answer = NULL;
 		const char *line;
-		size_t len, answer_len;
+		size_t len;
 		int err;
 
 		if (client->serial != serial || client->closing || is_congested(client))
 			return;
 		err = rpc_inbox_next(&client->inbox, &line, &len);
 		client->more = err > 0;
-		if (err == 0)
+		if (err == 0) {
+			refuse_rest(client);
 			return;
+		}
 		if (err < 0) {
 			client_dismiss(client, RPC_INVALID_REQUEST, "protocol.line-too-long",
 				       "a line is longer than 1 MiB; the connection is closed");
 			return;
 		}
-		answer = rpc_serve_line(server->target, serial, line, len, &answer_len);
-		if (!answer && !answer_len)
-			continue; /* a notification */
-		client_say(client, answer, answer_len);
-		if (client->fd >= 0)
-			client_write(client);
+		serve_line(server, client, line, len);
 	}
 }
 
@@ -189,11 +240,29 @@ static void client_read(struct client *client)
 	if (n > 0) {
 		rpc_inbox_filled(&client->inbox, (size_t)n);
 		client->more = true;
-	} else if (n == 0 && unsent(client)) {
-		client->closing = true; /* it may still listen: `socat` after its last line */
-	} else if (n == 0 || !space || (errno != EAGAIN && errno != EINTR)) {
-		client_close(client); /* a partial line goes with it */
+	} else if (n == 0) {
+		client->ended = client->more = true; /* it may still listen, as `socat` does */
+	} else if (!space) {
+		client_close(client);
+	} else if (errno != EAGAIN && errno != EINTR) {
+		client->ended = client->more = true;
+		client_deafen(client);
 	}
+}
+
+/* All that it has sent is served, and it has heard, or cannot hear, all that it was to hear. */
+static bool is_over(const struct rpc_server *server, const struct client *client)
+{
+	if (client->fd < 0 || !client->ended || client->more)
+		return false;
+	return client->deaf || (!unsent(client) && !client->owed &&
+				!watch_is_subscribed(server->target->watch, client->serial));
+}
+
+static void close_if_over(struct rpc_server *server, struct client *client)
+{
+	if (is_over(server, client))
+		client_close(client);
 }
 
 /* ------------------------------------------------------------------------------ accepting */
@@ -305,7 +374,7 @@ static struct pollfd client_pollfd(const struct client *client)
 
 	if (unsent(client))
 		events |= POLLOUT;
-	if (!client->closing && !client->more)
+	if (!client->closing && !client->ended && !client->more)
 		events |= POLLIN;
 	return (struct pollfd){ .fd = client->fd, .events = events };
 }
@@ -318,16 +387,23 @@ static struct pollfd listen_pollfd(const struct rpc_server *server)
 	return (struct pollfd){ .fd = seats && !paused ? server->listen_fd : -1, .events = POLLIN };
 }
 
+/*
+ * A hang-up says that nobody listens, and nothing about what was sent before it: that is read on to
+ * its end.
+ */
 static void serve_client(struct rpc_server *server, struct client *client, short revents)
 {
-	if (revents & POLLOUT)
+	bool hung_up = revents & (POLLERR | POLLHUP | POLLNVAL);
+
+	if (hung_up)
+		client_deafen(client);
+	else if (revents & POLLOUT)
 		client_write(client);
-	if (client->fd >= 0 && revents & POLLIN)
+	if (client->fd >= 0 && !client->ended && !client->more && (hung_up || revents & POLLIN))
 		client_read(client);
-	else if (client->fd >= 0 && !client->more && revents & (POLLERR | POLLHUP | POLLNVAL))
-		client_close(client);
 	if (client->fd >= 0 && client->more)
 		client_serve(server, client);
+	close_if_over(server, client);
 }
 
 int rpc_server_turn(struct rpc_server *server, struct pollfd *extra, size_t nr_extra,
@@ -367,10 +443,13 @@ void rpc_server_reply(struct rpc_server *server, struct rpc_ticket *ticket, int 
 
 		if (client->fd < 0 || client->closing || client->serial != ticket->client)
 			continue;
+		assert(client->owed);
+		client->owed--;
 		client_say_json(client, code ? rpc_error(ticket->id, code, diag)
 					     : rpc_answer(ticket->id, json_incref(result)));
 		if (client->fd >= 0)
 			client_write(client);
+		close_if_over(server, client);
 	}
 	json_decref(result);
 	json_decref(ticket->id);
@@ -382,7 +461,8 @@ static struct client *find_client(const struct rpc_server *server, uint64_t seri
 	for (size_t i = 0; i < array_size(server->clients); i++) {
 		const struct client *client = &server->clients[i];
 
-		if (client->fd >= 0 && !client->closing && client->serial == serial)
+		if (client->fd >= 0 && !client->closing && !client->deaf &&
+		    client->serial == serial)
 			return (struct client *)client;
 	}
 	return NULL;

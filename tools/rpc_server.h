@@ -6,6 +6,10 @@
  * Limits: RPC_CLIENT_MAX clients; a line of RPC_LINE_MAX bytes; and per client one answer plus
  * RPC_PENDING_MAX bytes that it has not read: beyond that its requests wait in its own socket, and
  * when it has read nothing for stall_ms it is disconnected.
+ *
+ * What a client has sent before it shuts its writing side, or closes, is carried out. One that has
+ * only shut its writing side hears all its answers, those that come later and the events that it
+ * subscribed to included.
  */
 #ifndef TOOLS_RPC_SERVER_H
 #define TOOLS_RPC_SERVER_H

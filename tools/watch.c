@@ -188,12 +188,17 @@ json_t *watch_event_json(const struct event *event)
 	return json;
 }
 
-static struct subscriber *find_subscriber(struct watch *watch, uint64_t client)
+static struct subscriber *find_subscriber(const struct watch *watch, uint64_t client)
 {
 	for (size_t i = 0; i < array_size(watch->subscribers); i++)
 		if (watch->subscribers[i].client == client)
-			return &watch->subscribers[i];
+			return (struct subscriber *)&watch->subscribers[i];
 	return NULL;
+}
+
+bool watch_is_subscribed(const struct watch *watch, uint64_t client)
+{
+	return watch && find_subscriber(watch, client);
 }
 
 int watch_subscribe(struct watch *watch, uint64_t client, const char *rule, struct diag *diag)

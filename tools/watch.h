@@ -37,6 +37,9 @@ void watch_end_waits(struct watch *watch, struct rpc_server *server, int err, co
 int watch_subscribe(struct watch *watch, uint64_t client, const char *rule, struct diag *diag);
 void watch_unsubscribe(struct watch *watch, uint64_t client);
 
+/* @watch may be NULL: then nobody is. */
+bool watch_is_subscribed(const struct watch *watch, uint64_t client);
+
 /* Tell every subscriber something that is no hit: @method with @params (stolen). */
 void watch_announce(struct watch *watch, struct rpc_server *server, const char *method,
 		    json_t *params);

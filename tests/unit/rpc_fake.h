@@ -6,6 +6,7 @@
 #include "tools/rpc_methods.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define FAKE_SIZE   (1u << 20)
 #define FAKE_QUEUES 2
@@ -41,6 +42,15 @@ static inline void fake_close(struct fake *fake)
 {
 	pipeline_free(fake->target.pipeline);
 	store_free(fake->store);
+}
+
+/* The answer to @line, of *ret_len bytes; NULL for none. The caller frees it. */
+static inline char *fake_serve(struct fake *fake, const char *line, size_t *ret_len)
+{
+	char *text;
+
+	rpc_serve_line(&fake->target, 1, line, strlen(line), &text, ret_len);
+	return text;
 }
 
 #endif

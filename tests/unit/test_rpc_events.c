@@ -37,7 +37,7 @@ static json_t *call(const char *method, const char *params)
 
 	snprintf(line, sizeof(line),
 		 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}", method, params);
-	text = rpc_serve_line(&fake.target, 1, line, strlen(line), &len);
+	text = fake_serve(&fake, line, &len);
 	assert_non_null(text);
 	answer = json_loadb(text, len, 0, NULL);
 	free(text);

@@ -32,7 +32,7 @@ static int close_fake(void **state)
 static json_t *ask(const char *line)
 {
 	size_t len;
-	char *text = rpc_serve_line(&fake.target, 1, line, strlen(line), &len);
+	char *text = fake_serve(&fake, line, &len);
 	json_t *answer = text ? json_loadb(text, len, 0, NULL) : NULL;
 
 	free(text);

@@ -16,6 +16,7 @@
 #include "tools/rpc_client.h"
 #include "tools/rpc_server.h"
 #include "tools/runtime.h"
+#include "tools/watch.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -38,9 +39,12 @@ static void *serve(void *arg)
 {
 	struct pollfd extra = { .fd = stop_pipe[0], .events = POLLIN };
 
-	while (!extra.revents)
-		if (rpc_server_turn(server, &extra, 1, -1))
+	while (!extra.revents) {
+		if (rpc_server_turn(server, &extra, 1, watch_timeout_ms(fake.target.watch)))
 			return arg;
+		watch_turn(fake.target.watch, server);
+	}
+	watch_end_waits(fake.target.watch, server, -ENODEV, "the test is over");
 	return NULL;
 }
 
@@ -50,6 +54,8 @@ static int set_up(void **state)
 
 	(void)state;
 	fake_open(&fake);
+	if (watch_create(fake.target.pipeline, &fake.target.watch))
+		return -1;
 	if (!mkdtemp(base) || pipe(stop_pipe) < 0)
 		return -1;
 	snprintf(path, sizeof(path), "%s/s.sock", base);
@@ -65,6 +71,7 @@ static int tear_down(void **state)
 		return -1;
 	pthread_join(thread, NULL);
 	rpc_server_free(server);
+	watch_free(fake.target.watch);
 	fake_close(&fake);
 	close(stop_pipe[0]);
 	close(stop_pipe[1]);
@@ -292,6 +299,166 @@ static void many_lines_at_once_are_all_answered_in_order(void **state)
 	close(fd);
 }
 
+#define PUT_R                                                                                      \
+	"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"rules.put\",\"params\":{\"rule\":\"r do=count\"}}\n"
+#define WAIT_R                                                                                     \
+	"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"rules.wait\",\"params\":{\"name\":\"r\"%s}}\n"
+
+static void tell_once(const char *line)
+{
+	int fd = join_greeted();
+
+	say(fd, line);
+	hear_that(fd, "\"result\"");
+	close(fd);
+}
+
+static void clear_rules(void)
+{
+	tell_once("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"rules.clear\"}\n");
+}
+
+/* A client that asks @line, shuts its writing side, and is still waiting. */
+static int ask_and_shut(const char *line)
+{
+	int fd = join_greeted();
+
+	say(fd, line);
+	shutdown(fd, SHUT_WR);
+	/* Whoever comes later is served: the server has seen the end of this one. */
+	others_are_served();
+	others_are_served();
+	return fd;
+}
+
+/* How the answer ends, not when: a deferred answer comes to whoever has only stopped sending. */
+static void a_half_closed_client_hears_its_late_answer_and_then_the_end(void **state)
+{
+	char soon[256], never[256];
+	int fd;
+
+	(void)state;
+	tell_once(PUT_R);
+	snprintf(soon, sizeof(soon), WAIT_R, ",\"timeout_ms\":50");
+	snprintf(never, sizeof(never), WAIT_R, "");
+	fd = ask_and_shut(soon);
+	hear_that(fd, "wait.timeout");
+	hear_the_end(fd);
+	close(fd);
+	fd = ask_and_shut(never);
+	clear_rules();
+	hear_that(fd, "the rule was removed");
+	hear_the_end(fd);
+	close(fd);
+}
+
+static void a_half_closed_subscriber_hears_on(void **state)
+{
+	int fd = ask_and_shut("{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"events.subscribe\"}\n");
+	struct pollfd end = { .fd = fd, .events = POLLIN };
+
+	(void)state;
+	hear_that(fd, "\"after\"");
+	assert_int_equal(poll(&end, 1, 0), 0);
+	close(fd);
+}
+
+/* Its seat must not stay taken for as long as it would have waited. */
+static void who_waits_and_goes_leaves_its_seat(void **state)
+{
+	char never[256];
+
+	(void)state;
+	tell_once(PUT_R);
+	snprintf(never, sizeof(never), WAIT_R, "");
+	for (int i = 0; i < 3 * RPC_CLIENT_MAX; i++) {
+		int fd = join_greeted();
+
+		say(fd, never);
+		if (i % 2)
+			shutdown(fd, SHUT_WR);
+		close(fd);
+	}
+	/* Each seat is free again, after what time the server needs to see it. */
+	for (int fds[RPC_CLIENT_MAX], i = 0; i < RPC_CLIENT_MAX; i++) {
+		static char line[65536];
+		uint64_t end_ns = clock_now_ns() + 20 * NSEC_PER_SEC;
+
+		do {
+			fds[i] = join();
+			assert_true(hear(fds[i], line, sizeof(line)) > 0);
+			if (strstr(line, "\"hello\""))
+				break;
+			close(fds[i]);
+			usleep(1000);
+		} while (clock_now_ns() < end_ns);
+		assert_non_null(strstr(line, "\"hello\""));
+		for (int k = 0; i == RPC_CLIENT_MAX - 1 && k <= i; k++)
+			close(fds[k]);
+	}
+	clear_rules();
+}
+
+/* How many rules there are, one of them "c0-0". */
+static int count_rules(void)
+{
+	static char line[4096];
+	const char *count;
+	int fd = join_greeted();
+
+	say(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"rules.enable\","
+		"\"params\":{\"name\":\"c0-0\"}}\n");
+	assert_true(hear(fd, line, sizeof(line)) > 0);
+	close(fd);
+	count = strstr(line, "\"count\":");
+	return count ? atoi(count + strlen("\"count\":")) : 0;
+}
+
+/* Neither the greeting that nobody reads, nor that an answer cannot be sent, loses a request. */
+static void what_was_sent_before_a_close_is_carried_out(void **state)
+{
+	enum { NR = 20, LINES = 10 };
+	uint64_t end_ns = clock_now_ns() + 20 * NSEC_PER_SEC;
+	char line[160];
+	int nr = 0;
+
+	(void)state;
+	for (int i = 0; i < NR; i++) {
+		int fd = i % 2 ? join_greeted() : join();
+
+		for (int k = 0; k < LINES; k++) {
+			snprintf(line, sizeof(line),
+				 "{\"jsonrpc\":\"2.0\",%s\"method\":\"rules.put\","
+				 "\"params\":{\"rule\":\"c%d-%d do=count\"}}\n",
+				 k % 4 == 3 ? "\"id\":1," : "", i, k);
+			say(fd, line);
+		}
+		close(fd);
+		others_are_served(); /* so that seats get free */
+	}
+	while (nr < NR * LINES && clock_now_ns() < end_ns)
+		nr = count_rules();
+	assert_int_equal(nr, NR * LINES);
+	clear_rules();
+}
+
+static void a_last_line_without_its_end_is_refused_and_not_carried_out(void **state)
+{
+	int fd = join_greeted();
+
+	(void)state;
+	say(fd,
+	    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"rules.put\",\"params\":{\"rule\":\"half do=count\"}}");
+	shutdown(fd, SHUT_WR);
+	hear_that(fd, "protocol.unfinished-line");
+	hear_the_end(fd);
+	close(fd);
+	fd = join_greeted();
+	say(fd, LIST);
+	hear_that(fd, "\"rules\":[]");
+	close(fd);
+}
+
 /* It asks for more and more and reads nothing: its requests stay in its socket, then it is out. */
 static void a_client_that_never_reads_is_disconnected(void **state)
 {
@@ -344,6 +511,11 @@ int main(void)
 		cmocka_unit_test(silent_and_half_spoken_clients_delay_nobody),
 		cmocka_unit_test(a_line_in_many_pieces_is_one_line),
 		cmocka_unit_test(many_lines_at_once_are_all_answered_in_order),
+		cmocka_unit_test(a_half_closed_client_hears_its_late_answer_and_then_the_end),
+		cmocka_unit_test(a_half_closed_subscriber_hears_on),
+		cmocka_unit_test(who_waits_and_goes_leaves_its_seat),
+		cmocka_unit_test(what_was_sent_before_a_close_is_carried_out),
+		cmocka_unit_test(a_last_line_without_its_end_is_refused_and_not_carried_out),
 		cmocka_unit_test(a_client_that_never_reads_is_disconnected),
 		cmocka_unit_test(a_rule_put_by_one_client_is_seen_by_another),
 	};

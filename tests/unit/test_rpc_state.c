@@ -61,7 +61,7 @@ static void says(const char *method, const char *params, const char *words)
 
 	snprintf(line, sizeof(line),
 		 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}", method, params);
-	answer = rpc_serve_line(&fake.target, 1, line, strlen(line), &len);
+	answer = fake_serve(&fake, line, &len);
 	assert_non_null(answer);
 	if (!strstr(answer, words))
 		fail_msg("%s %s: '%s' does not say '%s'", method, params, answer, words);
