@@ -74,8 +74,11 @@ int checker_run_with(struct checker *checker, const struct explore_state *state,
  */
 
 struct workdir {
-	char path[PATH_MAX]; /* empty: none */
-	int lock_fd;         /* held while it is used: one that nobody holds was left by a kill */
+	char path[PATH_MAX];  /* empty: none */
+	char where[PATH_MAX]; /* the folder that it is in; empty: neither */
+	int where_fd;         /* that one, opened */
+	char name[32];        /* its name there */
+	int lock_fd;          /* held while it is used: one that nobody holds was left by a kill */
 };
 
 /*

@@ -7,6 +7,8 @@
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "explore_in.h"
+#include "remove_tree.h"
+#include "tool.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,76 +24,80 @@
 
 #define DIR_PREFIX "faultblk-explore-"
 #define LOCK_NAME  "lock"
+#define TRIES      100 /* folders that others may take away while we make them */
 
 /* ------------------------------------------------------------------------------ removing */
 
-#define DEPTH_MAX 32 /* of what checks make in their folders */
-
-/* What is mounted in it is not ours to remove. */
-static bool is_on(dev_t dev, const char *path)
+static void tell_left(const char *where, const char *name, const struct tree_left *left)
 {
-	struct stat stat;
+	const char *why = left->err == -EBUSY ? "is a mount point" : strerror(-left->err);
 
-	return lstat(path, &stat) == 0 && stat.st_dev == dev;
-}
-
-static void remove_files(const char *path, dev_t dev, int depth)
-{
-	DIR *dir = is_on(dev, path) ? opendir(path) : NULL;
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir))) {
-		char inner[PATH_MAX];
-
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		    (size_t)snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name) >=
-			    sizeof(inner))
-			continue;
-		if (unlink(inner) < 0 && depth)
-			remove_files(inner, dev, depth - 1);
-	}
-	if (dir)
-		closedir(dir);
-	rmdir(path);
-}
-
-static void remove_tree(const char *path)
-{
-	struct stat stat;
-
-	if (lstat(path, &stat) == 0)
-		remove_files(path, stat.st_dev, DEPTH_MAX);
+	if (left->path[0])
+		tool_msg("%s/%s is left, %s in it: %s", where, name, left->path, why);
+	else
+		tool_msg("%s/%s is left: %s", where, name, why);
+	if (left->err == -EBUSY)
+		fputs("          umount it; the next explore removes the folder\n", stderr);
 }
 
 void workdir_remove(struct workdir *dir)
 {
-	if (!dir->path[0])
+	struct tree_left left;
+
+	if (!dir->where[0])
 		return;
-	remove_tree(dir->path);
-	close(dir->lock_fd);
-	dir->path[0] = '\0';
+	if (dir->path[0] && remove_tree(dir->where_fd, dir->name, LOCK_NAME, &left))
+		tell_left(dir->where, dir->name, &left);
+	if (dir->lock_fd >= 0)
+		close(dir->lock_fd);
+	if (dir->where_fd >= 0)
+		close(dir->where_fd);
+	dir->lock_fd = dir->where_fd = -1;
+	dir->where[0] = dir->path[0] = '\0';
+}
+
+/*
+ * Is @name a folder that one of our killed programs has left? Then it is locked by *ret_lock until
+ * that is closed, and open. One without a lock was killed before it had one, or is being made: only
+ * if it is empty it goes, and who makes it makes another.
+ */
+static int open_left(int where, const char *name, int *ret_lock)
+{
+	_cleanup_close_ int dir = remove_tree_open(where, name), lock = -1;
+	struct stat stat;
+
+	if (dir < 0 || fstat(dir, &stat) < 0 || stat.st_uid != geteuid())
+		return -1;
+	lock = openat(dir, LOCK_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (lock < 0 && errno == ENOENT)
+		unlinkat(where, name, AT_REMOVEDIR);
+	if (lock < 0 || fstat(lock, &stat) < 0 || !S_ISREG(stat.st_mode) ||
+	    flock(lock, LOCK_EX | LOCK_NB) < 0)
+		return -1;
+	*ret_lock = take_fd(&lock);
+	return take_fd(&dir);
 }
 
 /* What killed programs of ours have left in @where. */
-static void remove_left(const char *where)
+static void remove_left(const char *where, int where_fd)
 {
 	DIR *dir = opendir(where);
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
-		char path[PATH_MAX], lock[PATH_MAX];
-		_cleanup_close_ int fd = -1;
-		struct stat stat;
+		_cleanup_close_ int fd = -1, lock = -1;
+		const char *name = entry->d_name;
+		struct tree_left left;
 
-		if (strncmp(entry->d_name, DIR_PREFIX, sizeof(DIR_PREFIX) - 1) != 0 ||
-		    (size_t)snprintf(path, sizeof(path), "%s/%s", where, entry->d_name) >=
-			    sizeof(path) ||
-		    (size_t)snprintf(lock, sizeof(lock), "%s/" LOCK_NAME, path) >= sizeof(lock) ||
-		    lstat(path, &stat) < 0 || !S_ISDIR(stat.st_mode) || stat.st_uid != geteuid())
+		if (strncmp(name, DIR_PREFIX, sizeof(DIR_PREFIX) - 1) != 0)
 			continue;
-		fd = open(lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-			remove_tree(path);
+		fd = open_left(where_fd, name, &lock);
+		if (fd < 0)
+			continue;
+		if (remove_tree_inside(fd, LOCK_NAME, &left))
+			tell_left(where, name, &left);
+		else
+			unlinkat(where_fd, name, AT_REMOVEDIR);
 	}
 	if (dir)
 		closedir(dir);
@@ -145,21 +151,59 @@ static int check_space(const char *where, uint64_t need_bytes, struct diag *diag
 	return -ENOSPC;
 }
 
-static int make(const char *where, unsigned int jobs, struct workdir *dir)
+/*
+ * The lock is taken before it has a name, so that a folder that has one is never without its owner.
+ * -ENOENT: another program took the folder, which was empty, for one that is left.
+ */
+static int make_lock(struct workdir *dir, int fd)
 {
-	char path[PATH_MAX];
+	char self[48];
 
-	if ((size_t)snprintf(dir->path, sizeof(dir->path), "%s/" DIR_PREFIX "XXXXXX", where) >=
-	    sizeof(dir->path) - 32)
+	dir->lock_fd = openat(fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	if (dir->lock_fd < 0 || flock(dir->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", dir->lock_fd);
+	if (linkat(AT_FDCWD, self, fd, LOCK_NAME, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
+	return -errno;
+}
+
+/* A folder of a new name, with its lock. */
+static int make_folder(struct workdir *dir)
+{
+	_cleanup_close_ int fd = -1;
+	int err;
+
+	if ((size_t)snprintf(dir->path, sizeof(dir->path), "%s/" DIR_PREFIX "XXXXXX", dir->where) >=
+	    sizeof(dir->path) - 32) {
+		dir->path[0] = '\0';
 		return -ENAMETOOLONG;
+	}
 	if (!fail_null("tools/explore_work/mkdtemp", ENOSPC, mkdtemp(dir->path))) {
 		dir->path[0] = '\0';
 		return -errno;
 	}
-	snprintf(path, sizeof(path), "%.*s/" LOCK_NAME, PATH_MAX - 32, dir->path);
-	dir->lock_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (dir->lock_fd < 0 || flock(dir->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return -errno;
+	snprintf(dir->name, sizeof(dir->name), "%s", strrchr(dir->path, '/') + 1);
+	fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	err = fd < 0 ? -errno : make_lock(dir, fd);
+	if (err == -ENOENT)
+		dir->path[0] = '\0';
+	if (err && dir->lock_fd >= 0) {
+		close(dir->lock_fd);
+		dir->lock_fd = -1;
+	}
+	return err;
+}
+
+static int make(unsigned int jobs, struct workdir *dir)
+{
+	char path[PATH_MAX];
+	int err = -ENOENT;
+
+	for (int i = 0; i < TRIES && err == -ENOENT; i++)
+		err = make_folder(dir);
+	if (err)
+		return err;
 	for (unsigned int i = 0; i < jobs; i++) {
 		workdir_worker(dir, i, path);
 		if (mkdir(path, 0700) < 0)
@@ -175,22 +219,27 @@ static int make(const char *where, unsigned int jobs, struct workdir *dir)
 int workdir_make(const char *where, unsigned int jobs, uint64_t need_bytes, struct diag *diag,
 		 struct workdir *ret_dir)
 {
+	struct workdir *dir = ret_dir;
 	int err = choose(where, diag, &where);
 
-	ret_dir->path[0] = '\0';
-	ret_dir->lock_fd = -1;
+	*dir = (struct workdir){ .where_fd = -1, .lock_fd = -1 };
 	if (err)
 		return err;
-	remove_left(where);
-	err = check_space(where, need_bytes, diag);
-	if (err)
-		return err;
-	err = make(where, jobs, ret_dir);
-	if (err) {
+	snprintf(dir->where, sizeof(dir->where), "%s", where);
+	dir->where_fd = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir->where_fd >= 0) {
+		remove_left(where, dir->where_fd);
+		err = check_space(where, need_bytes, diag);
+		if (!err)
+			err = make(jobs, dir);
+	} else {
+		err = -errno;
+	}
+	if (err && !diag->message[0])
 		diag_set(diag, err, "explore.work", "cannot make a folder in %s: %s", where,
 			 strerror(-err));
-		workdir_remove(ret_dir);
-	}
+	if (err)
+		workdir_remove(dir);
 	return err;
 }
 
