@@ -12,6 +12,7 @@
 #include "faults/recorder.h"
 #include "fiu_rc.h"
 #include "image.h"
+#include "machine.h"
 #include "opt.h"
 #include "rpc_client.h"
 #include "rule_file.h"
@@ -132,6 +133,8 @@ struct run {
 	struct disk *disk;
 	struct recorder_options recording;
 	struct recorder *recorder;
+	struct image image; /* of --load; open until it is loaded */
+	bool has_image;
 	bool served; /* the disk was usable */
 	int listen_fd;
 	char socket[PATH_MAX];
@@ -295,26 +298,26 @@ static int parse_cache(const struct run_opts *opts, struct cache_model *model, s
 	return 0;
 }
 
-/* Where --size does not say it. */
-static int find_size(struct run_opts *opts, struct diag *diag)
+/* The image stays open: what is loaded is what was looked at. */
+static int find_size(struct run *run, struct diag *diag)
 {
+	struct run_opts *opts = &run->opts;
 	struct image_limits limits = { .size_bytes = opts->size,
 				       .block_bytes = (uint32_t)opts->block_size };
-	struct image image;
 	int err;
 
 	if (!opts->load)
 		return opts->size
 			       ? 0
 			       : units_parse_size(SIZE_DEFAULT, strlen(SIZE_DEFAULT), &opts->size);
-	err = image_open(opts->load, &limits, diag, &image);
+	err = image_open(opts->load, &limits, diag, &run->image);
 	if (err) {
 		snprintf(diag->id, sizeof(diag->id), "option.load");
 		return -EINVAL;
 	}
+	run->has_image = true;
 	if (!opts->size)
-		opts->size = image.size_bytes;
-	image_close(&image);
+		opts->size = run->image.size_bytes;
 	return 0;
 }
 
@@ -356,7 +359,7 @@ static int fill_disk_options(struct run *run, struct diag *diag)
 {
 	const struct run_opts *opts = &run->opts;
 	struct ublk_options *ublk = &run->disk_options.ublk;
-	int err = find_size(&run->opts, diag);
+	int err = find_size(run, diag);
 
 	if (err)
 		return err;
@@ -382,7 +385,6 @@ static int fill_disk_options(struct run *run, struct diag *diag)
 	ublk->log = log_device;
 	run->disk_options.name = opts->name;
 	run->disk_options.cache = opts->cache;
-	run->disk_options.load = opts->load;
 	err = check_options(opts, run->command, diag);
 	if (!err)
 		err = parse_cache(opts, &run->disk_options.cache_model, diag);
@@ -423,42 +425,6 @@ static int load_rules(struct run *run)
 	if (!code)
 		rule_set_lint(run->rules, &geometry, print_warning, NULL);
 	return code;
-}
-
-/* ------------------------------------------------------------------------------ the machine */
-
-static void print_quoted(const char *word)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				    "0123456789_-./=:,+@%^";
-
-	if (word[0] && strspn(word, plain) == strlen(word)) {
-		fprintf(stderr, " %s", word);
-		return;
-	}
-	fputs(" '", stderr);
-	for (; *word; word++)
-		fputs(*word == '\'' ? "'\\''" : (char[]){ *word, '\0' }, stderr);
-	fputc('\'', stderr);
-}
-
-/* One sentence, and the line that does the same in a machine that has ublk. */
-static int check_machine(int argc, char **argv)
-{
-	struct ublk_probe probe;
-	char text[512];
-
-	if (ublk_probe(&probe) == 0)
-		return EXIT_OK;
-	tool_msg("%s", ublk_probe_text(&probe, text, sizeof(text)));
-	fputs("          this works:", stderr);
-	print_quoted(program_invocation_name);
-	fputs(" vm --", stderr);
-	print_quoted(program_invocation_name);
-	for (int i = 0; i < argc; i++)
-		print_quoted(argv[i]);
-	fputc('\n', stderr);
-	return EXIT_NO_UBLK;
 }
 
 /* ------------------------------------------------------------------------------ socket */
@@ -612,6 +578,7 @@ static int open_disk(struct run *run)
 	if (code)
 		return code;
 	err = disk_open(&run->disk_options, &diag, &run->disk);
+	run->disk_options.store = NULL;
 	if (err)
 		return fail(run, err, &diag);
 	if (run->listen_fd < 0) {
@@ -670,6 +637,32 @@ static void on_ready(void *ctx)
 	notify_manager("READY=1");
 }
 
+static void close_image(struct run *run)
+{
+	if (run->has_image)
+		image_close(&run->image);
+	run->has_image = false;
+}
+
+/*
+ * While no signal is blocked and nothing is made yet: a file that does not answer costs nobody more
+ * than the signal that ends us.
+ */
+static int load_image(struct run *run)
+{
+	struct disk_options *options = &run->disk_options;
+	struct diag diag = { 0 };
+	int err;
+
+	if (!run->has_image)
+		return EXIT_OK;
+	err = store_create(options->ublk.size_bytes, &diag, &options->store);
+	if (!err)
+		err = image_load(&run->image, options->store, &diag);
+	close_image(run);
+	return err ? fail(run, err, &diag) : EXIT_OK;
+}
+
 static int run_disk(struct run *run)
 {
 	int code = open_fiu_rc(run);
@@ -705,7 +698,7 @@ static int prepare(struct run *run, int argc, char **argv)
 		return fail(run, err, &diag);
 	code = load_rules(run);
 	if (!code)
-		code = check_machine(argc, argv);
+		code = machine_check(argc, argv);
 	if (!code && run->opts.daemon) {
 		err = daemon_detach();
 		if (err) {
@@ -732,6 +725,8 @@ static int run_parsed(struct run *run, int argc, char **argv)
 		code = make_absolute(&run->opts.load, load);
 	if (!code)
 		code = prepare(run, argc, argv);
+	if (!code)
+		code = load_image(run);
 	if (code)
 		return code;
 	serve_block_signals();
@@ -803,6 +798,7 @@ int run_check_options(const struct scenario_option *options, unsigned int nr,
 		*ret_geometry = disk_geometry(&run.disk_options.ublk, run.disk_options.cache);
 	else if (diag)
 		*diag = words;
+	close_image(&run);
 	opt_free(run_table, &run.opts);
 	return err ? -EINVAL : 0;
 }
@@ -854,7 +850,7 @@ static int run_scenario(struct run *run, int argc, char **argv)
 	if (!code && run->opts.check)
 		code = print_plan(scenario);
 	else if (!code)
-		code = check_machine(argc, argv);
+		code = machine_check(argc, argv);
 	if (!code && !run->opts.check)
 		code = scenario_run(
 			&(struct scenario_run_options){ .scenario = scenario,
@@ -881,6 +877,8 @@ int cmd_run(int argc, char **argv)
 	if (!code)
 		code = run.opts.scenario ? run_scenario(&run, argc, argv)
 					 : run_parsed(&run, argc, argv);
+	close_image(&run);
+	store_free(run.disk_options.store);
 	rule_set_free(run.rules);
 	opt_free(run_table, &run.opts);
 	return code;

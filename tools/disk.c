@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "faults/recorder.h"
-#include "image.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -253,21 +252,12 @@ static int record_extent(void *ctx, uint64_t at, uint64_t len)
 			     len < left ? len : left);
 }
 
-static int load_image(struct disk *disk, const struct disk_options *options, struct diag *diag)
+/* A recording begins with what the disk holds. */
+static void record_base(const struct disk *disk, const struct disk_options *options)
 {
-	const struct image_limits limits = { .size_bytes = options->ublk.size_bytes,
-					     .block_bytes = options->ublk.logical_block };
-	struct image image;
-	int err = image_open(options->load, &limits, diag, &image);
-
-	if (err)
-		return err;
-	err = image_load(&image, disk->store, diag);
-	image_close(&image);
-	if (!err && options->recorder)
+	if (options->store && options->recorder)
 		store_each_extent(disk->store, record_extent,
 				  &(struct base){ disk->store, options->recorder });
-	return err;
 }
 
 struct rule_geometry disk_geometry(const struct ublk_options *options, bool cache)
@@ -303,13 +293,10 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 		fail_errno("tools/disk/eventfd", EMFILE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (disk->event_fd < 0)
 		return diag_set(diag, -errno, "disk.system", "no eventfd: %s", strerror(errno));
-	err = store_create(options->ublk.size_bytes, diag, &disk->store);
+	err = disk->store ? 0 : store_create(options->ublk.size_bytes, diag, &disk->store);
 	if (err)
 		return err;
-	if (options->load)
-		err = load_image(disk, options, diag);
-	if (err)
-		return err;
+	record_base(disk, options);
 	err = pipeline_create(disk->store, &pipeline, &disk->pipeline);
 	if (err)
 		return diag_set(diag, err, "disk.memory", "the fault engine did not start: %s",
@@ -335,9 +322,12 @@ int disk_open(const struct disk_options *options, struct diag *diag, struct disk
 		fail_alloc("tools/disk/alloc", calloc(1, sizeof(*disk)));
 	int err;
 
-	if (!disk)
+	if (!disk) {
+		store_free(options->store);
 		return diag_set(diag, -ENOMEM, "disk.memory", "no memory");
+	}
 	pthread_mutex_init(&disk->log_lock, NULL);
+	disk->store = options->store;
 	disk->event_fd = -1;
 	disk->log = options->ublk.log;
 	disk->log_ctx = options->ublk.log_ctx;

@@ -22,7 +22,7 @@ struct disk_options {
 	uint64_t seed;
 	bool cache;                     /* a volatile write cache, lost by a power cut */
 	struct cache_model cache_model; /* with cache */
-	const char *load;               /* a raw image that the disk begins with; NULL: zeroes */
+	struct store *store;            /* what it begins with, of its size; NULL: zeroes */
 	struct recorder_disk *recorder; /* borrowed until the disk is freed; NULL: none */
 	const char *name;               /* NULL: "ublkbN" */
 	/* Asked for every request; false: no rule acts on it. NULL: the rules decide. */
@@ -30,7 +30,10 @@ struct disk_options {
 	void *decide_ctx;
 };
 
-/* Live when this returns 0, and without rules. -errno as ublk_dev_open(), words in @diag. */
+/*
+ * Live when this returns 0, and without rules. -errno as ublk_dev_open(), words in @diag. A store of
+ * the options is the disk's from then on, and freed on error too.
+ */
 int disk_open(const struct disk_options *options, struct diag *diag, struct disk **ret_disk);
 /* As ublk_dev_close(): -EBUSY names the holder in @diag and leaves everything as it was. */
 int disk_close(struct disk *disk, struct diag *diag);

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #define CHUNK (1u << 20)
 #define PAGE  4096u
@@ -41,21 +43,39 @@ static int check_limits(const struct image *image, const struct image_limits *li
 	return -EINVAL;
 }
 
+static const char *kind_name(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFDIR:
+		return "a directory";
+	case S_IFIFO:
+		return "a FIFO";
+	case S_IFCHR:
+		return "a character device";
+	case S_IFSOCK:
+		return "a socket";
+	default:
+		return "something else";
+	}
+}
+
 int image_open(const char *path, const struct image_limits *limits, struct diag *diag,
 	       struct image *ret_image)
 {
 	struct image image = { .path = path };
-	struct stat st;
+	struct stat st = { 0 };
 	off_t size;
 	int err;
 
-	image.fd = fail_errno("tools/image/open", EMFILE, open(path, O_RDONLY | O_CLOEXEC));
+	image.fd = fail_errno("tools/image/open", EMFILE,
+			      open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
 	if (image.fd < 0)
 		return read_error(path, -errno, diag);
 	if (fstat(image.fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))) {
 		image_close(&image);
 		return diag_set(diag, -EINVAL, "image.kind",
-				"image %.200s: wanted a file or a block device", path);
+				"image %.200s: got %s, wanted a file or a block device", path,
+				kind_name(st.st_mode));
 	}
 	size = lseek(image.fd, 0, SEEK_END);
 	err = size < 0 ? read_error(path, -errno, diag) : 0;
@@ -67,6 +87,26 @@ int image_open(const char *path, const struct image_limits *limits, struct diag 
 	else
 		*ret_image = image;
 	return err;
+}
+
+bool image_is_device(const struct image *image, int id)
+{
+	char link[64], target[PATH_MAX], disk[32];
+	struct stat st;
+	const char *at;
+	ssize_t len;
+
+	if (fstat(image->fd, &st) < 0 || !S_ISBLK(st.st_mode))
+		return false;
+	/* ".../block/ublkb0", of a partition ".../block/ublkb0/ublkb0p1" */
+	snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
+	len = readlink(link, target, sizeof(target) - 1);
+	if (len < 0)
+		return false;
+	target[len] = '\0';
+	snprintf(disk, sizeof(disk), "/ublkb%d", id);
+	at = strstr(target, disk);
+	return at && (at[strlen(disk)] == '\0' || at[strlen(disk)] == '/');
 }
 
 void image_close(struct image *image)

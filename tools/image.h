@@ -24,9 +24,14 @@ struct image_limits {
 	uint32_t block_bytes; /* the image's size is a multiple of it */
 };
 
-/* A regular file or a block device. -EINVAL: it does not fit the limits; -errno of open. */
+/*
+ * A regular file or a block device; nothing else is waited for, a FIFO neither. What lies in a place
+ * that does not answer is. -EINVAL: it is none, or does not fit the limits; -errno of open.
+ */
 int image_open(const char *path, const struct image_limits *limits, struct diag *diag,
 	       struct image *ret_image);
+/* Is it /dev/ublkb@id, or a partition of it? */
+bool image_is_device(const struct image *image, int id);
 void image_close(struct image *image);
 
 /* Where an image goes: all of it, in ascending order. Holes, and pages of zeroes, as holes. */

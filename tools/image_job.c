@@ -4,6 +4,10 @@
  * A load changes the disk as a queue would, a piece at a time; nothing of it is volatile at the
  * end. Both need the locks of the store, which a disk with one queue has only while they last:
  * locks come and go while the queues stand still.
+ *
+ * The thread also opens the file: a path is whatever its owner made it, a place that no longer
+ * answers included, and who waits for it is this thread alone. It can be told to end, but not be
+ * made to: where the kernel does not let it go, the job is left to it, with all that it may touch.
  */
 #include "image_job.h"
 
@@ -13,6 +17,7 @@
 #include "image.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -26,13 +31,17 @@ struct image_job {
 	enum image_what what;
 	struct snapshot *snapshot; /* what is saved */
 	bool own;                  /* it is removed at the end */
-	struct image_out out;
-	struct image image;
+	bool force;
+	struct image_limits limits; /* what can be loaded */
+	int dev_id;                 /* of the disk; -1: none */
 	char path[PATH_MAX];
 	int event_fd;
 	pthread_t thread;
 	_Atomic bool cancel;
 	/* The thread's, until it has ended. */
+	struct image_out out;
+	struct image image;
+	uint64_t size; /* of the image that was loaded */
 	struct diag diag;
 	int err;
 	uint64_t bytes;
@@ -53,10 +62,16 @@ static uint64_t source(void *ctx, uint64_t at, uint64_t len, unsigned char *data
 
 static int save(struct image_job *job)
 {
-	int err = image_out_write(&job->out, store_size(disk_store(job->disk)), source, job,
-				  &job->diag, &job->bytes);
+	int err = image_out_open(job->path, job->force, &job->diag, &job->out);
 
-	return err ? err : image_out_commit(&job->out, &job->diag);
+	if (err)
+		return err;
+	err = image_out_write(&job->out, store_size(disk_store(job->disk)), source, job, &job->diag,
+			      &job->bytes);
+	if (!err)
+		err = image_out_commit(&job->out, &job->diag);
+	image_out_close(&job->out);
+	return err;
 }
 
 static int take(struct image_job *job, uint64_t at, const unsigned char *bytes, uint64_t len)
@@ -90,17 +105,35 @@ static int take_hole(void *ctx, uint64_t at, uint64_t len)
 	return take(ctx, at, NULL, len);
 }
 
-static int load(struct image_job *job)
+static int load_open(struct image_job *job)
 {
 	const struct image_sink sink = { .data = take_data, .hole = take_hole, .ctx = job };
 	uint64_t end = job->image.size_bytes, size = store_size(disk_store(job->disk));
-	int err = image_read(&job->image, &sink, &job->diag);
+	int err;
 
+	/* What reads a disk from itself waits for itself when the disk stands still. */
+	if (image_is_device(&job->image, job->dev_id))
+		return diag_set(&job->diag, -EINVAL, "image.itself",
+				"%.200s is this very disk; it holds its own content already",
+				job->path);
+	err = image_read(&job->image, &sink, &job->diag);
 	if (!err && end < size)
 		err = take(job, end, NULL, size - end);
 	if (err && !job->diag.message[0])
 		diag_set(&job->diag, err, "image.memory", "%.200s: cannot free memory: %s",
 			 job->path, strerror(-err));
+	return err;
+}
+
+static int load(struct image_job *job)
+{
+	int err = image_open(job->path, &job->limits, &job->diag, &job->image);
+
+	if (err)
+		return err;
+	job->size = job->image.size_bytes;
+	err = load_open(job);
+	image_close(&job->image);
 	return err;
 }
 
@@ -114,27 +147,6 @@ static void *run(void *ctx)
 }
 
 /* ------------------------------------------------------------------------------ control thread */
-
-static int open_file(struct image_job *job, const struct image_request *request, struct diag *diag)
-{
-	const struct image_limits limits = {
-		.size_bytes = store_size(disk_store(job->disk)),
-		.block_bytes = disk_ublk_options(job->disk)->logical_block,
-	};
-
-	snprintf(job->path, sizeof(job->path), "%s", request->path);
-	if (job->what == IMAGE_SAVE)
-		return image_out_open(job->path, request->force, diag, &job->out);
-	return image_open(job->path, &limits, diag, &job->image);
-}
-
-static void close_file(struct image_job *job)
-{
-	if (job->what == IMAGE_SAVE)
-		image_out_close(&job->out);
-	else
-		image_close(&job->image);
-}
 
 /* The queues stand still. */
 static int begin(struct image_job *job, const char *name)
@@ -181,35 +193,28 @@ static int finish_frozen(struct image_job *job, struct diag *diag)
 	return 0;
 }
 
-static int start(struct image_job *job, const struct image_request *request, struct diag *diag)
+static int start(struct image_job *job, const char *name, struct diag *diag)
 {
 	struct snapshots *snapshots = pipeline_snapshots(disk_pipeline(job->disk));
 	int err;
 
-	if (request->snapshot && !snapshots_find(snapshots, request->snapshot))
+	if (name && !snapshots_find(snapshots, name))
 		return diag_set(diag, -ENOENT, "snapshot.unknown", "there is no snapshot '%.64s'",
-				request->snapshot);
-	err = open_file(job, request, diag);
+				name);
+	err = disk_freeze(job->disk, diag);
 	if (err)
 		return err;
-	err = disk_freeze(job->disk, diag);
-	if (!err) {
-		err = begin(job, request->snapshot);
-		disk_thaw(job->disk);
-		if (err)
-			diag_set(diag, err, "image.memory", "no memory to begin: %s",
-				 strerror(-err));
-	}
-	if (!err) {
-		err = -fail_value("tools/image_job/thread", EAGAIN,
-				  pthread_create(&job->thread, NULL, run, job));
-		if (err) {
-			finish_frozen(job, NULL);
-			diag_set(diag, err, "image.memory", "no thread for it: %s", strerror(-err));
-		}
-	}
+	err = begin(job, name);
+	disk_thaw(job->disk);
 	if (err)
-		close_file(job);
+		return diag_set(diag, err, "image.memory", "no memory to begin: %s",
+				strerror(-err));
+	err = -fail_value("tools/image_job/thread", EAGAIN,
+			  pthread_create(&job->thread, NULL, run, job));
+	if (err) {
+		finish_frozen(job, NULL);
+		diag_set(diag, err, "image.memory", "no thread for it: %s", strerror(-err));
+	}
 	return err;
 }
 
@@ -223,12 +228,19 @@ int image_job_start(struct disk *disk, const struct image_request *request, stru
 		return diag_set(diag, -ENOMEM, "image.memory", "no memory");
 	job->disk = disk;
 	job->what = request->what;
+	job->force = request->force;
+	job->limits = (struct image_limits){
+		.size_bytes = store_size(disk_store(disk)),
+		.block_bytes = disk_ublk_options(disk)->logical_block,
+	};
+	job->dev_id = disk_dev(disk) ? ublk_dev_id(disk_dev(disk)) : -1;
+	snprintf(job->path, sizeof(job->path), "%s", request->path);
 	job->event_fd = fail_errno("tools/image_job/eventfd", EMFILE,
 				   eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (job->event_fd < 0)
 		err = diag_set(diag, -errno, "image.memory", "no eventfd: %s", strerror(errno));
 	else
-		err = start(job, request, diag);
+		err = start(job, request->snapshot, diag);
 	if (err) {
 		if (job->event_fd >= 0)
 			close(job->event_fd);
@@ -244,22 +256,35 @@ int image_job_fd(const struct image_job *job)
 	return job->event_fd;
 }
 
-int image_job_end(struct image_job *job, bool cancel, struct diag *diag, uint64_t *ret_bytes,
-		  uint64_t *ret_size)
+const char *image_job_path(const struct image_job *job)
 {
-	uint64_t size = store_size(disk_store(job->disk));
+	return job->path;
+}
+
+int image_job_end(struct image_job *job, struct diag *diag, uint64_t *ret_bytes, uint64_t *ret_size)
+{
 	int err, thaw_err;
 
-	if (cancel)
-		atomic_store(&job->cancel, true);
 	pthread_join(job->thread, NULL);
 	err = job->err;
 	*diag = job->diag;
 	thaw_err = finish_frozen(job, err ? NULL : diag);
 	*ret_bytes = job->bytes;
-	*ret_size = job->what == IMAGE_LOAD ? job->image.size_bytes : size;
-	close_file(job);
+	*ret_size = job->what == IMAGE_LOAD ? job->size : store_size(disk_store(job->disk));
 	close(job->event_fd);
 	free(job);
 	return err ? err : thaw_err;
+}
+
+int image_job_give_up(struct image_job *job, unsigned int timeout_ms, struct diag *diag,
+		      uint64_t *ret_bytes, uint64_t *ret_size)
+{
+	struct pollfd over = { .fd = job->event_fd, .events = POLLIN };
+
+	atomic_store(&job->cancel, true);
+	if (poll(&over, 1, (int)timeout_ms) > 0)
+		return image_job_end(job, diag, ret_bytes, ret_size);
+	pthread_detach(job->thread);
+	return diag_set(diag, -ETIMEDOUT, "image.cancelled", "%.200s: given up, it does not answer",
+			job->path);
 }

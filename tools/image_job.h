@@ -21,18 +21,28 @@ struct image_request {
 struct image_job;
 
 /*
- * Control thread, as all of these. The disk is borrowed until the end. -ENOENT: no such snapshot;
- * -EINVAL, -EEXIST, -ENOMEM, -errno of open and those of disk_freeze().
+ * Control thread, as all of these. The disk is borrowed until the end. The file is opened by the
+ * job: nothing here waits for it. -ENOENT: no such snapshot; -ENOMEM, -EAGAIN and those of
+ * disk_freeze().
  */
 int image_job_start(struct disk *disk, const struct image_request *request, struct diag *diag,
 		    struct image_job **ret_job);
-/* Readable once the job is over. Borrowed. */
+/* Readable once the job is over. Borrowed, as the path. */
 int image_job_fd(const struct image_job *job);
+const char *image_job_path(const struct image_job *job);
 /*
- * Wait for the end, free it: 0 or -errno with words in @diag. @cancel: make it end soon.
- * *ret_bytes: data written or read, on success. *ret_size: of the image.
+ * Of a job that is over: free it. 0 or -errno with words in @diag: of opening, reading and writing,
+ * -EEXIST, -EINVAL (image_open()). *ret_bytes: data written or read, on success. *ret_size: of the
+ * image. Of one that is not over it waits for the end.
  */
-int image_job_end(struct image_job *job, bool cancel, struct diag *diag, uint64_t *ret_bytes,
+int image_job_end(struct image_job *job, struct diag *diag, uint64_t *ret_bytes,
 		  uint64_t *ret_size);
+/*
+ * Make it end soon: as image_job_end(), if it is over within @timeout_ms. -ETIMEDOUT: the kernel
+ * has not let its thread go, which may touch the disk's memory for as long as the process lives;
+ * the job is the thread's now, and the disk must not be freed.
+ */
+int image_job_give_up(struct image_job *job, unsigned int timeout_ms, struct diag *diag,
+		      uint64_t *ret_bytes, uint64_t *ret_size);
 
 #endif

@@ -31,6 +31,7 @@
 #define CLOSE_WAIT_MS  5000
 #define CLOSE_RETRY_MS 50
 #define FLUSH_MS       500
+#define JOB_WAIT_MS    1000 /* for an image job that is told to end */
 #define HOLDERS_MAX    8
 #define SIGNAL_EXIT    128
 
@@ -56,6 +57,7 @@ struct serve {
 	pid_t child;           /* 0: none, or it has ended */
 	struct image_job *job; /* NULL: none is under way */
 	struct rpc_ticket job_ticket;
+	bool job_lives; /* one could not be ended: what it may touch stays */
 	int code;
 };
 
@@ -112,7 +114,7 @@ static void let_recording_wait(struct serve *s, bool may)
 		recorder_let_wait(recorder_of(recorder), may);
 }
 
-static void end_job(struct serve *s, bool cancel);
+static void end_job(struct serve *s, bool give_up);
 
 /* Whatever took the disk away: it is, and with it goes the socket. */
 static void enter_gone(struct serve *s)
@@ -127,7 +129,7 @@ static void enter_gone(struct serve *s)
 	watch_end_waits(s->watch, s->server, -ENODEV, "the disk was taken away");
 	rpc_server_flush(s->server, FLUSH_MS);
 	s->server = rpc_server_free(s->server);
-	s->disk = disk_free(s->disk);
+	s->disk = s->job_lives ? NULL : disk_free(s->disk);
 }
 
 static void give_up_closing(struct serve *s, const struct diag *diag)
@@ -213,7 +215,9 @@ static int on_image(void *ctx, const struct image_request *request, struct rpc_t
 	int err;
 
 	if (s->job) {
-		diag_set(diag, -EBUSY, "image.busy", "an image is being written or read already");
+		diag_set(diag, -EBUSY, "image.busy",
+			 "an image is being written or read already: %.200s",
+			 image_job_path(s->job));
 		diag_hint(diag, "wait for it");
 		return -EBUSY;
 	}
@@ -224,15 +228,20 @@ static int on_image(void *ctx, const struct image_request *request, struct rpc_t
 	return -EINPROGRESS;
 }
 
-static void end_job(struct serve *s, bool cancel)
+/* @give_up: the disk goes away. */
+static void end_job(struct serve *s, bool give_up)
 {
 	struct diag diag = { 0 };
-	uint64_t bytes, size;
+	uint64_t bytes = 0, size = 0;
 	int err;
 
 	if (!s->job)
 		return;
-	err = image_job_end(s->job, cancel, &diag, &bytes, &size);
+	if (give_up)
+		err = image_job_give_up(s->job, JOB_WAIT_MS, &diag, &bytes, &size);
+	else
+		err = image_job_end(s->job, &diag, &bytes, &size);
+	s->job_lives |= give_up && err == -ETIMEDOUT;
 	s->job = NULL;
 	rpc_server_reply(s->server, &s->job_ticket, err ? rpc_image_code_of(err) : 0, &diag,
 			 err ? NULL : rpc_image_answer(size, bytes));
@@ -548,7 +557,8 @@ int serve(const struct serve_options *options)
 		disk_vanish(s.disk);
 		end_job(&s, true);
 		rpc_server_free(s.server);
-		disk_free(s.disk);
+		if (!s.job_lives)
+			disk_free(s.disk);
 	}
 	watch_free(s.watch);
 	if (s.signal_fd >= 0)

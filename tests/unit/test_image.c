@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define SIZE (4u << 20)
@@ -67,6 +69,32 @@ static void what_does_not_fit_is_refused_with_words(void **state)
 	check_refused(&limits, path, "got 4608 bytes, wanted a multiple of the block size, 4096");
 	make_file(SIZE + 4096, NULL, 0, 0);
 	check_refused(&limits, path, "wanted at most those of the disk, 4194304");
+}
+
+/* The alarm ends the test, should any of these be waited for. */
+static void what_is_no_file_is_refused_without_waiting_for_it(void **state)
+{
+	const struct image_limits limits = { .size_bytes = SIZE, .block_bytes = 4096 };
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int sock = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	(void)state;
+	alarm(60);
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	check_refused(&limits, path, "got a FIFO, wanted a file or a block device");
+	unlink(path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	assert_int_equal(bind(sock, (struct sockaddr *)&address, sizeof(address)), 0);
+	check_refused(&limits, path, "cannot read");
+	unlink(path);
+	close(sock);
+	check_refused(&limits, dir, "got a directory");
+	check_refused(&limits, "/dev/zero", "got a character device");
+	assert_int_equal(symlink(path, path), 0);
+	check_refused(&limits, path, "cannot read");
+	unlink(path);
+	alarm(0);
 }
 
 static void holes_and_zeroes_stay_holes_and_data_comes_to_its_place(void **state)
@@ -180,6 +208,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_does_not_fit_is_refused_with_words),
+		cmocka_unit_test(what_is_no_file_is_refused_without_waiting_for_it),
 		cmocka_unit_test(holes_and_zeroes_stay_holes_and_data_comes_to_its_place),
 		cmocka_unit_test(a_saved_image_is_sparse_and_appears_when_it_is_whole),
 		cmocka_unit_test(a_file_that_is_there_is_replaced_by_force_alone),

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TOOLS_MACHINE_H
+#define TOOLS_MACHINE_H
+
+/*
+ * Can this machine make ublk devices? EXIT_OK, or EXIT_NO_UBLK after one sentence that says why not
+ * and the line, of the command @argv of this program, that does the same in a machine that can.
+ */
+int machine_check(int argc, char **argv);
+
+#endif
