@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/map_guard.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -43,10 +44,12 @@ int journal_new(struct journal **ret_journal)
 
 static void give_back(const struct owned *owned)
 {
-	if (owned->map_bytes)
+	if (owned->map_bytes) {
+		map_unguard(owned->at);
 		munmap(owned->at, owned->map_bytes);
-	else
+	} else {
 		free(owned->at);
+	}
 }
 
 struct journal *journal_free(struct journal *journal)
@@ -159,6 +162,16 @@ int journal_own(struct journal *journal, void *memory)
 int journal_own_map(struct journal *journal, void *map, size_t size)
 {
 	return own(journal, (struct owned){ .at = map, .map_bytes = size });
+}
+
+bool journal_is_broken(const struct journal *journal)
+{
+	const struct journal_inside *inside = journal->inside;
+
+	for (size_t i = 0; i < inside->nr_owned; i++)
+		if (inside->owned[i].map_bytes && map_is_broken(inside->owned[i].at))
+			return true;
+	return false;
 }
 
 /* ------------------------------------------------------------------------------ checking */

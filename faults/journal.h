@@ -112,6 +112,9 @@ struct journal {
  */
 int journal_open(const char *path, struct diag *diag, struct journal **ret_journal);
 struct journal *journal_free(struct journal *journal); /* NULL allowed; returns NULL */
+/* Whether its file was cut, or could not be read any more, since journal_open(): then some of what
+ * it says was written reads as zeroes, and nothing that came of it is to be believed. Any thread. */
+bool journal_is_broken(const struct journal *journal);
 
 /* The time of an event of a sealed journal. */
 uint64_t journal_event_ns(const struct journal *journal, const struct journal_event *event);

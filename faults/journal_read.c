@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/map_guard.h"
 #include "faults/logwrites.h"
 #include "faults/record.h"
 
@@ -47,14 +48,20 @@ int journal_map(const char *path, struct diag *diag, struct journal_file *ret_fi
 			   mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0));
 	if (bytes == MAP_FAILED)
 		return cannot(diag, "map", path);
+	if (map_guard(bytes, (size_t)size, PROT_READ)) {
+		munmap(bytes, (size_t)size);
+		return diag_set(diag, -ENOMEM, "journal.memory", "no memory to map %s", path);
+	}
 	*ret_file = (struct journal_file){ .bytes = bytes, .size = (size_t)size };
 	return 0;
 }
 
 void journal_unmap(struct journal_file *file)
 {
-	if (file->bytes)
+	if (file->bytes) {
+		map_unguard(file->bytes);
 		munmap(file->bytes, file->size);
+	}
 	*file = (struct journal_file){ 0 };
 }
 

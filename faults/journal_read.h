@@ -10,7 +10,10 @@ struct journal_file {
 	size_t size;
 };
 
-/* A file or a block device. -errno of opening or mapping it, -EINVAL: neither, or empty; in words.
+/*
+ * A file or a block device. Its mapping is guarded (base/map_guard.h): of a file that is cut later
+ * the rest reads as zeroes, and map_any_broken() says so; who works with it asks before telling
+ * what came of it. -errno of opening or mapping it, -EINVAL: neither, or empty; in words.
  */
 int journal_map(const char *path, struct diag *diag, struct journal_file *ret_file);
 void journal_unmap(struct journal_file *file); /* one that is all zero: nothing */

@@ -94,6 +94,7 @@ static int log_export(const struct log_opts *opts, const struct opt_words *words
 	disk = choose_disk(journal, words->words[0], opts->disk);
 	if (disk >= 0)
 		code = export_to(journal, (uint16_t)disk, words->words[1]);
+	code = tool_check_input(code, words->words[0]);
 	journal_free(journal);
 	return code;
 }
@@ -172,6 +173,7 @@ static int log_import(const struct log_opts *opts, const struct opt_words *words
 		code = failed(&diag);
 	else
 		code = import(opts, &log, &base, words->words[1]);
+	code = tool_check_input(code, words->words[0]);
 	journal_unmap(&log);
 	journal_unmap(&base);
 	return code;
@@ -395,6 +397,7 @@ static int log_show(const struct log_opts *opts, const struct opt_words *words)
 		return failed(&diag);
 	code = journal_format(&file) == JOURNAL_LOGWRITES ? show_log(opts, &file)
 							  : show_journal(opts, &file);
+	code = tool_check_input(code, words->words[0]);
 	journal_unmap(&file);
 	return code;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* faultblk replay: a recording of `faultblk run --record`, done again and compared. */
 #include "base/cleanup.h"
+#include "base/map_guard.h"
 #include "base/units.h"
 #include "faults/kind.h"
 #include "faults/replay.h"
@@ -81,7 +82,7 @@ static int map_file(const char *path, struct file *file)
 	file->path = path;
 	file->size = (size_t)stat.st_size;
 	file->bytes = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (file->bytes != MAP_FAILED)
+	if (file->bytes != MAP_FAILED && !map_guard(file->bytes, file->size, PROT_READ))
 		return EXIT_OK;
 	tool_msg("cannot map %s: %m", path);
 	return EXIT_FAILED;
@@ -301,6 +302,8 @@ int cmd_replay(int argc, char **argv)
 		code = check_machine();
 	if (!code)
 		code = opts.list ? list(&opts, &file) : replay(&opts, &file);
+	code = tool_check_input(code, file.path);
+	map_unguard(file.bytes);
 	munmap(file.bytes, file.size);
 	return code;
 }

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 struct report_opts {
@@ -52,10 +51,32 @@ struct results_file {
 	size_t size;
 };
 
-static int map_results(const char *path, struct results_file *file)
+/* All of it at once: a mapping would change, or end the program, when somebody cuts the file. */
+static int read_bytes(int fd, struct results_file *file)
+{
+	size_t size = 0;
+
+	while (size < file->size) {
+		ssize_t n = fail_errno("tools/cmd_report/read", EIO,
+				       read(fd, file->bytes + size, file->size - size));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		size += (size_t)n;
+	}
+	file->size = size;
+	return 0;
+}
+
+static int read_results(const char *path, struct results_file *file)
 {
 	_cleanup_close_ int fd =
-		fail_errno("tools/cmd_report/open", EACCES, open(path, O_RDONLY | O_CLOEXEC));
+		fail_errno("tools/cmd_report/open", EACCES,
+			   open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)); /* a FIFO: no waiting */
 	struct stat stat;
 
 	if (fd < 0 || fstat(fd, &stat) < 0) {
@@ -68,12 +89,10 @@ static int map_results(const char *path, struct results_file *file)
 		return EXIT_ERRORS;
 	}
 	file->size = (size_t)stat.st_size;
-	file->bytes = fail_value("tools/cmd_report/map", (errno = ENOMEM, MAP_FAILED),
-				 mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0));
-	if (file->bytes != MAP_FAILED)
+	file->bytes = fail_alloc("tools/cmd_report/alloc", malloc(file->size));
+	if (file->bytes && !read_bytes(fd, file))
 		return EXIT_OK;
-	file->bytes = NULL;
-	tool_msg("cannot map %s: %m", path);
+	tool_msg("cannot read %s: %m", path);
 	return EXIT_ERRORS;
 }
 
@@ -182,7 +201,7 @@ static int report_files(const struct report_opts *opts, const struct opt_words *
 	if (!files)
 		tool_msg("no memory for the names of the results");
 	for (i = 0; i < words->count && code == EXIT_OK; i++) {
-		code = map_results(words->words[i], &files[i]);
+		code = read_results(words->words[i], &files[i]);
 		if (code == EXIT_OK &&
 		    report_read(&report, words->words[i], files[i].bytes, files[i].size, &diag)) {
 			tool_diag(&diag);
@@ -201,8 +220,7 @@ static int report_files(const struct report_opts *opts, const struct opt_words *
 		code = tell(&report, opts);
 	report_clear(&report);
 	for (i = 0; files && i < words->count; i++)
-		if (files[i].bytes)
-			munmap(files[i].bytes, files[i].size);
+		free(files[i].bytes);
 	free(files);
 	return code;
 }

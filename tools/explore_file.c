@@ -18,6 +18,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/map_guard.h"
 #include "explore_in.h"
 
 #include <errno.h>
@@ -390,6 +391,10 @@ static int open_file(struct file_presenter *p, struct image_file *file)
 	bytes = mmap(NULL, file->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (bytes == MAP_FAILED)
 		return -errno;
+	if (map_guard(bytes, file->size, PROT_READ | PROT_WRITE)) {
+		munmap(bytes, file->size);
+		return -ENOMEM;
+	}
 	file->image.bytes = bytes;
 	file->image.fd = take_fd(&fd);
 	/* Without it every check counts as one that wrote. */

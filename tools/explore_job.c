@@ -2,6 +2,7 @@
 /* A job of exploring: everything is made, run, told and taken back. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/map_guard.h"
 #include "base/near.h"
 #include "explore_in.h"
 #include "tool.h"
@@ -344,6 +345,11 @@ static void on_result(void *ctx, const struct explore_state *state,
 {
 	struct run *run = ctx;
 
+	/* It may be of another state than it says, see base/map_guard.h. */
+	if (map_any_broken()) {
+		explore_stop(run->explore);
+		return;
+	}
 	results_state(run->results, state, result);
 	if (explore_is_finding(result->verdict))
 		print_finding(run, state, result);
@@ -353,6 +359,8 @@ static void on_point(void *ctx, const struct explore_point *point)
 {
 	struct run *run = ctx;
 
+	if (map_any_broken())
+		return;
 	results_point(run->results, point);
 	/* What cannot be written down need not be found. */
 	if (results_error(run->results))
@@ -639,12 +647,32 @@ static size_t tell_findings(struct run *run)
 	return n;
 }
 
+/* Files that were cut or lost, or had no space, while they were mapped: what came of them is void. */
+static bool tell_broken(const struct run *run)
+{
+	if (!map_any_broken())
+		return false;
+	if (journal_is_broken(run->journal))
+		tool_msg(
+			"%s was cut while it was explored, or could not be read any more; what was "
+			"told before that holds",
+			run->job->recording);
+	else
+		tool_msg("an image was lost: no memory or no space in %s, or a check cut it; fewer "
+			 "--jobs need less, --work DIR takes another tmpfs",
+			 run->dir.path[0] ? run->dir.path : "memory");
+	return true;
+}
+
 static int conclude(struct run *run, int signal)
 {
 	struct explore_status status;
-	int shrink_signal = signal ? 0 : reduce_findings(run);
-	size_t nr = tell_findings(run);
+	int shrink_signal = signal || map_any_broken() ? 0 : reduce_findings(run);
+	size_t nr;
 
+	if (tell_broken(run))
+		return EXIT_NOT_DONE;
+	nr = tell_findings(run);
 	explore_status(run->explore, &status);
 	results_end(run->results, &status, stopped_name(&status));
 	if (results_error(run->results)) {
@@ -733,6 +761,8 @@ static int check_state(struct run *run, const struct crash *crash, const struct 
 	fflush(stdout);
 	err = checker_run(run->workers[0].checker, &state, &result, diag);
 	free(result.output);
+	if (!err && tell_broken(run))
+		return EXIT_NOT_DONE;
 	return err ? err : print_state(run, &result);
 }
 
@@ -759,24 +789,10 @@ static int explore_one(struct run *run, struct diag *diag)
 
 /* ------------------------------------------------------------------------------ a job */
 
-/* No space on the tmpfs ends as a bus error: say so. Only what a handler may call. */
-static void on_bus_error(int signal)
-{
-	static const char text[] = "faultblk: no memory or no space in the folder of images (bus "
-				   "error); fewer --jobs, or --work DIR\n";
-
-	(void)signal;
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
-		_exit(EXIT_NOT_DONE);
-	_exit(EXIT_NOT_DONE);
-}
-
 static void prepare_process(void)
 {
-	const struct sigaction action = { .sa_handler = on_bus_error };
 	sigset_t set;
 
-	sigaction(SIGBUS, &action, NULL);
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);

@@ -5,6 +5,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/map_guard.h"
 #include "base/units.h"
 #include "explore_in.h"
 #include "remove_tree.h"
@@ -261,6 +262,10 @@ int image_map(uint64_t size_bytes, struct crash_image *ret_image)
 	bytes = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (bytes == MAP_FAILED)
 		return -errno;
+	if (map_guard(bytes, size_bytes, PROT_READ | PROT_WRITE)) {
+		munmap(bytes, size_bytes);
+		return -ENOMEM;
+	}
 	ret_image->bytes = bytes;
 	ret_image->fd = take_fd(&fd);
 	return 0;
@@ -270,6 +275,7 @@ void image_unmap(struct crash_image *image, uint64_t size_bytes)
 {
 	if (!image->bytes)
 		return;
+	map_unguard(image->bytes);
 	munmap(image->bytes, size_bytes);
 	close(image->fd);
 	*image = (struct crash_image){ 0 };

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/map_guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,6 +52,13 @@ int out_file_finish(struct out_file *file, struct diag *diag)
 	char self[64];
 	int err = 0;
 
+	if (map_any_broken()) {
+		out_file_drop(file);
+		return diag_set(diag, -ESTALE, "out-file.input",
+				"%s is not written: a file that was read for it was cut meanwhile, "
+				"or could not be read any more",
+				file->path);
+	}
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", file->fd);
 	if (!file->named &&
 	    fail_errno("tools/out_file/link", ENOSPC,

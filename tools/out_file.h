@@ -16,7 +16,7 @@ struct out_file {
 
 /* -EEXIST: there is such a file already; -errno of making it; in words. */
 int out_file_open(const char *path, struct diag *diag, struct out_file *ret_file);
-/* It is finished: its name. Closes it, on error too; then nothing is left. */
+/* It is finished: its name; -ESTALE where a mapping that was read for it broke (base/map_guard.h). Closes it, on error too; then nothing is left. */
 int out_file_finish(struct out_file *file, struct diag *diag);
 /* It is not wanted: nothing is left. */
 void out_file_drop(struct out_file *file);

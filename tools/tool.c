@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tool.h"
 
+#include "base/map_guard.h"
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -29,6 +31,16 @@ void tool_msg(const char *fmt, ...)
 		funlockfile(stderr);
 	}
 	va_end(ap);
+}
+
+int tool_check_input(int code, const char *path)
+{
+	if (!map_any_broken())
+		return code;
+	tool_msg("%s was cut while it was read, or could not be read any more: nothing that was "
+		 "said of it counts",
+		 path);
+	return EXIT_FAILED;
 }
 
 void tool_diag(const struct diag *diag)

@@ -58,6 +58,11 @@ int cmd_log(int argc, char **argv);
 void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same from a diag: message, then the hint, with line and column where there are such. */
 void tool_diag(const struct diag *diag);
+/*
+ * At the end of a command that read the file @path through a guarded mapping: @code, or, where the
+ * mapping broke, EXIT_FAILED and a message that what was said does not count.
+ */
+int tool_check_input(int code, const char *path);
 /* From here on messages go to syslog: standard error is gone. */
 void tool_use_syslog(void);
 

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guards stand in blocks of shared memory that are never given back: the handler may look at them at
+ * any moment, and a child's handler has to tell its parent. A guard is free while its start is 0;
+ * only the mutex's holder gives it a start, after all else is in place.
+ */
+#include "base/map_guard.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/mman.h>
+
+#define GUARDS_PER_BLOCK 127
+
+struct guard {
+	atomic_uintptr_t start; /* 0: free */
+	size_t size_bytes;
+	int prot;
+	atomic_bool broken;
+};
+
+struct block {
+	struct block *_Atomic next;
+	atomic_bool any_broken; /* of the first block: of all */
+	struct guard guards[GUARDS_PER_BLOCK];
+};
+
+static struct block *_Atomic first_block;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uintptr_t page_bytes;
+
+/* The guard of the mapping that holds @address, or NULL. From the handler, too. */
+static struct guard *find(uintptr_t address)
+{
+	for (struct block *b = atomic_load(&first_block); b; b = atomic_load(&b->next)) {
+		for (size_t i = 0; i < GUARDS_PER_BLOCK; i++) {
+			uintptr_t start = atomic_load(&b->guards[i].start);
+
+			if (start && address - start < b->guards[i].size_bytes)
+				return &b->guards[i];
+		}
+	}
+	return NULL;
+}
+
+/* Zeroes from the page of @address to the mapping's end. */
+static bool put_zeroes(struct guard *g, uintptr_t address)
+{
+	uintptr_t page = address & ~(page_bytes - 1);
+	size_t rest = atomic_load(&g->start) + g->size_bytes - page;
+
+	return mmap((void *)page, rest, g->prot,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+static void on_bus_error(int signal, siginfo_t *info, void *context)
+{
+	int err = errno;
+	struct guard *g = info->si_code > 0 ? find((uintptr_t)info->si_addr) : NULL;
+
+	(void)context;
+	if (g && put_zeroes(g, (uintptr_t)info->si_addr)) {
+		atomic_store(&g->broken, true);
+		atomic_store(&atomic_load(&first_block)->any_broken, true);
+	} else {
+		struct sigaction action = { .sa_handler = SIG_DFL };
+
+		sigaction(signal, &action, NULL);
+		raise(signal);
+	}
+	errno = err;
+}
+
+static struct block *new_block(void)
+{
+	void *block = mmap(NULL, sizeof(struct block), PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return block == MAP_FAILED ? NULL : block;
+}
+
+/* A guard that is free. The lock is held. */
+static struct guard *free_guard(void)
+{
+	struct block *_Atomic *place = &first_block;
+
+	for (;; place = &atomic_load(place)->next) {
+		struct block *b = atomic_load(place);
+
+		if (!b) {
+			b = new_block();
+			if (!b)
+				return NULL;
+			atomic_store(place, b);
+		}
+		for (size_t i = 0; i < GUARDS_PER_BLOCK; i++)
+			if (!atomic_load(&b->guards[i].start))
+				return &b->guards[i];
+	}
+}
+
+static void take_signal(void)
+{
+	struct sigaction action = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO };
+
+	page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+	sigaction(SIGBUS, &action, NULL);
+}
+
+int map_guard(void *map, size_t size_bytes, int prot)
+{
+	struct guard *g;
+
+	pthread_mutex_lock(&lock);
+	take_signal();
+	g = free_guard();
+	if (g) {
+		g->size_bytes = size_bytes;
+		g->prot = prot;
+		atomic_store(&g->broken, false);
+		atomic_store(&g->start, (uintptr_t)map);
+	}
+	pthread_mutex_unlock(&lock);
+	return g ? 0 : -ENOMEM;
+}
+
+void map_unguard(void *map)
+{
+	struct guard *g = find((uintptr_t)map);
+
+	if (g)
+		atomic_store(&g->start, 0);
+}
+
+bool map_is_broken(const void *map)
+{
+	const struct guard *g = find((uintptr_t)map);
+
+	return g && atomic_load(&g->broken);
+}
+
+bool map_any_broken(void)
+{
+	struct block *b = atomic_load(&first_block);
+
+	return b && atomic_load(&b->any_broken);
+}
