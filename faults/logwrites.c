@@ -8,6 +8,7 @@
 #include "faults/logwrites.h"
 
 #include "base/cleanup.h"
+#include "base/name.h"
 #include "faults/logwrites_code.h"
 #include "faults/record.h"
 #include "faults/record_code.h"
@@ -209,6 +210,17 @@ static uint64_t time_of(uint64_t step)
 	return step * 1000;
 }
 
+static int check_name(const struct log_disk *disk, struct diag *diag)
+{
+	if (name_is_good(disk->name, strlen(disk->name)))
+		return 0;
+	diag_set(diag, -EINVAL, "logwrites.name",
+		 "the log calls its disk '%s'; wanted 1 to %d " NAME_WANTED, disk->name,
+		 NAME_BYTES_MAX);
+	diag_hint(diag, "give it a name: --name");
+	return -EINVAL;
+}
+
 /* The disk must be known before its first write is added: one walk for that. */
 static int measure(struct import *import, const struct logwrites_import *options, struct diag *diag)
 {
@@ -219,8 +231,13 @@ static int measure(struct import *import, const struct logwrites_import *options
 
 	while ((more = logwrites_next(&log, diag, &entry)) == 1) {
 		if (entry.n == 1 && entry.text &&
-		    take_description(&entry, log.block_bytes, &import->disk))
+		    take_description(&entry, log.block_bytes, &import->disk)) {
+			int err = options->name ? 0 : check_name(&import->disk, diag);
+
+			if (err)
+				return err;
 			import->base_left = import->disk.nr_base;
+		}
 		if (entry.at + entry.len_bytes > end)
 			end = entry.at + entry.len_bytes;
 	}

@@ -72,10 +72,7 @@ const char *record_disk_fault(const struct record_disk *disk)
 	if (!(disk->flags & RECORD_CACHE) &&
 	    (disk->cache_unit_bytes || disk->flags & (RECORD_CACHE_WRITES | RECORD_CACHE_ORDER)))
 		return "its cache";
-	for (const char *at = disk->name; *at; at++)
-		if (*at <= ' ' || *at > '~')
-			return "its name";
-	return disk->name[0] ? NULL : "its name";
+	return name_is_good(disk->name, strlen(disk->name)) ? NULL : "its name";
 }
 
 void record_put_block(unsigned char to[RECORD_BLOCK_BYTES], uint16_t disk, uint16_t queue,

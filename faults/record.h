@@ -22,6 +22,7 @@
 #define FAULTS_RECORD_H
 
 #include "base/diag.h"
+#include "base/name.h"
 #include "faults/io.h"
 #include "faults/rule.h"
 
@@ -33,7 +34,7 @@
 #define RECORD_BLOCK_BYTES  16           /* of a block's header */
 #define RECORD_BLOCK_MAX    (128u << 20) /* of what follows it */
 #define RECORD_DISKS_MAX    64
-#define RECORD_NAME_MAX     63 /* bytes of a disk's name */
+#define RECORD_NAME_MAX     NAME_BYTES_MAX /* bytes of a disk's name */
 #define RECORD_QUEUES_MAX   4096
 #define RECORD_IO_MAX       (32u << 20) /* largest read or write */
 #define RECORD_BASE_MAX     (1u << 20)  /* bytes of one BASE record */
@@ -249,7 +250,7 @@ int record_put_control(const struct record_header *header, const struct record *
 		       unsigned char **ret_bytes, size_t *ret_len);
 void record_put_header(unsigned char to[RECORD_HEADER_BYTES], const struct record_header *header);
 void record_put_disk(unsigned char to[RECORD_DISK_BYTES], const struct record_disk *disk);
-/* Could there be such a disk? NULL, or what of it makes no sense. */
+/* Could there be such a disk? NULL, or what of it makes no sense. Its name is one: base/name.h. */
 const char *record_disk_fault(const struct record_disk *disk);
 /* -EINVAL in words: no text of a mark. */
 int record_check_mark(const char *text, size_t len, struct diag *diag);

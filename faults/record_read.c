@@ -140,10 +140,9 @@ static int add_cursors(struct record_reader *reader, uint16_t disk, uint16_t nr_
 	return 0;
 }
 
-static bool parse_disk(const unsigned char *at, uint64_t len, struct record_disk *disk)
+/* What is wrong with it; NULL: nothing. */
+static const char *parse_disk(const unsigned char *at, struct record_disk *disk)
 {
-	if (len != RECORD_DISK_BYTES)
-		return false;
 	*disk = (struct record_disk){
 		.size_bytes = get_le(at, 8),
 		.seed = get_le(at + 8, 8),
@@ -157,15 +156,33 @@ static bool parse_disk(const unsigned char *at, uint64_t len, struct record_disk
 		.cache_unit_bytes = (uint32_t)get_le(at + 48, 4),
 	};
 	memcpy(disk->name, at + 56, RECORD_NAME_MAX);
-	return !at[56 + RECORD_NAME_MAX] && !record_disk_fault(disk);
+	return at[56 + RECORD_NAME_MAX] ? "its name" : record_disk_fault(disk);
 }
 
-/* The next one must come; false: it does not make sense. */
-static bool is_next_disk(const struct record_reader *reader, const unsigned char *head,
-			 struct record_disk *disk)
+/* Names become paths: two disks of one name would be one file. */
+static bool has_name(const struct record_reader *reader, const char *name)
 {
-	return get_le(head + 4, 2) == reader->nr_disks && reader->nr_disks < RECORD_DISKS_MAX &&
-	       parse_disk(head + RECORD_BLOCK_BYTES, get_le(head + 8, 4), disk);
+	for (uint16_t i = 0; i < reader->nr_disks; i++)
+		if (strcmp(reader->disks[i].is.name, name) == 0)
+			return true;
+	return false;
+}
+
+/* The next one must come. NULL, or what does not make sense. */
+static const char *next_disk_fault(const struct record_reader *reader, const unsigned char *head,
+				   struct record_disk *disk)
+{
+	const char *fault;
+
+	if (get_le(head + 4, 2) != reader->nr_disks || reader->nr_disks == RECORD_DISKS_MAX ||
+	    get_le(head + 8, 4) != RECORD_DISK_BYTES)
+		return "a block describes no disk that can be";
+	fault = parse_disk(head + RECORD_BLOCK_BYTES, disk);
+	if (fault && strcmp(fault, "its name") == 0)
+		return "a block describes a disk whose name is none";
+	if (fault)
+		return "a block describes no disk that can be";
+	return has_name(reader, disk->name) ? "two disks have one name" : NULL;
 }
 
 static int add_disk(struct record_reader *reader, const struct record_disk *disk)
@@ -251,10 +268,8 @@ static int take_block(struct record_reader *reader, uint64_t at)
 	struct record_disk disk;
 
 	if (get_le(head + 6, 2) == RECORD_IS_DISK) {
-		if (is_next_disk(reader, head, &disk))
-			return add_disk(reader, &disk);
-		reader->fault = "a block describes no disk that can be";
-		return 0;
+		reader->fault = next_disk_fault(reader, head, &disk);
+		return reader->fault ? 0 : add_disk(reader, &disk);
 	}
 	cursor = find_cursor(reader, head);
 	if (cursor)

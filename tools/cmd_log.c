@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* faultblk log: logs of dm-log-writes to recordings and back, and what such a file holds. */
 #include "base/cleanup.h"
+#include "base/name.h"
 #include "base/near.h"
 #include "base/rng.h"
 #include "base/units.h"
@@ -124,19 +125,10 @@ static int save(const struct journal *journal, const char *path)
 /* Is it a name that a recording can have? */
 static int check_name(const char *name)
 {
-	struct record_disk named = { .size_bytes = 512,
-				     .block_bytes = 512,
-				     .physical_bytes = 512,
-				     .max_io_bytes = 512,
-				     .depth = 1,
-				     .nr_queues = 1 };
-	size_t len = name ? strlen(name) : 1;
-
-	snprintf(named.name, sizeof(named.name), "%s", name ? name : "x");
-	if (len && len <= RECORD_NAME_MAX && !record_disk_fault(&named))
+	if (!name || name_is_good(name, strlen(name)))
 		return EXIT_OK;
-	tool_msg("log import: --name: '%s' is no name of a disk: 1 to %d visible ASCII characters",
-		 name, RECORD_NAME_MAX);
+	tool_msg("log import: --name: '%s' is no name of a disk: wanted 1 to %d " NAME_WANTED, name,
+		 RECORD_NAME_MAX);
 	return EXIT_USAGE;
 }
 

@@ -8,8 +8,8 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/name.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -75,17 +75,10 @@ int runtime_dir_make(char path[PATH_MAX], struct diag *diag)
 
 int runtime_check_name(const char *name, struct diag *diag)
 {
-	size_t len = strlen(name);
-	bool good = len > 0 && len <= RUNTIME_NAME_MAX && name[0] != '-' && name[0] != '.';
-
-	for (size_t i = 0; good && i < len; i++)
-		good = isascii(name[i]) && (isalnum(name[i]) || strchr("-_.", name[i]));
-	if (good)
+	if (name_is_good(name, strlen(name)))
 		return 0;
 	return diag_set(diag, -EINVAL, "runtime.name",
-			"name: got '%.80s', wanted 1 to %d letters, digits, '-', '_' or '.', "
-			"beginning with a letter or digit",
-			name, RUNTIME_NAME_MAX);
+			"name: got '%.80s', wanted 1 to %d " NAME_WANTED, name, RUNTIME_NAME_MAX);
 }
 
 int runtime_socket(const char *name, char path[PATH_MAX], struct diag *diag)

@@ -11,18 +11,19 @@
 #define TOOLS_RUNTIME_H
 
 #include "base/diag.h"
+#include "base/name.h"
 
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
-#define RUNTIME_NAME_MAX 63 /* bytes of a disk's name */
+#define RUNTIME_NAME_MAX NAME_BYTES_MAX /* bytes of a disk's name */
 
 /* The directory's path, whether or not it is there. -ENOENT: no place for it is known. */
 int runtime_dir(char path[PATH_MAX], struct diag *diag);
 /* The same, and make it if need be. -EPERM: it belongs to somebody else, or others may enter. */
 int runtime_dir_make(char path[PATH_MAX], struct diag *diag);
-/* Letters, digits, '-', '_', '.'; not starting with '-' or '.'. -EINVAL, words in @diag. */
+/* As name_is_good(). -EINVAL, words in @diag. */
 int runtime_check_name(const char *name, struct diag *diag);
 /* The socket of the disk @name. */
 int runtime_socket(const char *name, char path[PATH_MAX], struct diag *diag);

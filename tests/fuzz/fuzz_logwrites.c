@@ -31,6 +31,9 @@ static struct journal *import(const void *bytes, size_t size)
 
 	require(err == 0 || err == -EINVAL);
 	require(!err || (diag.id[0] && diag.message[0] && !journal));
+	/* It becomes a path. */
+	require(err || (journal->disks[0].name[0] && journal->disks[0].name[0] != '.' &&
+			!strchr(journal->disks[0].name, '/')));
 	return journal;
 }
 

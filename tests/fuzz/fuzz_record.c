@@ -44,6 +44,24 @@ static void require_words(const struct diag *diag)
 	require(diag->id[0] && diag->message[0]);
 }
 
+/* Names become paths: none leaves its folder, and no two are one file. */
+static void require_names(const struct record_reader *reader)
+{
+	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				   "_-.";
+	uint16_t nr = record_reader_nr_disks(reader);
+
+	for (uint16_t i = 0; i < nr; i++) {
+		const char *name = record_reader_disk(reader, i)->name;
+		size_t len = strlen(name);
+
+		require(len >= 1 && len <= 63 && strspn(name, good) == len);
+		require(name[0] != '.' && name[0] != '-');
+		for (uint16_t k = 0; k < i; k++)
+			require(strcmp(record_reader_disk(reader, k)->name, name) != 0);
+	}
+}
+
 /* Every byte that a record points to is in the file, and may be read. */
 static void require_inside(const struct record *record, const unsigned char *bytes, size_t size)
 {
@@ -72,6 +90,7 @@ static void read_all(const unsigned char *bytes, size_t size)
 		require_words(&diag);
 		return;
 	}
+	require_names(reader);
 	while ((more = record_reader_next(reader, &record)) == 1) {
 		require(record.step == ++step);
 		require(record.disk == RECORD_NOBODY ||

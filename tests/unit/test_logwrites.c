@@ -302,6 +302,21 @@ static void options_that_do_not_go_with_the_log_are_refused(void **state)
 	check_bad(&log, log.len, NULL, "logwrites.entry", "not a plain write, but the first mark");
 }
 
+static void a_name_in_a_log_is_no_path(void **state)
+{
+	const struct logwrites_import options = { .name = "good" };
+	static struct log log;
+	struct journal *journal;
+
+	(void)state;
+	log_begin(&log, 4096);
+	log_add(&log, 0, 0, MARK, "faultblk-disk size=8192 base=0 name=../../etc/x", 0);
+	check_bad(&log, log.len, NULL, "logwrites.name", "the log calls its disk '../../etc/x'");
+	assert_int_equal(logwrites_import(log.bytes, log.len, &options, NULL, &journal), 0);
+	assert_string_equal(journal->disks[0].name, "good");
+	journal_free(journal);
+}
+
 /* ------------------------------------------------------------------------------ export */
 
 static char path[] = "/tmp/test_logwrites.XXXXXX";
@@ -796,6 +811,7 @@ int main(void)
 		cmocka_unit_test(marks_come_out_as_lines),
 		cmocka_unit_test(what_is_no_log_is_refused_in_words),
 		cmocka_unit_test(a_wrong_entry_is_named_by_number_and_byte),
+		cmocka_unit_test(a_name_in_a_log_is_no_path),
 		cmocka_unit_test(a_log_cut_short_says_where),
 		cmocka_unit_test(options_that_do_not_go_with_the_log_are_refused),
 		cmocka_unit_test(writes_are_logged_when_a_flush_makes_them_durable),

@@ -536,7 +536,7 @@ static void bytes_after_the_end_are_seen(void **state)
 }
 
 /* A disk that cannot be, with a checksum that is right. */
-static void refuses_disk(struct record_disk disk)
+static void refuses_disk(struct record_disk disk, const char *words)
 {
 	unsigned char bytes[1024];
 	struct file file = { .bytes = bytes, .size = RECORD_HEADER_BYTES };
@@ -550,7 +550,7 @@ static void refuses_disk(struct record_disk disk)
 	assert_int_equal(record_reader_nr_disks(reader), 0);
 	assert_int_equal(record_reader_next(reader, &record), 0);
 	assert_int_equal(record_reader_end(reader, &diag), -EBADMSG);
-	assert_non_null(strstr(diag.message, "describes no disk"));
+	assert_non_null(strstr(diag.message, words));
 	record_reader_free(reader);
 }
 
@@ -559,7 +559,7 @@ static void disks_that_make_no_sense_are_refused(void **state)
 	struct record_disk d;
 
 	(void)state;
-#define REFUSES(change) (d = disks[0], d.change, refuses_disk(d))
+#define REFUSES(change) (d = disks[0], d.change, refuses_disk(d, "describes no disk"))
 	REFUSES(nr_queues = 0);
 	REFUSES(nr_queues = RECORD_QUEUES_MAX + 1);
 	REFUSES(size_bytes = 0);
@@ -573,9 +573,44 @@ static void disks_that_make_no_sense_are_refused(void **state)
 	REFUSES(max_io_bytes = RECORD_IO_MAX + 512);
 	REFUSES(depth = 0);
 	REFUSES(flags = 1u << 31);
-	REFUSES(name[0] = '\0');
-	REFUSES(name[2] = '\n');
 #undef REFUSES
+}
+
+/* They become paths: of images, for one. */
+static void names_of_disks_that_could_leave_their_folder_are_refused(void **state)
+{
+	static const char *const names[] = { "",    ".",      "..",    "../../tmp/evil", "/etc/x",
+					     "a/b", "a/../b", "/../x", ".hidden",        "-rf",
+					     "a b", "a\nb",   "a\\b",  "\xc3\xa4",       "a;b" };
+	struct record_disk disk = disks[0];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		memset(disk.name, 0, sizeof(disk.name));
+		memcpy(disk.name, names[i], strlen(names[i]));
+		assert_string_equal(record_disk_fault(&disk), "its name");
+		refuses_disk(disk, "describes a disk whose name is none");
+	}
+}
+
+static void two_disks_of_one_name_are_refused(void **state)
+{
+	unsigned char bytes[1024];
+	struct file file = { .bytes = bytes, .size = RECORD_HEADER_BYTES };
+	struct record_reader *reader;
+	struct diag diag = { 0 };
+	struct record record;
+
+	(void)state;
+	record_put_header(bytes, &header);
+	append_disk(&file, 0, &disks[0]);
+	append_disk(&file, 1, &disks[0]);
+	assert_int_equal(record_reader_open(bytes, file.size, &diag, &reader), 0);
+	assert_int_equal(record_reader_nr_disks(reader), 1);
+	assert_int_equal(record_reader_next(reader, &record), 0);
+	assert_int_equal(record_reader_end(reader, &diag), -EBADMSG);
+	assert_non_null(strstr(diag.message, "two disks have one name"));
+	record_reader_free(reader);
 }
 
 static void flags_of_the_file_that_are_not_known_are_refused(void **state)
@@ -814,6 +849,8 @@ int main(void)
 		cmocka_unit_test(damage_is_described),
 		cmocka_unit_test(bytes_after_the_end_are_seen),
 		cmocka_unit_test(disks_that_make_no_sense_are_refused),
+		cmocka_unit_test(names_of_disks_that_could_leave_their_folder_are_refused),
+		cmocka_unit_test(two_disks_of_one_name_are_refused),
 		cmocka_unit_test(flags_of_the_file_that_are_not_known_are_refused),
 		cmocka_unit_test(blocks_of_streams_that_are_not_there_are_refused),
 		cmocka_unit_test(requests_that_the_disk_cannot_have_had_are_refused),
