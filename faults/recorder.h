@@ -26,7 +26,12 @@ enum recorder_full {
 };
 
 struct recorder_options {
-	const char *path; /* must not exist; made with mode 0600 */
+	const char *path; /* its name, for messages too */
+	/*
+	 * > 0: an empty file, open for writing, that is or will be at path; borrowed until
+	 * recorder_create() returns. 0: it is made at path, with mode 0600; must not exist.
+	 */
+	int fd;
 	bool data;        /* RECORD_DATA */
 	/*
 	 * Bytes of the file; 0: none. What is in the rings when it is reached is still written, so

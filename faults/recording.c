@@ -289,33 +289,51 @@ static int create_shared(struct recording *recording, const struct recorder_opti
 	return 0;
 }
 
-static int create_file(struct recording *recording, const char *path, struct diag *diag)
+/* The caller's file, or one of our own at @path. */
+static int open_file(const struct recorder_options *options, struct diag *diag)
+{
+	int err, fd = options->fd > 0
+			      ? fcntl(options->fd, F_DUPFD_CLOEXEC, 3)
+			      : open(options->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (failpoint("faults/recording/open") && fd >= 0) {
+		close(fd);
+		errno = EMFILE;
+		fd = -1;
+	}
+	/* Whoever joins writes behind what is there. */
+	if (fd >= 0 && fcntl(fd, F_SETFL, O_APPEND) == 0)
+		return fd;
+	err = -errno;
+	cleanup_close(&fd);
+	diag_set(diag, err, "record.file", "cannot make the record file %s: %s", options->path,
+		 strerror(-err));
+	if (err == -EEXIST)
+		diag_hint(diag, "remove it, or name another one");
+	return err;
+}
+
+static int create_file(struct recording *recording, const struct recorder_options *options,
+		       struct diag *diag)
 {
 	struct recording_shared *shared = recording->shared;
 	unsigned char bytes[RECORD_HEADER_BYTES];
 	struct iovec iov = { bytes, sizeof(bytes) };
-	int err, fd = fail_errno(
-			 "faults/recording/open", EMFILE,
-			 open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600));
+	int err, fd = open_file(options, diag);
 
-	if (fd < 0) {
-		err = -errno;
-		diag_set(diag, err, "record.file", "cannot make the record file %s: %s", path,
-			 strerror(-err));
-		if (err == -EEXIST)
-			diag_hint(diag, "remove it, or name another one");
-		return err;
-	}
+	if (fd < 0)
+		return fd;
 	recording->fds[FILE_FD] = fd;
-	snprintf(shared->path, sizeof(shared->path), "%s", path);
+	snprintf(shared->path, sizeof(shared->path), "%s", options->path);
 	record_put_header(bytes, &shared->header);
 	err = write_all(fd, &iov, 1);
 	atomic_store(&shared->file_bytes, sizeof(bytes));
 	if (!err)
 		return 0;
-	unlink(path);
-	return diag_set(diag, err, "record.file", "cannot write the record file %s: %s", path,
-			strerror(-err));
+	if (options->fd <= 0)
+		unlink(options->path);
+	return diag_set(diag, err, "record.file", "cannot write the record file %s: %s",
+			options->path, strerror(-err));
 }
 
 _cold_ int recording_create(struct recording *recording, const struct recorder_options *options,
@@ -328,7 +346,7 @@ _cold_ int recording_create(struct recording *recording, const struct recorder_o
 		return diag_set(diag, -ENAMETOOLONG, "record.file",
 				"the name of the record file has more than %d bytes", PATH_MAX - 1);
 	err = create_shared(recording, options, diag);
-	return err ? err : create_file(recording, options->path, diag);
+	return err ? err : create_file(recording, options, diag);
 }
 
 _cold_ int recording_join(struct recording *recording, const int fds[2], struct diag *diag)

@@ -23,6 +23,7 @@ struct crashtest_opts {
 	const char *setup, *workload, *check, *recovery, *recording;
 	const char *size, *block_size, *queues, *seed;
 	struct opt_list rules;
+	bool force;
 };
 
 #define O struct crashtest_opts
@@ -38,6 +39,7 @@ static const struct opt crashtest_table[] = {
 	OPT_TEXT(O, seed, "seed", "1", "N", "number that all chance comes from"),
 	OPT_LIST(O, rules, "rule", "'TEXT'", "a rule of the disk, see faultblk-rules(5)"),
 	OPT_TEXT(O, recording, "recording", NULL, "FILE", "keep the recording there"),
+	OPT_FLAG(O, force, "force", "replace the FILE of --recording if it is there"),
 	OPT_END,
 };
 #undef O
@@ -156,6 +158,8 @@ static bool record_words(struct words *words, const struct crashtest_opts *opts,
 
 	for (size_t i = 0; good && i < opts->rules.count; i++)
 		good = add_option(words, "--rule", opts->rules.items[i]);
+	if (opts->force)
+		good = good && add(words, "--force");
 	return good && add(words, "--") && add(words, "/bin/sh") && add(words, "-c") &&
 	       add(words, script);
 }
@@ -254,7 +258,10 @@ int cmd_crashtest(int argc, char **argv)
 
 	if (result != OPT_OK)
 		return opt_exit(result);
-	if (!opts.workload || !opts.check) {
+	if (opts.force && !opts.recording) {
+		tool_msg("crashtest: --force needs --recording FILE");
+		code = EXIT_USAGE;
+	} else if (!opts.workload || !opts.check) {
 		code = missing(opts.workload ? "check" : "workload");
 	} else if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0 || set_path(self)) {
 		tool_msg("this program does not find itself: %s", strerror(errno));

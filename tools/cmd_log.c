@@ -22,7 +22,8 @@
 struct log_opts {
 	const char *disk, *name, *base;
 	uint64_t size;
-	bool json;
+	bool json, force;
+	struct out_options out; /* of export and import */
 };
 
 typedef unsigned long long ull;
@@ -66,13 +67,14 @@ static void tell_export(const struct logwrites_export *export, const char *path)
 			 (ull) export->nr_lied);
 }
 
-static int export_to(const struct journal *journal, uint16_t disk, const char *path)
+static int export_to(const struct log_opts *opts, const struct journal *journal, uint16_t disk,
+		     const char *path)
 {
 	struct logwrites_export export;
 	struct out_file file;
 	struct diag diag = { 0 };
 
-	if (out_file_open(path, &diag, &file) < 0)
+	if (out_file_open(path, &opts->out, &diag, &file) < 0)
 		return failed(&diag);
 	if (logwrites_export(journal, disk, file.fd, &diag, &export) < 0) {
 		out_file_drop(&file);
@@ -90,11 +92,12 @@ static int log_export(const struct log_opts *opts, const struct opt_words *words
 	struct diag diag = { 0 };
 	int disk, code = EXIT_USAGE;
 
-	if (journal_open(words->words[0], &diag, &journal) < 0)
+	if (out_file_check(words->words[1], &opts->out, &diag) < 0 ||
+	    journal_open(words->words[0], &diag, &journal) < 0)
 		return failed(&diag);
 	disk = choose_disk(journal, words->words[0], opts->disk);
 	if (disk >= 0)
-		code = export_to(journal, (uint16_t)disk, words->words[1]);
+		code = export_to(opts, journal, (uint16_t)disk, words->words[1]);
 	code = tool_check_input(code, words->words[0]);
 	journal_free(journal);
 	return code;
@@ -102,12 +105,12 @@ static int log_export(const struct log_opts *opts, const struct opt_words *words
 
 /* ------------------------------------------------------------------------------ import */
 
-static int save(const struct journal *journal, const char *path)
+static int save(const struct log_opts *opts, const struct journal *journal, const char *path)
 {
 	struct out_file file;
 	struct diag diag = { 0 };
 
-	if (out_file_open(path, &diag, &file) < 0)
+	if (out_file_open(path, &opts->out, &diag, &file) < 0)
 		return failed(&diag);
 	if (journal_save(journal, rng_mix(journal->id, 0, 0), file.fd, &diag) < 0) {
 		out_file_drop(&file);
@@ -147,7 +150,7 @@ static int import(const struct log_opts *opts, const struct journal_file *log,
 
 	if (logwrites_import(log->bytes, log->size, &options, &diag, &journal) < 0)
 		return failed(&diag);
-	code = save(journal, path);
+	code = save(opts, journal, path);
 	journal_free(journal);
 	return code;
 }
@@ -160,7 +163,8 @@ static int log_import(const struct log_opts *opts, const struct opt_words *words
 
 	if (code)
 		return code;
-	if (journal_map(words->words[0], &diag, &log) < 0 ||
+	if (out_file_check(words->words[1], &opts->out, &diag) < 0 ||
+	    journal_map(words->words[0], &diag, &log) < 0 ||
 	    (opts->base && journal_map(opts->base, &diag, &base) < 0))
 		code = failed(&diag);
 	else
@@ -401,11 +405,13 @@ static int log_show(const struct log_opts *opts, const struct opt_words *words)
 	"recording with data\n  2  wrong options"
 
 static const struct opt export_table[] = {
+	OPT_FLAG(struct log_opts, force, "force", "replace LOG if it is there"),
 	OPT_TEXT(struct log_opts, disk, "disk", NULL, "NAME", "which disk, if there are several"),
 	OPT_END,
 };
 
 static const struct opt import_table[] = {
+	OPT_FLAG(struct log_opts, force, "force", "replace RECORDING if it is there"),
 	OPT_SIZE(struct log_opts, size, "size", NULL, 512, INT64_MAX,
 		 "of the disk; default: up to the end of the last write"),
 	OPT_TEXT(struct log_opts, name, "name", NULL, "NAME", "of the disk; default: log"),
@@ -470,7 +476,11 @@ static int run_sub_command(const struct sub_command *sub, int argc, char **argv)
 
 	argv[0] = (char *)sub->label; /* read only, for messages */
 	result = opt_parse(argc, argv, sub->table, &sub->help, &opts, &words);
-	return result == OPT_OK ? sub->run(&opts, &words) : opt_exit(result);
+	if (result != OPT_OK)
+		return opt_exit(result);
+	opts.out = (struct out_options){ .force = opts.force,
+					 .inputs = { words.words[0], opts.base } };
+	return sub->run(&opts, &words);
 }
 
 int cmd_log(int argc, char **argv)

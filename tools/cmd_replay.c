@@ -6,6 +6,7 @@
 #include "faults/kind.h"
 #include "faults/replay.h"
 #include "opt.h"
+#include "out_file.h"
 #include "record_list.h"
 #include "replay_device.h"
 #include "rpc_client.h"
@@ -21,9 +22,10 @@
 #include <sys/stat.h>
 
 struct replay_opts {
-	bool forced, device, events, list, json;
+	bool forced, device, events, list, json, force;
 	const char *image;
 	bool several; /* the recording has several disks */
+	struct out_options out;
 };
 
 #define O struct replay_opts
@@ -35,6 +37,7 @@ static const struct opt replay_table[] = {
 	OPT_FLAG(O, json, "json", "print JSON, one object a line"),
 	OPT_TEXT(O, image, "image", NULL, "FILE",
 		 "write what the disk holds in the end there; of several: FILE.NAME"),
+	OPT_FLAG(O, force, "force", "replace the FILE of --image if it is there"),
 	OPT_END,
 };
 #undef O
@@ -191,20 +194,52 @@ static int write_store(int fd, struct store *store)
 	return err;
 }
 
+static char *image_path(const struct replay_opts *opts, const struct record_disk *disk)
+{
+	char *path;
+
+	return asprintf(&path, "%s%s%s", opts->image, opts->several ? "." : "",
+			opts->several ? disk->name : "") < 0
+		       ? NULL
+		       : path;
+}
+
 static int write_image(void *ctx, const struct record_disk *disk, struct store *store)
 {
 	const struct replay_opts *opts = ctx;
-	_cleanup_free_ char *path = NULL;
-	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *path = image_path(opts, disk);
+	struct diag diag = { 0 };
+	struct out_file file;
 	int err;
 
-	if (asprintf(&path, "%s%s%s", opts->image, opts->several ? "." : "",
-		     opts->several ? disk->name : "") < 0)
+	if (!path)
 		return -ENOMEM;
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	err = fd < 0 ? -errno : write_store(fd, store);
+	err = out_file_open(path, &opts->out, &diag, &file);
+	if (!err) {
+		err = write_store(file.fd, store);
+		if (err)
+			diag_set(&diag, err, "file.write", "cannot write %s: %s", path,
+				 strerror(-err));
+		else
+			err = out_file_finish(&file, &diag);
+		out_file_drop(&file);
+	}
 	if (err)
-		tool_msg("--image: cannot write %s: %s", path, strerror(-err));
+		tool_diag(&diag);
+	return err;
+}
+
+/* What cannot be written is told now, and not after the work. */
+static int check_images(const struct replay_opts *opts, const struct record_reader *reader,
+			struct diag *diag)
+{
+	int err = 0;
+
+	for (uint16_t i = 0; opts->image && i < record_reader_nr_disks(reader) && !err; i++) {
+		_cleanup_free_ char *path = image_path(opts, record_reader_disk(reader, i));
+
+		err = path ? out_file_check(path, &opts->out, diag) : -ENOMEM;
+	}
 	return err;
 }
 
@@ -234,6 +269,11 @@ static int play(struct replay_opts *opts, const struct file *file, struct replay
 	if (err)
 		return err;
 	opts->several = record_reader_nr_disks(reader) > 1;
+	err = check_images(opts, reader, diag);
+	if (err) {
+		record_reader_free(reader);
+		return err;
+	}
 	if (opts->device) {
 		record_reader_free(reader);
 		return replay_device(file->bytes, file->size, &options, diag, result, ret_end);
@@ -295,6 +335,7 @@ int cmd_replay(int argc, char **argv)
 
 	if (result != OPT_OK)
 		return opt_exit(result);
+	opts.out = (struct out_options){ .force = opts.force, .inputs = { words.words[0] } };
 	code = map_file(words.words[0], &file);
 	if (code)
 		return code;

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "opt.h"
+#include "out_file.h"
 #include "report.h"
 #include "rpc_client.h"
 #include "rpc_line.h"
@@ -16,14 +17,16 @@
 
 struct report_opts {
 	const char *html, *merge;
-	bool canonical, json;
+	bool canonical, force, json;
 };
 
 #define O struct report_opts
 static const struct opt report_table[] = {
-	OPT_TEXT(O, html, "html", NULL, "FILE", "write one self-contained HTML page"),
+	OPT_TEXT(O, html, "html", NULL, "FILE",
+		 "write one self-contained HTML page (-: standard output)"),
 	OPT_TEXT(O, merge, "merge", NULL, "FILE", "write the merged results (-: standard output)"),
 	OPT_FLAG(O, canonical, "canonical", "--merge without times and places, to be compared"),
+	OPT_FLAG(O, force, "force", "replace the file of --html or --merge if it is there"),
 	OPT_FLAG(O, json, "json", "print JSON instead of text"),
 	OPT_END,
 };
@@ -37,7 +40,7 @@ static const struct opt_help report_help = {
 	.what = "Say what explorations found. Several files are shards of one exploration, in any\n"
 		"order; one given twice changes nothing, and one that is missing is named.",
 	.examples = "  faultblk report results.jsonl\n"
-		    "  faultblk report --html report.html shard-*.jsonl\n"
+		    "  faultblk report --html report.html --force shard-*.jsonl\n"
 		    "  faultblk report --merge - --canonical shard-*.jsonl | cmp - whole.jsonl",
 	.exits = "  0  every state was good\n  1  there are findings\n"
 		 "  2  wrong options, unreadable results, or nothing found while a shard or a\n"
@@ -107,12 +110,28 @@ static int put_whole(const struct report *report, put_fn put, const struct repor
 	return !err && rpc_json_short() ? -ENOMEM : err;
 }
 
-/* Writes to a file beside @path and puts it in its place: no half a file under the name. */
-static int write_file(const char *path, const struct report *report, put_fn put,
+/* By way of memory: a stream forgets why it could not write. */
+static int write_text(struct out_file *file, const struct report *report, put_fn put,
 		      const struct report_opts *opts)
 {
-	_cleanup_free_ char *temporary = NULL;
-	FILE *out;
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	FILE *out = fail_null("tools/cmd_report/memory", ENOMEM, open_memstream(&text, &len));
+	int err;
+
+	if (!out)
+		return -errno;
+	err = put_whole(report, put, opts, out);
+	if (fclose(out) && !err)
+		err = -errno;
+	return err ? err : out_file_write(file, text, len);
+}
+
+static int write_file(const char *path, const struct report *report, put_fn put,
+		      const struct report_opts *opts, const struct out_options *out_options)
+{
+	struct out_file file;
+	struct diag diag = { 0 };
 	int err;
 
 	if (strcmp(path, "-") == 0) {
@@ -121,24 +140,19 @@ static int write_file(const char *path, const struct report *report, put_fn put,
 			tool_msg("cannot write to standard output: %s", strerror(-err));
 		return err ? EXIT_ERRORS : EXIT_OK;
 	}
-	if (asprintf(&temporary, "%s.part", path) < 0) {
-		tool_msg("no memory to write %s", path);
-		return EXIT_ERRORS;
+	err = out_file_open(path, out_options, &diag, &file);
+	if (!err) {
+		err = write_text(&file, report, put, opts);
+		if (err)
+			diag_set(&diag, err, "file.write", "cannot write %s: %s", path,
+				 strerror(-err));
+		else
+			err = out_file_finish(&file, &diag);
+		out_file_drop(&file);
 	}
-	out = fail_null("tools/cmd_report/create", EACCES, fopen(temporary, "we"));
-	if (!out) {
-		tool_msg("cannot write %s: %m", temporary);
-		return EXIT_ERRORS;
-	}
-	err = put_whole(report, put, opts, out);
-	if (fclose(out) && !err)
-		err = -errno;
-	if (!err && fail_errno("tools/cmd_report/rename", ENOSPC, rename(temporary, path)) < 0)
-		err = -errno;
 	if (!err)
 		return EXIT_OK;
-	tool_msg("cannot write %s: %s", path, strerror(-err));
-	unlink(temporary);
+	tool_diag(&diag);
 	return EXIT_ERRORS;
 }
 
@@ -171,17 +185,26 @@ static void warn(const struct report *report)
 			 (unsigned long long)report->totals.disagree);
 }
 
-static int tell(const struct report *report, const struct report_opts *opts)
+static int tell(const struct report *report, const struct report_opts *opts,
+		const struct opt_words *words)
 {
+	/* Nor may the page replace what was just merged. */
+	const struct out_options out = { .force = opts->force,
+					 .inputs = { opts->merge },
+					 .more_inputs = words->words,
+					 .nr_more = words->count };
 	bool to_stdout = (opts->merge && strcmp(opts->merge, "-") == 0) ||
 			 (opts->html && strcmp(opts->html, "-") == 0);
 	int code = EXIT_OK;
 
 	warn(report);
 	if (opts->merge)
-		code = write_file(opts->merge, report, put_merged, opts);
+		code = write_file(opts->merge, report, put_merged, opts,
+				  &(struct out_options){ .force = opts->force,
+							 .more_inputs = words->words,
+							 .nr_more = words->count });
 	if (opts->html && code == EXIT_OK)
-		code = write_file(opts->html, report, put_page, opts);
+		code = write_file(opts->html, report, put_page, opts, &out);
 	if (code == EXIT_OK && opts->json && !to_stdout)
 		code = tool_print_json(report_json(report)) ? EXIT_ERRORS : EXIT_OK;
 	else if (code == EXIT_OK && !to_stdout)
@@ -217,12 +240,31 @@ static int report_files(const struct report_opts *opts, const struct opt_words *
 		code = EXIT_ERRORS;
 	}
 	if (code == EXIT_OK)
-		code = tell(&report, opts);
+		code = tell(&report, opts, words);
 	report_clear(&report);
 	for (i = 0; files && i < words->count; i++)
 		free(files[i].bytes);
 	free(files);
 	return code;
+}
+
+/* What cannot be written is told now, and not after the work. */
+static int check_outputs(const struct report_opts *opts, const struct opt_words *words)
+{
+	const struct out_options options = { .force = opts->force,
+					     .more_inputs = words->words,
+					     .nr_more = words->count };
+	const char *const paths[] = { opts->merge, opts->html };
+	struct diag diag = { 0 };
+
+	for (size_t i = 0; i < array_size(paths); i++) {
+		if (!paths[i] || strcmp(paths[i], "-") == 0 ||
+		    out_file_check(paths[i], &options, &diag) == 0)
+			continue;
+		tool_diag(&diag);
+		return EXIT_ERRORS;
+	}
+	return EXIT_OK;
 }
 
 int cmd_report(int argc, char **argv)
@@ -233,6 +275,8 @@ int cmd_report(int argc, char **argv)
 
 	if (result != OPT_OK)
 		return opt_exit(result);
+	if (check_outputs(&opts, &words))
+		return EXIT_ERRORS;
 	if (opts.canonical && !opts.merge) {
 		tool_msg("--canonical is the form of what --merge FILE writes; give that too");
 		return EXIT_USAGE;

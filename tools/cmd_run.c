@@ -9,11 +9,12 @@
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "daemon.h"
-#include "faults/recorder.h"
 #include "fiu_rc.h"
 #include "image.h"
 #include "machine.h"
 #include "opt.h"
+#include "pid_file.h"
+#include "recording_file.h"
 #include "rpc_client.h"
 #include "rule_file.h"
 #include "runtime.h"
@@ -41,7 +42,7 @@ struct run_opts {
 	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc, *record, *scenario;
 	const char *cache_unit, *load;
 	const char *record_limit, *record_full;
-	bool record_data;
+	bool record_data, force;
 	uint64_t speed, cache_size;
 	bool check, cache_order;
 };
@@ -82,7 +83,8 @@ static const struct opt run_table[] = {
 	OPT_TEXT(O, socket, "socket", NULL, "PATH", "control socket; default: NAME.sock"),
 	OPT_TEXT(O, id, "id", NULL, "N", "N of /dev/ublkbN; default: the lowest free one"),
 	OPT_TEXT(O, record, "record", NULL, "FILE",
-		 "write down every request and decision, for `faultblk replay`; must not exist"),
+		 "write down every request and decision, for `faultblk replay`"),
+	OPT_FLAG(O, force, "force", "replace the FILE of --record if it is there"),
 	OPT_FLAG(O, record_data, "record-data",
 		 "with --record: what is written, and when it was complete, too"),
 	OPT_TEXT(O, record_limit, "record-limit", NULL, "SIZE",
@@ -132,10 +134,9 @@ struct run {
 	struct rule_set *rules;
 	struct disk *disk;
 	struct recorder_options recording;
-	struct recorder *recorder;
+	struct recording_file record;
 	struct image image; /* of --load; open until it is loaded */
 	bool has_image;
-	bool served; /* the disk was usable */
 	int listen_fd;
 	char socket[PATH_MAX];
 };
@@ -333,15 +334,16 @@ static int fill_recording(struct run *run, struct diag *diag)
 					   .limit_bytes =
 						   opts->record_data ? RECORDING_DATA_LIMIT : 0,
 					   .ended = recording_ended };
-	if (!opts->record && (opts->record_data || limit || full))
-		return diag_set(diag, -EINVAL,
-				opts->record_data ? "option.record-data"
-				: limit           ? "option.record-limit"
-						  : "option.record-full",
-				"--record-%s needs --record FILE",
-				opts->record_data ? "data"
-				: limit           ? "limit"
-						  : "full");
+	if (!opts->record && (opts->record_data || limit || full || opts->force)) {
+		const char *what = opts->record_data ? "record-data"
+				   : limit           ? "record-limit"
+				   : full            ? "record-full"
+						     : "force";
+		char id[32];
+
+		snprintf(id, sizeof(id), "option.%s", what);
+		return diag_set(diag, -EINVAL, id, "--%s needs --record FILE", what);
+	}
 	if (limit && units_parse_size(limit, strlen(limit), &recording->limit_bytes))
 		return diag_set(diag, -EINVAL, "option.record-limit",
 				"--record-limit: got '%.64s', wanted a size such as 512M or 8G, or "
@@ -464,15 +466,11 @@ static int make_absolute(const char **path, char buf[PATH_MAX])
 
 static int write_pid_file(const struct run *run)
 {
-	_cleanup_fclose_ FILE *file = NULL;
+	struct diag diag = { 0 };
 
-	if (!run->opts.pid_file)
-		return EXIT_OK;
-	file = fail_null("tools/cmd_run/pid-file", EMFILE, fopen(run->opts.pid_file, "we"));
-	if (file && fprintf(file, "%d\n", (int)getpid()) > 0 && fflush(file) == 0)
-		return EXIT_OK;
-	tool_msg("--pid-file: cannot write %s: %m", run->opts.pid_file);
-	return failure(run);
+	return run->opts.pid_file && pid_file_write(run->opts.pid_file, &diag)
+		       ? fail(run, -EIO, &diag)
+		       : EXIT_OK;
 }
 
 /* ------------------------------------------------------------------------------ recording */
@@ -510,12 +508,13 @@ static int open_recorder(struct run *run, struct diag *diag)
 	int fds[2];
 
 	if (!joined)
-		return recorder_create(&run->recording, diag, &run->recorder);
+		return recording_file_open(&run->recording, run->opts.force, run->opts.load, diag,
+					   &run->record);
 	if (sscanf(joined, "%d,%d", &fds[0], &fds[1]) != 2)
 		return diag_set(diag, -EINVAL, "record.join", "%s: got '%.64s', wanted two numbers",
 				RECORDING_ENV, joined);
 	unsetenv(RECORDING_ENV);
-	return recorder_join(fds, &run->recording, diag, &run->recorder);
+	return recorder_join(fds, &run->recording, diag, &run->record.recorder);
 }
 
 static int start_recording(struct run *run)
@@ -532,23 +531,26 @@ static int start_recording(struct run *run)
 		return EXIT_USAGE;
 	}
 	if (!err)
-		err = recorder_add_disk(run->recorder, &disk, &diag, &run->disk_options.recorder);
+		err = recorder_add_disk(run->record.recorder, &disk, &diag,
+					&run->disk_options.recorder);
 	return err ? fail(run, err, &diag) : EXIT_OK;
 }
 
-/* No queue runs any more. A recording of a disk that never was is taken away again. */
+/* The disk is usable. */
+static int keep_recording(struct run *run)
+{
+	struct diag diag = { 0 };
+	int err = recording_file_keep(&run->record, &diag);
+
+	return err ? fail(run, err, &diag) : EXIT_OK;
+}
+
+/* No queue runs any more. */
 static void end_recording(struct run *run)
 {
 	struct recorder_status status;
 
-	if (!run->recorder)
-		return;
-	run->recorder = recorder_close(run->recorder, &status);
-	if (!run->opts.record)
-		return;
-	if (!run->served)
-		unlink(run->opts.record);
-	else if (!status.error)
+	if (recording_file_end(&run->record, &status) && !status.error)
 		tool_msg("recorded %llu requests in %s, %llu bytes; waited for the file %llu times",
 			 (unsigned long long)status.nr_requests, run->opts.record,
 			 (unsigned long long)status.file_bytes,
@@ -671,9 +673,12 @@ static int run_disk(struct run *run)
 		code = open_disk(run);
 	if (!code)
 		code = write_pid_file(run);
-	if (code)
+	if (!code)
+		code = keep_recording(run);
+	if (code) {
+		pid_file_remove(run->opts.pid_file);
 		return code;
-	run->served = true;
+	}
 	code = serve(&(struct serve_options){ .disk = run->disk,
 					      .listen_fd = take_fd(&run->listen_fd),
 					      .socket = run->socket,
@@ -681,8 +686,7 @@ static int run_disk(struct run *run)
 					      .ctx = run,
 					      .command = run->command });
 	run->disk = NULL;
-	if (run->opts.pid_file)
-		unlink(run->opts.pid_file);
+	pid_file_remove(run->opts.pid_file);
 	return code;
 }
 
@@ -746,7 +750,7 @@ static int run_parsed(struct run *run, int argc, char **argv)
 /* Options that are the scenario's to give, or that make no sense for one disk of several. */
 static const char *const not_of_a_disk[] = {
 	"name", "rule",     "rules", "socket", "daemon", "pid-file",
-	"json", "scenario", "check", "speed",  NULL,
+	"json", "scenario", "check", "speed",  "force",  NULL,
 };
 
 static bool is_among(const char *name, size_t len, const char *const *names)
@@ -806,7 +810,8 @@ int run_check_options(const struct scenario_option *options, unsigned int nr,
 /* With a scenario the options of the disks stand there. */
 static int check_scenario_words(const struct run_opts *opts, int argc, char **argv)
 {
-	static const char *const with[] = { "scenario", "check", "speed", "seed", "json", NULL };
+	static const char *const with[] = { "scenario", "check", "speed", "seed",
+					    "json",     "force", NULL };
 
 	if (!opts->scenario && (opts->check || opts->speed != 1)) {
 		tool_msg("--%s needs --scenario FILE", opts->check ? "check" : "speed");
@@ -857,7 +862,8 @@ static int run_scenario(struct run *run, int argc, char **argv)
 							.command = run->command,
 							.seed = has_seed ? run->opts.seed : NULL,
 							.speed = (unsigned int)run->opts.speed,
-							.json = run->opts.json });
+							.json = run->opts.json,
+							.force = run->opts.force });
 	scenario_free(scenario);
 	return code;
 }

@@ -91,7 +91,7 @@ struct explore_job {
 	uint64_t seed;
 	const char *shard; /* "i/n", 1-based; NULL: SLURM_ARRAY_TASK_ID and _COUNT, or 1/1 */
 	const char *results;
-	bool resume;
+	bool resume, force;
 	uint64_t max_states, max_ns, max_findings;
 	uint64_t shrink;   /* findings that are made small; 0: none */
 	const char *state; /* "STEP:NAME": only this one */
@@ -134,6 +134,7 @@ struct explore_job {
 			 "of N shares of the states do the I-th (from 1)"),                        \
 		OPT_TEXT(s, m.results, "results", NULL, "FILE", "write JSON lines there"),         \
 		OPT_FLAG(s, m.resume, "resume", "go on where FILE ends"),                          \
+		OPT_FLAG(s, m.force, "force", "replace the FILE of --results if it is there"),     \
 		OPT_COUNT(s, m.max_states, "max-states", NULL, 0, UINT64_MAX,                      \
 			  "stop after so many checks; 0: go on"),                                  \
 		OPT_TIME(s, m.max_ns, "max-time", NULL, 0, UINT64_MAX,                             \

@@ -183,7 +183,9 @@ struct reduce_options {
 	struct checker *checker;
 	const struct crash_point *points;
 	uint64_t timeout_ns; /* of a check */
-	const char *results; /* reproducers: this and ".findN.rec", replaced; NULL: none */
+	/* Reproducers: this and ".findN.rec"; one that is there is replaced if it is a recording,
+	 * but not the one that is explored. NULL: none. */
+	const char *results, *recording;
 	uint64_t max;        /* findings, the first ones */
 };
 

@@ -115,6 +115,12 @@ static int parse_words(struct run *run, struct diag *diag)
 				"no --check: which command says whether a state is good?");
 	if (job->resume && !job->results)
 		return diag_set(diag, -EINVAL, "explore.resume", "--resume needs --results FILE");
+	if (job->force && !job->results)
+		return diag_set(diag, -EINVAL, "explore.force", "--force needs --results FILE");
+	if (job->force && job->resume)
+		return diag_set(
+			diag, -EINVAL, "explore.force",
+			"--resume goes on in FILE and --force replaces it; give one of them");
 	return strategy_parse(job->strategy, diag, run->strategies, &run->nr_strategies);
 }
 
@@ -594,6 +600,7 @@ static int reduce(struct run *run, struct diag *diag)
 	struct reduce_options options = { .images = images,
 					  .timeout_ns = run->job->timeout_ns,
 					  .results = run->job->results,
+					  .recording = run->job->recording,
 					  .max = run->job->shrink };
 	int err = reopen_worker(run, diag);
 

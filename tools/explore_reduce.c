@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "explore_in.h"
 #include "explore_name.h"
+#include "faults/record.h"
 #include "faults/reproduce.h"
 #include "faults/shrink.h"
 #include "out_file.h"
@@ -110,12 +111,21 @@ static int set_names(const struct reduce_options *o, struct finding *f)
 	return 0;
 }
 
+static bool is_recording(int fd)
+{
+	char magic[sizeof(RECORD_MAGIC) - 1];
+
+	return read(fd, magic, sizeof(magic)) == sizeof(magic) &&
+	       memcmp(magic, RECORD_MAGIC, sizeof(magic)) == 0;
+}
+
 /* The state as a recording of its own, beside the results; one of an earlier run is replaced. */
 static int write_down(struct reducing *reducing, const uint16_t *picks, size_t n)
 {
 	const struct reduce_options *o = reducing->o;
 	struct finding *f = reducing->finding;
 	_cleanup_free_ char *path = NULL;
+	const struct out_options options = { .is_ours = is_recording, .inputs = { o->recording } };
 	struct reproduced reproduced;
 	struct out_file file;
 	int err;
@@ -124,8 +134,9 @@ static int write_down(struct reducing *reducing, const uint16_t *picks, size_t n
 		return 0;
 	if (asprintf(&path, "%s.find%zu.rec", o->results, n) < 0)
 		return -ENOMEM;
-	unlink(path);
-	err = out_file_open(path, reducing->diag, &file);
+	err = out_file_open(path, &options, reducing->diag, &file);
+	if (err == -EEXIST)
+		diag_hint(reducing->diag, "it is no recording; give another name for --results");
 	if (err)
 		return err;
 	err = reproduce(o->crash, o->images, picks, file.fd, reducing->diag, &reproduced);

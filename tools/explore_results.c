@@ -589,6 +589,9 @@ void results_end(struct results *r, const struct explore_status *s, const char *
 				  s->first_finding_ns ? json_real((double)s->first_finding_ns / 1e9)
 						      : json_null(),
 				  "stopped", stopped));
+	if (r->fd >= 0 && !r->error &&
+	    fail_errno("tools/explore_results/sync", EIO, fsync(r->fd)) < 0)
+		r->error = -errno;
 }
 
 int results_error(const struct results *r)
@@ -598,34 +601,39 @@ int results_error(const struct results *r)
 
 /* ------------------------------------------------------------------------------ opening */
 
-static int open_file(struct results *r, struct diag *diag)
+/* *ret_new: it holds nothing yet, and has no name. */
+static int open_file(struct results *r, struct diag *diag, bool *ret_new)
 {
-	const char *path = r->o.job->results;
-	int flags = O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC;
-	struct stat stat;
+	const struct explore_job *job = r->o.job;
+	const struct out_options options = {
+		.force = job->force,
+		.inputs = { job->recording },
+		.force_word = "--resume to go on where it ends, or --force",
+	};
+	int err;
 
-	r->fd = fail_errno("tools/explore_results/open", EACCES,
-			   open(path, r->o.job->resume ? flags : flags | O_EXCL, 0666));
-	if (r->fd < 0 && errno == EEXIST) {
-		diag_set(diag, -EEXIST, "explore.results", "%s is there already", path);
-		diag_hint(diag, "--resume goes on where it ends; or give another file");
-		return -EEXIST;
-	}
-	if (r->fd < 0 || fstat(r->fd, &stat) < 0)
-		return diag_set(diag, -errno, "explore.results", "cannot write %s: %s", path,
-				strerror(errno));
-	if (!S_ISREG(stat.st_mode))
-		return diag_set(diag, -EINVAL, "explore.results", "%s is no regular file", path);
-	if (flock(r->fd, LOCK_EX | LOCK_NB) < 0)
+	*ret_new = true;
+	err = fail_value(
+		"tools/explore_results/open",
+		diag_set(diag, -EACCES, "explore.results", "cannot write %s", job->results),
+		job->resume ? out_file_go_on(job->results, &options, diag, &r->file, ret_new)
+			    : out_file_open(job->results, &options, diag, &r->file));
+	if (err)
+		return err;
+	r->fd = r->file.fd;
+	if (fcntl(r->fd, F_SETFL, O_APPEND) < 0)
+		return diag_set(diag, -errno, "explore.results", "cannot write %s: %s",
+				job->results, strerror(errno));
+	if (!*ret_new && flock(r->fd, LOCK_EX | LOCK_NB) < 0)
 		return diag_set(diag, -EBUSY, "explore.results",
-				"another program is writing results to %s", path);
+				"another program is writing results to %s", job->results);
 	return 0;
 }
 
-static int go_on(struct results *r, struct diag *diag)
+static int go_on(struct results *r, bool is_new, struct diag *diag)
 {
 	uint64_t good = 0;
-	int rc = r->o.job->resume && r->fd >= 0 ? results_load(r, diag, &good) : 0;
+	int rc = r->o.job->resume && !is_new ? results_load(r, diag, &good) : 0;
 
 	if (rc < 0)
 		return rc;
@@ -636,28 +644,31 @@ static int go_on(struct results *r, struct diag *diag)
 		results_line(r, results_head(r, true));
 	else if (r->fd >= 0 || r->print)
 		write_head(r);
-	return r->error ? diag_set(diag, r->error, "explore.results", "cannot write %s: %s",
-				   r->o.job->results ? r->o.job->results : "results",
-				   strerror(-r->error))
-			: 0;
+	if (r->error)
+		return diag_set(diag, r->error, "explore.results", "cannot write %s: %s",
+				r->o.job->results ? r->o.job->results : "results",
+				strerror(-r->error));
+	/* From here on it is there, however we end: every line counts. */
+	return r->fd >= 0 && is_new ? out_file_publish(&r->file, diag) : 0;
 }
 
 int results_open(const struct results_options *options, struct diag *diag,
 		 struct results **ret_results)
 {
 	struct results *r = fail_alloc("tools/explore_results/alloc", calloc(1, sizeof(*r)));
+	bool is_new = true;
 	int err;
 
 	if (!r)
 		return diag_set(diag, -ENOMEM, "explore.memory", "no memory for results");
 	r->o = *options;
-	r->fd = -1;
+	r->fd = r->file.fd = r->file.dir_fd = -1;
 	r->print = options->job->json;
 	for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
 		r->done[i].limit = SIZE_MAX;
-	err = options->job->results ? open_file(r, diag) : 0;
+	err = options->job->results ? open_file(r, diag, &is_new) : 0;
 	if (!err)
-		err = go_on(r, diag);
+		err = go_on(r, is_new, diag);
 	if (err)
 		r = results_free(r);
 	*ret_results = r;
@@ -668,8 +679,7 @@ struct results *results_free(struct results *r)
 {
 	if (!r)
 		return NULL;
-	if (r->fd >= 0)
-		close(r->fd);
+	out_file_drop(&r->file);
 	results_forget(r);
 	for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
 		key_set_free(&r->done[i]);

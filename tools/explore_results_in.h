@@ -6,6 +6,7 @@
 
 #include "explore_in.h"
 #include "faults/key_set.h"
+#include "out_file.h"
 
 #include <jansson.h>
 
@@ -14,7 +15,8 @@
 
 struct results {
 	struct results_options o;
-	int fd; /* -1: no file */
+	int fd; /* of the file; -1: there is none */
+	struct out_file file;
 	bool print;
 	int error;
 	char *bulk; /* lines not written yet, while the head is written */

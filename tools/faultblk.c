@@ -111,6 +111,7 @@ int main(int argc, char **argv)
 {
 	int code;
 
+	tool_prepare();
 	rpc_json_watch();
 	if (failpoint_init())
 		return EXIT_USAGE;

@@ -249,37 +249,18 @@ int image_load(const struct image *image, struct store *store, struct diag *diag
 
 static int write_error(const struct image_out *out, int err, struct diag *diag)
 {
-	diag_set(diag, err, "image.write", "cannot write %.200s: %s", out->path, strerror(-err));
+	diag_set(diag, err, "image.write", "cannot write %.200s: %s", out->file.path,
+		 strerror(-err));
 	if (err == -ENOSPC)
 		diag_hint(diag, "it needs the space that `faultblk status` names as allocated");
 	return err;
 }
 
-static int exists_error(const char *path, struct diag *diag)
-{
-	diag_set(diag, -EEXIST, "image.exists", "%.200s is there already", path);
-	diag_hint(diag, "give another name, or --force to replace it");
-	return -EEXIST;
-}
-
 int image_out_open(const char *path, bool force, struct diag *diag, struct image_out *ret_out)
 {
-	struct image_out *out = ret_out;
-	int len;
+	const struct out_options options = { .force = force, .id = "image" };
 
-	out->force = force;
-	out->fd = -1;
-	len = snprintf(out->path, sizeof(out->path), "%s", path);
-	if (len < PATH_MAX)
-		len = snprintf(out->part, sizeof(out->part), "%s.part-%d", path, (int)getpid());
-	if (len >= PATH_MAX)
-		return diag_set(diag, -ENAMETOOLONG, "image.write", "the path is too long: %.200s",
-				path);
-	if (!force && faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		return exists_error(path, diag);
-	out->fd = fail_errno("tools/image/create", ENOSPC,
-			     open(out->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-	return out->fd < 0 ? write_error(out, -errno, diag) : 0;
+	return out_file_open(path, &options, diag, &ret_out->file);
 }
 
 static int write_all(int fd, uint64_t at, const unsigned char *from, uint64_t len)
@@ -307,8 +288,8 @@ int image_out_write(struct image_out *out, uint64_t size_bytes, image_source_fn 
 
 	if (!data)
 		return diag_set(diag, -ENOMEM, "image.memory", "no memory to write %.200s",
-				out->path);
-	if (fail_errno("tools/image/size", EFBIG, ftruncate(out->fd, (off_t)size_bytes)) < 0)
+				out->file.path);
+	if (fail_errno("tools/image/size", EFBIG, ftruncate(out->file.fd, (off_t)size_bytes)) < 0)
 		return write_error(out, -errno, diag);
 	while (at < size_bytes && !err) {
 		bool hole;
@@ -316,54 +297,25 @@ int image_out_write(struct image_out *out, uint64_t size_bytes, image_source_fn 
 
 		if (!nr)
 			return diag_set(diag, -ECANCELED, "image.cancelled",
-					"%.200s: given up, the disk goes away", out->path);
+					"%.200s: given up, the disk goes away", out->file.path);
 		if (!hole) {
-			err = write_all(out->fd, at, data, nr);
+			err = write_all(out->file.fd, at, data, nr);
 			bytes += nr;
 		}
 		at += nr;
 	}
-	if (!err && fail_errno("tools/image/sync", EIO, fdatasync(out->fd)) < 0)
-		err = -errno;
 	if (err)
 		return write_error(out, err, diag);
 	*ret_bytes = bytes;
 	return 0;
 }
 
-/* Some file systems know of no renaming that replaces nothing: then what came in between loses. */
-static int rename_new(const struct image_out *out)
-{
-	if (renameat2(AT_FDCWD, out->part, AT_FDCWD, out->path, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return -errno;
-	if (link(out->part, out->path) == 0)
-		return unlink(out->part) < 0 ? -errno : 0;
-	return -errno;
-}
-
 int image_out_commit(struct image_out *out, struct diag *diag)
 {
-	int err = fail_value("tools/image/rename", -EIO, 0);
-
-	if (!err && !out->force)
-		err = rename_new(out);
-	else if (!err && rename(out->part, out->path) < 0)
-		err = -errno;
-	if (err == -EEXIST)
-		return exists_error(out->path, diag);
-	if (err)
-		return write_error(out, err, diag);
-	out->part[0] = '\0';
-	return 0;
+	return out_file_finish(&out->file, diag);
 }
 
 void image_out_close(struct image_out *out)
 {
-	if (out->fd >= 0)
-		close(out->fd);
-	if (out->fd >= 0 && out->part[0])
-		unlink(out->part);
-	out->fd = -1;
+	out_file_drop(&out->file);
 }

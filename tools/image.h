@@ -8,6 +8,7 @@
 
 #include "base/diag.h"
 #include "faults/store.h"
+#include "out_file.h"
 
 #include <limits.h>
 
@@ -47,25 +48,23 @@ int image_load(const struct image *image, struct store *store, struct diag *diag
 
 /* ------------------------------------------------------------------------------ writing */
 
-/* A file that is being written under a name of its own, and gets its name when it is whole. */
+/* A file that appears when it is whole, see out_file.h. It does not move. */
 struct image_out {
-	int fd;
-	bool force;
-	char path[PATH_MAX], part[PATH_MAX];
+	struct out_file file;
 };
 
-/* Beside @path. -EEXIST: @path is there, and not @force; -errno of open. */
+/* @path is borrowed until it is closed; errors of out_file_open(). */
 int image_out_open(const char *path, bool force, struct diag *diag, struct image_out *ret_out);
 /* Bytes that are alike from @at on, at most @len; see snapshots_read(). 0: give up (-ECANCELED). */
 typedef uint64_t (*image_source_fn)(void *ctx, uint64_t at, uint64_t len, unsigned char *data,
 				    bool *ret_hole);
 #define IMAGE_SOURCE_MAX (128u << 10)
-/* Write @size_bytes from @source, on disk when this returns 0. *ret_bytes: of data. */
+/* Write @size_bytes from @source. *ret_bytes: of data. */
 int image_out_write(struct image_out *out, uint64_t size_bytes, image_source_fn source, void *ctx,
 		    struct diag *diag, uint64_t *ret_bytes);
-/* Give it its name, in one step: who looks finds the old file or all of the new one. */
+/* On disk, and in one step under its name: who looks finds the old file or all of the new one. */
 int image_out_commit(struct image_out *out, struct diag *diag);
-/* Close it; what has no name yet is removed. */
+/* What has no name yet is removed. */
 void image_out_close(struct image_out *out);
 
 #endif

@@ -160,6 +160,7 @@ struct scenario_run_options {
 	const char *seed; /* of disks that have none; NULL: each its own, at random */
 	unsigned int speed;
 	bool json; /* one object a line on standard error, instead of words */
+	bool force; /* the file of its recording may be replaced */
 };
 
 /* Make the disks, run the time line and the command, take all back. Returns an enum tool_exit. */

@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "daemon.h"
-#include "faults/recorder.h"
+#include "recording_file.h"
 #include "rule_file.h"
 #include "scenario_disk.h"
 #include "serve.h"
@@ -67,7 +67,7 @@ struct conductor {
 	int news[2];       /* written by the waiters */
 	int signal_fd;
 	uint64_t start_ns;         /* 0: not yet */
-	struct recorder *recorder; /* NULL: nothing is recorded */
+	struct recording_file record;
 	pid_t command;             /* 0: not started, or ended */
 	bool ending, failed, held, hurry;
 	int code; /* of COMMAND, or of the signal that ended us */
@@ -255,7 +255,7 @@ static int start_disk(struct conductor *c, unsigned int index)
 	int err;
 
 	child->disk = &c->scenario->disks[index];
-	err = scenario_child_start(child, c->options->seed, c->recorder, &fd);
+	err = scenario_child_start(child, c->options->seed, c->record.recorder, &fd);
 	if (err) {
 		tool_msg("disk '%s': cannot start its server: %s", child->disk->name,
 			 strerror(-err));
@@ -322,6 +322,7 @@ static int start_command(struct conductor *c)
 	}
 	for (size_t i = 0; i < array_size(ours); i++)
 		signal(ours[i], SIG_DFL);
+	tool_unprepare();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execvp(command[0], command);
@@ -591,12 +592,14 @@ static int start_recording(struct conductor *c)
 						    : 0,
 	};
 	struct diag diag = { 0 };
-	int err = recording->path ? recorder_create(&options, &diag, &c->recorder) : 0;
+	int err = recording->path ? recording_file_open(&options, c->options->force, NULL, &diag,
+							&c->record)
+				  : 0;
 
 	if (!err)
 		return EXIT_OK;
 	tool_diag(&diag);
-	return err == -EEXIST ? EXIT_USAGE : exit_code_of_ours(c);
+	return err == -EEXIST || err == -EINVAL ? EXIT_USAGE : exit_code_of_ours(c);
 }
 
 static void say_recording(const struct conductor *c, const struct recorder_status *status)
@@ -619,18 +622,13 @@ static void say_recording(const struct conductor *c, const struct recorder_statu
 					  "not write");
 }
 
-/* All servers have ended. A recording of disks that never were is taken away again. */
+/* All servers have ended. */
 static void end_recording(struct conductor *c)
 {
 	struct recorder_status status;
 
-	if (!c->recorder)
-		return;
-	c->recorder = recorder_close(c->recorder, &status);
-	if (c->start_ns)
+	if (recording_file_end(&c->record, &status))
 		say_recording(c, &status);
-	else
-		unlink(c->scenario->recording.path);
 }
 
 /* ------------------------------------------------------------------------------ all of it */
@@ -653,7 +651,13 @@ static int prepare(struct conductor *c)
 static int begin(struct conductor *c)
 {
 	int err = set_environment(c);
+	struct diag diag = { 0 };
 
+	if (!err) {
+		err = recording_file_keep(&c->record, &diag);
+		if (err)
+			tool_diag(&diag);
+	}
 	if (err)
 		return err;
 	notify_manager("READY=1");

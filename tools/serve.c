@@ -366,6 +366,7 @@ static int start_command(struct serve *s, char **command)
 	for (size_t i = 0; i < array_size(handled); i++)
 		signal(handled[i], SIG_DFL);
 	signal(SIGPIPE, SIG_DFL);
+	tool_unprepare();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execvp(command[0], command);

@@ -1,14 +1,58 @@
 // SPDX-License-Identifier: MIT
 #include "tool.h"
 
+#include "base/cleanup.h"
 #include "base/map_guard.h"
+#include "out_file.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <syslog.h>
 
 static bool use_syslog;
+
+/* ------------------------------------------------------------------------------ the process */
+
+/* Those that end a program that does not care. */
+static const int deadly[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGPIPE,
+			      SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
+static bool ignores_size; /* we were started so */
+
+static void on_deadly(int number)
+{
+	out_file_forget();
+	/* It is delivered when the handler returns, and its action is the default again. */
+	raise(number);
+}
+
+void tool_prepare(void)
+{
+	const struct sigaction action = { .sa_handler = on_deadly, .sa_flags = (int)SA_RESETHAND };
+	struct sigaction old;
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+	ignores_size = sigaction(SIGXFSZ, NULL, &old) == 0 && old.sa_handler == SIG_IGN;
+	signal(SIGXFSZ, SIG_IGN);
+	for (size_t i = 0; i < array_size(deadly); i++)
+		if (sigaction(deadly[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+			sigaction(deadly[i], &action, NULL);
+}
+
+void tool_unprepare(void)
+{
+	if (!ignores_size)
+		signal(SIGXFSZ, SIG_DFL);
+}
+
+/* ------------------------------------------------------------------------------ words */
 
 void tool_use_syslog(void)
 {

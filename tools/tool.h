@@ -54,6 +54,15 @@ int cmd_snapshot(int argc, char **argv);
 int cmd_image(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 
+/*
+ * Before anything else: standard streams that are closed are opened, on /dev/null, so that no file
+ * gets their number; a file that may not grow (SIGXFSZ) is an error of writing; and what ends us by
+ * default leaves no file that is half written.
+ */
+void tool_prepare(void);
+/* In a child that becomes a command of the user's: signals as they were before that. */
+void tool_unprepare(void);
+
 /* "faultblk: message" and a newline on standard error. */
 void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same from a diag: message, then the hint, with line and column where there are such. */

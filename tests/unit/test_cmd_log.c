@@ -100,8 +100,8 @@ static void a_recording_goes_to_a_log_and_back(void **state)
 static void nothing_is_written_over_and_nothing_is_left_of_failures(void **state)
 {
 	(void)state;
-	ends(1, "export a.rec b.rec", "cannot write b.rec: File exists");
-	ends(1, "import a.log a.rec", "remove it first, or choose another name");
+	ends(1, "export a.rec b.rec", "b.rec is there already");
+	ends(1, "import a.log a.rec", "or --force to replace it");
 	ends(1, "import --size 512 a.log d.rec", "entry 2 of the log, at byte 1024");
 	assert_int_equal(access("d.rec", F_OK), -1);
 	ends(1, "export a.rec nowhere/a.log", "cannot write nowhere/a.log: No such file");
