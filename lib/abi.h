@@ -23,6 +23,7 @@ enum abi_ctrl {
 	ABI_STOP_DEV = 0x07,
 	ABI_SET_PARAMS = 0x08,
 	ABI_GET_PARAMS = 0x09,
+	ABI_GET_DEV_INFO2 = 0x12,
 	ABI_GET_FEATURES = 0x13,
 	ABI_TRY_STOP_DEV = 0x17,
 };
@@ -96,6 +97,7 @@ enum abi_kernel_op {
 #define ABI_RES_OK    0
 #define ABI_RES_ABORT (-ENODEV)
 
+#define ABI_F_UNPRIVILEGED_DEV  (1ull << 5)
 #define ABI_F_CMD_IOCTL_ENCODE  (1ull << 6)
 #define ABI_F_USER_COPY         (1ull << 7)
 #define ABI_F_SAFE_STOP_DEV     (1ull << 17)

@@ -7,11 +7,24 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define CONTROL_PATH "/dev/ublk-control"
+#define BUF_BYTES    4096 /* a node's path, and the longest answer behind it */
+#define PATH_BYTES   32
+
+/* Controls that were closed while the kernel could still read or write their memory. */
+struct left {
+	struct control control;
+	struct left *next;
+};
+static struct left *left_behind;
+static pthread_mutex_t left_lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct command_row {
 	enum abi_ctrl nr;
@@ -29,6 +42,7 @@ static const struct command_row commands[] = {
 	{ ABI_STOP_DEV, "STOP_DEV", false, "lib/control/stop-dev" },
 	{ ABI_SET_PARAMS, "SET_PARAMS", false, "lib/control/set-params" },
 	{ ABI_GET_PARAMS, "GET_PARAMS", true, "lib/control/get-params" },
+	{ ABI_GET_DEV_INFO2, "GET_DEV_INFO2", true, "lib/control/get-dev-info2" },
 	{ ABI_GET_FEATURES, "GET_FEATURES", true, "lib/control/get-features" },
 	{ ABI_TRY_STOP_DEV, "TRY_STOP_DEV", false, "lib/control/try-stop-dev" },
 };
@@ -59,8 +73,8 @@ uint32_t control_io_op(const struct control *control, enum abi_io_nr nr)
 	return control->legacy ? (uint32_t)nr : ABI_IOCTL_IO(nr);
 }
 
-/* Wait for the one command under way; signals do not end the wait, only the deadline does. */
-static int control_wait(struct control *control, unsigned int timeout_ms)
+/* Signals do not end the wait, only the deadline does. */
+int control_wait(struct control *control, unsigned int timeout_ms)
 {
 	uint64_t deadline_ns = clock_now_ns() + timeout_ms * NSEC_PER_MSEC;
 	struct io_uring_cqe *cqe;
@@ -86,17 +100,35 @@ static int control_wait(struct control *control, unsigned int timeout_ms)
 	return res;
 }
 
+/* Where the command's own data lies in buf: behind the path, if there is one. */
+static size_t fill_buf(struct control *control, const struct control_args *args)
+{
+	size_t path_bytes = args->by_path ? PATH_BYTES : 0;
+
+	assert(path_bytes + args->len <= BUF_BYTES);
+	if (path_bytes) {
+		memset(control->buf, 0, path_bytes);
+		snprintf((char *)control->buf, path_bytes, "/dev/ublkc%d", args->id);
+	}
+	if (args->len)
+		memcpy(control->buf + path_bytes, args->buf, args->len);
+	return path_bytes;
+}
+
 static void control_prep(struct control *control, enum abi_ctrl nr, const struct control_args *args)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&control->ring);
+	size_t path_bytes = fill_buf(control, args);
 	struct abi_ctrl_cmd cmd = {
 		.dev_id = (uint32_t)args->id,
 		.queue_id = UINT16_MAX,
-		.len = args->len,
-		.addr = (uint64_t)(uintptr_t)args->buf,
+		.len = (uint16_t)(path_bytes + args->len),
 		.data = args->data,
+		.dev_path_len = (uint16_t)path_bytes,
 	};
 
+	control->uses_buf = cmd.len > 0;
+	cmd.addr = control->uses_buf ? (uint64_t)(uintptr_t)control->buf : 0;
 	assert(sqe); /* one command at a time, and the ring holds four */
 	memset(sqe, 0, 2 * sizeof(*sqe));
 	sqe->opcode = IORING_OP_URING_CMD;
@@ -105,14 +137,14 @@ static void control_prep(struct control *control, enum abi_ctrl nr, const struct
 	memcpy(sqe->cmd, &cmd, sizeof(cmd));
 }
 
-int control_cmd(struct control *control, enum abi_ctrl nr, const struct control_args *args)
+static int start(struct control *control, enum abi_ctrl nr, const struct control_args *args,
+		 unsigned int timeout_ms)
 {
-	unsigned int timeout_ms = args->timeout_ms ? args->timeout_ms : CONTROL_TIMEOUT_MS;
 	int err;
 
 	if (control->pending) {
 		err = control_wait(control, timeout_ms);
-		if (err == -ETIMEDOUT)
+		if (control->pending)
 			return err;
 	}
 	if (failpoint(command_row(nr)->point))
@@ -122,7 +154,46 @@ int control_cmd(struct control *control, enum abi_ctrl nr, const struct control_
 	if (err < 0)
 		return err;
 	control->pending = true;
-	return control_wait(control, timeout_ms);
+	return 0;
+}
+
+int control_start(struct control *control, enum abi_ctrl nr, const struct control_args *args)
+{
+	return start(control, nr, args, CONTROL_TIMEOUT_MS);
+}
+
+int control_cmd(struct control *control, enum abi_ctrl nr, const struct control_args *args)
+{
+	unsigned int timeout_ms = args->timeout_ms ? args->timeout_ms : CONTROL_TIMEOUT_MS;
+	int err = start(control, nr, args, timeout_ms);
+
+	if (err)
+		return err;
+	err = control_wait(control, timeout_ms);
+	if (err >= 0 && args->len)
+		memcpy(args->buf, control->buf + (args->by_path ? PATH_BYTES : 0), args->len);
+	return err;
+}
+
+/*
+ * Devices of users are named by their node, to let the kernel see who may; that is allowed for every
+ * device, by the command that came with such devices (6.3).
+ */
+int control_dev_info(struct control *control, int id, struct abi_dev_info *ret_info)
+{
+	struct abi_dev_info info = { 0 };
+	struct control_args args = { .id = id, .buf = &info, .len = sizeof(info), .by_path = true };
+	int err = control_cmd(control, ABI_GET_DEV_INFO2, &args);
+
+	/* The node may be missing where the device is not, and before 6.3 the command is. */
+	if (err < 0 && err != -ENODEV && err != -ETIMEDOUT) {
+		args.by_path = false;
+		err = control_cmd(control, ABI_GET_DEV_INFO, &args);
+	}
+	if (err < 0)
+		return err;
+	*ret_info = info;
+	return 0;
 }
 
 /*
@@ -185,14 +256,64 @@ static int control_say_ring(const struct logger *log, int err)
 	return log_error(log, err, "setting up io_uring: %s", strerror(-err));
 }
 
+static void release(struct control *control)
+{
+	io_uring_queue_exit(&control->ring);
+	if (control->fd >= 0)
+		close(control->fd);
+	control->fd = -1;
+	munmap(control->buf, BUF_BYTES);
+	control->buf = NULL;
+}
+
+/* Free those whose command has been answered meanwhile. */
+static void sweep_left(void)
+{
+	struct io_uring_cqe *cqe;
+
+	pthread_mutex_lock(&left_lock);
+	for (struct left **at = &left_behind, *left; (left = *at);) {
+		if (io_uring_peek_cqe(&left->control.ring, &cqe)) {
+			at = &left->next;
+			continue;
+		}
+		*at = left->next;
+		release(&left->control);
+		free(left);
+	}
+	pthread_mutex_unlock(&left_lock);
+}
+
+/* Without memory to remember it by, it is never freed: better than memory that the kernel writes. */
+static void leave_behind(struct control *control)
+{
+	struct left *left = malloc(sizeof(*left));
+
+	if (!left)
+		return;
+	left->control = *control;
+	pthread_mutex_lock(&left_lock);
+	left->next = left_behind;
+	left_behind = left;
+	pthread_mutex_unlock(&left_lock);
+}
+
 int control_open(struct control *control, bool force_legacy, const struct logger *log)
 {
 	int err;
 
+	sweep_left();
 	*control = (struct control){ .fd = -1, .legacy = force_legacy };
+	control->buf = fail_value(
+		"lib/control/buffer", MAP_FAILED,
+		mmap(NULL, BUF_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	if (control->buf == MAP_FAILED)
+		return log_error(log, -ENOMEM, "no memory for a control command");
 	err = ring_init_control(&control->ring);
-	if (err)
+	if (err) {
+		munmap(control->buf, BUF_BYTES);
 		return control_say_ring(log, err);
+	}
 	control->fd =
 		fail_errno("lib/control/open", EMFILE, open(CONTROL_PATH, O_RDWR | O_CLOEXEC));
 	if (control->fd < 0) {
@@ -211,8 +332,11 @@ fail:
 
 void control_close(struct control *control)
 {
-	io_uring_queue_exit(&control->ring);
-	if (control->fd >= 0)
-		close(control->fd);
-	control->fd = -1;
+	if (control->pending)
+		control_wait(control, 0);
+	if (control->pending && control->uses_buf)
+		leave_behind(control);
+	else
+		release(control);
+	*control = (struct control){ .fd = -1 };
 }

@@ -3,7 +3,9 @@
  * Control commands: /dev/ublk-control and a ring to speak to it, one command at a time.
  *
  * Every command has a deadline. One that passes it stays pending in the kernel; the next command
- * first waits for it, and control_close() has the kernel cancel it.
+ * first waits for it. What the kernel reads and writes for a command lies in memory of this room,
+ * never in the caller's, and stays there until the kernel is done with it, even if the control is
+ * closed before: see control_close().
  */
 #ifndef LIB_CONTROL_H
 #define LIB_CONTROL_H
@@ -19,8 +21,10 @@
 struct control {
 	int fd;
 	struct io_uring ring;
-	bool legacy;  /* the encoding of kernels before 6.4 */
-	bool pending; /* a command passed its deadline */
+	bool legacy;   /* the encoding of kernels before 6.4 */
+	bool pending;  /* a command is under way */
+	bool uses_buf; /* and the kernel may read or write buf */
+	unsigned char *buf;
 	uint64_t features;
 	bool has_features;
 };
@@ -30,15 +34,31 @@ struct control_args {
 	void *buf;               /* input or output of the command */
 	uint16_t len;            /* of buf */
 	uint64_t data;           /* the inline argument */
-	unsigned int timeout_ms; /* 0: CONTROL_TIMEOUT_MS */
+	bool by_path;            /* name the device by its node: needed for those of users */
+	unsigned int timeout_ms; /* 0: CONTROL_TIMEOUT_MS; not for control_start() */
 };
 
 /* Open, and learn the encoding and the features. Says why not. 0 or the errors of ublk_dev_open().
  */
 int control_open(struct control *control, bool force_legacy, const struct logger *log);
+/*
+ * A command that is under way ends by itself. If it has memory to read or write, that and its ring
+ * are kept until the kernel has answered, and freed by a later control_open().
+ */
 void control_close(struct control *control);
 /* 0 or positive as the kernel answers, or -errno; -ETIMEDOUT past the deadline. */
 int control_cmd(struct control *control, enum abi_ctrl nr, const struct control_args *args);
+/*
+ * The same in two steps, for a command without an answer in memory: begin it (0 or -errno), and wait
+ * for its result. -ETIMEDOUT: it is under way still, wait again.
+ */
+int control_start(struct control *control, enum abi_ctrl nr, const struct control_args *args);
+int control_wait(struct control *control, unsigned int timeout_ms);
+/*
+ * What the kernel knows of device @id, whoever made it. 0 or -errno; -ENODEV: there is none (-EINVAL
+ * before Linux 6.4).
+ */
+int control_dev_info(struct control *control, int id, struct abi_dev_info *ret_info);
 /* The cmd_op of a queue's command in the encoding that is spoken. */
 uint32_t control_io_op(const struct control *control, enum abi_io_nr nr);
 /* Name of a command for messages: "START_DEV". */

@@ -128,9 +128,7 @@ static uint64_t size_of(int id)
 static int read_entry(struct control *control, int id, struct ublk_dev_entry *entry)
 {
 	struct abi_dev_info info = { 0 };
-	int err =
-		control_cmd(control, ABI_GET_DEV_INFO,
-			    &(struct control_args){ .id = id, .buf = &info, .len = sizeof(info) });
+	int err = control_dev_info(control, id, &info);
 
 	if (err < 0)
 		return err;
@@ -199,7 +197,7 @@ static int delete_held(const struct logger *log, int id)
 
 static int delete_one(struct control *control, int id, const struct logger *log)
 {
-	const struct control_args args = { .id = id, .timeout_ms = 10000 };
+	const struct control_args args = { .id = id, .by_path = true, .timeout_ms = 10000 };
 	int err = control_cmd(control, ABI_STOP_DEV, &args);
 
 	if (err >= 0)
@@ -221,8 +219,10 @@ int ublk_delete(int id, ublk_log_fn fn, void *log_ctx)
 	if (err)
 		return err;
 	err = read_entry(&control, id, &entry);
-	if (err)
+	if (err == -ENODEV)
 		log_error(&log, err, "there is no ublk device %d", id);
+	else if (err)
+		log_error(&log, err, "asking for ublk device %d: %s", id, strerror(-err));
 	else
 		err = delete_held(&log, id);
 	if (!err)
