@@ -9,12 +9,18 @@
  * The order is the driver's: START_DEV waits until every tag of every queue has been fetched,
  * STOP_DEV waits for the requests in flight, DEL_DEV waits for every reference on /dev/ublkcN,
  * mappings included. `stage` says how far a device has come, so that close can start from anywhere.
+ *
+ * A stop cannot be taken back, and what is parked or kept may be let go only for one that is certain:
+ * so an unforced close does not begin one while anybody is seen to hold the disk or a request is
+ * unfinished (then somebody uses it, seen or not), lets the kernel decide where it can (TRY_STOP_DEV),
+ * and tells the queues that the device is closing only when that is decided.
  */
 #include "abi.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "control.h"
+#include "holders.h"
 #include "log.h"
 #include "options.h"
 #include "orphan.h"
@@ -23,6 +29,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,8 +40,10 @@
 
 #define NODE_TIMEOUT_MS 10000 /* for udev or devtmpfs to make a node, and to leave it alone */
 #define NODE_POLL_US    5000
-#define HOLD_POLL_US    20000
+#define HOLD_POLL_MS    20
 #define HOLDERS_MAX     16
+#define DELETE_MS       10000 /* at least; the kernel's own work takes its time */
+#define CALLERS_POLL_US 100
 
 enum stage { STAGE_NEW, STAGE_ADDED, STAGE_SERVING, STAGE_LIVE, STAGE_STOPPED, STAGE_GONE };
 
@@ -46,11 +55,29 @@ struct ublk_dev {
 	enum stage stage;
 	struct abi_dev_info info;
 	char path[32];
-	char held_by[1024]; /* who held the disk when it was last asked */
-	struct queue_shared shared;
-	struct queue *queues;
-	unsigned int nr_queues; /* started */
+	struct disk_nodes nodes;
+	char held_by[1024]; /* who held them when that was last asked; "": nobody that is known */
+	uint64_t nr_unfinished; /* requests, at the same time */
+	struct queue_shared *shared;
+	pthread_mutex_t life; /* close and free, one at a time */
+	atomic_uint callers;  /* calls under way that free waits for */
 };
+
+/* Around every call that may come from any thread. */
+static void enter(const struct ublk_dev *dev)
+{
+	atomic_fetch_add(&((struct ublk_dev *)dev)->callers, 1);
+}
+
+static void leave(const struct ublk_dev *dev)
+{
+	atomic_fetch_sub(&((struct ublk_dev *)dev)->callers, 1);
+}
+
+static uint64_t load(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
 
 static int dev_cmd(struct ublk_dev *dev, enum abi_ctrl nr, void *buf, uint16_t len, uint64_t data)
 {
@@ -132,6 +159,7 @@ static int open_cdev(struct ublk_dev *dev)
 {
 	uint64_t deadline_ns = clock_now_ns() + NODE_TIMEOUT_MS * NSEC_PER_MSEC;
 	char path[32];
+	struct stat st;
 	int fd;
 
 	snprintf(path, sizeof(path), "/dev/ublkc%d", dev->options.id);
@@ -142,7 +170,9 @@ static int open_cdev(struct ublk_dev *dev)
 					 path, strerror(errno));
 		usleep(NODE_POLL_US);
 	}
-	dev->shared.cdev_fd = fd;
+	dev->shared->cdev_fd = fd;
+	if (fstat(fd, &st) == 0)
+		dev->nodes.server = st.st_rdev;
 	return 0;
 }
 
@@ -202,7 +232,7 @@ static void get_affinity(struct ublk_dev *dev, struct queue *q)
 
 static int start_queues(struct ublk_dev *dev)
 {
-	struct queue_shared *s = &dev->shared;
+	struct queue_shared *s = dev->shared;
 
 	s->id = dev->options.id;
 	s->depth = dev->options.queue_depth;
@@ -210,14 +240,12 @@ static int start_queues(struct ublk_dev *dev)
 	s->data_path = dev->options.data_path;
 	s->op_fetch = control_io_op(&dev->control, ABI_FETCH);
 	s->op_commit = control_io_op(&dev->control, ABI_COMMIT_AND_FETCH);
-	dev->queues = fail_alloc("lib/device/queues",
-				 aligned_alloc(64, sizeof(*dev->queues) * dev->options.nr_queues));
-	if (!dev->queues)
-		return -ENOMEM;
-	memset(dev->queues, 0, sizeof(*dev->queues) * dev->options.nr_queues);
+	if (queue_shared_make_queues(s, dev->options.nr_queues))
+		return log_error(&dev->log, -ENOMEM, "no memory for %u queues",
+				 dev->options.nr_queues);
 	dev->stage = STAGE_SERVING;
 	for (unsigned int i = 0; i < dev->options.nr_queues; i++) {
-		struct queue *q = &dev->queues[i];
+		struct queue *q = &s->queues[i];
 		int err;
 
 		q->shared = s;
@@ -227,7 +255,7 @@ static int start_queues(struct ublk_dev *dev)
 		if (err)
 			return log_error(&dev->log, err, "starting queue %u of device %d: %s", i,
 					 dev->options.id, strerror(-err));
-		dev->nr_queues++;
+		s->nr_queues++;
 	}
 	return 0;
 }
@@ -289,26 +317,56 @@ static int bring_up(struct ublk_dev *dev)
 	return err;
 }
 
+static int say_null(const struct ublk_backend *backend, const struct ublk_options *options)
+{
+	const struct logger log = { .fn = options ? options->log : NULL,
+				    .ctx = options ? options->log_ctx : NULL };
+
+	return log_error(&log, -EINVAL, "%s is NULL",
+			 !backend   ? "backend"
+			 : !options ? "options"
+				    : "ret_dev");
+}
+
+static struct ublk_dev *dev_new(const struct ublk_backend *backend, void *ctx,
+				const struct ublk_options *options)
+{
+	struct ublk_dev *dev = fail_alloc("lib/device/device", calloc(1, sizeof(*dev)));
+
+	if (!dev)
+		return NULL;
+	dev->shared = queue_shared_new();
+	if (!dev->shared) {
+		free(dev);
+		return NULL;
+	}
+	dev->options = *options;
+	dev->log = (struct logger){ .fn = options->log, .ctx = options->log_ctx };
+	dev->shared->backend = backend;
+	dev->shared->ctx = ctx;
+	dev->shared->log = dev->log;
+	pthread_mutex_init(&dev->life, NULL);
+	return dev;
+}
+
 int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ublk_options *options,
 		  struct ublk_dev **ret_dev)
 {
-	const struct logger log = { .fn = options->log, .ctx = options->log_ctx };
-	struct ublk_dev *dev = fail_alloc("lib/device/device", calloc(1, sizeof(*dev)));
+	struct ublk_dev *dev;
 	int err;
 
+	if (!backend || !options || !ret_dev)
+		return say_null(backend, options);
+	dev = dev_new(backend, ctx, options);
 	if (!dev)
-		return log_error(&log, -ENOMEM, "no memory for a device");
-	dev->options = *options;
-	dev->log = log;
-	dev->shared = (struct queue_shared){
-		.backend = backend, .ctx = ctx, .log = log, .cdev_fd = -1, .gone_fd = -1
-	};
-	err = options_settle(&dev->options, backend, &log);
+		return log_error(&(struct logger){ .fn = options->log, .ctx = options->log_ctx },
+				 -ENOMEM, "no memory for a device");
+	err = options_settle(&dev->options, backend, &dev->log);
 	if (!err) {
-		dev->shared.gone_fd = fail_errno("lib/device/eventfd", EMFILE,
-						 eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-		err = dev->shared.gone_fd < 0
-			      ? log_error(&log, -errno, "eventfd: %s", strerror(errno))
+		dev->shared->gone_fd = fail_errno("lib/device/eventfd", EMFILE,
+						  eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+		err = dev->shared->gone_fd < 0
+			      ? log_error(&dev->log, -errno, "eventfd: %s", strerror(errno))
 			      : bring_up(dev);
 	}
 	if (err) {
@@ -321,91 +379,236 @@ int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ub
 
 /* ------------------------------------------------------------------------------ close */
 
+static void kick_all(struct ublk_dev *dev)
+{
+	for (unsigned int i = 0; i < dev->shared->nr_queues; i++)
+		queue_kick(&dev->shared->queues[i]);
+}
+
 static void set_closing(struct ublk_dev *dev, bool closing)
 {
-	atomic_store(&dev->shared.closing, closing);
-	ublk_dev_kick(dev);
+	atomic_store(&dev->shared->closing, closing);
+	kick_all(dev);
 }
 
-/*
- * STOP_DEV, unless somebody holds the disk and @force is not set. Where the kernel can make sure
- * itself (SAFE_STOP_DEV) it does; else there is a moment between the look and the stop, in which an
- * opener is treated as one that came before close was called and gets errors.
- */
-static int try_stop(struct ublk_dev *dev, bool force)
+/* Requests that the backend has not finished. */
+static uint64_t unfinished(const struct ublk_dev *dev)
 {
-	bool safe = dev->info.flags & ABI_F_SAFE_STOP_DEV ||
-		    dev->control.features & ABI_F_SAFE_STOP_DEV;
-	struct ublk_holder holder;
-	int err;
+	uint64_t nr = 0;
 
-	if (!force && ublk_holders(dev->options.id, &holder, 1) > 0)
-		return -EBUSY;
-	/* What is parked would keep STOP_DEV waiting, so it is let go first. */
-	set_closing(dev, true);
-	err = dev_cmd(dev, safe && !force ? ABI_TRY_STOP_DEV : ABI_STOP_DEV, NULL, 0, 0);
-	if (err == -EBUSY)
-		set_closing(dev, false);
-	return err == -ENODEV ? 0 : err;
+	for (unsigned int i = 0; i < dev->shared->nr_queues; i++)
+		nr += load(&dev->shared->queues[i].in_flight);
+	return nr;
 }
 
+/* Of the disk; after the queues have ended of the server's half, too. */
 static void ask_holders(struct ublk_dev *dev)
 {
 	struct ublk_holder holders[HOLDERS_MAX];
-	int n = ublk_holders(dev->options.id, holders, HOLDERS_MAX);
+	int n = dev->stage == STAGE_STOPPED ? disk_nodes_holders(&dev->nodes, holders, HOLDERS_MAX)
+					    : ublk_holders(dev->options.id, holders, HOLDERS_MAX);
 
-	ublk_holders_text(holders, n > 0 ? (unsigned int)n : 0, dev->held_by, sizeof(dev->held_by));
+	dev->held_by[0] = '\0';
+	if (n > 0)
+		ublk_holders_text(holders, (unsigned int)n, dev->held_by, sizeof(dev->held_by));
 }
 
-static int stop_device(struct ublk_dev *dev, bool force)
+static bool has_safe_stop(const struct ublk_dev *dev)
+{
+	return (dev->info.flags | dev->control.features) & ABI_F_SAFE_STOP_DEV;
+}
+
+/* The kernel takes the node away early in a stop that it has accepted. */
+static bool is_stopping(const struct ublk_dev *dev)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/block/ublkb%d", dev->options.id);
+	return access(path, F_OK) < 0 && errno == ENOENT;
+}
+
+/*
+ * The stop has been asked for: see that it comes to its end. A request that came in between is let
+ * go once the stop is certain; or past @wait_ms, when it is one that the kernel itself waits for.
+ */
+static int follow_try_stop(struct ublk_dev *dev, unsigned int wait_ms)
+{
+	uint64_t let_go_ns = clock_now_ns() + wait_ms * NSEC_PER_MSEC;
+	uint64_t end_ns = let_go_ns + CONTROL_TIMEOUT_MS * NSEC_PER_MSEC;
+	bool told = false;
+	int err;
+
+	while ((err = control_wait(&dev->control, HOLD_POLL_MS)) == -ETIMEDOUT &&
+	       clock_now_ns() < end_ns) {
+		if (!told && (is_stopping(dev) || clock_now_ns() >= let_go_ns)) {
+			set_closing(dev, true);
+			told = true;
+		}
+	}
+	if (told && err == -EBUSY)
+		set_closing(dev, false);
+	return err;
+}
+
+/*
+ * Stop it, unless somebody holds it. Where the kernel cannot make sure itself there is a moment
+ * between the look and the stop, in which an opener is treated as one that came before close was
+ * called, and gets errors; and who opened it out of our sight (in another pid namespace) and has no
+ * request under way is treated so, too.
+ */
+static int try_stop(struct ublk_dev *dev)
+{
+	const struct control_args args = { .id = dev->options.id };
+	bool safe = has_safe_stop(dev);
+	int err;
+
+	ask_holders(dev);
+	dev->nr_unfinished = unfinished(dev);
+	if (dev->held_by[0] || dev->nr_unfinished)
+		return -EBUSY;
+	err = control_start(&dev->control, safe ? ABI_TRY_STOP_DEV : ABI_STOP_DEV, &args);
+	if (err)
+		return err;
+	return follow_try_stop(dev, safe ? dev->options.close_timeout_ms : 0);
+}
+
+/* As the last try has found it. */
+static int say_busy(struct ublk_dev *dev)
+{
+	if (dev->held_by[0])
+		return log_error(&dev->log, -EBUSY, "%s is %s; end that and close it again",
+				 dev->path, dev->held_by);
+	if (dev->nr_unfinished)
+		return log_error(&dev->log, -EBUSY,
+				 "%s has unfinished requests (%llu), though nobody is seen to hold "
+				 "it; let them finish and close it again",
+				 dev->path, (unsigned long long)dev->nr_unfinished);
+	return log_error(&dev->log, -EBUSY,
+			 "the kernel says that %s is open, but no process that can be seen from "
+			 "here has it open; end whoever has it and close it again",
+			 dev->path);
+}
+
+static int stop_device(struct ublk_dev *dev)
 {
 	uint64_t deadline_ns = clock_now_ns() + dev->options.close_timeout_ms * NSEC_PER_MSEC;
 	int err;
 
-	if (force) {
-		/* Once it is stopped nobody can tell any more. */
-		ask_holders(dev);
-		return try_stop(dev, true);
-	}
 	/* udev and the like look at a disk whenever somebody closes it: give them time to finish.
 	 */
-	while ((err = try_stop(dev, false)) == -EBUSY && clock_now_ns() < deadline_ns)
-		usleep(HOLD_POLL_US);
-	if (err == -EBUSY) {
-		ask_holders(dev);
-		return log_error(&dev->log, err, "%s is %s; end that and close it again", dev->path,
-				 dev->held_by);
+	while ((err = try_stop(dev)) == -EBUSY && clock_now_ns() < deadline_ns)
+		usleep(HOLD_POLL_MS * 1000);
+	if (err == -EBUSY)
+		return say_busy(dev);
+	if (err < 0 && err != -ENODEV)
+		return log_error(&dev->log, err, "STOP_DEV of device %d: %s", dev->options.id,
+				 strerror(-err));
+	return 0;
+}
+
+/* Wait for the stop under way; what the backend keeps longer than close_timeout_ms fails. */
+static int follow_forced_stop(struct ublk_dev *dev)
+{
+	uint64_t now_ns = clock_now_ns();
+	uint64_t cut_ns = now_ns + dev->options.close_timeout_ms * NSEC_PER_MSEC;
+	uint64_t end_ns = cut_ns + CONTROL_TIMEOUT_MS * NSEC_PER_MSEC;
+	uint64_t nr;
+	int err;
+
+	while ((err = control_wait(&dev->control, HOLD_POLL_MS)) == -ETIMEDOUT &&
+	       (now_ns = clock_now_ns()) < end_ns) {
+		nr = now_ns < cut_ns || atomic_load(&dev->shared->cut) ? 0 : unfinished(dev);
+		if (!nr)
+			continue;
+		log_at(&dev->log, UBLK_LOG_WARNING,
+		       "%s: backend \"%s\" has not finished %llu requests; they fail, and the disk "
+		       "goes without them",
+		       dev->path, dev->shared->backend->name, (unsigned long long)nr);
+		atomic_store(&dev->shared->cut, true);
+		kick_all(dev);
 	}
-	if (err)
-		log_error(&dev->log, err, "STOP_DEV of device %d: %s", dev->options.id,
-			  strerror(-err));
 	return err;
+}
+
+/* Stop it, held or not: what is parked is let go, and the backend is asked to drain. */
+static int force_stop(struct ublk_dev *dev)
+{
+	const struct control_args args = { .id = dev->options.id };
+	int err;
+
+	set_closing(dev, true);
+	if (dev->control.pending && follow_forced_stop(dev) == -ETIMEDOUT)
+		return -ETIMEDOUT;
+	err = control_start(&dev->control, ABI_STOP_DEV, &args);
+	if (!err)
+		err = follow_forced_stop(dev);
+	return err == -ENODEV || err > 0 ? 0 : err;
+}
+
+/*
+ * Nobody but requests that the backend still has uses /dev/ublkcN any more. Those may copy data to
+ * and from it at any time: the number stays theirs, without the file.
+ */
+static void let_go_of_cdev(struct ublk_dev *dev)
+{
+	struct queue_shared *s = dev->shared;
+
+	if (s->cdev_fd < 0)
+		return;
+	if (s->data_path == UBLK_DATA_USER_COPY && dup3(s->gone_fd, s->cdev_fd, O_CLOEXEC) >= 0)
+		return;
+	close(s->cdev_fd);
+	s->cdev_fd = -1;
 }
 
 static void end_queues(struct ublk_dev *dev)
 {
-	for (unsigned int i = 0; i < dev->nr_queues; i++)
-		queue_join(&dev->queues[i], CONTROL_TIMEOUT_MS);
-	if (dev->shared.cdev_fd >= 0)
-		close(dev->shared.cdev_fd);
-	dev->shared.cdev_fd = -1;
-	eventfd_write(dev->shared.gone_fd, 1);
+	for (unsigned int i = 0; i < dev->shared->nr_queues; i++)
+		queue_join(&dev->shared->queues[i], CONTROL_TIMEOUT_MS);
+	let_go_of_cdev(dev);
+	eventfd_write(dev->shared->gone_fd, 1);
+}
+
+/* Somebody who is seen is waited for as long as the options say, the kernel's own work longer. */
+static int wait_deleted(struct ublk_dev *dev)
+{
+	uint64_t start_ns = clock_now_ns();
+	uint64_t held_ns = start_ns + dev->options.close_timeout_ms * NSEC_PER_MSEC;
+	uint64_t end_ns = start_ns + DELETE_MS * NSEC_PER_MSEC, now_ns;
+	int err;
+
+	while ((err = control_wait(&dev->control, HOLD_POLL_MS)) == -ETIMEDOUT) {
+		now_ns = clock_now_ns();
+		if (now_ns < held_ns)
+			continue;
+		ask_holders(dev);
+		if (now_ns >= end_ns || dev->held_by[0])
+			break;
+	}
+	return err;
 }
 
 static int delete_device(struct ublk_dev *dev)
 {
-	const struct control_args args = { .id = dev->options.id,
-					   .timeout_ms = dev->options.close_timeout_ms + 1 };
-	int err = control_cmd(&dev->control, ABI_DEL_DEV, &args);
+	const struct control_args args = { .id = dev->options.id };
+	int err = control_start(&dev->control, ABI_DEL_DEV, &args);
 
+	if (!err)
+		err = wait_deleted(dev);
 	if (err >= 0 || err == -ENODEV)
 		return 0;
+	if (err == -ETIMEDOUT && dev->held_by[0])
+		return log_error(
+			&dev->log, err,
+			"%s is stopped, and goes away as soon as nobody holds it any more; "
+			"it is %s",
+			dev->path, dev->held_by);
 	if (err == -ETIMEDOUT)
 		return log_error(
 			&dev->log, err,
-			"%s is stopped, and goes away as soon as nobody holds it any more; it "
-			"was %s",
-			dev->path, dev->held_by[0] ? dev->held_by : "free just now");
+			"%s is stopped, but the kernel has not deleted it yet, and nobody who "
+			"holds it can be seen from here",
+			dev->path);
 	return log_error(&dev->log, err, "DEL_DEV of device %d: %s", dev->options.id,
 			 strerror(-err));
 }
@@ -416,13 +619,17 @@ static int take_down(struct ublk_dev *dev, bool force)
 	int err = 0;
 
 	if (dev->stage == STAGE_SERVING || dev->stage == STAGE_LIVE) {
-		err = stop_device(dev, force || dev->stage == STAGE_SERVING);
+		/* Once it is stopped nobody can tell any more. */
+		disk_nodes_find(&dev->nodes, dev->options.id);
+		err = force || dev->stage == STAGE_SERVING ? force_stop(dev) : stop_device(dev);
 		if (err && !force)
 			return err;
 	}
 	if (dev->stage >= STAGE_ADDED && dev->stage < STAGE_STOPPED) {
-		if (err)
-			atomic_store(&dev->shared.quit, true);
+		if (err) {
+			atomic_store(&dev->shared->quit, true);
+			kick_all(dev);
+		}
 		end_queues(dev);
 		dev->stage = STAGE_STOPPED;
 	}
@@ -442,22 +649,45 @@ static int take_down(struct ublk_dev *dev, bool force)
 
 int ublk_dev_close(struct ublk_dev *dev)
 {
-	return take_down(dev, false);
+	int err;
+
+	if (queue_is_own_thread(dev->shared))
+		return log_error(&dev->log, -EDEADLK,
+				 "%s cannot be closed by its own queue's thread: close waits for "
+				 "that thread; close it from another",
+				 dev->path);
+	enter(dev);
+	pthread_mutex_lock(&dev->life);
+	err = take_down(dev, false);
+	pthread_mutex_unlock(&dev->life);
+	leave(dev);
+	return err;
 }
 
 struct ublk_dev *ublk_dev_free(struct ublk_dev *dev)
 {
 	if (!dev)
 		return NULL;
+	if (queue_is_own_thread(dev->shared)) {
+		log_error(&dev->log, -EDEADLK,
+			  "%s cannot be freed by its own queue's thread; nothing was done",
+			  dev->path);
+		return dev;
+	}
+	pthread_mutex_lock(&dev->life);
 	/* Whatever went wrong the first time has been said; once more, rather than leave a device.
 	 */
 	if (take_down(dev, true))
 		take_down(dev, true);
+	pthread_mutex_unlock(&dev->life);
+	while (atomic_load(&dev->callers))
+		usleep(CALLERS_POLL_US);
 	if (dev->has_control)
 		control_close(&dev->control);
-	if (dev->shared.gone_fd >= 0)
-		close(dev->shared.gone_fd);
-	free(dev->queues);
+	if (dev->shared->gone_fd >= 0)
+		close(dev->shared->gone_fd);
+	queue_shared_put(dev->shared);
+	pthread_mutex_destroy(&dev->life);
 	free(dev);
 	return NULL;
 }
@@ -486,31 +716,30 @@ uint64_t ublk_dev_features(const struct ublk_dev *dev)
 
 int ublk_dev_gone_fd(const struct ublk_dev *dev)
 {
-	return dev->shared.gone_fd;
+	return dev->shared->gone_fd;
 }
 
 int ublk_dev_wait(struct ublk_dev *dev, int timeout_ms)
 {
-	struct pollfd p = { .fd = dev->shared.gone_fd, .events = POLLIN };
-	int n = poll(&p, 1, timeout_ms);
+	struct pollfd p = { .fd = dev->shared->gone_fd, .events = POLLIN };
+	int n, err;
 
-	return n < 0 ? -errno : n == 0 ? -ETIMEDOUT : 0;
+	enter(dev);
+	n = poll(&p, 1, timeout_ms);
+	err = n < 0 ? -errno : n == 0 ? -ETIMEDOUT : 0;
+	leave(dev);
+	return err;
 }
 
 void ublk_dev_kick(struct ublk_dev *dev)
 {
-	for (unsigned int i = 0; i < dev->nr_queues; i++)
-		if (dev->queues[i].started)
-			queue_kick(&dev->queues[i]);
+	enter(dev);
+	kick_all(dev);
+	leave(dev);
 }
 
-static uint64_t load(const _Atomic uint64_t *counter)
-{
-	return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
-int ublk_dev_op_stats(const struct ublk_dev *dev, int queue, enum ublk_op op,
-		      struct ublk_op_stats *ret_stats)
+static int op_stats(const struct ublk_dev *dev, int queue, enum ublk_op op,
+		    struct ublk_op_stats *ret_stats)
 {
 	unsigned int first = queue < 0 ? 0 : (unsigned int)queue;
 	unsigned int end = queue < 0 ? dev->options.nr_queues : first + 1;
@@ -522,7 +751,7 @@ int ublk_dev_op_stats(const struct ublk_dev *dev, int queue, enum ublk_op op,
 	if (end > dev->options.nr_queues || (unsigned int)op >= UBLK_NR_OPS)
 		return -EINVAL;
 	for (unsigned int i = first; i < end; i++) {
-		const struct op_counters *c = &dev->queues[i].ops[op];
+		const struct op_counters *c = &dev->shared->queues[i].ops[op];
 
 		st.ops += load(&c->ops);
 		st.bytes += load(&c->bytes);
@@ -538,14 +767,27 @@ int ublk_dev_op_stats(const struct ublk_dev *dev, int queue, enum ublk_op op,
 	return 0;
 }
 
+int ublk_dev_op_stats(const struct ublk_dev *dev, int queue, enum ublk_op op,
+		      struct ublk_op_stats *ret_stats)
+{
+	int err;
+
+	enter(dev);
+	err = op_stats(dev, queue, op, ret_stats);
+	leave(dev);
+	return err;
+}
+
 uint64_t ublk_dev_errno_count(const struct ublk_dev *dev, int error)
 {
 	uint64_t n = 0;
 
 	if (error <= 0 || error >= QUEUE_ERRNO_MAX)
 		return 0;
+	enter(dev);
 	for (unsigned int i = 0; i < dev->options.nr_queues; i++)
-		n += load(&dev->queues[i].errnos[error]);
+		n += load(&dev->shared->queues[i].errnos[error]);
+	leave(dev);
 	return n;
 }
 
@@ -556,12 +798,14 @@ int ublk_dev_queue_stats(const struct ublk_dev *dev, unsigned int queue,
 
 	if (queue >= dev->options.nr_queues)
 		return -EINVAL;
-	q = &dev->queues[queue];
+	enter(dev);
+	q = &dev->shared->queues[queue];
 	*ret_stats = (struct ublk_queue_stats){
 		.batches = load(&q->batches),
 		.parked = load(&q->parked),
 		.in_flight = load(&q->in_flight),
 		.parked_now = load(&q->parked_now),
 	};
+	leave(dev);
 	return 0;
 }

@@ -3,9 +3,10 @@
  * Who holds a disk: processes that have it open, mounts in any mount namespace, swap, and devices
  * stacked on top (dm, md, loop). Only what /proc and /sys tell, so only what this process may see.
  */
+#include "holders.h"
+
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "ublkcore.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,8 +18,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define PARTS_MAX 64
-
 static void close_dir(DIR **dir)
 {
 	if (*dir)
@@ -26,11 +25,9 @@ static void close_dir(DIR **dir)
 }
 #define _cleanup_dir_ _cleanup_(close_dir)
 
-/* What is being looked for: the disk and its partitions; and what has been found so far. */
+/* What is being looked for, and what has been found so far. */
 struct search {
-	char disk[32]; /* "ublkb0" */
-	dev_t devs[PARTS_MAX];
-	unsigned int nr_devs;
+	const struct disk_nodes *nodes;
 	struct ublk_holder *holders;
 	unsigned int max, nr;
 };
@@ -59,43 +56,46 @@ static void add(struct search *s, enum ublk_hold how, int pid, const char *name,
 	s->nr++;
 }
 
-static void add_dev(struct search *s, const char *dev_file)
+static void add_dev(struct disk_nodes *nodes, const char *dev_file)
 {
 	unsigned int major, minor;
 	char line[32];
 
-	if (s->nr_devs < PARTS_MAX && !read_line(dev_file, line, sizeof(line)) &&
+	if (nodes->nr_devs < NODES_MAX && !read_line(dev_file, line, sizeof(line)) &&
 	    sscanf(line, "%u:%u", &major, &minor) == 2)
-		s->devs[s->nr_devs++] = makedev(major, minor);
+		nodes->devs[nodes->nr_devs++] = makedev(major, minor);
 }
 
-static bool is_part(const struct search *s, const char *name)
+static bool is_part(const struct disk_nodes *nodes, const char *name)
 {
-	return strncmp(name, s->disk, strlen(s->disk)) == 0 && name[strlen(s->disk)] == 'p';
+	return strncmp(name, nodes->disk, strlen(nodes->disk)) == 0 &&
+	       name[strlen(nodes->disk)] == 'p';
 }
 
-static void find_devs(struct search *s)
+void disk_nodes_find(struct disk_nodes *nodes, int id)
 {
 	char path[512];
 	struct dirent *entry;
 	_cleanup_dir_ DIR *dir = NULL;
 
-	snprintf(path, sizeof(path), "/sys/block/%s/dev", s->disk);
-	add_dev(s, path);
-	snprintf(path, sizeof(path), "/sys/block/%s", s->disk);
+	nodes->nr_devs = 0;
+	snprintf(nodes->disk, sizeof(nodes->disk), "ublkb%d", id);
+	snprintf(path, sizeof(path), "/sys/block/%s/dev", nodes->disk);
+	add_dev(nodes, path);
+	snprintf(path, sizeof(path), "/sys/block/%s", nodes->disk);
 	dir = fail_null("lib/holders/disk", EMFILE, opendir(path));
 	while (dir && (entry = readdir(dir)))
-		if (is_part(s, entry->d_name)) {
-			snprintf(path, sizeof(path), "/sys/block/%s/%s/dev", s->disk,
+		if (is_part(nodes, entry->d_name)) {
+			snprintf(path, sizeof(path), "/sys/block/%s/%s/dev", nodes->disk,
 				 entry->d_name);
-			add_dev(s, path);
+			add_dev(nodes, path);
 		}
 }
 
 static bool is_dev(const struct search *s, dev_t dev)
 {
-	for (unsigned int i = 0; i < s->nr_devs; i++)
-		if (s->devs[i] == dev)
+	for (unsigned int i = 0; i < s->nodes->nr_devs; i++)
+		if (s->nodes->devs[i] == dev)
 			return true;
 	return false;
 }
@@ -106,29 +106,35 @@ static bool is_node(const struct search *s, const char *path)
 	const char *name = strrchr(path, '/');
 
 	return name && strncmp(path, "/dev/", 5) == 0 &&
-	       (strcmp(name + 1, s->disk) == 0 || is_part(s, name + 1));
+	       (strcmp(name + 1, s->nodes->disk) == 0 || is_part(s->nodes, name + 1));
 }
 
-static bool has_open(const struct search *s, int pid)
+/* The disk or a partition, or the server's half of it, among the open files of a process. */
+static void find_open(struct search *s, int pid, const char *comm)
 {
 	char path[320];
 	struct dirent *entry;
+	bool open = false, serves = false;
 	_cleanup_dir_ DIR *dir = NULL;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	dir = opendir(path);
-	while (dir && (entry = readdir(dir))) {
+	while (dir && !open && (entry = readdir(dir))) {
 		struct statx st;
+		dev_t dev;
 
 		/* Never ask a file server about somebody's file: what is cached will do. */
 		if (entry->d_name[0] == '.' ||
 		    statx(dirfd(dir), entry->d_name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
 			continue;
-		if (S_ISBLK(st.stx_mode) &&
-		    is_dev(s, makedev(st.stx_rdev_major, st.stx_rdev_minor)))
-			return true;
+		dev = makedev(st.stx_rdev_major, st.stx_rdev_minor);
+		open = S_ISBLK(st.stx_mode) && is_dev(s, dev);
+		serves |= S_ISCHR(st.stx_mode) && s->nodes->server && dev == s->nodes->server;
 	}
-	return false;
+	if (open)
+		add(s, UBLK_HOLD_OPEN, pid, comm, "");
+	if (serves)
+		add(s, UBLK_HOLD_SERVER, pid, comm, "");
 }
 
 static void find_mounts(struct search *s, int pid, const char *comm)
@@ -188,8 +194,7 @@ static void find_processes(struct search *s)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
 		read_line(path, comm, sizeof(comm));
-		if (has_open(s, pid))
-			add(s, UBLK_HOLD_OPEN, pid, comm, "");
+		find_open(s, pid, comm);
 		if (!seen_before(&seen, pid))
 			find_mounts(s, pid, comm);
 	}
@@ -212,7 +217,7 @@ static void find_stacked(struct search *s)
 	struct dirent *entry;
 	_cleanup_dir_ DIR *holders = NULL, *block = opendir("/sys/block");
 
-	snprintf(path, sizeof(path), "/sys/block/%s/holders", s->disk);
+	snprintf(path, sizeof(path), "/sys/block/%s/holders", s->nodes->disk);
 	holders = opendir(path);
 	while (holders && (entry = readdir(holders)))
 		if (entry->d_name[0] != '.')
@@ -224,18 +229,23 @@ static void find_stacked(struct search *s)
 	}
 }
 
-int ublk_holders(int id, struct ublk_holder *holders, unsigned int max)
+int disk_nodes_holders(const struct disk_nodes *nodes, struct ublk_holder *holders,
+		       unsigned int max)
 {
-	struct search s = { .holders = holders, .max = max };
+	struct search s = { .nodes = nodes, .holders = holders, .max = max };
 
-	snprintf(s.disk, sizeof(s.disk), "ublkb%d", id);
-	find_devs(&s);
-	if (!s.nr_devs)
-		return 0;
 	find_processes(&s);
 	find_swap(&s);
 	find_stacked(&s);
 	return (int)s.nr;
+}
+
+int ublk_holders(int id, struct ublk_holder *holders, unsigned int max)
+{
+	struct disk_nodes nodes = { .server = 0 };
+
+	disk_nodes_find(&nodes, id);
+	return nodes.nr_devs ? disk_nodes_holders(&nodes, holders, max) : 0;
 }
 
 const char *ublk_holders_text(const struct ublk_holder *holders, unsigned int nr, char *buf,
@@ -260,6 +270,12 @@ const char *ublk_holders_text(const struct ublk_holder *holders, unsigned int nr
 			break;
 		case UBLK_HOLD_SWAP:
 			n = snprintf(buf + at, size - at, "%sin use as swap", comma);
+			break;
+		case UBLK_HOLD_SERVER:
+			n = snprintf(
+				buf + at, size - at,
+				"%sserved by %s (pid %d), which has the server's half of it open",
+				comma, h->name, h->pid);
 			break;
 		case UBLK_HOLD_STACKED:
 			n = snprintf(buf + at, size - at, "%sunder %s", comma, h->name);

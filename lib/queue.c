@@ -9,13 +9,16 @@
  *	   | <- COMMIT_AND_FETCH (tag) - |                                   |
  *
  * Each tag always has exactly one owner: the kernel (its FETCH is pending), the backend, the timer
- * heap, or the remote stack. A completion of the ring names a tag whose descriptor the kernel has
+ * heap, or the remote stack (REQ_CUT is the exception, see cut_all()). A completion of the ring names a tag whose descriptor the kernel has
  * filled in; the request is preallocated. Committing a result asks for the tag's next request in
  * the same command, so that one system call for each batch is all there is: it submits every commit
  * of the last batch and waits for the next completion, at most until the nearest timer is due.
  *
  * Another thread completes a request by pushing it on a lock-free stack; the push that finds the
- * stack empty writes the eventfd, which the ring polls.
+ * stack empty writes the eventfd, which the ring polls. Once it is pushed the request may be finished,
+ * the loop over, and the device freed before that thread has written the eventfd, or has even been
+ * scheduled again: so it is counted as a user of the queue for as long as it is in here, and the last
+ * user frees the memory. The queue's own thread, which completes most requests, counts nothing.
  *
  * The clock is read twice for each batch: when it begins and when its work is done. Latencies are
  * therefore those of the batch, and no request pays for a clock of its own.
@@ -45,6 +48,11 @@
 #define PR_SET_IO_FLUSHER 57
 #endif
 
+/* Where a test may hold up a thread; see tests/unit/test_lifetime.c. */
+#ifndef queue_point
+#define queue_point(where) ((void)0)
+#endif
+
 static __thread struct queue *current_queue;
 
 static const char *const op_names[UBLK_NR_OPS] = {
@@ -66,6 +74,8 @@ static struct req *req_of(struct ublk_req *pub)
 {
 	return (struct req *)pub;
 }
+
+static void free_memory(struct queue *q);
 
 static enum req_state state_of(struct req *req)
 {
@@ -110,6 +120,9 @@ int ublk_req_put(struct ublk_req *pub, size_t offset, const void *from, size_t l
 		memcpy(req->buf + offset, from, len);
 		return 0;
 	}
+	/* The tag may be another request's by now. */
+	if (state_of(req) == REQ_CUT)
+		return -EIO;
 	n = pwrite(req->q->shared->cdev_fd, from, len, user_copy_offset(req, offset));
 	return n < 0 ? -errno : (size_t)n == len ? 0 : -EIO;
 }
@@ -124,6 +137,8 @@ int ublk_req_get(struct ublk_req *pub, size_t offset, void *to, size_t len)
 		memcpy(to, req->buf + offset, len);
 		return 0;
 	}
+	if (state_of(req) == REQ_CUT)
+		return -EIO;
 	n = pread(req->q->shared->cdev_fd, to, len, user_copy_offset(req, offset));
 	return n < 0 ? -errno : (size_t)n == len ? 0 : -EIO;
 }
@@ -157,14 +172,16 @@ static struct io_uring_sqe *next_sqe(struct queue *q)
 	return sqe;
 }
 
-static void queue_io_cmd(struct queue *q, struct req *req, uint32_t cmd_op, int result)
+/* @buf: where the kernel puts the data of the tag's next request. */
+static void queue_io_cmd(struct queue *q, struct req *req, uint32_t cmd_op, int result,
+			 const unsigned char *buf)
 {
 	struct io_uring_sqe *sqe = next_sqe(q);
 	struct abi_io_cmd cmd = {
 		.queue_id = q->index,
 		.tag = req->pub.tag,
 		.result = result,
-		.addr = (uint64_t)(uintptr_t)req->buf,
+		.addr = (uint64_t)(uintptr_t)buf,
 	};
 
 	memset(sqe, 0, sizeof(*sqe));
@@ -204,13 +221,18 @@ static void count_done(struct queue *q)
 	q->nr_done = 0;
 }
 
+static void check_result(const struct req *req, int result)
+{
+	if (result > 0 || result < NOT_DONE_BELOW)
+		blame(req, "completed with a result that is neither 0 nor -errno", result);
+}
+
 /* On the queue's thread. The request is the kernel's afterwards. */
 static void finish(struct queue *q, struct req *req, int result)
 {
 	bool moves_data = req->pub.op <= UBLK_OP_WRITE;
 
-	if (result > 0 || result < NOT_DONE_BELOW)
-		blame(req, "completed with a result that is neither 0 nor -errno", result);
+	check_result(req, result);
 	req->result = result;
 	set_state(req, REQ_KERNEL);
 	/* A batch longer than the queue is deep: some tag came round again meanwhile. */
@@ -218,7 +240,18 @@ static void finish(struct queue *q, struct req *req, int result)
 		count_done(q);
 	q->done[q->nr_done++] = req->pub.tag;
 	queue_io_cmd(q, req, q->shared->op_commit,
-		     result == 0 && moves_data ? (int)req->pub.len_bytes : result);
+		     result == 0 && moves_data ? (int)req->pub.len_bytes : result, req->buf);
+}
+
+/* @nr users of the queue less. Any thread, which must not touch the queue afterwards. */
+static void queue_put(struct queue *q, unsigned int nr)
+{
+	struct queue_shared *shared = q->shared;
+
+	if (atomic_fetch_sub_explicit(&q->users, nr, memory_order_acq_rel) != nr)
+		return;
+	free_memory(q);
+	queue_shared_put(shared);
 }
 
 static void finish_local(struct queue *q, struct req *req, int result)
@@ -230,6 +263,11 @@ static void finish_local(struct queue *q, struct req *req, int result)
 		break;
 	case REQ_BACKEND:
 		break;
+	case REQ_CUT:
+		check_result(req, result);
+		set_state(req, REQ_REMOTE);
+		queue_put(q, 1);
+		return;
 	case REQ_KERNEL:
 	case REQ_REMOTE:
 		blame(req, "completed twice, with result", result);
@@ -239,21 +277,33 @@ static void finish_local(struct queue *q, struct req *req, int result)
 
 static void finish_remote(struct queue *q, struct req *req, int result)
 {
-	enum req_state was = (enum req_state)atomic_exchange(&req->state, REQ_REMOTE);
+	enum req_state was;
 	struct req *head;
 
+	/* The request is the caller's still, and so the queue is there. */
+	atomic_fetch_add_explicit(&q->users, 1, memory_order_relaxed);
+	queue_point("entered");
+	was = (enum req_state)atomic_exchange(&req->state, REQ_REMOTE);
 	if (was == REQ_PARKED)
 		blame(req, "completed by another thread while it was parked, with result", result);
-	if (was != REQ_BACKEND)
+	if (was != REQ_BACKEND && was != REQ_CUT)
 		blame(req, "completed twice, with result", result);
+	check_result(req, result);
+	if (was == REQ_CUT) {
+		queue_put(q, 2); /* the request's own share, too */
+		return;
+	}
 	req->result = result;
+	queue_point("taken");
 	head = atomic_load_explicit(&q->remote, memory_order_relaxed);
 	do {
 		req->remote_next = head;
 	} while (!atomic_compare_exchange_weak_explicit(
 		&q->remote, &head, req, memory_order_release, memory_order_relaxed));
+	queue_point("pushed");
 	if (!head)
 		queue_kick(q);
+	queue_put(q, 1);
 }
 
 void ublk_req_complete(struct ublk_req *pub, int result)
@@ -336,6 +386,61 @@ static void run_remote(struct queue *q)
 		finish(q, reversed, reversed->result);
 }
 
+/*
+ * The backend keeps requests that the device cannot wait for any longer: the kernel gets an error
+ * for them, so that it can stop the disk, while their memory stays the backend's until it completes
+ * them. Their tags come round once more for requests that waited for a tag; these fail at once, see
+ * refuse(). With @tell false the loop is over, and the kernel finds out by itself.
+ */
+static _cold_ void cut_all(struct queue *q, bool tell)
+{
+	void *p;
+
+	if (tell && q->bufs && !q->scrap) {
+		p = mmap(NULL, q->shared->max_io_bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		q->scrap = p == MAP_FAILED ? NULL : p;
+	}
+	for (uint32_t tag = 0; tag < q->shared->depth; tag++) {
+		struct req *req = &q->reqs[tag];
+		unsigned char kept = REQ_BACKEND;
+
+		atomic_fetch_add_explicit(&q->users, 1, memory_order_relaxed);
+		if (!atomic_compare_exchange_strong(&req->state, &kept, REQ_CUT)) {
+			atomic_fetch_sub_explicit(&q->users, 1, memory_order_relaxed);
+			continue;
+		}
+		if (!tell)
+			continue;
+		if (q->nr_done == q->shared->depth)
+			count_done(q);
+		req->result = -EIO;
+		q->done[q->nr_done++] = req->pub.tag;
+		queue_io_cmd(q, req, q->shared->op_commit, -EIO, q->scrap ? q->scrap : req->buf);
+	}
+}
+
+/* A request that came after the cut. What lies at its tag is the backend's: nothing is touched. */
+static _cold_ void refuse(struct queue *q, struct req *req)
+{
+	queue_io_cmd(q, req, q->shared->op_commit, -EIO, q->scrap ? q->scrap : req->buf);
+}
+
+/* In place of run_timers() while the device is closing. */
+static _cold_ void run_closing(struct queue *q)
+{
+	const struct ublk_backend *be = q->shared->backend;
+
+	if (be->drain)
+		be->drain(q->shared->ctx, q->index);
+	run_timers(q);
+	if (!atomic_load(&q->shared->cut))
+		return;
+	/* In every batch from now on: what was parked may be kept now. */
+	q->cut = true;
+	cut_all(q, true);
+}
+
 /* ------------------------------------------------------------------------------ the loop */
 
 static void dispatch_sync(struct queue *q, struct req *req)
@@ -415,6 +520,8 @@ static void reap(struct queue *q)
 		nr++;
 		if (cqe->user_data == WAKE_TAG) {
 			on_wake(q, cqe);
+		} else if (cqe->res == ABI_RES_OK && __builtin_expect(q->cut, false)) {
+			refuse(q, &q->reqs[cqe->user_data]);
 		} else if (cqe->res == ABI_RES_OK) {
 			nr_requests++;
 			dispatch(q, &q->reqs[cqe->user_data]);
@@ -470,9 +577,10 @@ static void run_loop(struct queue *q)
 			be->batch(q->shared->ctx, q->index, q->now_ns);
 		reap(q);
 		run_remote(q);
-		if (q->closing && be->drain)
-			be->drain(q->shared->ctx, q->index);
-		run_timers(q);
+		if (q->closing)
+			run_closing(q);
+		else
+			run_timers(q);
 		count_done(q);
 		end_batch(q);
 	}
@@ -558,12 +666,15 @@ static _cold_ void free_memory(struct queue *q)
 	free(q->pdus);
 	if (q->bufs)
 		munmap(q->bufs, q->bufs_bytes);
+	if (q->scrap)
+		munmap(q->scrap, q->shared->max_io_bytes);
 	if (q->descs)
 		munmap((void *)q->descs, q->descs_bytes);
 	q->done = NULL;
 	q->reqs = NULL;
 	q->pdus = NULL;
 	q->bufs = NULL;
+	q->scrap = NULL;
 	q->descs = NULL;
 }
 
@@ -586,7 +697,7 @@ static _cold_ int set_up(struct queue *q)
 		goto fail_ring;
 	arm_wake(q);
 	for (uint32_t tag = 0; tag < q->shared->depth; tag++)
-		queue_io_cmd(q, &q->reqs[tag], q->shared->op_fetch, 0);
+		queue_io_cmd(q, &q->reqs[tag], q->shared->op_fetch, 0, q->reqs[tag].buf);
 	q->nr_live = q->shared->depth;
 	err = fail_value("lib/queue/fetch", -EAGAIN, io_uring_submit(&q->ring));
 	if (err >= 0)
@@ -626,6 +737,8 @@ static _cold_ void *queue_main(void *arg)
 	if (q->error)
 		return NULL;
 	run_loop(q);
+	cut_all(q, false);
+	atomic_store_explicit(&q->in_flight, 0, memory_order_relaxed);
 	if (s->backend->queue_stop)
 		s->backend->queue_stop(s->ctx, q->index);
 	io_uring_queue_exit(&q->ring);
@@ -657,6 +770,7 @@ _cold_ int queue_start(struct queue *q)
 	if (q->wake_fd < 0)
 		return -errno;
 	sem_init(&q->turn, 0, 0);
+	atomic_store(&q->users, 1);
 	err = create_thread(q);
 	if (err)
 		goto fail;
@@ -668,6 +782,7 @@ _cold_ int queue_start(struct queue *q)
 		goto fail;
 	}
 	q->started = true;
+	atomic_fetch_add(&q->shared->users, 1);
 	return 0;
 
 fail:
@@ -678,6 +793,7 @@ fail:
 
 void queue_kick(struct queue *q)
 {
+	queue_point("kick");
 	eventfd_write(q->wake_fd, 1);
 }
 
@@ -697,7 +813,48 @@ _cold_ void queue_join(struct queue *q, unsigned int timeout_ms)
 	}
 	pthread_join(q->thread, NULL);
 	q->started = false;
-	free_memory(q);
 	sem_destroy(&q->turn);
-	close(q->wake_fd);
+	queue_put(q, 1);
+}
+
+bool queue_is_own_thread(const struct queue_shared *shared)
+{
+	return current_queue && current_queue->shared == shared;
+}
+
+/* ------------------------------------------------------------------------------ what they share */
+
+_cold_ struct queue_shared *queue_shared_new(void)
+{
+	struct queue_shared *shared = fail_alloc("lib/queue/shared", calloc(1, sizeof(*shared)));
+
+	if (!shared)
+		return NULL;
+	shared->cdev_fd = -1;
+	shared->gone_fd = -1;
+	atomic_store(&shared->users, 1);
+	return shared;
+}
+
+_cold_ int queue_shared_make_queues(struct queue_shared *shared, unsigned int nr)
+{
+	size_t size = sizeof(*shared->queues) * nr;
+
+	shared->queues = fail_alloc("lib/queue/queues", aligned_alloc(64, size));
+	if (!shared->queues)
+		return -ENOMEM;
+	memset(shared->queues, 0, size);
+	return 0;
+}
+
+void queue_shared_put(struct queue_shared *shared)
+{
+	if (atomic_fetch_sub_explicit(&shared->users, 1, memory_order_acq_rel) != 1)
+		return;
+	for (unsigned int i = 0; i < shared->nr_queues; i++)
+		close(shared->queues[i].wake_fd);
+	if (shared->cdev_fd >= 0)
+		close(shared->cdev_fd);
+	free(shared->queues);
+	free(shared);
 }

@@ -23,6 +23,7 @@ enum req_state {
 	REQ_BACKEND, /* the backend has it */
 	REQ_PARKED,  /* in the timer heap */
 	REQ_REMOTE,  /* completed by another thread, on its way to the queue's */
+	REQ_CUT, /* the backend has it, but the kernel has had an error for it: see queue_cut() */
 };
 
 struct req {
@@ -42,22 +43,31 @@ struct op_counters {
 	struct hist latency;
 };
 
-/* What all queues of a device share; set before they start and constant from then on. */
+/*
+ * What all queues of a device share; set before they start and constant from then on. It and the
+ * queues live until the device and every queue have let it go, so that a thread that is still
+ * within ublk_req_complete(), or a backend that completes a request after the device was freed,
+ * finds what it needs.
+ */
 struct queue_shared {
 	const struct ublk_backend *backend;
 	void *ctx;
 	struct logger log;
 	int id;
-	int cdev_fd;
+	int cdev_fd; /* owned */
 	uint32_t depth;
 	uint32_t max_io_bytes;
 	enum ublk_data_path data_path;
 	uint32_t op_fetch; /* cmd_op of the two queue commands, in the device's encoding */
 	uint32_t op_commit;
-	atomic_bool closing; /* release what is parked, drain, park nothing more */
-	atomic_bool quit;    /* leave the loop even though the kernel still has commands */
-	atomic_uint running; /* queues whose loop has not ended */
-	int gone_fd;         /* eventfd: written when the last loop ends */
+	atomic_bool closing;    /* release what is parked, drain, park nothing more */
+	atomic_bool cut;        /* with closing: fail what the backend keeps, and all that comes */
+	atomic_bool quit;       /* leave the loop even though the kernel still has commands */
+	atomic_uint running;    /* queues whose loop has not ended */
+	int gone_fd;            /* eventfd: written when the last loop ends; the device's */
+	struct queue *queues;   /* owned */
+	unsigned int nr_queues; /* of them started */
+	atomic_uint users;      /* the device, and each queue until its memory is freed */
 };
 
 struct queue {
@@ -73,10 +83,13 @@ struct queue {
 	uint64_t now_ns;  /* when this batch began */
 	uint16_t index;
 	bool closing; /* this thread has seen shared->closing */
+	bool cut;     /* and shared->cut */
 	/* Written by any thread. */
 	_Atomic(struct req *) remote; /* completed elsewhere: a stack, newest first */
+	/* Its life, each thread within finish_remote(), each request in REQ_CUT. */
+	atomic_uint users;
 	/* Cold. */
-	int wake_fd;
+	int wake_fd; /* open as long as shared is there */
 	pthread_t thread;
 	bool started;
 	int error;  /* why the thread could not start, valid after turn */
@@ -84,6 +97,7 @@ struct queue {
 	cpu_set_t cpus;
 	unsigned char *pdus;
 	unsigned char *bufs;
+	unsigned char *scrap; /* where the kernel puts data that nobody wants any more */
 	size_t bufs_bytes;
 	size_t descs_bytes;
 	/* Written by the loop, read by anyone. */
@@ -95,15 +109,28 @@ struct queue {
 	_Atomic uint64_t parked_now;
 } __attribute__((aligned(64))); /* no queue shares a cache line with its neighbour */
 
+/* With one user, and without descriptors (-1). NULL: no memory. */
+struct queue_shared *queue_shared_new(void);
+/* Room for @nr queues. 0 or -ENOMEM. */
+int queue_shared_make_queues(struct queue_shared *shared, unsigned int nr);
+/* One user less; the last one frees it, with its queues. */
+void queue_shared_put(struct queue_shared *shared);
+
 /*
  * Start the thread and wait until every tag's FETCH has been handed to the kernel. q->shared,
  * q->index and q->cpus are set. 0 or -errno, then nothing is left of it.
  */
 int queue_start(struct queue *q);
-/* Wake the thread, so that it looks at closing and quit and calls the backend's batch. Any thread.
+/* Wake the thread, so that it looks at closing, cut and quit and calls the backend's batch. Any
+ * thread, as long as shared is there.
  */
 void queue_kick(struct queue *q);
-/* Wait for the thread's end, which STOP_DEV brings about; past the deadline make it quit. */
+/*
+ * Wait for the thread's end, which STOP_DEV brings about; past the deadline make it quit. What the
+ * backend keeps even then stays its own: the memory goes with the last such request.
+ */
 void queue_join(struct queue *q, unsigned int timeout_ms);
+/* Is the caller one of the threads of these queues? */
+bool queue_is_own_thread(const struct queue_shared *shared);
 
 #endif

@@ -37,8 +37,9 @@
  *
  * THREADS. Each queue has one thread, made and joined by the library, pinned to the CPUs that the
  * kernel maps to the queue. Every callback that concerns a request runs on that request's queue
- * thread, never two at a time for one queue, in parallel for different queues. Calls marked "any
- * thread" may come from anywhere; all others about one device come from one thread at a time. The
+ * thread, never two at a time for one queue, in parallel for different queues. All other calls may
+ * come from any thread, and at the same time, unless they say something else: also while another
+ * thread closes the device, and until ublk_dev_free() is called, which waits for those under way. The
  * queue threads block all signals. They are marked PR_SET_IO_FLUSHER, so that the disk may hold a
  * file system or swap on the same machine; a backend should therefore not allocate while it serves.
  *
@@ -46,9 +47,15 @@
  * is left of them. One thing to avoid: a process that is killed while it has its own disk open with
  * cached I/O under way waits, in the kernel, for itself. Use a disk from another process.
  *
- * OWNERSHIP. What is passed in (backend, ctx) stays the caller's and must outlive the device;
- * options are copied. A request belongs to the backend from the callback that hands it over until
- * it is completed; its fields are read-only to the backend, and its memory is valid until then.
+ * FORKING. A child that is forked after ublk_dev_open() has the server's half of the disk open for as
+ * long as it lives or until it calls exec (all descriptors are close-on-exec), and the kernel deletes
+ * the disk only after that: ublk_dev_close() then returns -ETIMEDOUT and names the child. Fork
+ * before, exec soon, or end the children first. No call of this library works in such a child.
+ *
+ * OWNERSHIP. What is passed in (backend, ctx) stays the caller's and must outlive the device, and
+ * the backend's table also every request of it; options are copied. A request belongs to the backend
+ * from the callback that hands it over until it is completed; its fields are read-only to the backend,
+ * and its memory (fields, pdu, data) is valid until then, even after ublk_dev_free(): see there.
  */
 #ifndef UBLKCORE_H
 #define UBLKCORE_H
@@ -104,7 +111,8 @@ struct ublk_req {
 
 /*
  * The data of a request is reached only through these three. @offset and @len must lie inside the
- * request. Any thread, while the request is the backend's. 0 or -errno (-EFAULT, -EIO).
+ * request. Any thread, while the request is the backend's. 0 or -errno (-EFAULT; -EIO, also once
+ * the kernel has given the request up).
  *
  * put: copy @from into the request, the answer of a READ.
  * get: copy the request's data, that of a WRITE, to @to.
@@ -119,7 +127,8 @@ void *ublk_req_data(struct ublk_req *req);
  * Finish a request: @result is 0 (all of it done) or a negative errno. Any thread, exactly once;
  * the request is no longer the backend's afterwards. The kernel passes these errnos on to the
  * application as they are and turns every other one into EIO: EOPNOTSUPP ETIMEDOUT ENOSPC ENOLINK
- * EREMOTEIO EBADE ENODATA EILSEQ ENOMEM EBUSY EAGAIN ENODEV ETIME EINVAL.
+ * EREMOTEIO EBADE ENODATA EILSEQ ENOMEM EBUSY EAGAIN ENODEV ETIME EINVAL. A request that the device
+ * has gone without is completed like any other, and its memory is freed with that.
  */
 void ublk_req_complete(struct ublk_req *req, int result);
 
@@ -159,7 +168,7 @@ struct ublk_backend {
 	size_t pdu_bytes; /* size of ublk_req.pdu */
 
 	/* All optional, on the queue's thread. */
-	int (*queue_start)(void *ctx, unsigned int queue); /* non-zero: the open fails with it */
+	int (*queue_start)(void *ctx, unsigned int queue); /* 0; -errno: the open fails with it */
 	void (*queue_stop)(void *ctx, unsigned int queue);
 	void (*batch)(void *ctx, unsigned int queue, uint64_t now_ns); /* before every batch */
 	/*
@@ -169,7 +178,10 @@ struct ublk_backend {
 	 * completed before that request.
 	 */
 	void (*batch_done)(void *ctx, unsigned int queue);
-	/* The device is closing: complete every request that is held outside the core. */
+	/*
+	 * The device is closing, for certain: complete every request that is held outside the core,
+	 * now or soon. Called in every batch from then on.
+	 */
 	void (*drain)(void *ctx, unsigned int queue);
 };
 
@@ -204,7 +216,7 @@ struct ublk_options {
 	bool volatile_cache;              /* flushes arrive; default true, false without flush */
 	bool fua;                      /* FUA writes arrive; default true, needs volatile_cache */
 	enum ublk_data_path data_path; /* default UBLK_DATA_COPY */
-	unsigned int close_timeout_ms; /* how long close waits for holders; 0..600000; 5000 */
+	unsigned int close_timeout_ms; /* how long close waits for others; 0..600000; 5000 */
 	ublk_log_fn log;               /* default NULL: messages are dropped */
 	void *log_ctx;
 	bool legacy_commands; /* speak the encoding of kernels before 6.4; default: detect */
@@ -234,15 +246,34 @@ int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ub
 		  struct ublk_dev **ret_dev);
 
 /*
- * Take the disk away: wait up to close_timeout_ms for whoever holds it, release what is parked,
- * drain, stop, delete. Safe in any state, and again after success (0). -EBUSY: still held; the
- * message says by whom, the device serves on and close may be called again. -ETIMEDOUT: stopped,
- * but the kernel still waits for someone who holds it and deletes it after that. Other errors: the
- * kernel refused to delete it; close may be called again, and ublk_dev_free() tries again, too.
+ * Take the disk away, unless it is in use: wait up to close_timeout_ms for whoever holds it and for
+ * requests that are not finished, stop, delete. Until the stop is certain nothing that is parked or
+ * kept is let go. Safe in any state, and again after success (0). Calls from several threads are
+ * carried out one after the other.
+ *
+ * -EBUSY	in use; the message says by whom, as far as that is seen. The device serves on, all that
+ *		was parked still is, and close may be called again. Kernels without TRY_STOP_DEV
+ *		do not tell of a holder who cannot be seen from here (in another pid namespace): if
+ *		it has no request under way, it gets errors from then on.
+ * -ETIMEDOUT	stopped, but somebody keeps the kernel from deleting it: the message names who holds the
+ *		disk, or the server's half of it (see FORKING). It goes by itself after that. The kernel
+ *		alone is given 10 s, whatever close_timeout_ms says.
+ * -EDEADLK	called by one of the device's own queue threads
+ * others	the kernel refused to delete it; close may be called again, and ublk_dev_free() tries
+ *		again, too
  */
 int ublk_dev_close(struct ublk_dev *dev);
 
-/* Close even if it is held (whoever holds it gets errors), and free. NULL allowed; returns NULL. */
+/*
+ * Close even if it is held (whoever holds it gets errors), and free. NULL allowed; returns NULL. What
+ * is parked is resumed at once, and the backend is asked to drain; requests that it keeps longer than
+ * close_timeout_ms fail with EIO, and the device goes without them. They stay the backend's, fields,
+ * pdu and data, until it completes them, with whatever result. A callback that does not return is
+ * waited for. A thread that is still within ublk_req_complete() may be so after this has returned.
+ *
+ * Nothing of @dev may be called any more once this is. Returns @dev, and has done nothing, when one of
+ * the device's own queue threads calls it.
+ */
 struct ublk_dev *ublk_dev_free(struct ublk_dev *dev);
 
 int ublk_dev_id(const struct ublk_dev *dev);
@@ -257,12 +288,18 @@ int ublk_dev_gone_fd(const struct ublk_dev *dev);
 /* Block until the device has gone or @timeout_ms (-1: for ever) is over (-ETIMEDOUT). */
 int ublk_dev_wait(struct ublk_dev *dev, int timeout_ms);
 
-/* Any thread. Wake every queue, so that each runs its batch callback soon. */
+/* Wake every queue, so that each runs its batch callback soon. After a close it does nothing. */
 void ublk_dev_kick(struct ublk_dev *dev);
 
 /* ------------------------------------------------------------------------------ who holds it */
 
-enum ublk_hold { UBLK_HOLD_OPEN, UBLK_HOLD_MOUNT, UBLK_HOLD_SWAP, UBLK_HOLD_STACKED };
+enum ublk_hold {
+	UBLK_HOLD_OPEN,
+	UBLK_HOLD_MOUNT,
+	UBLK_HOLD_SWAP,
+	UBLK_HOLD_STACKED,
+	UBLK_HOLD_SERVER, /* has /dev/ublkcN open; ublk_holders() does not look for it */
+};
 
 struct ublk_holder {
 	enum ublk_hold how;
@@ -288,7 +325,7 @@ struct ublk_op_stats {
 };
 
 /*
- * Any thread, at any time until free. @queue: one queue, or -1 for the sum of all. Values are known
+ * @queue: one queue, or -1 for the sum of all. Values are known
  * within 6.25%; a snapshot under load may miss the latest few.
  */
 int ublk_dev_op_stats(const struct ublk_dev *dev, int queue, enum ublk_op op,
