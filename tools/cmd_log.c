@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/name.h"
 #include "base/near.h"
+#include "base/printable.h"
 #include "base/rng.h"
 #include "base/units.h"
 #include "faults/journal_read.h"
@@ -201,6 +202,14 @@ static json_t *flags_json(uint32_t flags)
 	return list;
 }
 
+/* Anything may stand there. */
+static void put_mark(const char *text, size_t len)
+{
+	_cleanup_free_ char *copy = strndup(text, len), *clean = malloc(6 * len + 1);
+
+	printf(" %s", copy && clean ? printable(copy, clean, 6 * len + 1) : "?");
+}
+
 static int show_entry(const struct log_opts *opts, const struct logwrites_entry *entry)
 {
 	uint32_t flags = (entry->flags & LOGWRITES_FUA ? IO_FUA : 0) |
@@ -222,10 +231,7 @@ static int show_entry(const struct log_opts *opts, const struct logwrites_entry 
 				  entry->text ? json_stringn(entry->text, entry->text_len) : NULL));
 	printf("%llu byte %llu %s", (ull)entry->n, (ull)entry->file_at, what);
 	if (entry->text)
-		putchar(' ');
-	/* Anything may stand there. */
-	for (size_t i = 0; i < entry->text_len; i++)
-		putchar(iscntrl((unsigned char)entry->text[i]) ? '?' : entry->text[i]);
+		put_mark(entry->text, entry->text_len);
 	if (entry->len_bytes)
 		printf(" %llu+%llu%s%s", (ull)(entry->at / SECTOR_SIZE), (ull)entry->len_bytes,
 		       preflush ? " flush" : "", flags_text(flags));
@@ -341,8 +347,10 @@ static int show_mark(const struct log_opts *opts, const struct journal *journal,
 						 (json_int_t)n + 1, "step", (json_int_t)mark->step,
 						 "time_ns", (json_int_t)mark->time_ns, "text",
 						 mark->text));
-	printf("%llu %.6f mark %s\n", (ull)mark->step,
-	       (double)(mark->time_ns - journal->start_ns) / 1e9, mark->text);
+	printf("%llu %.6f mark", (ull)mark->step,
+	       (double)(mark->time_ns - journal->start_ns) / 1e9);
+	put_mark(mark->text, strlen(mark->text));
+	putchar('\n');
 	return EXIT_OK;
 }
 

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
+#include "clean_output.h"
 #include "opt.h"
 #include "rpc_client.h"
 #include "tool.h"
@@ -152,7 +153,7 @@ static void print_look(const struct stats_opts *opts, json_t *stats, json_t *bef
 		printf("\n");
 	} else {
 		if (redraw)
-			fputs("\033[H\033[J", stdout);
+			clean_output_control(stdout, "\033[H\033[J");
 		print_stats(stats, before);
 		fputs(opts->watch && !redraw ? "\n" : "", stdout);
 	}

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "base/printable.h"
 #include "base/units.h"
 #include "opt.h"
 #include "rpc_client.h"
@@ -98,9 +99,13 @@ static void print_holders(json_t *holders)
 		const char *how = json_string_value(json_object_get(holder, "how"));
 		const char *name = json_string_value(json_object_get(holder, "name"));
 		const char *where = json_string_value(json_object_get(holder, "where"));
+		char who[128], at[4096];
 
-		printf("%-16s%s %s (pid %d) %s\n", "held by", how ?: "", name ?: "",
-		       (int)json_integer_value(json_object_get(holder, "pid")), where ?: "");
+		/* A process may call itself anything, and mount points are named by others. */
+		printf("%-16s%s %s (pid %d) %s\n", "held by", how ?: "",
+		       printable(name, who, sizeof(who)),
+		       (int)json_integer_value(json_object_get(holder, "pid")),
+		       printable(where, at, sizeof(at)));
 	}
 }
 

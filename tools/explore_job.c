@@ -4,6 +4,7 @@
 #include "base/failpoint.h"
 #include "base/map_guard.h"
 #include "base/near.h"
+#include "base/printable.h"
 #include "explore_in.h"
 #include "tool.h"
 
@@ -327,7 +328,7 @@ static void print_finding(struct run *run, const struct explore_state *state,
 			  const struct explore_result *result)
 {
 	uint32_t nr_marks = state->point->nr_marks;
-	char how[96];
+	char how[96], mark[512];
 
 	run->nr_shown++;
 	if (run->job->json || run->nr_shown > SHOWN_MAX + 1)
@@ -340,8 +341,9 @@ static void print_finding(struct run *run, const struct explore_state *state,
 	}
 	printf("finding: step %" PRIu64 "%s%.80s%s, state %.200s: the check %s\n",
 	       state->point->step, nr_marks ? ", after mark '" : "",
-	       nr_marks ? state->journal->marks[nr_marks - 1].text : "", nr_marks ? "'" : "",
-	       state->name, how_it_ended(result, how, sizeof(how)));
+	       nr_marks ? printable(state->journal->marks[nr_marks - 1].text, mark, sizeof(mark))
+			: "",
+	       nr_marks ? "'" : "", state->name, how_it_ended(result, how, sizeof(how)));
 	print_indented(result->output);
 	fflush(stdout);
 }

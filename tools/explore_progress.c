@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "clean_output.h"
 #include "explore_in.h"
 
 #include <errno.h>
@@ -73,8 +74,9 @@ static void show(struct progress *p)
 	pthread_mutex_lock(&p->lock);
 	if (p->terminal) {
 		ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
-		fprintf(stderr, "\r%.*s\033[K", size.ws_col > 1 ? size.ws_col - 1 : 79, line);
-		fflush(stderr);
+		clean_output_control(stderr, "\r");
+		fprintf(stderr, "%.*s", size.ws_col > 1 ? size.ws_col - 1 : 79, line);
+		clean_output_control(stderr, "\033[K");
 		p->shown = true;
 	} else {
 		fprintf(stderr, "%s\n", line);
@@ -88,7 +90,7 @@ void progress_clear(struct progress *p)
 		return;
 	pthread_mutex_lock(&p->lock);
 	if (p->shown)
-		fputs("\r\033[K", stderr);
+		clean_output_control(stderr, "\r\033[K");
 	p->shown = false;
 	pthread_mutex_unlock(&p->lock);
 }

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/printable.h"
 #include "base/units.h"
 #include "explore_in.h"
 #include "explore_name.h"
@@ -247,7 +248,7 @@ static void print_write(const struct journal *journal, const char *what, uint32_
 			const char *name)
 {
 	const struct journal_write *write = &journal->writes[i];
-	char size[UNITS_MAX];
+	char size[UNITS_MAX], clean[1024];
 
 	printf("    %s: write %u, sector %llu of %s, %s, at %.3f s", what, i,
 	       (unsigned long long)write->at / 512, journal->disks[write->disk].name,
@@ -255,7 +256,7 @@ static void print_write(const struct journal *journal, const char *what, uint32_
 	       (double)(write->submit_ns - journal->start_ns) / 1e9);
 	/* Where no tool has a name for it, the name says the same. */
 	if (name && strncmp(name, "sector ", 7) != 0)
-		printf(": %s", name);
+		printf(": %s", printable(name, clean, sizeof(clean)));
 	printf("\n");
 }
 

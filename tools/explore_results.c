@@ -65,7 +65,9 @@ static bool bulk_room(struct results *r, size_t len)
 
 void results_line(struct results *r, json_t *line)
 {
-	char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+	char *text =
+		line ? json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12))
+		     : NULL;
 	size_t len = text ? strlen(text) : 0;
 
 	json_decref(line);
@@ -113,7 +115,7 @@ json_t *results_text(const char *text)
 	for (char *p = copy; *p;) {
 		size_t len = utf8_len((unsigned char *)p);
 
-		if (len == 0) {
+		if (len == 0 || *p == 0x7f) { /* which no JSON text has escaped */
 			*p = '?';
 			len = 1;
 		}

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
+#include "clean_output.h"
 #include "rpc_line.h"
 #include "tool.h"
 
@@ -112,6 +113,7 @@ int main(int argc, char **argv)
 	int code;
 
 	tool_prepare();
+	clean_output_start();
 	rpc_json_watch();
 	if (failpoint_init())
 		return EXIT_USAGE;

@@ -2,9 +2,11 @@
 /*
  * The page: a template that the build made of tools/report/, with a title and the data put in. The
  * data is JSON whose every '<', '>' and '&' is escaped, in a script element that is not run; the
- * page's own script puts it in as text. So nothing that a check printed is ever read as HTML.
+ * page's own script puts it in as text. So nothing that a check printed is ever read as HTML, and
+ * what could not be seen, or would reorder what stands beside it, is shown as its number.
  */
 #include "base/cleanup.h"
+#include "base/printable.h"
 #include "report.h"
 
 #include <errno.h>
@@ -25,31 +27,52 @@ static int put_title(const char *text, size_t len, void *ctx)
 {
 	FILE *out = ctx;
 
-	for (size_t i = 0; i < len; i++) {
-		switch (text[i]) {
-		case '<':
+	for (size_t i = 0, used; i < len; i += used) {
+		char shown[PRINTABLE_MAX];
+		size_t n = printable_next(text + i, len - i, shown, &used);
+
+		used = used ? used : 1;
+		if (*shown == '<' && n == 1)
 			fputs("&lt;", out);
-			break;
-		case '>':
+		else if (*shown == '>' && n == 1)
 			fputs("&gt;", out);
-			break;
-		case '&':
+		else if (*shown == '&' && n == 1)
 			fputs("&amp;", out);
-			break;
-		default:
-			fputc(text[i], out);
-		}
+		else
+			fwrite(shown, 1, n, out);
 	}
 	return 0;
+}
+
+/*
+ * jansson hands over each of its escapes alone, as \uXXXX or two of them. Of a character that would
+ * not be seen, or would move what stands beside it, the page shows the escape itself.
+ */
+static bool is_hidden_escape(const char *text, size_t len)
+{
+	unsigned int high, low;
+
+	if (len == 6 && sscanf(text, "\\u%4x", &high) == 1)
+		return !printable_is(high);
+	if (len == 12 && sscanf(text, "\\u%4x\\u%4x", &high, &low) == 2)
+		return !printable_is(0x10000 + ((high & 0x3ff) << 10 | (low & 0x3ff)));
+	return false;
 }
 
 static int put_data(const char *text, size_t len, void *ctx)
 {
 	FILE *out = ctx;
 
+	if (is_hidden_escape(text, len)) {
+		for (size_t i = 0; i < len; i += 6)
+			fprintf(out, "\\%.6s", text + i);
+		return 0;
+	}
 	for (size_t i = 0; i < len; i++) {
 		if (strchr("<>&", text[i]) && text[i])
 			fprintf(out, "\\u%04x", (unsigned int)(unsigned char)text[i]);
+		else if (text[i] == 0x7f)
+			fputs("\\\\u007f", out);
 		else
 			fputc(text[i], out);
 	}

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* Merged results as JSON lines, as one JSON object, and as text for a terminal. */
 #include "base/cleanup.h"
+#include "base/printable.h"
 #include "base/units.h"
 #include "report.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -28,7 +28,8 @@ static int put(FILE *out, json_t *line, bool canonical)
 		return -ENOMEM;
 	for (size_t i = 0; canonical && i < array_size(not_canonical); i++)
 		json_object_del(line, not_canonical[i]);
-	err = json_dumpf(line, out, JSON_COMPACT | (canonical ? JSON_SORT_KEYS : 0));
+	err = json_dumpf(line, out,
+			 JSON_COMPACT | JSON_ENSURE_ASCII | (canonical ? JSON_SORT_KEYS : 0));
 	json_decref(line);
 	return err || putc('\n', out) == EOF ? -EIO : 0;
 }
@@ -205,20 +206,26 @@ const char *report_loss_words(const struct report_loss *loss, char text[REPORT_L
 
 /* ------------------------------------------------------------------------------ text */
 
-/* What a check printed may hold anything: no control characters go to a terminal. */
+/*
+ * At most @max bytes of what anybody may have written; @one_line: up to its first newline. Without
+ * it lines are indented, so that none looks like one of ours.
+ */
 static void put_clean(FILE *out, const char *text, size_t max, bool one_line)
 {
-	for (size_t i = 0; text[i] && i < max; i++) {
-		unsigned char c = (unsigned char)text[i];
+	size_t len = strnlen(text, max), used;
+	char shown[PRINTABLE_MAX];
 
-		if (one_line && c == '\n')
+	for (size_t i = 0; i < len; i += used) {
+		size_t n = printable_next(text + i, len - i, shown, &used);
+
+		if (!used) /* the end cuts a character */
 			break;
-		if (c == '\n')
+		if (text[i] == '\n' && one_line)
+			break;
+		if (text[i] == '\n')
 			fputs("\n      ", out);
-		else if (c == 0xc2 && (unsigned char)text[i + 1] < 0xa0)
-			fputc('?', out);
 		else
-			fputc(iscntrl(c) ? '?' : c, out);
+			fwrite(shown, 1, n, out);
 	}
 }
 

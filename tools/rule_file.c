@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/printable.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -28,7 +29,8 @@ static const char *find_line(const char *text, unsigned int line)
 /* The line, cut where it is long, with control characters made harmless; the caret below. */
 static void show_place(const char *line, unsigned int column)
 {
-	size_t len = strcspn(line, "\n"), start = 0, at = column ? column - 1 : 0;
+	size_t len = strcspn(line, "\n"), start = 0, at = column ? column - 1 : 0, used;
+	char shown[PRINTABLE_MAX];
 
 	if (at > len)
 		at = len;
@@ -37,8 +39,16 @@ static void show_place(const char *line, unsigned int column)
 	if (len - start > SHOWN_MAX)
 		len = start + SHOWN_MAX;
 	fputs("          ", stderr);
-	for (size_t i = start; i < len; i++)
-		fputc((unsigned char)line[i] < 0x20 || line[i] == 0x7f ? ' ' : line[i], stderr);
+	for (size_t i = start; i < len; i += used) {
+		size_t n = printable_next(line + i, len - i, shown, &used);
+
+		/* One column, or the caret stands elsewhere. */
+		if (n && used && memcmp(shown, line + i, used) == 0)
+			fprintf(stderr, "%.*s", (int)used, line + i);
+		else
+			fputc('?', stderr);
+		used = used ? used : 1;
+	}
 	fputs("\n          ", stderr);
 	/* A continuation byte of UTF-8 takes no column of its own. */
 	for (size_t i = start; i < at; i++)
@@ -59,8 +69,7 @@ void rule_complain(const char *source, const char *text, const struct diag *diag
 		tool_msg("%s: %s", source, diag->message);
 	if (line)
 		show_place(line, diag->column);
-	if (diag->hint[0])
-		fprintf(stderr, "          %s\n", diag->hint);
+	tool_hint(diag->hint);
 }
 
 /* All of @file, with a terminating zero; one byte more than the limit is enough to know. */

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/map_guard.h"
+#include "base/printable.h"
 #include "out_file.h"
 
 #include <fcntl.h>
@@ -62,19 +63,23 @@ void tool_use_syslog(void)
 
 void tool_msg(const char *fmt, ...)
 {
+	_cleanup_free_ char *text = NULL, *clean = NULL;
 	va_list ap;
+	int len;
 
 	va_start(ap, fmt);
-	if (use_syslog) {
-		vsyslog(LOG_NOTICE, fmt, ap);
-	} else {
-		flockfile(stderr);
-		fputs("faultblk: ", stderr);
-		vfprintf(stderr, fmt, ap);
-		fputc('\n', stderr);
-		funlockfile(stderr);
-	}
+	len = vasprintf(&text, fmt, ap);
 	va_end(ap);
+	if (len < 0)
+		text = NULL;
+	else
+		clean = malloc((size_t)len * 6 + 1); /* a byte becomes six at most */
+	if (clean)
+		printable(text, clean, (size_t)len * 6 + 1);
+	if (use_syslog)
+		syslog(LOG_NOTICE, "%s", clean ? clean : fmt);
+	else
+		fprintf(stderr, "faultblk: %s\n", clean ? clean : fmt);
 }
 
 int tool_check_input(int code, const char *path)
@@ -97,6 +102,13 @@ void tool_diag(const struct diag *diag)
 		tool_msg("%s (column %u)", diag->message, diag->column);
 	else
 		tool_msg("%s", diag->message[0] ? diag->message : "failed, without a reason given");
-	if (diag->hint[0])
-		fprintf(stderr, "          %s\n", diag->hint);
+	tool_hint(diag->hint);
+}
+
+void tool_hint(const char *hint)
+{
+	char clean[6 * sizeof(((struct diag *)0)->hint)];
+
+	if (hint[0])
+		fprintf(stderr, "          %s\n", printable(hint, clean, sizeof(clean)));
 }

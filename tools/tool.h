@@ -63,8 +63,10 @@ void tool_prepare(void);
 /* In a child that becomes a command of the user's: signals as they were before that. */
 void tool_unprepare(void);
 
-/* "faultblk: message" and a newline on standard error. */
+/* "faultblk: message" and a newline on standard error: one line, whatever the names in it hold. */
 void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A line below a message: what to do next. "": nothing. */
+void tool_hint(const char *hint);
 /* The same from a diag: message, then the hint, with line and column where there are such. */
 void tool_diag(const struct diag *diag);
 /*

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one place through which everything that the program prints goes: what foreign programs and
+ * files said, in messages, tables and JSON, reaches no terminal as anything but visible text
+ * (base/printable.h). Newlines and tabs pass; where foreign text has to stay on one line, its
+ * printer sees to that. What COMMAND and checks write themselves is not ours and does not come by.
+ */
+#ifndef TOOLS_CLEAN_OUTPUT_H
+#define TOOLS_CLEAN_OUTPUT_H
+
+#include <stdio.h>
+
+/* Put the place into stdout and stderr. Once, before anything is printed and threads are started. */
+void clean_output_start(void);
+/* A terminal's control sequence of our own, in order with what is printed to @stream, past the place. */
+void clean_output_control(FILE *stream, const char *sequence);
+
+#endif
