@@ -5,15 +5,16 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "guard.h"
 #include "opt.h"
 #include "tool.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -105,28 +106,68 @@ static bool add_option(struct words *words, const char *name, const char *value)
 static pid_t _Atomic running;
 static volatile sig_atomic_t ended_by; /* a signal that asked for the end */
 
-/* Ctrl-C reaches the child by itself; what is sent to us alone is passed on. */
-static void pass_on(int number)
+/*
+ * What the terminal sends reaches the child by itself; what is sent to us alone is passed on, as
+ * the one signal that each of our commands takes for its end in order. Once: run takes a second
+ * one for impatience.
+ */
+static void pass_on(int number, siginfo_t *info, void *context)
 {
 	pid_t child = running;
+	bool first = !ended_by;
 
+	(void)context;
 	ended_by = number;
-	if (child > 0 && number != SIGINT)
-		kill(child, number);
+	if (child > 0 && first && info->si_code <= 0)
+		kill(child, SIGTERM);
+}
+
+static void catch_signals(void)
+{
+	struct sigaction act = { .sa_sigaction = pass_on, .sa_flags = SA_SIGINFO };
+	sigset_t set;
+
+	tool_end_signals(&set);
+	act.sa_mask = set;
+	for (int i = 1; i < NSIG; i++)
+		if (sigismember(&set, i) == 1)
+			sigaction(i, &act, NULL);
+}
+
+/* Never returns. It ends with us, in order: what SIGKILL does to us is SIGTERM to it. */
+static void run_child(const char *self, char **argv, const sigset_t *mask, pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		_exit(EXIT_OURS);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	execve(self, argv, environ);
+	tool_msg("%s cannot be started: %s", self, strerror(errno));
+	_exit(EXIT_OURS);
 }
 
 /* Runs to its end; the exit status of it, 128+N by signal N; -errno if it did not start. */
 static int run_self(const char *self, char **argv)
 {
-	pid_t child;
-	int status = 0, err;
+	sigset_t set, old;
+	pid_t parent = getpid(), child = 0;
+	int status = 0, err = 0;
 
-	if (ended_by)
+	/* A signal comes before there is a child, or when it is known. */
+	tool_end_signals(&set);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	if (!ended_by) {
+		child = fail_errno("tools/cmd_crashtest/fork", EAGAIN, fork());
+		if (child == 0)
+			run_child(self, argv, &old, parent);
+		err = errno;
+		running = child;
+	}
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (child == 0)
 		return 128 + ended_by;
-	err = posix_spawn(&child, self, NULL, NULL, argv, environ);
-	if (err)
+	if (child < 0)
 		return -err;
-	running = child;
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	running = 0;
@@ -224,7 +265,8 @@ static int missing(const char *what)
 static int in_folder(const char *self, const struct crashtest_opts *opts, char **more)
 {
 	const char *base = getenv("TMPDIR");
-	_cleanup_free_ char *folder = NULL, *recording = NULL;
+	_cleanup_free_ char *folder = NULL, *whole = NULL, *recording = NULL;
+	struct guard guard = { .fd = -1 };
 	int code = EXIT_OURS;
 
 	if (asprintf(&folder, "%s/crashtest.XXXXXX", base && base[0] ? base : "/tmp") < 0)
@@ -234,6 +276,9 @@ static int in_folder(const char *self, const struct crashtest_opts *opts, char *
 			 base && base[0] ? base : "/tmp", strerror(errno));
 		return EXIT_OURS;
 	}
+	guard_start(NULL, &guard);
+	whole = realpath(folder, NULL);
+	guard_folder(&guard, whole ?: "");
 	if (asprintf(&recording, "%s/recording", folder) < 0)
 		recording = NULL;
 	if (recording) {
@@ -243,12 +288,12 @@ static int in_folder(const char *self, const struct crashtest_opts *opts, char *
 		unlink(recording);
 	}
 	rmdir(folder);
+	guard_end(&guard);
 	return code;
 }
 
 int cmd_crashtest(int argc, char **argv)
 {
-	const struct sigaction act = { .sa_handler = pass_on };
 	struct crashtest_opts opts;
 	struct opt_words words;
 	enum opt_result result =
@@ -267,9 +312,7 @@ int cmd_crashtest(int argc, char **argv)
 		tool_msg("this program does not find itself: %s", strerror(errno));
 		code = EXIT_OURS;
 	} else {
-		sigaction(SIGINT, &act, NULL);
-		sigaction(SIGTERM, &act, NULL);
-		sigaction(SIGHUP, &act, NULL);
+		catch_signals();
 		code = opts.recording ? record(self, &opts, opts.recording)
 				      : in_folder(self, &opts, words.command);
 		if (opts.recording && !code)

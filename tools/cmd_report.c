@@ -209,6 +209,11 @@ static int tell(const struct report *report, const struct report_opts *opts,
 		code = tool_print_json(report_json(report)) ? EXIT_ERRORS : EXIT_OK;
 	else if (code == EXIT_OK && !to_stdout)
 		report_print(report, stdout);
+	/* Main's word for that is 1, which means findings here. */
+	if (code == EXIT_OK && (fflush(stdout) || ferror(stdout))) {
+		tool_msg("cannot write to standard output");
+		code = EXIT_ERRORS;
+	}
 	return code == EXIT_OK ? report_exit(report) : code;
 }
 

@@ -153,7 +153,7 @@ struct explore_job {
 
 /*
  * Do it, messages included; returns the program's exit code: 0 nothing found, 1 findings, 2 wrong
- * options or it could not be done, 3 no ublk, 128 + signal. Blocks SIGINT, SIGTERM and SIGHUP in
+ * options or it could not be done, 3 no ublk, 128 + signal. Blocks tool_end_signals() in
  * the calling thread; threads that the caller starts before must have them blocked, too.
  */
 int explore_job_run(const struct explore_job *job);

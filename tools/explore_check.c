@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "explore_in.h"
+#include "guard.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -77,7 +78,7 @@ static int fill_env(struct checker *c, unsigned int worker)
 {
 	const struct checker_options *o = c->options;
 	size_t at = c->nr_borrowed;
-	int err = set_env(c, at++, "FAULTBLK_WORKER=%d.%u", (int)getpid(), worker);
+	int err = set_env(c, at++, GUARD_WORKER "=%d.%u", (int)getpid(), worker);
 
 	if (!err)
 		c->owner = strdup(c->env[at - 1]);

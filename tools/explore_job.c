@@ -6,6 +6,7 @@
 #include "base/near.h"
 #include "base/printable.h"
 #include "explore_in.h"
+#include "guard.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@ struct run {
 	bool common; /* of the legal states only those that all disks may leave */
 	struct crash_select select;
 	struct workdir dir;
+	struct guard guard;
 	struct checker_options checker_options;
 	struct worker *workers;
 	struct crash_image *memory; /* of cursors whose presenter has none; [jobs + 1][nr_disks] */
@@ -370,8 +372,8 @@ static void on_point(void *ctx, const struct explore_point *point)
 	if (map_any_broken())
 		return;
 	results_point(run->results, point);
-	/* What cannot be written down need not be found. */
-	if (results_error(run->results))
+	/* What cannot be written down or told need not be found. */
+	if (results_error(run->results) || ferror(stdout))
 		explore_stop(run->explore);
 }
 
@@ -415,6 +417,7 @@ static int open_worker(struct run *run, unsigned int i, struct diag *diag)
 static int open_workers(struct run *run, struct diag *diag)
 {
 	uint64_t need = run->ops == &presenter_file ? workdir_need(run->journal) : 0;
+	_cleanup_free_ char *folder = NULL;
 	int err;
 
 	if (__builtin_mul_overflow(need, run->jobs, &need))
@@ -422,6 +425,8 @@ static int open_workers(struct run *run, struct diag *diag)
 	err = workdir_make(run->job->work, run->jobs, need, diag, &run->dir);
 	if (err)
 		return err;
+	folder = realpath(run->dir.path, NULL);
+	guard_folder(&run->guard, folder ?: "");
 	run->workers =
 		fail_alloc("tools/explore_job/workers", calloc(run->jobs, sizeof(*run->workers)));
 	run->memory = fail_alloc(
@@ -458,6 +463,7 @@ static void close_all(struct run *run)
 	free(run->workers);
 	free(run->memory);
 	workdir_remove(&run->dir);
+	guard_end(&run->guard);
 	journal_free(run->journal);
 	if (run->stop_fd >= 0)
 		close(run->stop_fd);
@@ -802,10 +808,7 @@ static void prepare_process(void)
 {
 	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	tool_end_signals(&set);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	/* What a check leaves behind becomes our child, see explore_command.c. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -843,13 +846,34 @@ static int prepare(struct run *run, struct diag *diag)
 	return open_workers(run, diag);
 }
 
+/* In the mount namespace that we were started in, and before there are threads. */
+static void be_guarded(struct run *run)
+{
+	char owner[64];
+
+	guard_sweep();
+	snprintf(owner, sizeof(owner), GUARD_WORKER "=%d.", (int)getpid());
+	guard_start(owner, &run->guard);
+}
+
+/* Findings that nobody was told of are not told. */
+static int tell_unprinted(int code)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return code;
+	tool_msg("cannot write to standard output: what was found is not told in whole");
+	return EXIT_NOT_DONE;
+}
+
 int explore_job_run(const struct explore_job *job)
 {
-	struct run run = { .job = job, .stop_fd = -1, .dir.lock_fd = -1 };
+	struct run run = { .job = job, .stop_fd = -1, .dir.lock_fd = -1, .guard.fd = -1 };
 	struct diag diag = { 0 };
 	int code = presenter_find(job->present, &diag, &run.ops);
 
 	pthread_mutex_init(&run.diag_lock, NULL);
+	if (!code)
+		be_guarded(&run);
 	if (!code && run.ops->probe) {
 		code = run.ops->probe();
 		if (code) {
@@ -867,5 +891,5 @@ int explore_job_run(const struct explore_job *job)
 		code = EXIT_NOT_DONE;
 	}
 	close_all(&run);
-	return code;
+	return tell_unprinted(code);
 }

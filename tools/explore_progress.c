@@ -8,6 +8,7 @@
 #include "base/failpoint.h"
 #include "clean_output.h"
 #include "explore_in.h"
+#include "tool.h"
 
 #include <errno.h>
 #include <math.h>
@@ -136,10 +137,7 @@ int progress_start(struct explore *explore, bool quiet, int stop_fd, struct diag
 	sigset_t set;
 	int err = ENOMEM;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	tool_end_signals(&set);
 	if (p) {
 		p->explore = explore;
 		p->quiet = quiet || !explore;

@@ -607,10 +607,12 @@ static void destroy(struct replay *replay)
 static void catch_signals(void)
 {
 	const struct sigaction action = { .sa_handler = on_signal };
+	sigset_t set;
 
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
+	tool_end_signals(&set);
+	for (int i = 1; i < NSIG; i++)
+		if (sigismember(&set, i) == 1)
+			sigaction(i, &action, NULL);
 }
 
 static int finish(struct replay *replay)

@@ -28,6 +28,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
@@ -305,10 +306,11 @@ static int set_environment(const struct conductor *c)
 /* Before any thread exists. */
 static int start_command(struct conductor *c)
 {
-	static const int ours[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGPIPE };
+	static const int ours[] = { SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGCHLD,
+				    SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
 	char **command = c->options->command;
+	pid_t parent = getpid(), pid;
 	sigset_t none;
-	pid_t pid;
 	int err;
 
 	if (!command)
@@ -323,6 +325,10 @@ static int start_command(struct conductor *c)
 	for (size_t i = 0; i < array_size(ours); i++)
 		signal(ours[i], SIG_DFL);
 	tool_unprepare();
+	/* Who is killed takes the command along. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		_exit(EXIT_OURS);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execvp(command[0], command);
@@ -635,7 +641,8 @@ static void end_recording(struct conductor *c)
 
 static int prepare(struct conductor *c)
 {
-	static const int handled[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD };
+	static const int handled[] = { SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGCHLD,
+				       SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
 	sigset_t set;
 
 	serve_block_signals();

@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
@@ -61,7 +62,8 @@ struct serve {
 	int code;
 };
 
-static const int handled[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD };
+static const int handled[] = { SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGCHLD,
+			       SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
 
 static void handled_set(sigset_t *set)
 {
@@ -352,10 +354,11 @@ static int start_command(struct serve *s, char **command)
 {
 	int err = fail_value("tools/serve/environment", -ENOMEM, set_environment(s));
 	sigset_t none;
-	pid_t pid;
+	pid_t parent, pid;
 
 	if (err)
 		return err;
+	parent = getpid();
 	pid = fail_errno("tools/serve/fork", EAGAIN, fork());
 	if (pid < 0)
 		return -errno;
@@ -367,6 +370,10 @@ static int start_command(struct serve *s, char **command)
 		signal(handled[i], SIG_DFL);
 	signal(SIGPIPE, SIG_DFL);
 	tool_unprepare();
+	/* A server that is killed takes its command along. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		_exit(EXIT_OURS);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execvp(command[0], command);

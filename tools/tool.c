@@ -47,6 +47,13 @@ void tool_prepare(void)
 			sigaction(deadly[i], &action, NULL);
 }
 
+void tool_end_signals(sigset_t *ret_set)
+{
+	sigemptyset(ret_set);
+	for (size_t i = 0; i < array_size(deadly); i++)
+		sigaddset(ret_set, deadly[i]);
+}
+
 void tool_unprepare(void)
 {
 	if (!ignores_size)

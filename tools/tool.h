@@ -5,6 +5,8 @@
 
 #include "base/diag.h"
 
+#include <signal.h>
+
 #define FAULTBLK_VERSION "0.1.0"
 
 enum tool_exit {
@@ -60,6 +62,8 @@ int cmd_log(int argc, char **argv);
  * default leaves no file that is half written.
  */
 void tool_prepare(void);
+/* What ends a program that does not care, but for SIGKILL and what its own faults raise. */
+void tool_end_signals(sigset_t *ret_set);
 /* In a child that becomes a command of the user's: signals as they were before that. */
 void tool_unprepare(void);
 

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+#include "guard.h"
+
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+#include "remove_tree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define ENVIRON_MAX  (1u << 17)
+#define SESSIONS_MAX 256
+#define QUIET_ROUNDS 2    /* looks that find nothing, before it is believed */
+#define ROUND_US     5000 /* between two looks: killed processes go away */
+#define ROUNDS_MAX   2000
+
+/* ------------------------------------------------------------------------------ processes */
+
+typedef bool (*is_meant_fn)(const char *variable, const void *ctx);
+
+/* Has the process a variable in its environment that is meant? */
+static bool has_variable(pid_t pid, is_meant_fn is_meant, const void *ctx)
+{
+	static char text[ENVIRON_MAX + 1];
+	_cleanup_close_ int fd = -1;
+	char path[64];
+	size_t len = 0;
+	ssize_t got;
+
+	snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && len < ENVIRON_MAX && (got = read(fd, text + len, ENVIRON_MAX - len)) > 0)
+		len += (size_t)got;
+	text[len] = '\0';
+	for (const char *at = text; at < text + len; at += strlen(at) + 1)
+		if (is_meant(at, ctx))
+			return true;
+	return false;
+}
+
+static bool is_of_us(pid_t pid)
+{
+	struct stat stat_of;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	return pid > 1 && pid != getpid() && stat(path, &stat_of) == 0 &&
+	       stat_of.st_uid == geteuid();
+}
+
+struct sessions {
+	pid_t items[SESSIONS_MAX];
+	size_t nr;
+};
+
+static bool has_session(const struct sessions *sessions, pid_t sid)
+{
+	for (size_t i = 0; i < sessions->nr; i++)
+		if (sessions->items[i] == sid)
+			return true;
+	return false;
+}
+
+/* Kills those that are meant, and who shares a session that one of them leads; how many? */
+static unsigned int kill_round(is_meant_fn is_meant, const void *ctx, struct sessions *sessions)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	unsigned int nr = 0;
+
+	while (proc && (entry = readdir(proc))) {
+		pid_t pid = (pid_t)atoi(entry->d_name), sid;
+
+		if (!is_of_us(pid))
+			continue;
+		sid = getsid(pid);
+		if (!has_session(sessions, sid) && !has_variable(pid, is_meant, ctx))
+			continue;
+		/* Each check leads a session of its own; that of who started us is not meant. */
+		if (sid == pid && sessions->nr < SESSIONS_MAX && !has_session(sessions, sid))
+			sessions->items[sessions->nr++] = sid;
+		nr += kill(pid, SIGKILL) == 0;
+	}
+	if (proc)
+		closedir(proc);
+	return nr;
+}
+
+static void kill_all(is_meant_fn is_meant, const void *ctx)
+{
+	struct sessions sessions = { .nr = 0 };
+	unsigned int quiet = 0;
+
+	for (int i = 0; i < ROUNDS_MAX && quiet < QUIET_ROUNDS; i++) {
+		quiet = kill_round(is_meant, ctx, &sessions) ? 0 : quiet + 1;
+		if (quiet < QUIET_ROUNDS)
+			usleep(ROUND_US);
+	}
+}
+
+static bool begins_with(const char *variable, const void *ctx)
+{
+	const char *owner = ctx;
+
+	return strncmp(variable, owner, strlen(owner)) == 0;
+}
+
+/* ------------------------------------------------------------------------------ the guard */
+
+/* What is mounted in it stays, and so does the lock that tells the next one whose it was. */
+static void remove_folder(const char *path)
+{
+	_cleanup_free_ char *folder = strdup(path);
+	char *slash = folder ? strrchr(folder, '/') : NULL;
+	_cleanup_close_ int at = -1;
+
+	if (!slash || slash == folder)
+		return;
+	*slash = '\0';
+	at = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (at >= 0)
+		remove_tree(at, slash + 1, "lock", NULL);
+}
+
+/* One byte says that it is over; a path ends with a zero. */
+static _Noreturn void watch(int fd, const char *owner)
+{
+	char text[PATH_MAX + 1] = "";
+	size_t len = 0;
+	ssize_t got;
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	setsid();
+	prctl(PR_SET_NAME, "faultblk-guard");
+	if (chdir("/") < 0 || dup2(fd, 3) < 0)
+		_exit(1);
+	/* Streams of ours that somebody reads to their end are not held open by it. */
+	close_range(4, ~0u, 0);
+	for (int i = 0; i < 3; i++)
+		close(i);
+	while (len < PATH_MAX && (got = read(3, text + len, PATH_MAX - len)) != 0) {
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 || (len += (size_t)got, memchr(text, '\n', len)))
+			_exit(0);
+	}
+	if (owner)
+		kill_all(begins_with, owner);
+	if (text[0] == '/')
+		remove_folder(text);
+	_exit(0);
+}
+
+int guard_start(const char *owner, struct guard *ret_guard)
+{
+	int fds[2];
+	pid_t pid;
+
+	*ret_guard = (struct guard){ .fd = -1 };
+	if (fail_errno("tools/guard/socket", EMFILE,
+		       socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)) < 0)
+		return -errno;
+	pid = fail_errno("tools/guard/fork", EAGAIN, fork());
+	if (pid == 0) {
+		close(fds[1]);
+		watch(fds[0], owner);
+	}
+	close(fds[0]);
+	if (pid < 0) {
+		close(fds[1]);
+		return -EAGAIN;
+	}
+	*ret_guard = (struct guard){ .pid = pid, .fd = fds[1] };
+	return 0;
+}
+
+void guard_folder(const struct guard *guard, const char *path)
+{
+	size_t len = strlen(path) + 1;
+
+	/* Where the guard was killed there is nobody to read it. */
+	if (guard->pid && path[0] == '/' && len <= PATH_MAX && !strchr(path, '\n') &&
+	    send(guard->fd, path, len, MSG_NOSIGNAL) < 0)
+		return;
+}
+
+void guard_end(struct guard *guard)
+{
+	if (!guard->pid)
+		return;
+	if (send(guard->fd, "\n", 1, MSG_NOSIGNAL) < 0)
+		kill(guard->pid, SIGKILL);
+	close(take_fd(&guard->fd));
+	while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	guard->pid = 0;
+}
+
+/* ------------------------------------------------------------------------------ what was left */
+
+/* "FAULTBLK_WORKER=PID.N" of a program that is no more. */
+static bool is_left(const char *variable, const void *ctx)
+{
+	const char *const word = GUARD_WORKER "=";
+	char *end;
+	long pid;
+
+	(void)ctx;
+	if (strncmp(variable, word, strlen(word)) != 0)
+		return false;
+	pid = strtol(variable + strlen(word), &end, 10);
+	return pid > 0 && pid < INT_MAX && *end == '.' && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+}
+
+static bool is_in_our_namespace(pid_t pid)
+{
+	struct stat ours, its;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", (int)pid);
+	return stat("/proc/self/ns/pid", &ours) == 0 && stat(path, &its) == 0 &&
+	       ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
+}
+
+void guard_sweep(void)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+
+	while (proc && (entry = readdir(proc))) {
+		pid_t pid = (pid_t)atoi(entry->d_name);
+
+		if (is_of_us(pid) && is_in_our_namespace(pid) && has_variable(pid, is_left, NULL))
+			kill(pid, SIGKILL);
+	}
+	if (proc)
+		closedir(proc);
+}
