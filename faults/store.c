@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define NR_LOCKS   32
@@ -44,6 +45,23 @@ struct store {
 	struct unit_lock *locks; /* NULL: one thread only */
 };
 
+/* Blame a limit of the process only where it is one: below @size_bytes. */
+static bool hint_limit(struct diag *diag, int which, uint64_t size_bytes, const char *name,
+		       char option)
+{
+	struct rlimit limit;
+	char has[UNITS_MAX];
+
+	if (getrlimit((__rlimit_resource_t)which, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ||
+	    limit.rlim_cur >= size_bytes) {
+		diag_hint(diag, "make the disk smaller");
+		return false;
+	}
+	diag_hint(diag, "make the disk smaller, or raise the %s, now %s (ulimit -%c)", name,
+		  units_format_size(limit.rlim_cur, has), option);
+	return true;
+}
+
 static int fail(struct diag *diag, const char *what, uint64_t size_bytes)
 {
 	int err = -errno;
@@ -51,13 +69,29 @@ static int fail(struct diag *diag, const char *what, uint64_t size_bytes)
 
 	diag_set(diag, err, "store.system", "cannot %s for a disk of %s: %s", what,
 		 units_format_size(size_bytes, size), strerror(-err));
-	if (err == -ENOMEM)
-		diag_hint(diag,
-			  "make the disk smaller, or raise the address space limit (ulimit -v)");
-	else if (err == -EFBIG)
-		diag_hint(diag, "make the disk smaller, or raise the file size limit (ulimit -f)");
+	if (err == -EFBIG)
+		hint_limit(diag, RLIMIT_FSIZE, size_bytes, "file size limit", 'f');
 	else if (err == -EMFILE)
 		diag_hint(diag, "raise the limit of open files (ulimit -n)");
+	return err;
+}
+
+/* A mapping of @size_bytes of @fd failed: what would not? */
+static int fail_map(struct diag *diag, int fd, uint64_t size_bytes)
+{
+	int err = fail(diag, "map the memory", size_bytes);
+	uint64_t fits = size_bytes;
+	char size[UNITS_MAX];
+	void *p = MAP_FAILED;
+
+	if (err != -ENOMEM || hint_limit(diag, RLIMIT_AS, size_bytes, "address space limit", 'v'))
+		return err;
+	while (p == MAP_FAILED && (fits = fits / 2 & ~(uint64_t)(SECTOR_SIZE - 1)))
+		p = mmap(NULL, fits, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (p == MAP_FAILED)
+		return err;
+	munmap(p, fits);
+	diag_hint(diag, "make the disk smaller: %s can be mapped", units_format_size(fits, size));
 	return err;
 }
 
@@ -105,7 +139,7 @@ int store_create(uint64_t size_bytes, struct diag *diag, struct store **ret_stor
 		"faults/store/map", (errno = ENOMEM, MAP_FAILED),
 		mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0));
 	if (data == MAP_FAILED)
-		return fail(diag, "map the memory", size_bytes);
+		return fail_map(diag, fd, size_bytes);
 	marks = fail_value("faults/store/map-marks", (errno = ENOMEM, MAP_FAILED),
 			   mmap(NULL, marks_bytes(size_bytes), PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));

@@ -147,9 +147,14 @@ static int add_device(struct ublk_dev *dev)
 		return log_error(&dev->log, -EOPNOTSUPP,
 				 "this kernel's ublk driver has no user copy; use UBLK_DATA_COPY");
 	dev->options.id = (int)dev->info.dev_id;
-	dev->options.nr_queues = dev->info.nr_hw_queues;
-	dev->options.queue_depth = dev->info.queue_depth;
-	dev->options.max_io_bytes = dev->info.max_io_buf_bytes;
+	if (dev->info.nr_hw_queues != o->nr_queues || dev->info.queue_depth != o->queue_depth ||
+	    dev->info.max_io_buf_bytes != o->max_io_bytes)
+		return log_error(
+			&dev->log, -EOPNOTSUPP,
+			"the kernel gives %u queues of %u requests of at most %u bytes, asked "
+			"for were %u of %u of %u",
+			dev->info.nr_hw_queues, dev->info.queue_depth, dev->info.max_io_buf_bytes,
+			o->nr_queues, o->queue_depth, o->max_io_bytes);
 	snprintf(dev->path, sizeof(dev->path), "/dev/ublkb%d", dev->options.id);
 	return 0;
 }
@@ -216,8 +221,7 @@ static int set_params(struct ublk_dev *dev)
 		log_error(
 			&dev->log, err,
 			"the kernel refuses the parameters of device %d (logical block %u, physical "
-			"block %u, largest I/O %u, size %llu): %s; blocks above the page size need "
-			"Linux 6.14",
+			"block %u, largest I/O %u, size %llu): %s",
 			o->id, o->logical_block, o->physical_block, o->max_io_bytes,
 			(unsigned long long)o->size_bytes, strerror(-err));
 	return err;
@@ -252,6 +256,11 @@ static int start_queues(struct ublk_dev *dev)
 		q->index = (uint16_t)i;
 		get_affinity(dev, q);
 		err = queue_start(q);
+		if (err > 0)
+			return log_error(&dev->log, -EINVAL,
+					 "backend \"%s\": queue_start returned %d for queue %u, it "
+					 "must return 0 or -errno",
+					 s->backend->name, err, i);
 		if (err)
 			return log_error(&dev->log, err, "starting queue %u of device %d: %s", i,
 					 dev->options.id, strerror(-err));

@@ -327,6 +327,8 @@ void ublk_req_park(struct ublk_req *pub, uint64_t due_ns)
 		blame(req, "parked from another thread", 0);
 	if (state_of(req) != REQ_BACKEND)
 		blame(req, "parked while it is not the backend's", 0);
+	if (!q->shared->backend->resume)
+		blame(req, "parked by a backend that has no resume callback", 0);
 	set_state(req, REQ_PARKED);
 	timer_add(&q->timers, req->pub.tag, q->closing ? 0 : due_ns);
 	relaxed_add(&q->parked, 1);

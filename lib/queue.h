@@ -118,7 +118,8 @@ void queue_shared_put(struct queue_shared *shared);
 
 /*
  * Start the thread and wait until every tag's FETCH has been handed to the kernel. q->shared,
- * q->index and q->cpus are set. 0 or -errno, then nothing is left of it.
+ * q->index and q->cpus are set. 0, -errno, or what else the backend's queue_start returned; then
+ * nothing is left of it.
  */
 int queue_start(struct queue *q);
 /* Wake the thread, so that it looks at closing, cut and quit and calls the backend's batch. Any

@@ -148,8 +148,8 @@ void ublk_req_unpark(struct ublk_req *req);
  * The table of a backend. @ctx is what ublk_dev_open() was given.
  *
  * SYNCHRONOUS: fill in read and write, and flush, discard, write_zeroes where there are such; each
- * does its work before it returns 0 or -errno. ASYNCHRONOUS: fill in submit and submit_ops instead
- * (and resume, if it parks); submit must complete or park the request, or keep it and complete it
+ * does its work before it returns 0 or -errno. ASYNCHRONOUS: fill in submit and submit_ops instead,
+ * and resume, if it parks; submit must complete or park the request, or keep it and complete it
  * later from any thread. An op with both goes to submit. READ must be there in one of the forms;
  * without WRITE the disk is read-only.
  */
@@ -165,7 +165,7 @@ struct ublk_backend {
 	void (*submit)(void *ctx, struct ublk_req *req);
 	void (*resume)(void *ctx, struct ublk_req *req); /* a parked request is due */
 
-	size_t pdu_bytes; /* size of ublk_req.pdu */
+	size_t pdu_bytes; /* size of ublk_req.pdu, up to 1 MiB */
 
 	/* All optional, on the queue's thread. */
 	int (*queue_start)(void *ctx, unsigned int queue); /* 0; -errno: the open fails with it */
@@ -202,15 +202,16 @@ enum ublk_data_path {
 
 struct ublk_options {
 	uint64_t size_bytes;         /* required; multiple of the logical block */
-	int id;                      /* N of /dev/ublkbN; -1 (default): the lowest free one */
+	int id;                      /* N of /dev/ublkbN, 0..1048575; -1 (default): any free one */
 	unsigned int nr_queues;      /* 1..number of CPUs; default 1 */
 	unsigned int queue_depth;    /* 1..4096; default 128 */
-	unsigned int logical_block;  /* bytes; power of two, 512..page size (more on 6.14+); 512 */
+	unsigned int logical_block;  /* bytes; power of two, 512..page size; default 512 */
 	unsigned int physical_block; /* bytes; power of two, logical..1 MiB; default 4096 */
-	unsigned int max_io_bytes;   /* largest READ or WRITE; 4096..32 MiB; default 512 KiB */
-	unsigned int discard_granularity; /* bytes; default 4096; multiple of the logical block */
-	uint64_t max_discard_bytes;       /* largest DISCARD; up to 2 GiB; default 1 GiB */
-	uint64_t max_zeroes_bytes;        /* largest WRITE_ZEROES; up to 2 GiB; default 1 GiB */
+	unsigned int max_io_bytes;   /* largest READ or WRITE; pages, up to 32 MiB; 512 KiB */
+	/* Bytes; a power of two, logical block..1 GiB; default 4096; raised to the physical block */
+	unsigned int discard_granularity;
+	uint64_t max_discard_bytes;       /* largest DISCARD; 0 (none)..2 GiB; default 1 GiB */
+	uint64_t max_zeroes_bytes;        /* largest WRITE_ZEROES; 0..2 GiB; default 1 GiB */
 	bool read_only;                   /* default false, but true without a write callback */
 	bool rotational;                  /* default false */
 	bool volatile_cache;              /* flushes arrive; default true, false without flush */
@@ -232,14 +233,15 @@ void ublk_options_init(struct ublk_options *options);
  * /dev/ublkbN exists and answers. On error nothing is left behind. The kernel reads the partition
  * table during the start: the backend must answer from the first moment.
  *
- * -EINVAL	an option out of its range; the message names it
+ * -EINVAL	an option or a part of the backend is out of its range, or an argument is NULL (@ctx may
+ *		be); the message names it
  * -ENOENT	no /dev/ublk-control: the ublk_drv module is not loaded or not there
  * -EPERM	no permission (CAP_SYS_ADMIN is needed), or io_uring is disabled
  * -ENOSYS	no io_uring in this kernel, or a seccomp filter hides it
  * -EEXIST	the id is taken
  * -ENFILE	the driver's limit of devices (module parameter ublks_max) is reached; current kernels
  *		count only the devices of unprivileged users
- * -EOPNOTSUPP	the kernel lacks what an option asks for
+ * -EOPNOTSUPP	the kernel lacks what an option asks for, or gives less
  * -ETIMEDOUT	the kernel did not answer
  */
 int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ublk_options *options,

@@ -53,7 +53,8 @@ static const struct opt run_table[] = {
 		 "size of the disk; default: that of --load FILE, or " SIZE_DEFAULT),
 	OPT_COUNT(O, queues, "queues", "1", 1, 4096, "hardware queues, at most one for each CPU"),
 	OPT_COUNT(O, depth, "depth", "128", 1, 4096, "requests in flight for each queue"),
-	OPT_SIZE(O, block_size, "block-size", "512", 512, 64 << 10, "logical block size"),
+	OPT_SIZE(O, block_size, "block-size", "512", 512, 64 << 10,
+		 "logical block size, at most a page"),
 	OPT_SIZE(O, physical_block_size, "physical-block-size", "4k", 512, 1 << 20,
 		 "physical block size, at least the logical one"),
 	OPT_SIZE(O, max_io, "max-io", "512k", 4096, 32 << 20, "largest read or write"),
@@ -203,43 +204,47 @@ static void log_device(void *ctx, enum ublk_log_level level, const char *message
 		tool_msg("%s", message);
 }
 
-/* Sizes that must be powers of two, or whole logical blocks. */
+/* Sizes that must be powers of two, or multiples of something. */
 static int check_sizes(const struct run_opts *opts, struct diag *diag)
 {
+	const char *block = "block size", *page = "page size";
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	const struct {
 		const char *id; /* "option.NAME" */
 		uint64_t got;
-		bool power;
+		uint64_t multiple; /* 0: a power of two */
+		const char *of;
 	} sizes[] = {
-		{ "option.block-size", opts->block_size, true },
-		{ "option.physical-block-size", opts->physical_block_size, true },
-		{ "option.discard-granularity", opts->discard_granularity, true },
-		{ "option.size", opts->size, false },
-		{ "option.max-io", opts->max_io, false },
-		{ "option.max-discard", opts->max_discard, false },
-		{ "option.max-zeroes", opts->max_zeroes, false },
+		{ "option.block-size", opts->block_size, 0, NULL },
+		{ "option.physical-block-size", opts->physical_block_size, 0, NULL },
+		{ "option.discard-granularity", opts->discard_granularity, 0, NULL },
+		{ "option.size", opts->size, opts->block_size, block },
+		{ "option.max-io", opts->max_io, page_bytes, page },
+		{ "option.max-discard", opts->max_discard, opts->block_size, block },
+		{ "option.max-zeroes", opts->max_zeroes, opts->block_size, block },
 	};
 
 	for (size_t i = 0; i < array_size(sizes); i++) {
 		const char *name = strchr(sizes[i].id, '.') + 1;
-		uint64_t got = sizes[i].got;
+		unsigned long long got = sizes[i].got;
 
-		if (sizes[i].power && got & (got - 1))
+		if (!sizes[i].multiple && got & (got - 1))
 			return diag_set(diag, -EINVAL, sizes[i].id,
-					"--%s: got %llu bytes, wanted a power of two", name,
-					(unsigned long long)got);
-		if (!sizes[i].power && got % opts->block_size)
-			return diag_set(
-				diag, -EINVAL, sizes[i].id,
-				"--%s: got %llu bytes, wanted a multiple of the block size, "
-				"%llu",
-				name, (unsigned long long)got,
-				(unsigned long long)opts->block_size);
+					"--%s: got %llu bytes, wanted a power of two", name, got);
+		if (sizes[i].multiple && got % sizes[i].multiple)
+			return diag_set(diag, -EINVAL, sizes[i].id,
+					"--%s: got %llu bytes, wanted a multiple of the %s, %llu",
+					name, got, sizes[i].of,
+					(unsigned long long)sizes[i].multiple);
 	}
+	if (opts->block_size > page_bytes)
+		return diag_set(diag, -EINVAL, "option.block-size",
+				"--block-size: got %llu bytes, wanted at most the page size, %llu",
+				(unsigned long long)opts->block_size,
+				(unsigned long long)page_bytes);
 	return 0;
 }
 
-/* What the option table cannot say by itself. The ids of all these errors: "option.NAME". */
 static int check_options(const struct run_opts *opts, bool has_command, struct diag *diag)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);

@@ -71,6 +71,39 @@ static void too_many_open_files_is_an_error_that_names_the_limit(void **state)
 	assert_non_null(strstr(diag.hint, "ulimit -n"));
 }
 
+static void a_size_beyond_all_addresses_blames_no_limit(void **state)
+{
+	struct rlimit before;
+	struct store *store = NULL;
+	struct diag diag = { 0 };
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	if (before.rlim_cur != RLIM_INFINITY)
+		skip();
+	assert_int_equal(store_create(1ull << 50, &diag, &store), -ENOMEM);
+	assert_null(strstr(diag.hint, "ulimit"));
+	assert_non_null(strstr(diag.hint, "T can be mapped"));
+}
+
+static void a_size_beyond_the_limit_of_addresses_names_it(void **state)
+{
+	struct rlimit before, low;
+	struct store *store = NULL;
+	struct diag diag = { 0 };
+	int err;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	low = before;
+	low.rlim_cur = 32ull << 40;
+	assert_int_equal(setrlimit(RLIMIT_AS, &low), 0);
+	err = store_create(64ull << 40, &diag, &store);
+	setrlimit(RLIMIT_AS, &before);
+	assert_int_equal(err, -ENOMEM);
+	assert_non_null(strstr(diag.hint, "now 32T (ulimit -v)"));
+}
+
 /* Every start and end around page boundaries, against a plain array. */
 static void punch_clears_exactly_the_bytes_asked_for(void **state)
 {
@@ -164,6 +197,8 @@ int main(void)
 		cmocka_unit_test(a_disk_of_a_tebibyte_costs_only_what_is_written),
 		cmocka_unit_test(sizes_that_are_no_disk_are_refused_with_words),
 		cmocka_unit_test(too_many_open_files_is_an_error_that_names_the_limit),
+		cmocka_unit_test(a_size_beyond_all_addresses_blames_no_limit),
+		cmocka_unit_test(a_size_beyond_the_limit_of_addresses_names_it),
 		cmocka_unit_test(punch_clears_exactly_the_bytes_asked_for),
 		cmocka_unit_test(punch_frees_whole_pages_and_allocates_none),
 		cmocka_unit_test(punch_outside_the_disk_is_refused),
