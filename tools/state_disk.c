@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/mounts.h"
 #include "base/units.h"
 #include "ublkcore.h"
 
@@ -18,7 +19,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -251,15 +251,14 @@ static int held(const struct state_disk *disk, struct diag *diag)
 		ublk_holders_text(holders, nr < 0 ? 0 : (unsigned int)nr, text, sizeof(text)));
 }
 
-/* A command that was killed could not do it any more. */
-static void unmount_left(const struct state_disk *disk)
+/*
+ * A command that was killed could not do it any more. Of all devices: a file system on several of
+ * them (btrfs) is mounted by the name of one.
+ */
+static void unmount_left(const struct state_disks *disks)
 {
-	struct ublk_holder holders[16];
-	int nr = ublk_holders(ublk_dev_id(disk->dev), holders, array_size(holders));
-
-	for (int i = 0; i < nr && i < (int)array_size(holders); i++)
-		if (holders[i].how == UBLK_HOLD_MOUNT && umount2(holders[i].where, 0) < 0)
-			umount2(holders[i].where, MNT_DETACH);
+	for (uint32_t i = 0; i < disks->nr; i++)
+		mounts_detach(strrchr(ublk_dev_path(disks->disks[i].dev), '/') + 1);
 }
 
 int state_disks_settle(struct state_disks *disks, int timeout_ms, struct diag *diag)
@@ -272,7 +271,7 @@ int state_disks_settle(struct state_disks *disks, int timeout_ms, struct diag *d
 		while (!is_free(ublk_dev_path(disks->disks[i].dev))) {
 			if (clock_now_ns() > until_ns)
 				return held(&disks->disks[i], diag);
-			unmount_left(&disks->disks[i]);
+			unmount_left(disks);
 			nanosleep(&nap, NULL);
 		}
 	}

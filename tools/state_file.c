@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/mounts.h"
 #include "base/units.h"
 
 #include <errno.h>
@@ -22,7 +23,6 @@
 #include <glob.h>
 #include <limits.h>
 #include <linux/loop.h>
-#include <mntent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -649,19 +649,6 @@ static const struct state_file *file_of(const struct state_files *files, const c
 	return NULL;
 }
 
-static void unmount_of(const char *device)
-{
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	struct mntent entry;
-	char text[2 * PATH_MAX];
-
-	while (mounts && getmntent_r(mounts, &entry, text, sizeof(text)))
-		if (strcmp(entry.mnt_fsname, device) == 0 && umount2(entry.mnt_dir, 0) < 0)
-			umount2(entry.mnt_dir, MNT_DETACH);
-	if (mounts)
-		endmntent(mounts);
-}
-
 /* A command that was killed could not do it any more. */
 static void take_loop(const char *name)
 {
@@ -669,7 +656,7 @@ static void take_loop(const char *name)
 	char device[64];
 
 	snprintf(device, sizeof(device), "/dev/%.40s", name);
-	unmount_of(device);
+	mounts_detach(name);
 	fd = open(device, O_RDWR | O_CLOEXEC);
 	if (fd >= 0)
 		ioctl(fd, LOOP_CLR_FD);
