@@ -65,12 +65,10 @@ static bool bulk_room(struct results *r, size_t len)
 
 void results_line(struct results *r, json_t *line)
 {
-	char *text =
-		line ? json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12))
-		     : NULL;
-	size_t len = text ? strlen(text) : 0;
+	size_t len;
+	char *text = results_seal(line, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12),
+				  &r->seal, &len);
 
-	json_decref(line);
 	/* A list that lacks a member is not to be believed. */
 	if (rpc_json_short() || !text) {
 		if (!r->error)
@@ -78,7 +76,11 @@ void results_line(struct results *r, json_t *line)
 		free(text);
 		return;
 	}
-	text[len++] = '\n'; /* in place of the end */
+	if (r->loader) {
+		results_compare(r->loader, text, len);
+		free(text);
+		return;
+	}
 	if (r->print)
 		fwrite(text, 1, len, stdout);
 	if (r->print && !r->is_bulk)
@@ -211,14 +213,15 @@ json_t *results_head(const struct results *r, bool resumed)
 
 	return json_pack("{s:s, s:i, s:o, s:o, s:o, s:s, s:I, s:s, s:b, s:b, s:o, s:o, s:i, s:i, "
 			 "s:I, s:I, s:b}",
-			 "type", "explore", "version", 1, "recording", recording_json(r), "check",
-			 results_text(o->job->check), "recovery", results_text(o->job->recovery),
-			 "present", o->job->present, "unit_bytes", (json_int_t)o->crash->unit_bytes,
-			 "atomic", atomic_name(o->crash->atomic), "illegal", (int)o->crash->illegal,
-			 "by_content", (int)o->job->by_content, "strategies", strategies_json(r),
-			 "seed", decimal(o->job->seed), "shard", (int)o->shard, "shards",
-			 (int)o->nr_shards, "points", (json_int_t)o->nr_points, "sample",
-			 (json_int_t)o->job->sample, "resumed", (int)resumed);
+			 "type", "explore", "version", RESULTS_VERSION, "recording",
+			 recording_json(r), "check", results_text(o->job->check), "recovery",
+			 results_text(o->job->recovery), "present", o->job->present, "unit_bytes",
+			 (json_int_t)o->crash->unit_bytes, "atomic", atomic_name(o->crash->atomic),
+			 "illegal", (int)o->crash->illegal, "by_content", (int)o->job->by_content,
+			 "strategies", strategies_json(r), "seed", decimal(o->job->seed), "shard",
+			 (int)o->shard, "shards", (int)o->nr_shards, "points",
+			 (json_int_t)o->nr_points, "sample", (json_int_t)o->job->sample, "resumed",
+			 (int)resumed);
 }
 
 static const char *op_name(uint8_t op)
@@ -351,14 +354,19 @@ static void point_lines(struct results *r)
 	}
 }
 
-static void write_head(struct results *r)
+void results_describe(struct results *r)
 {
-	r->is_bulk = true;
-	results_line(r, results_head(r, false));
 	write_lines(r);
 	flush_lines(r);
 	mark_lines(r);
 	point_lines(r);
+}
+
+static void write_head(struct results *r)
+{
+	r->is_bulk = true;
+	results_line(r, results_head(r, false));
+	results_describe(r);
 	flush_bulk(r);
 	r->is_bulk = false;
 	if (r->print)
@@ -481,15 +489,21 @@ static void quote_path(FILE *out, const char *option, const char *path)
 /* Of the reproducer: what it begins with is the state, and nothing of it is undecided. */
 static void put_reproducer(const struct results *r, const struct finding *f, FILE *out)
 {
-	fprintf(out, " --unit %u --state '%s'", r->o.crash->unit_bytes, f->reproducer_state);
+	fprintf(out, " --unit %u", r->o.crash->unit_bytes);
+	quote(out, "state", f->reproducer_state);
 	quote_path(out, "recording", f->reproducer);
 }
 
 static void put_original(const struct results *r, const struct finding *f, FILE *out)
 {
-	fprintf(out, " --unit %u --atomic %s%s --state '%" PRIu64 ":%s'", r->o.crash->unit_bytes,
-		atomic_name(r->o.crash->atomic), r->o.crash->illegal ? " --illegal" : "",
-		r->o.points[f->point_index].step, f->minimal ? f->minimal : f->name);
+	_cleanup_free_ char *state = NULL;
+
+	fprintf(out, " --unit %u --atomic %s%s", r->o.crash->unit_bytes,
+		atomic_name(r->o.crash->atomic), r->o.crash->illegal ? " --illegal" : "");
+	if (asprintf(&state, "%" PRIu64 ":%s", r->o.points[f->point_index].step,
+		     f->minimal ? f->minimal : f->name) < 0)
+		return;
+	quote(out, "state", state);
 	quote_path(out, "recording", r->o.job->recording);
 }
 
@@ -666,6 +680,7 @@ int results_open(const struct results_options *options, struct diag *diag,
 	r->o = *options;
 	r->fd = r->file.fd = r->file.dir_fd = -1;
 	r->print = options->job->json;
+	r->seal = RESULTS_SEAL_START;
 	for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
 		r->done[i].limit = SIZE_MAX;
 	err = options->job->results ? open_file(r, diag, &is_new) : 0;

@@ -7,6 +7,7 @@
 #include "explore_in.h"
 #include "faults/key_set.h"
 #include "out_file.h"
+#include "results_line.h"
 
 #include <jansson.h>
 
@@ -19,6 +20,8 @@ struct results {
 	struct out_file file;
 	bool print;
 	int error;
+	uint64_t seal;         /* of the last line */
+	struct loader *loader; /* lines are not written: they must be those that it reads */
 	char *bulk; /* lines not written yet, while the head is written */
 	size_t bulk_len, bulk_size;
 	bool is_bulk;
@@ -32,8 +35,12 @@ struct results {
 	size_t nr_findings;
 };
 
-/* Takes @line; NULL: no memory. */
+/* Takes @line, seals and writes it; NULL: no memory. */
 void results_line(struct results *r, json_t *line);
+/* The lines that follow the first one: what the recording holds, and the moments. */
+void results_describe(struct results *r);
+/* Is the next line of the file this one, seals aside? What is wrong is kept in the loader. */
+void results_compare(struct loader *loader, const char *text, size_t len);
 /* Text as JSON has it: what is no UTF-8 becomes '?'. NULL text: null. */
 json_t *results_text(const char *text);
 json_t *results_hex(uint64_t value);
@@ -41,8 +48,8 @@ json_t *results_hex(uint64_t value);
 json_t *results_head(const struct results *r, bool resumed);
 
 /*
- * What the file holds: 1: whole up to *ret_good_bytes, to be gone on from; 0: not even its head, to
- * be begun anew; or -errno in words.
+ * What the file holds: 1: good up to *ret_good_bytes, to be gone on from; 0: the beginning of our
+ * head at most, to be begun anew; or -errno in words. Nothing is written.
  */
 int results_load(struct results *r, struct diag *diag, uint64_t *ret_good_bytes);
 

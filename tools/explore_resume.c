@@ -1,229 +1,305 @@
 // SPDX-License-Identifier: MIT
 /*
- * The results file read again. A program that is killed leaves at most half a line at its end,
- * which is cut away; a file whose head is not complete holds no states, and is begun anew.
+ * The results file read again. All of it is read and compared before anything is written: its head
+ * must be, line by line, what this exploration would write there, and each line after it must be
+ * sealed and say what can be. A program that is killed leaves at most half a line at its end, which
+ * is cut away; a file whose head is not complete holds no states, and is begun anew.
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "explore_results_in.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #define FIRST_BYTES "{\"type\":\"explore\""
 
+_Static_assert(RESULTS_LOST_MAX == EXPLORE_LOST_MAX, "what is written can be read");
+
 struct loader {
 	struct results *r;
-	uint64_t line, points;
-	bool has_head;
+	struct diag *diag;
+	FILE *file;
+	char *text; /* the line */
+	size_t size, len;
+	uint64_t good; /* bytes of the lines before */
+	struct results_source source;
+	struct results_limits limits;
+	bool at_end; /* no whole line is left */
+	bool whole;  /* the head is there */
+	int err;
 };
+
+/* ------------------------------------------------------------------------------ lines */
+
+/* The next whole line; false: there is none, or an error in l->err. */
+static bool next_line(struct loader *l)
+{
+	ssize_t len = l->err || l->at_end ? -1 : getline(&l->text, &l->size, l->file);
+
+	l->len = len > 0 ? (size_t)len : 0;
+	if (!l->err && ferror(l->file))
+		l->err = diag_set(l->diag, -EIO, "explore.resume", "cannot read %s",
+				  l->r->o.job->results);
+	l->at_end = l->len == 0 || l->text[l->len - 1] != '\n';
+	return !l->err && !l->at_end;
+}
+
+/* The same, sealed and parsed; NULL as above. */
+static json_t *take_line(struct loader *l)
+{
+	json_t *line = NULL;
+
+	if (!next_line(l))
+		return NULL;
+	l->err = results_take(&l->source, l->text, l->len - 1, l->diag, &line);
+	if (l->err)
+		return NULL;
+	l->good += l->len;
+	return line;
+}
+
+static void bad(struct loader *l, const char *what)
+{
+	l->err = results_bad_line(&l->source, what, "--results with another file begins anew",
+				  l->diag);
+}
 
 /* ------------------------------------------------------------------------------ the head */
 
-/* Members that must be the same for a run to go on from another. */
+/* Members that must be the same for a run to go on from another, in the order of their telling. */
 static const char *const same_members[] = { "check",  "recovery", "present",    "unit_bytes",
 					    "atomic", "illegal",  "by_content", "strategies",
 					    "seed",   "shard",    "shards",     "points",
 					    "sample", "version" };
 
-static int differs(struct results *r, struct diag *diag, const char *name, const json_t *there,
-		   const json_t *here)
+static void differs(struct loader *l, const char *name, const json_t *there, const json_t *here)
 {
 	_cleanup_free_ char *was = json_dumps(there, JSON_ENCODE_ANY | JSON_COMPACT);
 	_cleanup_free_ char *is = json_dumps(here, JSON_ENCODE_ANY | JSON_COMPACT);
 
-	diag_set(diag, -EINVAL, "explore.resume",
-		 "%s is of another exploration: its %s is %.100s, this one's is %.100s",
-		 r->o.job->results, name, was ? was : "nothing", is ? is : "nothing");
-	diag_hint(diag, "--results with another file begins anew");
-	return -EINVAL;
+	l->err = diag_set(l->diag, -EINVAL, "explore.resume",
+			  "%s is of another exploration: its %s is %.100s, this one's is %.100s",
+			  l->source.file, name, was ? was : "nothing", is ? is : "nothing");
+	diag_hint(l->diag, "--results with another file begins anew");
 }
 
-static int check_head(struct loader *l, const json_t *there, struct diag *diag)
+static void compare(struct loader *l, const char *name, const json_t *there, const json_t *here)
 {
-	json_t *here = results_head(l->r, true);
-	const json_t *was, *is;
-	int err = 0;
+	if (!l->err && !json_equal(there, here))
+		differs(l, name, there, here);
+}
 
-	if (!here)
-		return diag_set(diag, -ENOMEM, "explore.memory", "no memory to read results");
-	was = json_object_get(json_object_get(there, "recording"), "id");
-	is = json_object_get(json_object_get(here, "recording"), "id");
-	if (!json_equal(was, is))
-		err = differs(l->r, diag, "recording", was, is);
-	for (size_t i = 0; i < array_size(same_members) && !err; i++) {
-		was = json_object_get(there, same_members[i]);
-		is = json_object_get(here, same_members[i]);
-		if (!json_equal(was, is))
-			err = differs(l->r, diag, same_members[i], was, is);
+/* Whatever a head says of the recording, but where it lies. */
+static void compare_recording(struct loader *l, const json_t *there, json_t *here)
+{
+	const char *name;
+	json_t *value;
+
+	compare(l, "recording", json_object_get(there, "id"), json_object_get(here, "id"));
+	json_object_del(here, "path");
+	json_object_foreach (here, name, value)
+		compare(l, name, json_object_get(there, name), value);
+}
+
+static void check_head(struct loader *l, const json_t *there, bool resumed)
+{
+	json_t *here = results_head(l->r, resumed);
+	const char *name;
+	json_t *value;
+
+	if (!here) {
+		l->err = diag_set(l->diag, -ENOMEM, "explore.memory", "no memory to read results");
+		return;
 	}
+	compare_recording(l, json_object_get(there, "recording"),
+			  json_object_get(here, "recording"));
+	for (size_t i = 0; i < array_size(same_members); i++)
+		compare(l, same_members[i], json_object_get(there, same_members[i]),
+			json_object_get(here, same_members[i]));
+	json_object_foreach (here, name, value)
+		if (strcmp(name, "recording") != 0)
+			compare(l, name, json_object_get(there, name), value);
 	json_decref(here);
-	l->has_head = !err;
-	return err;
+}
+
+/* No line is whole: is it ours at all? */
+static void check_half(struct loader *l)
+{
+	size_t first = sizeof(FIRST_BYTES) - 1;
+
+	if (l->len && memcmp(l->text, FIRST_BYTES, l->len < first ? l->len : first) != 0)
+		l->err = diag_set(l->diag, -EINVAL, "explore.resume", "%s is no results file",
+				  l->source.file);
+}
+
+static void load_head(struct loader *l)
+{
+	json_t *line = take_line(l);
+
+	if (!line) {
+		if (!l->err)
+			check_half(l);
+		return;
+	}
+	if (!l->source.sealed)
+		bad(l, "results of version 1, whose lines have no seals: what they say cannot be "
+		       "relied upon");
+	else
+		check_head(l, line, false);
+	json_decref(line);
+}
+
+void results_compare(struct loader *l, const char *text, size_t len)
+{
+	json_t *line = take_line(l);
+
+	if (!line)
+		return;
+	if (!results_same_words(l->text, l->len - 1, text, len - 1))
+		bad(l, "this exploration has another line there");
+	json_decref(line);
 }
 
 /* ------------------------------------------------------------------------------ states */
 
-static bool read_hex(const json_t *text, uint64_t *ret_value)
+static enum explore_verdict verdict_of(const json_t *line)
 {
-	const char *hex = json_string_value(text);
-	char *end;
+	const char *name = json_string_value(json_object_get(line, "verdict"));
+	int i = 0;
 
-	if (!hex || strlen(hex) != 16)
-		return false;
-	*ret_value = strtoull(hex, &end, 16);
-	return *end == '\0';
-}
-
-static bool read_verdict(const json_t *text, enum explore_verdict *ret_verdict)
-{
-	const char *name = json_string_value(text);
-
-	for (int i = 0; name && i < EXPLORE_NR_VERDICTS; i++) {
-		if (strcmp(name, explore_verdict_name(i)) != 0)
-			continue;
-		*ret_verdict = i;
-		return true;
-	}
-	return false;
+	while (i < EXPLORE_NR_VERDICTS - 1 && strcmp(name, explore_verdict_name(i)) != 0)
+		i++;
+	return (enum explore_verdict)i;
 }
 
 static void remember_finding(struct loader *l, const json_t *line, size_t point, uint64_t key,
 			     enum explore_verdict verdict)
 {
 	const json_t *list = json_object_get(line, "lost"), *write;
-	const char *name = json_string_value(json_object_get(line, "state"));
 	uint32_t lost[EXPLORE_LOST_MAX];
-	size_t i, nr = 0;
+	size_t i;
 
 	json_array_foreach (list, i, write)
-		if (nr < EXPLORE_LOST_MAX)
-			lost[nr++] = (uint32_t)json_integer_value(write);
-	if (name)
-		results_remember(l->r, point, name, key, verdict,
-				 json_string_value(json_object_get(line, "output")), lost,
-				 (uint64_t)json_integer_value(json_object_get(line, "nr_lost")));
+		lost[i] = (uint32_t)json_integer_value(write);
+	results_remember(l->r, point, json_string_value(json_object_get(line, "state")), key,
+			 verdict, json_string_value(json_object_get(line, "output")), lost,
+			 (uint64_t)json_integer_value(json_object_get(line, "nr_lost")));
 }
 
-static int load_state(struct loader *l, const json_t *line)
+static void load_state(struct loader *l, const json_t *line)
 {
 	struct results *r = l->r;
 	const char *strategy = json_string_value(json_object_get(line, "strategy"));
-	json_int_t point = json_integer_value(json_object_get(line, "point"));
-	enum explore_verdict verdict;
+	size_t point = (size_t)json_integer_value(json_object_get(line, "point"));
+	enum explore_verdict verdict = verdict_of(line);
 	uint64_t key;
 	int added;
 
-	if (!read_hex(json_object_get(line, "key"), &key) ||
-	    !read_verdict(json_object_get(line, "verdict"), &verdict) || point < 0 ||
-	    (uint64_t)point >= r->o.nr_points)
-		return -EINVAL;
-	if (verdict == EXPLORE_ERROR)
-		return 0; /* it will be done again */
+	if (verdict == EXPLORE_ERROR || !results_read_hex(json_object_get(line, "key"), &key))
+		return; /* it will be done again */
 	added = key_set_add(&r->done[verdict], key);
+	if (added < 0)
+		l->err = diag_set(l->diag, added, "explore.memory", "no memory to read results");
 	if (added <= 0)
-		return added;
-	if (strategy && strcmp(strategy, "lazy") == 0) {
+		return;
+	if (strcmp(strategy, "lazy") == 0) {
 		r->lazy[point].runs++;
 		r->lazy[point].verdicts[verdict]++;
 	}
 	if (explore_is_finding(verdict))
-		remember_finding(l, line, (size_t)point, key, verdict);
-	return 0;
+		remember_finding(l, line, point, key, verdict);
 }
 
-static int load_done(struct loader *l, const json_t *line)
+static void load_done(struct loader *l, const json_t *line)
 {
-	json_int_t point = json_integer_value(json_object_get(line, "point"));
+	size_t point = (size_t)json_integer_value(json_object_get(line, "point"));
 	const json_t *shares = json_object_get(line, "shares");
-	struct explore_lazy_known *known;
+	struct explore_lazy_known *known = &l->r->lazy[point];
 
-	if (point < 0 || (uint64_t)point >= l->r->o.nr_points)
-		return -EINVAL;
-	known = &l->r->lazy[point];
 	known->has_shares = shares != NULL;
 	for (int i = 0; shares && i < EXPLORE_NR_VERDICTS; i++)
 		known->shares[i] =
 			json_number_value(json_object_get(shares, explore_verdict_name(i)));
 	l->r->lazy_done[point] = json_is_true(json_object_get(line, "complete"));
-	return 0;
 }
 
 /* ------------------------------------------------------------------------------ the file */
 
-static int load_line(struct loader *l, const char *text, size_t len, struct diag *diag)
+static bool is_of_head(const char *type)
 {
-	json_error_t error;
-	json_t *line = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	static const char *const types[] = { "write", "flush", "mark", "point" };
+
+	for (size_t i = 0; i < array_size(types); i++)
+		if (strcmp(type, types[i]) == 0)
+			return true;
+	return false;
+}
+
+static void load_line(struct loader *l, const json_t *line)
+{
 	const char *type = json_string_value(json_object_get(line, "type"));
-	int err = 0;
+	const char *fault = results_line_fault(line, &l->limits);
 
-	l->line++;
-	if (!type || (!l->has_head && strcmp(type, "explore") != 0)) {
-		diag_set(diag, -EINVAL, "explore.resume", "%s is no results file, or damaged: %s",
-			 l->r->o.job->results,
-			 line ? "no \"type\" that belongs there" : error.text);
-		diag_at(diag, (unsigned int)l->line, 0);
-		json_decref(line);
-		return -EINVAL;
-	}
-	if (strcmp(type, "explore") == 0)
-		err = check_head(l, line, diag);
-	else if (strcmp(type, "point") == 0)
-		l->points++;
+	if (fault)
+		bad(l, fault);
+	else if (is_of_head(type))
+		bad(l, "a line that belongs to the head, behind it");
+	else if (strcmp(type, "explore") == 0)
+		check_head(l, line, true);
 	else if (strcmp(type, "state") == 0)
-		err = load_state(l, line);
+		load_state(l, line);
 	else if (strcmp(type, "done") == 0)
-		err = load_done(l, line);
-	json_decref(line);
-	if (err && !diag->message[0]) {
-		diag_set(diag, err, "explore.resume", "%s holds a line that says nothing: %s",
-			 l->r->o.job->results, strerror(-err));
-		diag_at(diag, (unsigned int)l->line, 0);
-	}
-	return err;
+		load_done(l, line);
 }
 
-/* No line is whole: is it ours at all? */
-static int check_half(const struct results *r, const char *text, size_t len, struct diag *diag)
+static void load_all(struct loader *l)
 {
-	size_t first = sizeof(FIRST_BYTES) - 1;
+	struct results *r = l->r;
+	json_t *line;
 
-	if (memcmp(text, FIRST_BYTES, len < first ? len : first) == 0)
-		return 0;
-	return diag_set(diag, -EINVAL, "explore.resume", "%s is no results file",
-			r->o.job->results);
+	load_head(l);
+	if (l->err || l->at_end)
+		return;
+	r->loader = l;
+	results_describe(r);
+	r->loader = NULL;
+	r->seal = RESULTS_SEAL_START;
+	if (!l->err && r->error)
+		l->err = diag_set(l->diag, r->error, "explore.memory", "no memory to read results");
+	/* Here the head is complete; a file that ends in it is begun anew. */
+	if (l->err || l->at_end)
+		return;
+	l->whole = true;
+	while ((line = take_line(l))) {
+		load_line(l, line);
+		json_decref(line);
+	}
+	r->seal = l->source.seal;
 }
 
-static int load_lines(struct loader *l, FILE *file, struct diag *diag, uint64_t *ret_good)
+static FILE *open_again(int fd)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t size = 0;
-	ssize_t len;
-	int err = 0;
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	FILE *file = copy < 0 || lseek(copy, 0, SEEK_SET) < 0 ? NULL : fdopen(copy, "r");
 
-	*ret_good = 0;
-	while (!err && (len = getline(&text, &size, file)) > 0) {
-		if (text[len - 1] != '\n')
-			return l->has_head ? 0 : check_half(l->r, text, (size_t)len, diag);
-		err = load_line(l, text, (size_t)len, diag);
-		*ret_good += (uint64_t)len;
-	}
-	if (!err && ferror(file))
-		err = diag_set(diag, -EIO, "explore.resume", "cannot read %s",
-			       l->r->o.job->results);
-	return err;
+	if (!file && copy >= 0)
+		close(copy);
+	return file;
 }
 
 int results_load(struct results *r, struct diag *diag, uint64_t *ret_good_bytes)
 {
-	struct loader l = { .r = r };
-	FILE *file = fopen(r->o.job->results, "re");
-	int err;
+	struct loader l = { .r = r,
+			    .diag = diag,
+			    .file = open_again(r->fd),
+			    .source = { .file = r->o.job->results },
+			    .limits = { .points = r->o.nr_points,
+					.writes = r->o.journal->nr_writes } };
 
-	if (!file)
+	if (!l.file)
 		return diag_set(diag, -errno, "explore.resume", "cannot read %s: %s",
 				r->o.job->results, strerror(errno));
 	r->lazy = fail_alloc("tools/explore_resume/lazy",
@@ -231,13 +307,13 @@ int results_load(struct results *r, struct diag *diag, uint64_t *ret_good_bytes)
 	r->lazy_done = fail_alloc("tools/explore_resume/lazy-done",
 				  calloc(r->o.nr_points + 1, sizeof(*r->lazy_done)));
 	if (!r->lazy || !r->lazy_done)
-		err = diag_set(diag, -ENOMEM, "explore.memory", "no memory to read results");
+		l.err = diag_set(diag, -ENOMEM, "explore.memory", "no memory to read results");
 	else
-		err = load_lines(&l, file, diag, ret_good_bytes);
-	fclose(file);
-	if (err)
-		return err;
-	return l.has_head && l.points >= r->o.nr_points;
+		load_all(&l);
+	fclose(l.file);
+	free(l.text);
+	*ret_good_bytes = l.good;
+	return l.err ? l.err : l.whole;
 }
 
 bool results_known(struct results *r, uint64_t key, enum explore_verdict *ret_verdict)

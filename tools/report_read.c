@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "report.h"
+#include "results_line.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -28,7 +29,8 @@ struct reader {
 	struct report *report;
 	const char *file;
 	struct diag *diag;
-	unsigned int line;
+	struct results_source source;
+	struct results_limits limits; /* told by the head */
 	json_t *head, *writes, *flushes, *marks, *points, *done, *findings, *block, *end;
 	uint32_t shard;
 };
@@ -91,10 +93,10 @@ bool report_bool(const json_t *object, const char *name)
 
 static int bad(struct reader *r, const char *what, const char *wanted)
 {
-	diag_set(r->diag, -EINVAL, "report.line", "%.200s, line %u: %s, wanted %s", r->file,
-		 r->line, what, wanted);
-	diag_hint(r->diag, "the file is damaged or not of `faultblk explore --results`");
-	return -EINVAL;
+	char words[256];
+
+	snprintf(words, sizeof(words), "%s, wanted %s", what, wanted);
+	return results_bad_line(&r->source, words, NULL, r->diag);
 }
 
 static int differs(struct reader *r, const char *what, const json_t *there, const json_t *here)
@@ -142,11 +144,9 @@ static int read_head(struct reader *r, json_t *line)
 {
 	json_int_t shards = report_int(line, "shards"), shard = report_int(line, "shard");
 	json_int_t points = report_int(line, "points");
-	const json_t *version = json_object_get(line, "version");
+	json_int_t writes = report_int(json_object_get(line, "recording"), "writes");
 	int err = 0;
 
-	if (version && json_integer_value(version) != 1)
-		return bad(r, "results of another version", "version 1");
 	if (!json_is_string(json_object_get(json_object_get(line, "recording"), "id")))
 		return bad(r, "no recording with an id", "one");
 	if (shards < 1 || shards > REPORT_SHARDS_MAX || shard < 0 || shard >= shards)
@@ -164,6 +164,8 @@ static int read_head(struct reader *r, json_t *line)
 	if (!err && !r->head)
 		r->head = json_incref(line);
 	r->shard = (uint32_t)shard;
+	r->limits = (struct results_limits){ .points = (uint64_t)points,
+					     .writes = writes > 0 ? (uint64_t)writes : 0 };
 	return err;
 }
 
@@ -277,12 +279,14 @@ static int append(struct reader *r, json_t *list, json_t *line, const char *numb
 
 static int read_line(struct reader *r, json_t *line, const char *bytes, size_t len)
 {
-	const char *type = report_text(line, "type");
+	const char *type = report_text(line, "type"), *fault = NULL;
 
 	if (strcmp(type, "explore") == 0)
 		return read_head(r, line);
-	if (!r->head)
-		return bad(r, "no head", "a line of type explore first");
+	if (r->source.sealed)
+		fault = results_line_fault(line, &r->limits);
+	if (fault)
+		return results_bad_line(&r->source, fault, NULL, r->diag);
 	if (strcmp(type, "state") == 0)
 		return read_state(r, line, bytes, len);
 	if (strcmp(type, "write") == 0)
@@ -300,27 +304,35 @@ static int read_line(struct reader *r, json_t *line, const char *bytes, size_t l
 	return strcmp(type, "end") == 0 ? read_end(r, line) : 0;
 }
 
+/* What a kill leaves: no end, or, where there are no seals, an end and no JSON. */
+static bool is_cut(const struct reader *r, const char *at, const char *stop, const char *end)
+{
+	json_error_t error;
+	json_t *line;
+
+	if (!stop || stop + 1 < end || r->source.sealed)
+		return !stop;
+	line = json_loadb(at, (size_t)(stop - at), JSON_REJECT_DUPLICATES, &error);
+	json_decref(line);
+	return !line;
+}
+
 static int read_lines(struct reader *r, const char *bytes, size_t size)
 {
 	const char *at = bytes, *end = bytes + size;
 
 	while (at < end) {
 		const char *stop = memchr(at, '\n', (size_t)(end - at));
-		json_error_t error;
 		json_t *line;
 		int err;
 
-		r->line++;
-		line = stop ? json_loadb(at, (size_t)(stop - at), JSON_REJECT_DUPLICATES, &error)
-			    : NULL;
-		if (!line && (!stop || stop + 1 == end)) {
+		if (is_cut(r, at, stop, end)) {
 			r->report->nr_cut++;
 			return 0;
 		}
-		if (!json_is_object(line)) {
-			json_decref(line);
-			return bad(r, "no JSON object", "one in each line");
-		}
+		err = results_take(&r->source, at, (size_t)(stop - at), r->diag, &line);
+		if (err)
+			return err;
 		err = read_line(r, line, at, (size_t)(stop - at));
 		json_decref(line);
 		if (err)
@@ -377,6 +389,7 @@ int report_read(struct report *report, const char *file, const char *bytes, size
 	struct reader r = { .report = report,
 			    .file = file,
 			    .diag = diag,
+			    .source = { .file = file },
 			    .writes = json_array(),
 			    .flushes = json_array(),
 			    .marks = json_array(),

@@ -4,6 +4,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "report.h"
+#include "results_line.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,21 +21,41 @@
 static const char *const not_canonical[] = { "ms",   "switch_ms",       "resumed", "seconds",
 					     "rate", "first_finding_s", "findings" };
 
-static int put(FILE *out, json_t *line, bool canonical)
+/* What is written: lines sealed one by one, if those that were read are. */
+struct output {
+	FILE *file;
+	bool canonical, sealed;
+	uint64_t seal;
+};
+
+static int put_sealed(struct output *out, json_t *line, size_t flags)
 {
+	size_t len;
+	_cleanup_free_ char *text = results_seal(line, flags, &out->seal, &len);
+
+	if (!text)
+		return -ENOMEM;
+	return fwrite(text, 1, len, out->file) == len ? 0 : -EIO;
+}
+
+static int put(struct output *out, json_t *line)
+{
+	bool canonical = out->canonical;
+	size_t flags = JSON_COMPACT | JSON_ENSURE_ASCII | (canonical ? JSON_SORT_KEYS : 0);
 	int err;
 
 	if (!line)
 		return -ENOMEM;
 	for (size_t i = 0; canonical && i < array_size(not_canonical); i++)
 		json_object_del(line, not_canonical[i]);
-	err = json_dumpf(line, out,
-			 JSON_COMPACT | JSON_ENSURE_ASCII | (canonical ? JSON_SORT_KEYS : 0));
+	if (out->sealed)
+		return put_sealed(out, line, flags);
+	err = json_dumpf(line, out->file, flags);
 	json_decref(line);
-	return err || putc('\n', out) == EOF ? -EIO : 0;
+	return err || putc('\n', out->file) == EOF ? -EIO : 0;
 }
 
-static int put_list(FILE *out, const json_t *list, bool canonical)
+static int put_list(struct output *out, const json_t *list)
 {
 	json_t *line;
 	size_t i;
@@ -42,12 +63,12 @@ static int put_list(FILE *out, const json_t *list, bool canonical)
 
 	json_array_foreach (list, i, line) {
 		if (!json_is_null(line))
-			err = err ? err : put(out, json_copy(line), canonical);
+			err = err ? err : put(out, json_copy(line));
 	}
 	return err;
 }
 
-static int put_head(const struct report *report, bool canonical, FILE *out)
+static int put_head(const struct report *report, struct output *out)
 {
 	json_t *head = json_deep_copy(report->head), *missing = json_array();
 
@@ -60,9 +81,9 @@ static int put_head(const struct report *report, bool canonical, FILE *out)
 	if (json_array_size(missing))
 		json_object_set(head, "missing_shards", missing);
 	json_decref(missing);
-	if (canonical)
+	if (out->canonical)
 		json_object_del(json_object_get(head, "recording"), "path");
-	return put(out, head, canonical);
+	return put(out, head);
 }
 
 /* Sums of fractions depend on their order in the last digits. */
@@ -74,7 +95,7 @@ static void round_member(json_t *object, const char *name)
 	json_object_set_new(object, name, json_real(strtod(text, NULL)));
 }
 
-static int put_done(const json_t *list, bool canonical, FILE *out)
+static int put_done(const json_t *list, struct output *out)
 {
 	json_t *line;
 	size_t i;
@@ -89,18 +110,18 @@ static int put_done(const json_t *list, bool canonical, FILE *out)
 			continue;
 		copy = json_deep_copy(line);
 		shares = json_object_get(copy, "shares");
-		if (canonical)
+		if (out->canonical)
 			round_member(copy, "covered");
 		json_object_foreach (shares, name, value)
-			if (canonical)
+			if (out->canonical)
 				round_member(shares, name);
-		err = put(out, copy, canonical);
+		err = put(out, copy);
 	}
 	return err;
 }
 
 /* One shard that did not come to its end leaves no end. */
-static int put_end(const struct report *report, bool canonical, FILE *out)
+static int put_end(const struct report *report, struct output *out)
 {
 	const struct report_totals *t = &report->totals;
 	const char *stopped = NULL;
@@ -117,24 +138,28 @@ static int put_end(const struct report *report, bool canonical, FILE *out)
 			 "first_finding_s",
 			 t->first_finding_s < 0 ? json_null() : json_real(t->first_finding_s),
 			 "stopped", stopped);
-	return put(out, line, canonical);
+	return put(out, line);
 }
 
-int report_write(const struct report *report, bool canonical, FILE *out)
+int report_write(const struct report *report, bool canonical, FILE *file)
 {
-	int err = put_head(report, canonical, out);
+	struct output all = { .file = file,
+			      .canonical = canonical,
+			      .sealed = report_int(report->head, "version") == RESULTS_VERSION,
+			      .seal = RESULTS_SEAL_START };
+	struct output *out = &all;
+	int err = put_head(report, out);
 
-	err = err ? err : put_list(out, report->writes, canonical);
-	err = err ? err : put_list(out, report->flushes, canonical);
-	err = err ? err : put_list(out, report->marks, canonical);
-	err = err ? err : put_list(out, report->points, canonical);
+	err = err ? err : put_list(out, report->writes);
+	err = err ? err : put_list(out, report->flushes);
+	err = err ? err : put_list(out, report->marks);
+	err = err ? err : put_list(out, report->points);
 	for (size_t i = 0; i < report->nr_states && !err; i++)
-		err = put(out, json_loadb(report->states[i].line, report->states[i].len, 0, NULL),
-			  canonical);
-	err = err ? err : put_done(report->done, canonical, out);
+		err = put(out, json_loadb(report->states[i].line, report->states[i].len, 0, NULL));
+	err = err ? err : put_done(report->done, out);
 	if (!canonical)
-		err = err ? err : put_list(out, report->findings, canonical);
-	return err ? err : put_end(report, canonical, out);
+		err = err ? err : put_list(out, report->findings);
+	return err ? err : put_end(report, out);
 }
 
 /* ------------------------------------------------------------------------------ one object */
