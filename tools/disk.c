@@ -4,7 +4,7 @@
  * of their ops and flags are kept equal (asserted below) and a request is carried over by plain
  * copies: no table look-ups and one branch, on whether its data lies in memory.
  */
-#include "disk.h"
+#include "disk_in.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -22,7 +22,6 @@
 #define ADOPT_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define ADOPT_NAP_NS     (50 * NSEC_PER_USEC)
 #define ADOPT_KICK_NS    (100 * NSEC_PER_MSEC)
-#define CACHE_LINE       64
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
@@ -46,32 +45,6 @@ _Static_assert((int)UBLK_REQ_FAILFAST_DRIVER == (int)IO_FAILFAST_DRIVER, "flag")
 struct disk_io {
 	struct io io; /* first: the engine hands back &io */
 	struct ublk_req *req;
-};
-
-/* The time of the batch being served; each queue thread has its own line. */
-struct queue_clock {
-	uint64_t now_ns;
-} __attribute__((aligned(CACHE_LINE)));
-
-struct disk {
-	struct pipeline *pipeline;
-	struct queue_clock *clocks; /* by queue */
-	struct ublk_dev *dev;       /* NULL while the disk has gone */
-	struct ublk_options options;
-	struct store *store;
-	disk_decide_fn decide;
-	void *decide_ctx;
-	int event_fd;
-	bool closed;
-	uint64_t seed;
-	uint64_t opened_ns;
-	char name[64];
-
-	/* The core explains errors to the log; during open and close they go to a diag instead. */
-	pthread_mutex_t log_lock;
-	struct diag *capture;
-	ublk_log_fn log;
-	void *log_ctx;
 };
 
 /* ---------------------------------------------------------------------------- queue threads */
@@ -170,72 +143,40 @@ static void disk_unpark(void *ctx, struct io *io)
 	ublk_req_unpark(((struct disk_io *)io)->req);
 }
 
-static const struct ublk_backend disk_backend = {
+static int disk_queue_start(void *ctx, unsigned int queue)
+{
+	struct disk *disk = ctx;
+
+	(void)queue;
+	atomic_fetch_add(&disk->nr_running, 1);
+	return 0;
+}
+
+/* The last that a queue thread does here. */
+static void disk_queue_stop(void *ctx, unsigned int queue)
+{
+	struct disk *disk = ctx;
+
+	(void)queue;
+	atomic_fetch_sub(&disk->nr_running, 1);
+	eventfd_write(disk->work_fd, 1);
+}
+
+const struct ublk_backend disk_backend = {
 	.name = "faultblk",
 	.submit_ops = (1u << UBLK_NR_OPS) - 1,
 	.submit = disk_submit,
 	.resume = disk_resume,
 	.batch = disk_batch,
 	.batch_done = disk_batch_done,
+	.queue_start = disk_queue_start,
+	.queue_stop = disk_queue_stop,
 	.pdu_bytes = sizeof(struct disk_io),
 };
 
 _Static_assert(UBLK_OP_READ == 0 && UBLK_OP_WRITE == 1, "ops with data come first");
 
 /* ---------------------------------------------------------------------------- control thread */
-
-static void disk_log(void *ctx, enum ublk_log_level level, const char *message)
-{
-	struct disk *disk = ctx;
-	bool captured = false;
-
-	pthread_mutex_lock(&disk->log_lock);
-	if (level == UBLK_LOG_ERROR && disk->capture) {
-		diag_set(disk->capture, 0, "device", "%s", message);
-		captured = true;
-	}
-	pthread_mutex_unlock(&disk->log_lock);
-	if (!captured && disk->log)
-		disk->log(disk->log_ctx, level, message);
-}
-
-static void set_capture(struct disk *disk, struct diag *diag)
-{
-	pthread_mutex_lock(&disk->log_lock);
-	disk->capture = diag;
-	pthread_mutex_unlock(&disk->log_lock);
-}
-
-/* The core says most things itself; these are for errors that came without words. */
-static int device_error(int err, const char *what, struct diag *diag)
-{
-	if (!err || !diag)
-		return err;
-	if (!diag->message[0])
-		diag_set(diag, err, "device", "%s: %s", what, strerror(-err));
-	if (err == -EBUSY)
-		snprintf(diag->id, sizeof(diag->id), "device.held");
-	return err;
-}
-
-static int open_device(struct disk *disk, const struct ublk_options *options, struct diag *diag)
-{
-	struct ublk_options ublk = *options;
-	struct diag words = { 0 };
-	int err;
-
-	ublk.log = disk_log;
-	ublk.log_ctx = disk;
-	set_capture(disk, &words);
-	err = ublk_dev_open(&disk_backend, disk, &ublk, &disk->dev);
-	set_capture(disk, NULL);
-	device_error(err, "the disk could not be made", &words);
-	if (err && diag)
-		*diag = words;
-	if (!err)
-		disk->options = *ublk_dev_options(disk->dev);
-	return err;
-}
 
 struct base {
 	struct store *store;
@@ -291,7 +232,10 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 
 	disk->event_fd =
 		fail_errno("tools/disk/eventfd", EMFILE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-	if (disk->event_fd < 0)
+	if (disk->event_fd >= 0)
+		disk->work_fd = fail_errno("tools/disk/work-eventfd", EMFILE,
+					   eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	if (disk->work_fd < 0)
 		return diag_set(diag, -errno, "disk.system", "no eventfd: %s", strerror(errno));
 	err = disk->store ? 0 : store_create(options->ublk.size_bytes, diag, &disk->store);
 	if (err)
@@ -303,7 +247,7 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 				strerror(-err));
 	disk->clocks = fail_alloc(
 		"tools/disk/clocks",
-		aligned_alloc(CACHE_LINE, options->ublk.nr_queues * sizeof(*disk->clocks)));
+		aligned_alloc(DISK_CACHE_LINE, options->ublk.nr_queues * sizeof(*disk->clocks)));
 	if (!disk->clocks)
 		return diag_set(diag, -ENOMEM, "disk.memory", "no memory for %u queues",
 				options->ublk.nr_queues);
@@ -328,7 +272,7 @@ int disk_open(const struct disk_options *options, struct diag *diag, struct disk
 	}
 	pthread_mutex_init(&disk->log_lock, NULL);
 	disk->store = options->store;
-	disk->event_fd = -1;
+	disk->event_fd = disk->work_fd = -1;
 	disk->log = options->ublk.log;
 	disk->log_ctx = options->ublk.log_ctx;
 	disk->seed = options->seed;
@@ -339,9 +283,10 @@ int disk_open(const struct disk_options *options, struct diag *diag, struct disk
 				options->ublk.nr_queues, UINT16_MAX);
 	err = create_engine(disk, options, diag);
 	if (!err)
-		err = open_device(disk, &options->ublk, diag);
+		err = disk_make_device(disk, &options->ublk, diag, &disk->dev);
 	if (err)
 		return err;
+	disk->options = *ublk_dev_options(disk->dev);
 	/* A queue that the kernel does not serve would never adopt a plan. */
 	if (ublk_dev_options(disk->dev)->nr_queues != options->ublk.nr_queues)
 		return diag_set(diag, -EOPNOTSUPP, "disk.queues",
@@ -356,36 +301,18 @@ int disk_open(const struct disk_options *options, struct diag *diag, struct disk
 	return 0;
 }
 
-int disk_close(struct disk *disk, struct diag *diag)
-{
-	struct diag words = { 0 };
-	int err;
-
-	if (!disk->dev) {
-		disk->closed = true;
-		return 0;
-	}
-	set_capture(disk, &words);
-	err = ublk_dev_close(disk->dev);
-	set_capture(disk, NULL);
-	device_error(err, "the disk could not be closed", &words);
-	if (err && diag)
-		*diag = words;
-	if (err == 0 || err == -ETIMEDOUT)
-		disk->closed = true;
-	return err;
-}
-
 struct disk *disk_free(struct disk *disk)
 {
 	if (!disk)
 		return NULL;
-	ublk_dev_free(disk->dev);
+	disk_remove(disk);
 	pipeline_free(disk->pipeline);
 	store_free(disk->store);
 	free(disk->clocks);
 	if (disk->event_fd >= 0)
 		close(disk->event_fd);
+	if (disk->work_fd >= 0)
+		close(disk->work_fd);
 	pthread_mutex_destroy(&disk->log_lock);
 	free(disk);
 	return NULL;
@@ -566,7 +493,7 @@ void disk_kick(struct disk *disk)
 {
 	if (disk->dev)
 		ublk_dev_kick(disk->dev);
-	else
+	else if (disk_has_no_queues(disk))
 		adopt_for_all(disk);
 }
 
@@ -582,61 +509,4 @@ int disk_set_rules(struct disk *disk, const struct rule_set *set, struct diag *d
 		return err;
 	disk_kick(disk);
 	return wait_adopted(disk, epoch, diag);
-}
-
-/* ------------------------------------------------------------------------------ gone and back */
-
-void disk_vanish(struct disk *disk)
-{
-	if (disk->dev)
-		disk->dev = ublk_dev_free(disk->dev);
-}
-
-/* The old number may be taken still, by whoever holds the device that has gone, or by another. */
-static int open_again(struct disk *disk, struct diag *diag)
-{
-	struct ublk_options options = disk->options;
-	int err = open_device(disk, &options, diag);
-
-	if (err != -EEXIST && err != -EBUSY)
-		return err;
-	options.id = -1;
-	return open_device(disk, &options, diag);
-}
-
-/* Every queue has passed a batch since the condition was set; what is parked is of the old life. */
-static int settle(struct disk *disk, struct diag *diag)
-{
-	struct rule_set *set = rule_set_copy(pipeline_rules(disk->pipeline));
-	int err = set ? disk_set_rules(disk, set, diag)
-		      : diag_set(diag, -ENOMEM, "disk.memory", "no memory");
-
-	rule_set_free(set);
-	return err;
-}
-
-int disk_revive(struct disk *disk, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost)
-{
-	uint32_t was = condition_bits(pipeline_condition(disk->pipeline));
-	int err = settle(disk, diag);
-
-	if (err)
-		return err;
-	pipeline_release(disk->pipeline, NULL, 0, was & CONDITION_OFF ? SIZE_MAX : 0);
-	/* A recording says what the disk holds now: before it all requests, and then all others. */
-	err = pipeline_recorder(disk->pipeline) ? disk_freeze(disk, diag) : 0;
-	if (err)
-		return err;
-	*ret_was = pipeline_revive(disk->pipeline, ret_lost);
-	if (pipeline_recorder(disk->pipeline))
-		disk_thaw(disk);
-	disk_kick(disk);
-	if (disk->dev)
-		return 0;
-	/* The kernel reads the partition table of a disk that is there again, so it is well by now.
-	 */
-	err = open_again(disk, diag);
-	if (err)
-		condition_set(pipeline_condition(disk->pipeline), CONDITION_GONE);
-	return err;
 }

@@ -43,7 +43,7 @@ struct disk *disk_free(struct disk *disk);
 const char *disk_name(const struct disk *disk);
 uint64_t disk_seed(const struct disk *disk);
 uint64_t disk_uptime_ns(const struct disk *disk);
-struct ublk_dev *disk_dev(struct disk *disk); /* borrowed; NULL while it has gone */
+struct ublk_dev *disk_dev(struct disk *disk); /* borrowed; NULL while it has none */
 /* The options in force, of the device that is there or was there last. */
 const struct ublk_options *disk_ublk_options(const struct disk *disk);
 /* What rules are checked against on a disk of these options; @cache: with a volatile one of ours.
@@ -76,15 +76,42 @@ int disk_crash(struct disk *disk, const struct power_cut *cut, bool remove, stru
 	       struct power_cut_result *ret_result);
 
 /*
- * Remove the device from the machine, held or not: requests in flight and those to come get errors.
- * The data, the rules and their counters stay.
+ * What the kernel takes its time for, from milliseconds to the close_timeout_ms of whoever holds the
+ * device, is begun, and the control thread goes on. disk_work_fd() is readable when something has
+ * changed; then call disk_tend() until it has no news.
  */
-void disk_vanish(struct disk *disk);
+int disk_work_fd(const struct disk *disk);
+enum disk_news {
+	DISK_NO_NEWS,
+	DISK_CLOSED, /* disk_begin_close() is over; *ret_err as disk_close() */
+	DISK_MADE,   /* disk_begin_revival() is over; *ret_err as disk_revive() */
+};
+enum disk_news disk_tend(struct disk *disk, struct diag *diag, int *ret_err);
+/*
+ * Queues are about to end, or to begin: rules, freezes, power cuts and revivals must wait until they
+ * have. A readable disk_work_fd() says when.
+ */
+bool disk_is_changing(const struct disk *disk);
+/* Is a device being removed; @held_too: even though it takes as long as somebody holds it? */
+bool disk_is_leaving(const struct disk *disk, bool held_too);
+
+/* As disk_close(), of a disk whose device is there, which it stays until the end. */
+void disk_begin_close(struct disk *disk);
+/*
+ * Remove the device from the machine, held or not: requests in flight and those to come get errors.
+ * The data, the rules and their counters stay. From now on the disk has no device.
+ */
+void disk_begin_removal(struct disk *disk);
+/* The same, waited for, whatever else is under way. */
+void disk_remove(struct disk *disk);
 /*
  * Bring the disk back: clear its condition, let a power cut take its toll, and if the device has
  * gone make it again, under its old number unless somebody still holds that. *ret_was: enum
- * condition_bit; *ret_lost: blocks that were lost. -errno as disk_open(), and then it is as before.
+ * condition_bit; *ret_lost: blocks that were lost. The rules act once the device is there. 0;
+ * -EINPROGRESS: a device is being made; -errno as disk_open(), and then it is as before.
  */
+int disk_begin_revival(struct disk *disk, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost);
+/* The same, waited for. */
 int disk_revive(struct disk *disk, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost);
 
 #endif

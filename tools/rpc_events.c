@@ -230,16 +230,23 @@ int rpc_events_unsubscribe(struct rpc_call *call)
 
 /* ------------------------------------------------------------------------------ the disk */
 
+json_t *rpc_revive_answer(uint32_t was, uint64_t lost_blocks, const char *device)
+{
+	return json_pack("{s:s, s:I, s:s}", "was", condition_name(was), "lost_blocks",
+			 (json_int_t)lost_blocks, "device", device);
+}
+
 int rpc_disk_revive(struct rpc_call *call)
 {
 	const struct rpc_target *target = call->target;
 	uint64_t lost = 0;
 	uint32_t was = 0;
-	int err = target->revive(target->ctx, &call->diag, &was, &lost);
+	int err = target->revive(target->ctx, &call->ticket, &call->diag, &was, &lost);
 
+	if (err == -EINPROGRESS)
+		return err;
 	if (err)
 		return rpc_engine_error(call, err);
-	call->result = json_pack("{s:s, s:I, s:s}", "was", condition_name(was), "lost_blocks",
-				 (json_int_t)lost, "device", ublk_dev_path(disk_dev(target->disk)));
+	call->result = rpc_revive_answer(was, lost, ublk_dev_path(disk_dev(target->disk)));
 	return 0;
 }

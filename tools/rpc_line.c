@@ -73,6 +73,11 @@ int rpc_inbox_next(struct rpc_inbox *inbox, const char **ret_line, size_t *ret_l
 	return 1;
 }
 
+void rpc_inbox_put_back(struct rpc_inbox *inbox, const char *line)
+{
+	inbox->start = inbox->scanned = (size_t)(line - inbox->bytes);
+}
+
 bool rpc_inbox_drop(struct rpc_inbox *inbox)
 {
 	bool begun = inbox->len > inbox->start;

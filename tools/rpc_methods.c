@@ -14,46 +14,58 @@
 
 #define METHOD_PARAMS_MAX 8
 
+/* What a method cannot do without. */
+enum need {
+	NEEDS_DISK = 1 << 0,   /* a disk, not only a pipeline */
+	NEEDS_QUEUES = 1 << 1, /* queues that are there, or are not; see rpc_target.is_changing */
+};
+
 static const struct method {
 	const char *name;
 	rpc_method_fn run;
-	bool needs_disk;
+	unsigned int needs;                    /* enum need */
 	const char *params[METHOD_PARAMS_MAX]; /* NULL-terminated */
 } methods[] = {
-	{ "status", rpc_status, true, { NULL } },
-	{ "stats", rpc_stats, true, { NULL } },
-	{ "rules.list", rpc_rules_list, false, { NULL } },
-	{ "rules.put", rpc_rules_put, false, { "rule", "before", NULL } },
-	{ "rules.remove", rpc_rules_remove, false, { "name", NULL } },
-	{ "rules.clear", rpc_rules_clear, false, { NULL } },
-	{ "rules.enable", rpc_rules_enable, false, { "name", NULL } },
-	{ "rules.disable", rpc_rules_disable, false, { "name", NULL } },
-	{ "rules.wait", rpc_rules_wait, false, { "name", "hits", "timeout_ms", NULL } },
-	{ "rules.tell", rpc_rules_tell, false, { "name", "verb", "range", NULL } },
-	{ "rules.replace", rpc_rules_replace, false, { "rules", NULL } },
+	{ "status", rpc_status, NEEDS_DISK, { NULL } },
+	{ "stats", rpc_stats, NEEDS_DISK, { NULL } },
+	{ "rules.list", rpc_rules_list, NEEDS_QUEUES, { NULL } },
+	{ "rules.put", rpc_rules_put, NEEDS_QUEUES, { "rule", "before", NULL } },
+	{ "rules.remove", rpc_rules_remove, NEEDS_QUEUES, { "name", NULL } },
+	{ "rules.clear", rpc_rules_clear, NEEDS_QUEUES, { NULL } },
+	{ "rules.enable", rpc_rules_enable, NEEDS_QUEUES, { "name", NULL } },
+	{ "rules.disable", rpc_rules_disable, NEEDS_QUEUES, { "name", NULL } },
+	{ "rules.wait", rpc_rules_wait, 0, { "name", "hits", "timeout_ms", NULL } },
+	{ "rules.tell", rpc_rules_tell, 0, { "name", "verb", "range", NULL } },
+	{ "rules.replace", rpc_rules_replace, NEEDS_QUEUES, { "rules", NULL } },
 	{ "rules.explain",
 	  rpc_rules_explain,
-	  false,
+	  NEEDS_QUEUES,
 	  { "op", "off", "offset_bytes", "len", "flags", "queue", NULL } },
-	{ "faults.list", rpc_faults_list, false, { NULL } },
-	{ "held.list", rpc_held_list, false, { NULL } },
-	{ "held.release", rpc_held_release, false, { "rule", "id", "count", NULL } },
-	{ "events.list", rpc_events_list, false, { "after", "max", NULL } },
-	{ "events.subscribe", rpc_events_subscribe, false, { "rule", NULL } },
-	{ "events.unsubscribe", rpc_events_unsubscribe, false, { NULL } },
-	{ "disk.revive", rpc_disk_revive, true, { NULL } },
-	{ "disk.crash", rpc_disk_crash, true, { "keep", "seed", "pattern", "vanish", NULL } },
-	{ "snapshot.create", rpc_snapshot_create, true, { "name", NULL } },
-	{ "snapshot.restore", rpc_snapshot_restore, true, { "name", NULL } },
-	{ "snapshot.remove", rpc_snapshot_remove, true, { "name", NULL } },
-	{ "snapshot.list", rpc_snapshot_list, true, { NULL } },
-	{ "snapshot.save", rpc_snapshot_save, true, { "name", "path", "force", NULL } },
-	{ "image.save", rpc_image_save, true, { "path", "force", NULL } },
-	{ "image.load", rpc_image_load, true, { "path", NULL } },
-	{ "mark", rpc_mark, false, { "text", NULL } },
-	{ "recording.limit", rpc_recording_limit, false, { "limit", NULL } },
-	{ "recording.stop", rpc_recording_stop, false, { NULL } },
-	{ "stop", rpc_stop, true, { "force", NULL } },
+	{ "faults.list", rpc_faults_list, 0, { NULL } },
+	{ "held.list", rpc_held_list, 0, { NULL } },
+	{ "held.release", rpc_held_release, 0, { "rule", "id", "count", NULL } },
+	{ "events.list", rpc_events_list, 0, { "after", "max", NULL } },
+	{ "events.subscribe", rpc_events_subscribe, 0, { "rule", NULL } },
+	{ "events.unsubscribe", rpc_events_unsubscribe, 0, { NULL } },
+	{ "disk.revive", rpc_disk_revive, NEEDS_DISK | NEEDS_QUEUES, { NULL } },
+	{ "disk.crash",
+	  rpc_disk_crash,
+	  NEEDS_DISK | NEEDS_QUEUES,
+	  { "keep", "seed", "pattern", "vanish", NULL } },
+	{ "snapshot.create", rpc_snapshot_create, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },
+	{ "snapshot.restore", rpc_snapshot_restore, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },
+	{ "snapshot.remove", rpc_snapshot_remove, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },
+	{ "snapshot.list", rpc_snapshot_list, NEEDS_DISK, { NULL } },
+	{ "snapshot.save",
+	  rpc_snapshot_save,
+	  NEEDS_DISK | NEEDS_QUEUES,
+	  { "name", "path", "force", NULL } },
+	{ "image.save", rpc_image_save, NEEDS_DISK | NEEDS_QUEUES, { "path", "force", NULL } },
+	{ "image.load", rpc_image_load, NEEDS_DISK | NEEDS_QUEUES, { "path", NULL } },
+	{ "mark", rpc_mark, 0, { "text", NULL } },
+	{ "recording.limit", rpc_recording_limit, 0, { "limit", NULL } },
+	{ "recording.stop", rpc_recording_stop, 0, { NULL } },
+	{ "stop", rpc_stop, NEEDS_DISK, { "force", NULL } },
 };
 
 static int find_method(const char *name, struct diag *diag, const struct method **ret_method)
@@ -97,6 +109,7 @@ static int check_params(const struct method *method, struct rpc_call *call)
 	return 0;
 }
 
+/* As a method; -EAGAIN: not now. */
 static int dispatch(struct rpc_call *call, const char *name)
 {
 	const struct method *method;
@@ -106,10 +119,13 @@ static int dispatch(struct rpc_call *call, const char *name)
 		code = check_params(method, call);
 	if (code)
 		return code;
-	if (method->needs_disk && !call->target->disk) {
+	if (method->needs & NEEDS_DISK && !call->target->disk) {
 		diag_set(&call->diag, 0, "disk.none", "%s needs a disk, and there is none", name);
 		return RPC_FAILED;
 	}
+	if (method->needs & NEEDS_QUEUES && call->target->is_changing &&
+	    call->target->is_changing(call->target->ctx))
+		return -EAGAIN;
 	code = method->run(call);
 	if (!code && (rpc_json_short() || !call->result)) {
 		diag_set(&call->diag, 0, "memory", "carried out, but no memory for the answer");
@@ -136,7 +152,10 @@ enum rpc_outcome rpc_serve_line(const struct rpc_target *target, uint64_t client
 		code = dispatch(&call, request.method);
 	/* Only a request that could be understood can be a notification. */
 	outcome = request.id || (code && !request.method) ? RPC_ANSWERED : RPC_SILENT;
-	if (code == -EINPROGRESS) {
+	if (code == -EAGAIN) {
+		outcome = RPC_NOT_NOW;
+		json_decref(call.ticket.id);
+	} else if (code == -EINPROGRESS) {
 		/* The ticket went with it. */
 		outcome = request.id ? RPC_LATER : RPC_SILENT;
 	} else {

@@ -30,8 +30,12 @@ struct rpc_target {
 	 * and id) and is answered later; other -errno: refused, words in @diag.
 	 */
 	int (*stop)(void *ctx, bool force, struct rpc_ticket *ticket, struct diag *diag);
-	/* Bring the disk back; *ret_was: the condition bits that it was in. 0 or -errno. */
-	int (*revive)(void *ctx, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost);
+	/*
+	 * Bring the disk back; *ret_was: the condition bits that it was in. -EINPROGRESS: @ticket
+	 * was taken over, as by stop, and is answered with rpc_revive_answer(). 0 or -errno.
+	 */
+	int (*revive)(void *ctx, struct rpc_ticket *ticket, struct diag *diag, uint32_t *ret_was,
+		      uint64_t *ret_lost);
 	/* Cut the power; as disk_crash(). */
 	int (*crash)(void *ctx, const struct power_cut *cut, bool vanish, struct diag *diag,
 		     struct power_cut_result *ret_result);
@@ -39,6 +43,13 @@ struct rpc_target {
 	 * -errno, words in @diag; -EBUSY: one is under way. */
 	int (*image)(void *ctx, const struct image_request *request, struct rpc_ticket *ticket,
 		     struct diag *diag);
+	/*
+	 * Answer @ticket with @result (both taken over) once the device, which was removed, has
+	 * left the machine. NULL: it has when crash returns.
+	 */
+	void (*when_gone)(void *ctx, struct rpc_ticket *ticket, json_t *result);
+	/* The disk's queues are about to end, or to begin: methods that need them wait. NULL: never. */
+	bool (*is_changing)(void *ctx);
 	void *ctx;
 };
 
@@ -47,6 +58,7 @@ enum rpc_outcome {
 	RPC_ANSWERED, /* here is the answer; a text of NULL: there is no memory for it */
 	RPC_SILENT,   /* carried out or refused, and no answer is due: a notification */
 	RPC_LATER,    /* the answer comes through rpc_server_reply() */
+	RPC_NOT_NOW,  /* nothing was done: serve the line again when the disk has ceased to change */
 };
 
 /*
@@ -66,6 +78,8 @@ json_t *rpc_recording(struct pipeline *pipeline);
 int rpc_code_of(int err);
 /* The same for images and snapshots, whose errors are none of rules. */
 int rpc_image_code_of(int err);
+/* The answer to disk.revive. New reference. */
+json_t *rpc_revive_answer(uint32_t was, uint64_t lost_blocks, const char *device);
 /* The answer to snapshot.save, image.save and image.load. New reference. */
 json_t *rpc_image_answer(uint64_t size_bytes, uint64_t data_bytes);
 

@@ -38,6 +38,7 @@ struct client {
 	bool closing;      /* turned away: no more requests; close once everything is sent */
 	bool ended;        /* it will send nothing more */
 	bool deaf;         /* it will hear nothing more */
+	bool waits;        /* its next line cannot be served yet: once a turn it is tried again */
 	bool more;         /* the inbox may hold whole lines: serve them before reading on */
 	uint64_t serial;   /* never reused: what tickets name */
 	unsigned int owed; /* answers that come later */
@@ -199,6 +200,10 @@ static void serve_line(struct rpc_server *server, struct client *client, const c
 	case RPC_LATER:
 		client->owed++;
 		break;
+	case RPC_NOT_NOW:
+		rpc_inbox_put_back(&client->inbox, line);
+		client->waits = true;
+		break;
 	case RPC_SILENT:
 		break;
 	}
@@ -209,12 +214,14 @@ static void client_serve(struct rpc_server *server, struct client *client)
 {
 	uint64_t serial = client->serial;
 
+	client->waits = false;
 	for (int i = 0; i < REQUESTS_PER_TURN; i++) {
 		const char *line;
 		size_t len;
 		int err;
 
-		if (client->serial != serial || client->closing || is_congested(client))
+		if (client->serial != serial || client->closing || client->waits ||
+		    is_congested(client))
 			return;
 		err = rpc_inbox_next(&client->inbox, &line, &len);
 		client->more = err > 0;
@@ -360,7 +367,7 @@ static int drop_stalled(struct rpc_server *server, int timeout_ms)
 			client_close(client);
 		else if (unsent(client))
 			timeout_ms = sooner_ms(timeout_ms, server->stall_ns - idle_ns);
-		if (client->more && !is_congested(client))
+		if (client->more && !client->waits && !is_congested(client))
 			timeout_ms = 0;
 	}
 	if (server->accept_ns > now_ns)
@@ -376,6 +383,9 @@ static struct pollfd client_pollfd(const struct client *client)
 		events |= POLLOUT;
 	if (!client->closing && !client->ended && !client->more)
 		events |= POLLIN;
+	/* Of one that has hung up, and waits, poll() would tell again and again. */
+	if (client->waits && !events)
+		return (struct pollfd){ .fd = -1 };
 	return (struct pollfd){ .fd = client->fd, .events = events };
 }
 
@@ -428,7 +438,7 @@ int rpc_server_turn(struct rpc_server *server, struct pollfd *extra, size_t nr_e
 	for (size_t i = 0; i < nr_extra; i++)
 		extra[i].revents = fds[nr_clients + 1 + i].revents;
 	for (size_t i = 0; i < nr_clients; i++)
-		if (fds[i].fd >= 0)
+		if (server->clients[i].fd >= 0)
 			serve_client(server, &server->clients[i], fds[i].revents);
 	if (fds[nr_clients].revents)
 		accept_clients(server);

@@ -147,7 +147,11 @@ int rpc_disk_crash(struct rpc_call *call)
 	if (err)
 		return state_error(call, err);
 	call->result = crash_answer(call, &cut, pattern, &result);
-	return 0;
+	if (!vanish || !target->when_gone)
+		return 0;
+	target->when_gone(target->ctx, &call->ticket, call->result);
+	call->result = NULL;
+	return -EINPROGRESS;
 }
 
 /* What a recording would not know of. */

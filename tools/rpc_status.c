@@ -115,9 +115,13 @@ int rpc_status(struct rpc_call *call)
 	const struct rpc_target *target = call->target;
 	struct pipeline *pipeline = target->pipeline;
 	struct disk *disk = target->disk;
+	uint32_t condition = condition_bits(pipeline_condition(pipeline));
 	json_t *result;
 	char seed[24];
 
+	/* Also while it is being made again. */
+	if (!disk_dev(disk))
+		condition |= CONDITION_GONE;
 	/* 64-bit values that are not counts travel as text: JSON readers lose their last bits. */
 	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)disk_seed(disk));
 	result = json_pack("{s:s, s:s, s:i, s:s, s:s}", "name", target->name, "socket",
@@ -128,9 +132,7 @@ int rpc_status(struct rpc_call *call)
 	json_object_set_new(result, "uptime_ns", counter(disk_uptime_ns(disk)));
 	json_object_set_new(result, "allocated_bytes", counter(store_allocated(disk_store(disk))));
 	json_object_set_new(result, "rules", counter(rule_set_count(pipeline_rules(pipeline))));
-	json_object_set_new(
-		result, "condition",
-		json_string(condition_name(condition_bits(pipeline_condition(pipeline)))));
+	json_object_set_new(result, "condition", json_string(condition_name(condition)));
 	json_object_set_new(result, "state", json_string(pipeline_state(pipeline)));
 	json_object_set_new(result, "held", counter(pipeline_held(pipeline, NULL, 0)));
 	json_object_set_new(result, "volatile_bytes",

@@ -2,15 +2,17 @@
 /*
  * The control thread. Everything that happens is an event in one loop: a client, a signal (by
  * signalfd), the end of COMMAND (SIGCHLD), the disk going away, a hit that somebody waits for, a
- * change of the disk's condition, or the next try to close it. A disk whose condition says that it
- * has gone is taken out of the machine; it stays in SERVING, without a device, until it is revived.
+ * change of the disk's condition, the end of a work on its device, or the next try to close it. A
+ * disk whose condition says that it has gone is taken out of the machine; it stays in SERVING,
+ * without a device, until it is revived.
  *
- *	SERVING --stop, signal, end of COMMAND--> CLOSING --nobody holds it, or by force--> GONE
- *	   ^                                         |
- *	   '------- still held after CLOSE_WAIT_MS --'
+ *	SERVING --stop, signal, end of COMMAND--> CLOSING --nobody holds it--> REMOVING --> GONE
+ *	   ^                                       |   '------- by force ---------^
+ *	   '------- still held after CLOSE_WAIT_MS-'
  *
- * Whether the disk is held is looked up before closing is tried, so that closing never makes the
- * other clients wait for a holder.
+ * Nothing here waits for the kernel: closing, removing and making a device are works of the disk
+ * (disk.h), and an image is a job. Meanwhile clients are served; what needs the queues while they
+ * end or begin waits where it is, in its client's socket.
  */
 #include "serve.h"
 
@@ -36,14 +38,22 @@
 #define HOLDERS_MAX    8
 #define SIGNAL_EXIT    128
 
-enum phase { SERVING, CLOSING, GONE };
+enum phase { SERVING, CLOSING, REMOVING, GONE };
 
 struct serve {
 	struct disk *disk;
 	struct rpc_target target;
 	struct rpc_server *server;
 	struct watch *watch;
-	bool more;          /* the watch has more to deliver */
+	bool more; /* the watch has more to deliver, or who had to wait can go on */
+	bool has_command;
+	bool working;                    /* the disk closes, or its device is being made */
+	bool hastened;                   /* the recording does not let queues wait */
+	struct rpc_ticket revive_ticket; /* client 0: nobody asked for the revival */
+	uint32_t revive_was;
+	uint64_t revive_lost;
+	struct rpc_ticket gone_ticket; /* who is told when the device has left the machine */
+	json_t *gone_result;           /* NULL: nobody */
 	uint64_t return_ns; /* a disk that has gone comes back by itself then; 0: it does not */
 	int signal_fd;
 	const char *socket;
@@ -104,19 +114,25 @@ static void answer_stops(struct serve *s, int err, const struct diag *diag)
 	s->nr_tickets = 0;
 }
 
-/*
- * A queue that waits for a full recording would keep the device from going away. Asked before each
- * such step, and again with true where the disk serves on.
- */
+/* A queue that waits for a full recording would keep the device from going away. */
 static void let_recording_wait(struct serve *s, bool may)
 {
 	struct recorder_disk *recorder = pipeline_recorder(disk_pipeline(s->disk));
 
-	if (recorder)
+	if (recorder && s->hastened == may)
 		recorder_let_wait(recorder_of(recorder), may);
+	s->hastened = !may;
 }
 
 static void end_job(struct serve *s, bool give_up);
+
+/* A crash took the device away: who asked for it is told. */
+static void tell_gone(struct serve *s)
+{
+	if (s->gone_result)
+		rpc_server_reply(s->server, &s->gone_ticket, 0, NULL, s->gone_result);
+	s->gone_result = NULL;
+}
 
 /* Whatever took the disk away: it is, and with it goes the socket. */
 static void enter_gone(struct serve *s)
@@ -125,8 +141,9 @@ static void enter_gone(struct serve *s)
 	/* Whoever is told that it has stopped may at once begin another of the same name. */
 	unlink(s->socket);
 	let_recording_wait(s, false);
-	disk_vanish(s->disk);
+	disk_remove(s->disk);
 	end_job(s, true);
+	tell_gone(s);
 	answer_stops(s, 0, NULL);
 	watch_end_waits(s->watch, s->server, -ENODEV, "the disk was taken away");
 	rpc_server_flush(s->server, FLUSH_MS);
@@ -134,20 +151,32 @@ static void enter_gone(struct serve *s)
 	s->disk = s->job_lives ? NULL : disk_free(s->disk);
 }
 
+/* Held or not. */
+static void begin_removal(struct serve *s)
+{
+	s->phase = REMOVING;
+	let_recording_wait(s, false);
+	disk_begin_removal(s->disk);
+}
+
+static void look_at_condition(struct serve *s);
+
 static void give_up_closing(struct serve *s, const struct diag *diag)
 {
 	answer_stops(s, -EBUSY, diag);
 	s->phase = SERVING;
 	tool_msg("%s; serving on (a second signal, or stop --force, removes it by force)",
 		 diag->message);
+	/* It may have gone meanwhile. */
+	look_at_condition(s);
 }
 
 /* @diag says who holds it. */
-static void still_held(struct serve *s, const struct diag *diag, bool command_over)
+static void still_held(struct serve *s, const struct diag *diag)
 {
 	bool late = clock_now_ns() >= s->deadline_ns;
 
-	if (late && command_over) {
+	if (late && s->has_command && !s->child) {
 		tool_msg("%s; removed by force", diag->message);
 		s->held_at_the_end = true;
 		s->force = true;
@@ -175,26 +204,39 @@ static bool is_held(const struct serve *s, struct diag *diag)
 	return true;
 }
 
-static void try_close(struct serve *s, bool command_over)
+/* In CLOSING, and again and again. What is under way comes to its end first. */
+static void try_close(struct serve *s)
 {
 	struct diag diag = { 0 };
-	int err;
 
+	if (s->working || disk_is_changing(s->disk))
+		return;
 	if (!s->force && is_held(s, &diag)) {
-		still_held(s, &diag, command_over);
+		still_held(s, &diag);
 		if (!s->force)
 			return;
 	}
+	if (s->force || !disk_dev(s->disk)) {
+		begin_removal(s);
+		return;
+	}
 	let_recording_wait(s, false);
-	err = s->force ? 0 : disk_close(s->disk, &diag);
+	disk_begin_close(s->disk);
+	s->working = true;
+}
+
+static void end_close(struct serve *s, int err, const struct diag *diag)
+{
 	if (err == -EBUSY) {
 		let_recording_wait(s, true);
-		still_held(s, &diag, command_over);
+		still_held(s, diag);
 		return;
 	}
 	if (err)
-		tool_msg("%s", diag.message);
-	enter_gone(s);
+		tool_msg("%s", diag->message);
+	s->phase = REMOVING;
+	if (err && err != -ETIMEDOUT)
+		begin_removal(s);
 }
 
 static int on_stop(void *ctx, bool force, struct rpc_ticket *ticket, struct diag *diag)
@@ -251,23 +293,40 @@ static void end_job(struct serve *s, bool give_up)
 
 /* ------------------------------------------------------------------------------ condition */
 
-static int revive(struct serve *s, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost)
+static int revive(struct serve *s, struct rpc_ticket *ticket, struct diag *diag, uint32_t *ret_was,
+		  uint64_t *ret_lost)
 {
-	bool had_gone = !disk_dev(s->disk);
-	int err = disk_revive(s->disk, diag, ret_was, ret_lost);
+	int err = disk_begin_revival(s->disk, diag, ret_was, ret_lost);
 
 	s->return_ns = 0;
-	if (!err && had_gone)
-		tool_msg("the disk is back: %s", ublk_dev_path(disk_dev(s->disk)));
+	if (err != -EINPROGRESS)
+		return err;
+	s->working = true;
+	s->revive_ticket = ticket ? *ticket : (struct rpc_ticket){ 0 };
+	s->revive_was = *ret_was;
+	s->revive_lost = *ret_lost;
 	return err;
 }
 
-static int on_revive(void *ctx, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost)
+static int on_revive(void *ctx, struct rpc_ticket *ticket, struct diag *diag, uint32_t *ret_was,
+		     uint64_t *ret_lost)
 {
-	return revive(ctx, diag, ret_was, ret_lost);
+	return revive(ctx, ticket, diag, ret_was, ret_lost);
 }
 
-static void look_at_condition(struct serve *s);
+static void end_revival(struct serve *s, int err, const struct diag *diag)
+{
+	const struct ublk_dev *dev = disk_dev(s->disk);
+	json_t *answer = NULL;
+
+	if (dev)
+		tool_msg("the disk is back: %s", ublk_dev_path(dev));
+	if (!err)
+		answer = rpc_revive_answer(s->revive_was, s->revive_lost, ublk_dev_path(dev));
+	else if (!s->revive_ticket.client)
+		tool_msg("the disk cannot come back: %s", diag->message);
+	rpc_server_reply(s->server, &s->revive_ticket, err ? rpc_code_of(err) : 0, diag, answer);
+}
 
 static int on_crash(void *ctx, const struct power_cut *cut, bool vanish, struct diag *diag,
 		    struct power_cut_result *ret_result)
@@ -280,13 +339,30 @@ static int on_crash(void *ctx, const struct power_cut *cut, bool vanish, struct 
 	return err;
 }
 
+static void on_when_gone(void *ctx, struct rpc_ticket *ticket, json_t *result)
+{
+	struct serve *s = ctx;
+
+	tell_gone(s);
+	s->gone_ticket = *ticket;
+	s->gone_result = result;
+}
+
+static bool on_is_changing(void *ctx)
+{
+	struct serve *s = ctx;
+
+	return disk_is_changing(s->disk);
+}
+
 static void come_back(struct serve *s)
 {
 	struct diag diag = { 0 };
 	uint64_t lost;
 	uint32_t was;
+	int err = revive(s, NULL, &diag, &was, &lost);
 
-	if (revive(s, &diag, &was, &lost))
+	if (err && err != -EINPROGRESS)
 		tool_msg("the disk cannot come back: %s", diag.message);
 }
 
@@ -310,8 +386,27 @@ static void look_at_condition(struct serve *s)
 	if (!back_ns || __builtin_add_overflow(clock_now_ns(), back_ns, &s->return_ns))
 		s->return_ns = 0;
 	let_recording_wait(s, false);
-	disk_vanish(s->disk);
-	let_recording_wait(s, true);
+	disk_begin_removal(s->disk);
+}
+
+/* A work on the device has come to its end, or a queue has. */
+static void handle_works(struct serve *s)
+{
+	enum disk_news news;
+	int err;
+
+	do {
+		struct diag diag = { 0 };
+
+		news = disk_tend(s->disk, &diag, &err);
+		s->working &= news == DISK_NO_NEWS;
+		if (news == DISK_CLOSED)
+			end_close(s, err, &diag);
+		else if (news == DISK_MADE)
+			end_revival(s, err, &diag);
+	} while (news != DISK_NO_NEWS);
+	if (s->phase == SERVING && !disk_is_changing(s->disk))
+		let_recording_wait(s, true);
 }
 
 /* It is full, goes on, or has ended. */
@@ -441,13 +536,13 @@ static int sooner(int a_ms, int b_ms)
 static int turn_timeout_ms(const struct serve *s)
 {
 	uint64_t now_ns = clock_now_ns();
-	int timeout_ms = s->phase == CLOSING ? CLOSE_RETRY_MS : -1;
+	int timeout_ms = s->phase == CLOSING && !s->working ? CLOSE_RETRY_MS : -1;
 	uint64_t back_ms;
 
 	if (s->more)
 		return 0;
 	timeout_ms = sooner(timeout_ms, watch_timeout_ms(s->watch));
-	if (!s->return_ns)
+	if (!s->return_ns || s->working || disk_is_changing(s->disk))
 		return timeout_ms;
 	if (s->return_ns <= now_ns)
 		return 0;
@@ -460,13 +555,15 @@ static int turn_with_disk(struct serve *s)
 {
 	struct recorder_disk *recorder = pipeline_recorder(disk_pipeline(s->disk));
 	struct ublk_dev *dev = disk_dev(s->disk);
+	bool changing = disk_is_changing(s->disk);
 	struct pollfd extra[] = {
 		{ .fd = s->signal_fd, .events = POLLIN },
-		{ .fd = dev ? ublk_dev_gone_fd(dev) : -1, .events = POLLIN },
+		{ .fd = dev && !s->working ? ublk_dev_gone_fd(dev) : -1, .events = POLLIN },
 		{ .fd = disk_event_fd(s->disk), .events = POLLIN },
 		{ .fd = recorder ? recorder_event_fd(recorder_of(recorder)) : -1,
 		  .events = POLLIN },
-		{ .fd = s->job ? image_job_fd(s->job) : -1, .events = POLLIN },
+		{ .fd = s->job && !changing ? image_job_fd(s->job) : -1, .events = POLLIN },
+		{ .fd = disk_work_fd(s->disk), .events = POLLIN },
 	};
 	int err = rpc_server_turn(s->server, extra, array_size(extra), turn_timeout_ms(s));
 
@@ -474,12 +571,10 @@ static int turn_with_disk(struct serve *s)
 		return err;
 	if (extra[0].revents)
 		handle_signals(s);
-	/* A client may have had it brought back within this very turn. */
-	if (extra[1].revents && dev == disk_dev(s->disk)) {
-		if (s->phase == SERVING)
-			tool_msg("the disk was taken away from outside");
-		enter_gone(s);
-		return 0;
+	/* A client may have had it removed within this very turn. */
+	if (extra[1].revents && dev == disk_dev(s->disk) && s->phase != REMOVING) {
+		tool_msg("the disk was taken away from outside");
+		begin_removal(s);
 	}
 	if (extra[2].revents)
 		handle_events(s);
@@ -487,13 +582,20 @@ static int turn_with_disk(struct serve *s)
 		handle_recording(s);
 	if (extra[4].revents)
 		end_job(s, false);
-	if (s->return_ns && clock_now_ns() >= s->return_ns && s->phase == SERVING)
+	if (extra[5].revents)
+		handle_works(s);
+	changing = disk_is_changing(s->disk);
+	if (!changing && !disk_is_leaving(s->disk, false))
+		tell_gone(s);
+	if (s->return_ns && clock_now_ns() >= s->return_ns && s->phase == SERVING && !changing &&
+	    !s->working)
 		come_back(s);
-	s->more = watch_turn(s->watch, s->server);
+	/* Who had to wait for the change of the disk is to go on. */
+	s->more = watch_turn(s->watch, s->server) || extra[5].revents;
 	return 0;
 }
 
-static int turn(struct serve *s, bool has_command)
+static int turn(struct serve *s)
 {
 	struct pollfd signals = { .fd = s->signal_fd, .events = POLLIN };
 	int err = 0;
@@ -506,7 +608,10 @@ static int turn(struct serve *s, bool has_command)
 		err = -errno;
 	}
 	if (!err && s->phase == CLOSING)
-		try_close(s, has_command && !s->child);
+		try_close(s);
+	if (!err && s->phase == REMOVING && !s->working && !disk_is_changing(s->disk) &&
+	    !disk_is_leaving(s->disk, true))
+		enter_gone(s);
 	return err;
 }
 
@@ -530,6 +635,8 @@ static int prepare(struct serve *s, const struct serve_options *options)
 		.revive = on_revive,
 		.crash = on_crash,
 		.image = on_image,
+		.when_gone = on_when_gone,
+		.is_changing = on_is_changing,
 		.ctx = s,
 	};
 	err = rpc_server_new(&server, &s->server);
@@ -550,19 +657,21 @@ static int prepare(struct serve *s, const struct serve_options *options)
 
 int serve(const struct serve_options *options)
 {
-	struct serve s = { .disk = options->disk, .socket = options->socket, .signal_fd = -1 };
-	bool has_command = options->command != NULL;
+	struct serve s = { .disk = options->disk,
+			   .socket = options->socket,
+			   .signal_fd = -1,
+			   .has_command = options->command != NULL };
 	int err = prepare(&s, options);
 
 	while (!err && (s.phase != GONE || s.child))
-		err = turn(&s, has_command);
+		err = turn(&s);
 	if (err) {
 		tool_msg("cannot go on serving: %s", strerror(-err));
-		s.code = has_command ? EXIT_OURS : EXIT_FAILED;
+		s.code = s.has_command ? EXIT_OURS : EXIT_FAILED;
 	}
 	if (s.phase != GONE) {
 		unlink(s.socket);
-		disk_vanish(s.disk);
+		disk_remove(s.disk);
 		end_job(&s, true);
 		rpc_server_free(s.server);
 		if (!s.job_lives)
