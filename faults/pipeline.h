@@ -146,9 +146,10 @@ uint64_t pipeline_nr_volatile(const struct pipeline *pipeline);
 /*
  * Bring the disk back from whatever condition it is in: a power cut takes its toll of the cache
  * now. Requests that arrived before it fail with EIO when they are due. Every queue must have
- * passed a batch since the condition was set (pipeline_adopted() of a later publish). Returns the
- * bits that were set, and are not any more; what befell the disk meanwhile stays. *ret_lost (may be
- * NULL): blocks that went back to what was durable. Control thread.
+ * passed a batch since the condition was set: frozen, or, where only this thread could set it since,
+ * pipeline_adopted() of a later publish. Returns the bits that were set, and are not any more; what
+ * befell the disk meanwhile stays. *ret_lost (may be NULL): blocks that went back to what was
+ * durable. Control thread.
  */
 uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost);
 /*

@@ -372,13 +372,16 @@ int disk_begin_revival(struct disk *disk, struct diag *diag, uint32_t *ret_was, 
 	if (err)
 		return err;
 	pipeline_release(disk->pipeline, NULL, 0, was & CONDITION_OFF ? SIZE_MAX : 0);
-	/* A recording says what the disk holds now: before it all requests, and then all others. */
-	err = pipeline_recorder(disk->pipeline) ? disk_freeze(disk, diag) : 0;
+	/*
+	 * The power may go at this very moment, too: its toll is not to be taken beside a write that
+	 * is in mid-copy. And a recording says what the disk holds now: before it all requests, and
+	 * then all others.
+	 */
+	err = disk_freeze(disk, diag);
 	if (err)
 		return err;
 	*ret_was = pipeline_revive(disk->pipeline, ret_lost);
-	if (pipeline_recorder(disk->pipeline))
-		disk_thaw(disk);
+	disk_thaw(disk);
 	disk_kick(disk);
 	if (disk->dev)
 		return 0;

@@ -571,7 +571,10 @@ static int turn_with_disk(struct serve *s)
 		return err;
 	if (extra[0].revents)
 		handle_signals(s);
-	/* A client may have had it removed within this very turn. */
+	/*
+	 * A client may have had it removed within this very turn, but no other can be in its place,
+	 * at the same address perhaps: that comes with the end of a work, below.
+	 */
 	if (extra[1].revents && dev == disk_dev(s->disk) && s->phase != REMOVING) {
 		tool_msg("the disk was taken away from outside");
 		begin_removal(s);

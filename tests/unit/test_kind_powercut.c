@@ -242,6 +242,7 @@ struct worker {
 	struct pipeline *pipeline;
 	uint16_t queue;
 	_Atomic bool *stop;
+	bool slow;               /* its data comes in two halves, with time between them */
 	uint8_t durable[PLACES]; /* content that was acknowledged and then flushed */
 	uint8_t newest[PLACES];  /* of all writes of this life and the last of the one before */
 	uint64_t bad;            /* places that went back behind what was durable, or are torn */
@@ -254,12 +255,31 @@ static bool is_older(uint8_t a, uint8_t b)
 	return (int8_t)(a - b) < 0;
 }
 
+static _Thread_local const unsigned char *slow_data;
+
+static int get_slowly(struct io *io, size_t offset, void *to, size_t len)
+{
+	(void)io;
+	memcpy(to, slow_data + offset, len / 2);
+	for (int i = 0; i < 3; i++)
+		sched_yield();
+	memcpy((char *)to + len / 2, slow_data + offset + len / 2, len - len / 2);
+	return 0;
+}
+
+static const struct io_data_ops slow_ops = { .get = get_slowly };
+
 static int run_at(struct worker *w, enum io_op op, unsigned int place, unsigned char *data)
 {
 	uint64_t sector = (uint64_t)w->queue * PLACES + place;
 	struct io io = make_io(op, op == IO_FLUSH ? 0 : sector, op == IO_FLUSH ? 0 : SEC, data);
 
 	io.queue = w->queue;
+	if (w->slow && op == IO_WRITE) {
+		slow_data = data;
+		io.data = NULL;
+		io.data_ops = &slow_ops;
+	}
 	if (pipeline_submit(w->pipeline, &io, 0) == IO_PARKED)
 		pipeline_resume(w->pipeline, &io, 0);
 	w->acknowledged += io.result >= 0;
@@ -343,6 +363,48 @@ static void what_was_flushed_survives_every_cut_under_two_queues(void **state)
 	}
 	print_message("%d lives, %llu blocks lost\n", lives, (unsigned long long)all_lost);
 	assert_true(all_lost > 0);
+	rule_set_free(set);
+	free_disk(&disk);
+}
+
+/*
+ * As the server does it for a client: at any moment, so that the power also goes in its midst. The
+ * queues stand still for what a revival takes back and gives.
+ */
+static void a_revival_whose_power_goes_meanwhile_tears_nothing(void **state)
+{
+	struct disk disk = make_cached_disk(DISK, 512, 2, 5);
+	struct rule_set *set = must_set("cut op=write p=0.05 do=powercut:keep=none");
+	struct worker workers[2];
+	_Atomic bool stop = false;
+	uint64_t epoch;
+	int lives = 0;
+
+	(void)state;
+	assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, NULL), 0);
+	for (uint16_t q = 0; q < 2; q++) {
+		workers[q] = (struct worker){
+			.pipeline = disk.pipeline, .queue = q, .stop = &stop, .slow = true
+		};
+		assert_int_equal(pthread_create(&workers[q].thread, NULL, run_worker, &workers[q]),
+				 0);
+	}
+	for (; lives < LIVES || workers[0].acknowledged < 100 || workers[1].acknowledged < 100;
+	     lives++) {
+		assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, &epoch), 0);
+		while (!pipeline_adopted(disk.pipeline, epoch))
+			sched_yield();
+		pipeline_freeze(disk.pipeline);
+		while (!pipeline_is_frozen(disk.pipeline))
+			sched_yield();
+		pipeline_revive(disk.pipeline, NULL);
+		pipeline_thaw(disk.pipeline);
+	}
+	atomic_store(&stop, true);
+	for (uint16_t q = 0; q < 2; q++) {
+		pthread_join(workers[q].thread, NULL);
+		assert_int_equal(workers[q].bad, 0);
+	}
 	rule_set_free(set);
 	free_disk(&disk);
 }
@@ -431,6 +493,7 @@ int main(void)
 		cmocka_unit_test(two_cuts_with_a_flush_between_lose_only_what_came_after_it),
 		cmocka_unit_test(parameters_that_make_no_sense_are_refused),
 		cmocka_unit_test(what_was_flushed_survives_every_cut_under_two_queues),
+		cmocka_unit_test(a_revival_whose_power_goes_meanwhile_tears_nothing),
 		cmocka_unit_test(a_request_that_falls_due_during_the_revival_is_of_the_old_life),
 	};
 
