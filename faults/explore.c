@@ -590,7 +590,7 @@ static int make_images(struct explore *e, unsigned int worker, struct crash_imag
 			return diag && diag->message[0]
 				       ? err
 				       : diag_set(diag, err, "explore.image",
-						  "no memory for the image of disk %s: %s",
+						  "cannot make the image of disk %s: %s",
 						  e->options.journal->disks[disk].name,
 						  strerror(-err));
 	}

@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/limits.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -67,6 +68,8 @@ static int device_error(int err, const char *what, struct diag *diag)
 		return err;
 	if (!diag->message[0])
 		diag_set(diag, err, "device", "%s: %s", what, strerror(-err));
+	else if (!diag->hint[0])
+		limits_words(err, diag->hint, sizeof(diag->hint));
 	if (err == -EBUSY)
 		snprintf(diag->id, sizeof(diag->id), "device.held");
 	return err;

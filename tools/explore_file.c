@@ -162,7 +162,7 @@ static int make_second(struct file_presenter *p, const struct explore_state *sta
 
 		if (err)
 			return diag_set(p->diag, err, "explore.memory",
-					"no memory for a second image of disk %s: %s",
+					"cannot make a second image of disk %s: %s",
 					p->journal->disks[disk].name, strerror(-err));
 		images[disk] = file->second;
 	}

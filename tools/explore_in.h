@@ -73,12 +73,14 @@ int checker_run_with(struct checker *checker, const struct explore_state *state,
 /* ------------------------------------------------------------------------------ where images are
  */
 
+#define WORK_SPARE 20 /* as many as remove_tree() opens at once, and a few */
 struct workdir {
-	char path[PATH_MAX];  /* empty: none */
-	char where[PATH_MAX]; /* the folder that it is in; empty: neither */
-	int where_fd;         /* that one, opened */
-	char name[32];        /* its name there */
-	int lock_fd;          /* held while it is used: one that nobody holds was left by a kill */
+	char path[PATH_MAX];   /* empty: none */
+	char where[PATH_MAX];  /* the folder that it is in; empty: neither */
+	int where_fd;          /* that one, opened */
+	char name[32];         /* its name there */
+	int spare[WORK_SPARE]; /* closed first, so that there are enough to remove it */
+	int lock_fd;           /* held while it is used: one that nobody holds was left by a kill */
 };
 
 /*
@@ -186,7 +188,7 @@ struct reduce_options {
 	/* Reproducers: this and ".findN.rec"; one that is there is replaced if it is a recording,
 	 * but not the one that is explored. NULL: none. */
 	const char *results, *recording;
-	uint64_t max;        /* findings, the first ones */
+	uint64_t max; /* findings, the first ones */
 };
 
 /*

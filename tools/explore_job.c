@@ -585,7 +585,7 @@ static int make_cursor(struct run *run, struct crash_image *images, struct diag 
 	for (uint32_t disk = 0; disk < run->journal->nr_disks && !err; disk++)
 		err = on_image(run, 0, (uint16_t)disk, &images[disk]);
 	if (err)
-		return diag_set(diag, err, "explore.memory", "no memory for images: %s",
+		return diag_set(diag, err, "explore.memory", "cannot make images in memory: %s",
 				strerror(-err));
 	return crash_create(run->journal, &run->crash, images, diag, ret_crash);
 }

@@ -47,6 +47,9 @@ void workdir_remove(struct workdir *dir)
 
 	if (!dir->where[0])
 		return;
+	for (size_t i = 0; i < WORK_SPARE; i++)
+		if (dir->spare[i] >= 0)
+			close(dir->spare[i]);
 	if (dir->path[0] && remove_tree(dir->where_fd, dir->name, LOCK_NAME, &left))
 		tell_left(dir->where, dir->name, &left);
 	if (dir->lock_fd >= 0)
@@ -217,18 +220,31 @@ static int make(unsigned int jobs, struct workdir *dir)
 	return 0;
 }
 
+/* A folder that cannot be removed, since its files were opened with the last descriptor, is left. */
+static bool take_spare(struct workdir *dir)
+{
+	for (size_t i = 0; i < WORK_SPARE; i++) {
+		dir->spare[i] = fcntl(dir->where_fd, F_DUPFD_CLOEXEC, 0);
+		if (dir->spare[i] < 0)
+			return false;
+	}
+	return true;
+}
+
 int workdir_make(const char *where, unsigned int jobs, uint64_t need_bytes, struct diag *diag,
 		 struct workdir *ret_dir)
 {
 	struct workdir *dir = ret_dir;
 	int err = choose(where, diag, &where);
 
-	*dir = (struct workdir){ .where_fd = -1, .lock_fd = -1 };
+	*dir = (struct workdir){ .where_fd = -1,
+				 .lock_fd = -1,
+				 .spare = { [0 ... WORK_SPARE - 1] = -1 } };
 	if (err)
 		return err;
 	snprintf(dir->where, sizeof(dir->where), "%s", where);
 	dir->where_fd = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir->where_fd >= 0) {
+	if (dir->where_fd >= 0 && take_spare(dir)) {
 		remove_left(where, dir->where_fd);
 		err = check_space(where, need_bytes, diag);
 		if (!err)

@@ -2,15 +2,18 @@
 #include "tool.h"
 
 #include "base/cleanup.h"
+#include "base/limits.h"
 #include "base/map_guard.h"
 #include "base/printable.h"
 #include "out_file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <syslog.h>
 
 static bool use_syslog;
@@ -68,25 +71,55 @@ void tool_use_syslog(void)
 	use_syslog = true;
 }
 
-void tool_msg(const char *fmt, ...)
+static void put_msg(const char *fmt, va_list ap, char **ret_text)
 {
-	_cleanup_free_ char *text = NULL, *clean = NULL;
-	va_list ap;
-	int len;
+	_cleanup_free_ char *clean = NULL;
+	int len = vasprintf(ret_text, fmt, ap);
 
-	va_start(ap, fmt);
-	len = vasprintf(&text, fmt, ap);
-	va_end(ap);
 	if (len < 0)
-		text = NULL;
+		*ret_text = NULL;
 	else
 		clean = malloc((size_t)len * 6 + 1); /* a byte becomes six at most */
 	if (clean)
-		printable(text, clean, (size_t)len * 6 + 1);
+		printable(*ret_text, clean, (size_t)len * 6 + 1);
 	if (use_syslog)
 		syslog(LOG_NOTICE, "%s", clean ? clean : fmt);
 	else
 		fprintf(stderr, "faultblk: %s\n", clean ? clean : fmt);
+}
+
+/* Messages of our own end with the kernel's words for an error: the limit that it may come from. */
+static void name_limit(const char *text)
+{
+	static const int errors[] = { EMFILE, EFBIG, ENOMEM, EAGAIN };
+	char words[256];
+
+	for (size_t i = 0; i < array_size(errors); i++)
+		if (strstr(text, strerrordesc_np(errors[i])))
+			tool_hint(limits_words(errors[i], words, sizeof(words)));
+}
+
+void tool_msg(const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	put_msg(fmt, ap, &text);
+	va_end(ap);
+	if (text)
+		name_limit(text);
+}
+
+/* What a diag says may be of another process, whose limits it names itself. */
+__attribute__((format(printf, 1, 2))) static void diag_msg(const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	put_msg(fmt, ap, &text);
+	va_end(ap);
 }
 
 int tool_check_input(int code, const char *path)
@@ -102,13 +135,13 @@ int tool_check_input(int code, const char *path)
 void tool_diag(const struct diag *diag)
 {
 	if (diag->line && diag->column)
-		tool_msg("%s (line %u, column %u)", diag->message, diag->line, diag->column);
+		diag_msg("%s (line %u, column %u)", diag->message, diag->line, diag->column);
 	else if (diag->line)
-		tool_msg("%s (line %u)", diag->message, diag->line);
+		diag_msg("%s (line %u)", diag->message, diag->line);
 	else if (diag->column)
-		tool_msg("%s (column %u)", diag->message, diag->column);
+		diag_msg("%s (column %u)", diag->message, diag->column);
 	else
-		tool_msg("%s", diag->message[0] ? diag->message : "failed, without a reason given");
+		diag_msg("%s", diag->message[0] ? diag->message : "failed, without a reason given");
 	tool_hint(diag->hint);
 }
 
@@ -116,6 +149,6 @@ void tool_hint(const char *hint)
 {
 	char clean[6 * sizeof(((struct diag *)0)->hint)];
 
-	if (hint[0])
+	if (hint[0] && !use_syslog)
 		fprintf(stderr, "          %s\n", printable(hint, clean, sizeof(clean)));
 }

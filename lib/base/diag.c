@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/diag.h"
 
+#include "base/limits.h"
+
 #include <stdio.h>
 
 int diag_set(struct diag *d, int err, const char *id, const char *fmt, ...)
@@ -14,6 +16,7 @@ int diag_set(struct diag *d, int err, const char *id, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(d->message, sizeof(d->message), fmt, ap);
 	va_end(ap);
+	limits_words(err, d->hint, sizeof(d->hint));
 	return err;
 }
 

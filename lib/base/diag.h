@@ -18,7 +18,10 @@ struct diag {
 	unsigned int column; /* 1-based, in bytes; 0 where there is none */
 };
 
-/* Fill in @d (may be NULL) and return @err, so that a caller can say `return diag_set(...)`. */
+/*
+ * Fill in @d (may be NULL) and return @err, so that a caller can say `return diag_set(...)`. The hint
+ * is empty, or, where @err may come from a limit of this process, names it (base/limits.h).
+ */
 int diag_set(struct diag *d, int err, const char *id, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 void diag_hint(struct diag *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
