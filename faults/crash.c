@@ -96,7 +96,6 @@ static int start_disks(struct crash *crash, const struct crash_image *images)
 			.fd = images[i].fd,
 			.size_bytes = size,
 			.nr_units = ((size - 1) >> crash->unit_shift) + 1,
-			.last_durable = -1,
 		};
 		err = crash_bits_start(&disk->used, disk->nr_units);
 		if (err)
@@ -107,7 +106,7 @@ static int start_disks(struct crash *crash, const struct crash_image *images)
 
 static int start(struct crash *crash, const struct crash_image *images)
 {
-	int err = crash_flow_start(&crash->flow, crash->journal, crash->options.illegal);
+	int err = crash_flow_start(&crash->flow, crash->journal, &crash->options);
 
 	if (!err)
 		err = start_disks(crash, images);
@@ -166,6 +165,9 @@ struct crash *crash_free(struct crash *crash)
 	free(crash->choices);
 	free(crash->volatiles);
 	free(crash->ordinals);
+	free(crash->bits);
+	free(crash->rows);
+	free(crash->flight);
 	free(crash->scratch);
 	free(crash);
 	return NULL;
@@ -183,7 +185,7 @@ static int take_event(struct crash *crash, const struct journal_event *event)
 		crash_complete(crash, event->index);
 	err = crash_flow_event(&crash->flow, event, &durable, &nr);
 	if (!err && nr)
-		err = crash_settle(crash, durable, nr);
+		crash_settle(crash, durable, nr);
 	return err;
 }
 

@@ -7,24 +7,33 @@
  * its disk that was submitted after that completion has completed without error by t. (With
  * `illegal`, what a lying rule acknowledged counts as if it had failed.)
  *
- * A durable write replaces, in a unit, every write that had completed (failed or not) before it was
- * submitted and whose part of the unit lies within its own. Of writes that were in flight together
- * neither replaces the other. The image holds, in each unit, the content from before the recording
- * with the durable writes over it, in order of submission. The candidates of the unit are the
- * content in the image, and for each submitted write to the unit that is not replaced, the content
- * that it leaves there. A legal state is one candidate for each unit, independently (CRASH_UNIT).
+ * A write is carried out at some instant between its submission and its completion; one that failed,
+ * or is in flight, perhaps not at all. So a write that completed comes before each one that was
+ * submitted after that, and of writes that were in flight together either may be the first. Units
+ * carry it out each by itself, at instants of their own (CRASH_UNIT).
  *
- * What a write leaves in a unit that it covers is its data, or zeroes. Where it covers only a part,
- * because units are larger than blocks, it is, byte by byte: the write's own where it covers the
- * byte and no durable write has replaced it there (one to that byte, submitted after the write had
- * completed); else that of the last submitted durable write to the byte, if that one was submitted
- * after the write; else that of the last write to the byte that was submitted before it, or of the
- * content before the recording. So a unit holds one version of itself, each legal block by block.
+ * A version of a unit is what a set of the submitted writes to it leaves, in an order. The set has
+ * all that are durable; and with each write those that had completed without error before it was
+ * submitted. The order is any in which each write comes after those that had completed (failed or
+ * not) before it was submitted. The candidates of a unit are its versions, and a legal state is one
+ * candidate for each unit, independently. In the image each unit holds the version with the fewest
+ * writes, in order of submission.
+ *
+ * Where each write covers all of the unit this comes to: what the last submitted durable write
+ * leaves, and what each other write does that is not replaced: that had not completed before a
+ * durable one was submitted. Else a write is replaced if durable ones that were submitted after its
+ * completion cover all of its part.
  *
  * CRASH_WRITE: a state is what the durable writes and any set of the others leave, in order of
- * submission. CRASH_ORDER: what is left on each disk by all writes up to one of them, in order of
- * submission, of which none that is durable may be missing; a failed one counts as done. In both
+ * submission. CRASH_ORDER: a state of a disk is a version of all of it, with one order for all of
+ * its units; but of writes that lie over each other only the order of submission is made. In both
  * the unit is the smallest logical block, and a write that was replaced counts as replaced.
+ *
+ * What is not made, crash_count() tells (missing): there are more states than the cursor knows where
+ * writes lie over each other that were in flight together (CRASH_WRITE, CRASH_ORDER); and where a
+ * unit has too many versions (CRASH_UNIT): more than 1024, or 16 MiB of them, if more than 16,
+ * besides those after each write, borders of writes within it at more than 63 places, or a search
+ * that is too long.
  *
  * A power cut that was recorded is no more than durable writes of what its disk held afterwards
  * (journal_write.kept), all at once: there is no moment between them, and crash_points() has none.
@@ -35,8 +44,8 @@
  *
  * What it needs: a bit for each unit of the disks (only those near something written are backed by
  * memory); a byte for each write of the journal; about 350 bytes for each unit that is covered by a
- * write that is not durable, 64 more for each such write in it, and the unit's size for each of
- * those that covers only a part of it.
+ * write that is not durable, 64 more for each such write in it, and the unit's size for each
+ * version, if some write covers only a part of it.
  */
 #ifndef FAULTS_CRASH_H
 #define FAULTS_CRASH_H
@@ -46,7 +55,7 @@
 enum crash_atomic {
 	CRASH_UNIT,  /* each unit by itself */
 	CRASH_WRITE, /* a write survives whole or not at all */
-	CRASH_ORDER, /* the disk keeps the order of submission */
+	CRASH_ORDER, /* the disk keeps the order in which it carries writes out */
 };
 
 struct crash_options {
@@ -90,9 +99,8 @@ enum crash_set {
 	 * Between two moments at which something becomes durable the states only get more, so the
 	 * last moment of each such span has all of them; and a mark changes what is expected of
 	 * them. These are the moments with new states or new expectations: every state of any
-	 * moment is one of such a moment with as many marks, or more. (Where every write covers
-	 * whole units a span without a submission has no state that the one before has not, and is
-	 * left out.)
+	 * moment is one of such a moment with as many marks, or more. (A span without a submission
+	 * has no state that the one before has not, and is left out.)
 	 */
 	CRASH_SET_DEFAULT,
 	CRASH_SET_COMPLETIONS, /* after every completion, and the default ones */
@@ -159,18 +167,20 @@ struct crash_candidate {
 /*
  * Something undecided. CRASH_UNIT: a unit; candidate 0 is what the image holds, the others follow
  * as they first came. CRASH_WRITE: a write of crash_volatile(), at and len_bytes being its own: 0
- * lost, 1 survived; candidates is NULL. CRASH_ORDER: one choice for each disk with such writes:
- * pick n: those submitted before the disk's last durable write, and of the others the first n,
- * survived; candidates is NULL.
+ * lost, 1 survived; candidates is NULL. CRASH_ORDER: for each disk with such writes one choice,
+ * without a write and with its place and size: pick n: its n-th one is the last submitted that
+ * survived, 0: none did; then one for each that was in flight when the next came: 0 survived with
+ * the later ones, 1 lost, which has no meaning (and is to be 0, see crash_canonical()) where it is
+ * not earlier than the last or had completed before that was submitted; candidates is NULL.
  */
 struct crash_choice {
 	uint64_t at;
 	uint64_t len_bytes; /* CRASH_UNIT: of the unit */
 	uint16_t disk;
 	uint16_t newest; /* the candidate that is there when everything survived */
-	uint32_t nr;     /* candidates, at least 2 (CRASH_ORDER: also 1) */
+	uint32_t nr;     /* candidates, at least 2 */
 	const struct crash_candidate *candidates;
-	uint32_t write; /* CRASH_WRITE: its index */
+	uint32_t write; /* CRASH_WRITE, CRASH_ORDER: its index; else CRASH_BASE */
 };
 
 /*
@@ -181,15 +191,16 @@ struct crash_choice {
 size_t crash_choices(const struct crash *crash, const struct crash_choice **ret_choices);
 /*
  * The writes that can make a difference: those that count in some unit. A write counts in a unit
- * when it is submitted, not durable, not replaced there, and it, or one that is not replaced and
- * was submitted before it, leaves something else there than the image holds. By submission (indices
- * into journal->writes); valid until a move.
+ * when it is submitted, not in every version (durable), not replaced there, and it, or one that is
+ * not replaced and was submitted before it, leaves something else there than the image holds; of a
+ * unit with parts, when that has several candidates. By submission (indices into journal->writes);
+ * valid until a move.
  */
 size_t crash_volatile(const struct crash *crash, const uint32_t **ret_writes);
 
 /*
- * How many states there are, as a product of powers: exactly (CRASH_UNIT); CRASH_WRITE counts sets
- * of writes and CRASH_ORDER places to stop, of which several may leave the same content.
+ * How many states there are, as a product of powers: exactly (CRASH_UNIT); CRASH_WRITE and
+ * CRASH_ORDER count sets of writes, of which several may leave the same content.
  */
 struct crash_count {
 	double log2;
@@ -211,20 +222,28 @@ typedef int (*crash_put_fn)(void *ctx, uint16_t disk, uint64_t at, const unsigne
 int crash_put(const struct crash *crash, const uint16_t *picks, crash_put_fn put, void *ctx);
 /* Names the content of all disks in that state: equal for equal content, at any moment. */
 uint64_t crash_hash(const struct crash *crash, const uint16_t *picks);
+/*
+ * All picks that name a state, each once, from crash_oldest() on; false: that was the last, and it
+ * is the first again. But for CRASH_ORDER these are all combinations of candidates.
+ */
+bool crash_next(const struct crash *crash, uint16_t *picks);
+/* Set picks without a meaning (CRASH_ORDER) to 0; false: there were such. */
+bool crash_canonical(const struct crash *crash, uint16_t *picks);
 /* All lost, all survived. */
 void crash_oldest(const struct crash *crash, uint16_t *picks);
 void crash_newest(const struct crash *crash, uint16_t *picks);
 /*
  * Picks of what is left when of the volatile writes (crash_volatile) those with survives[i] did. A
- * unit gets what the last submitted of its durable and surviving writes leaves; the image's content
- * where none survived that counts there. CRASH_ORDER: the longest prefix that has no others.
+ * unit gets what its durable and surviving writes leave in order of submission, with what must have
+ * been there before these; the image's content where none survived that counts there. CRASH_ORDER:
+ * the largest state without others.
  */
 void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *picks);
 /*
  * lost[i]: of volatile write i some part is not there, though nothing that was submitted after it
  * is in its place: in some unit where it counts it was submitted after the last write that leaves
- * the content (of durable ones only those to all of the unit are asked). CRASH_WRITE, CRASH_ORDER:
- * after the last one there that is durable or survived.
+ * the content there (of a unit with parts: in one of its parts). CRASH_WRITE, CRASH_ORDER: after the
+ * last one there that is durable or survived.
  */
 void crash_lost(const struct crash *crash, const uint16_t *picks, bool *lost);
 

@@ -5,6 +5,7 @@
  */
 #include "faults/crash_inside.h"
 
+#include "base/cleanup.h"
 #include "base/failpoint.h"
 
 #include <stdlib.h>
@@ -45,20 +46,33 @@ static int check_candidates(const struct crash *crash)
 	return 0;
 }
 
+static int make_order_room(struct crash *crash)
+{
+	uint32_t **arrays[] = { &crash->ordinals, &crash->bits, &crash->rows, &crash->flight };
+	size_t had = crash->room_order;
+
+	for (size_t i = 0; i < array_size(arrays); i++) {
+		crash->room_order = had;
+		if (make_room((void **)arrays[i], &crash->room_order, crash->nr_open,
+			      sizeof(**arrays[i])) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 int crash_make_room(struct crash *crash)
 {
-	size_t nr_choices = crash->nr_live, room = crash->room_volatiles, scratch = 4 * FEW;
+	size_t nr_choices = crash->nr_live, scratch = 4 * FEW;
 	int err;
 
 	if (crash->options.atomic == CRASH_WRITE)
 		nr_choices = crash->nr_open;
 	if (crash->options.atomic == CRASH_ORDER)
-		nr_choices = crash->journal->nr_disks;
+		nr_choices = crash->journal->nr_disks + crash->nr_open;
 	err = make_room((void **)&crash->choices, &crash->room_choices, nr_choices,
 			sizeof(*crash->choices));
-	if (!err)
-		err = make_room((void **)&crash->ordinals, &room, crash->nr_open,
-				sizeof(*crash->ordinals));
+	if (!err && crash->options.atomic == CRASH_ORDER)
+		err = make_order_room(crash);
 	if (!err)
 		err = make_room((void **)&crash->volatiles, &crash->room_volatiles, crash->nr_open,
 				sizeof(*crash->volatiles));
@@ -74,6 +88,9 @@ int crash_make_room(struct crash *crash)
 		crash->scratch = grown;
 		crash->room_scratch = scratch;
 	}
+	for (size_t i = 0; i < crash->nr_live && crash->parts && !err; i++)
+		if (crash->live[i]->mixed && !crash->live[i]->mix)
+			err = crash_mix(crash, crash->live[i]);
 	return err ? err : check_candidates(crash);
 }
 
@@ -180,7 +197,8 @@ static void list_volatiles(struct crash *crash)
 		const struct crash_unit *unit = crash->units[i];
 
 		for (uint32_t k = unit->first; k < unit->nr; k++)
-			crash->writes[unit->entries[k].write] |= WRITE_SEEN;
+			if (!unit->entries[k].durable)
+				crash->writes[unit->entries[k].write] |= WRITE_SEEN;
 	}
 	crash->nr_volatiles = 0;
 	for (size_t i = 0; i < crash->nr_open; i++) {
@@ -232,81 +250,36 @@ static void choose_writes(struct crash *crash)
 	}
 }
 
-static void choose_orders(struct crash *crash)
-{
-	uint32_t nr[JOURNAL_DISKS_MAX] = { 0 };
-	bool has[JOURNAL_DISKS_MAX] = { false };
-
-	for (size_t i = 0; i < crash->nr_volatiles; i++) {
-		uint32_t write = crash->volatiles[i];
-		uint16_t disk = crash->journal->writes[write].disk;
-
-		has[disk] = true;
-		crash->ordinals[i] = write > crash->disks[disk].last_durable ? ++nr[disk] : 0;
-	}
-	crash->nr_choices = 0;
-	for (uint16_t disk = 0; disk < crash->journal->nr_disks; disk++) {
-		crash->disks[disk].order_choice = (uint32_t)crash->nr_choices;
-		if (!has[disk])
-			continue;
-		crash->choices[crash->nr_choices++] = (struct crash_choice){
-			.len_bytes = crash->disks[disk].size_bytes,
-			.disk = disk,
-			.newest = (uint16_t)nr[disk],
-			.nr = nr[disk] + 1,
-			.write = CRASH_BASE,
-		};
-	}
-}
-
 /* ------------------------------------------------------------------------------ what is missing */
-
-static bool is_ordered(const struct crash *crash, uint32_t before, uint32_t after)
-{
-	return crash->journal->writes[before].complete < crash->journal->writes[after].submit;
-}
 
 /* Two writes to the unit were in flight together, and their order makes a difference. */
 static bool has_overlap(const struct crash *crash, const struct crash_unit *unit)
 {
-	for (uint32_t k = 1; k < unit->nr; k++)
-		for (uint32_t i = 0; i < k; i++)
-			if (unit->entries[i].hash != unit->entries[k].hash &&
-			    !is_ordered(crash, unit->entries[i].write, unit->entries[k].write))
+	const struct journal_write *writes = crash->journal->writes;
+	uint64_t end = 0;
+
+	for (uint32_t k = 0; k < unit->nr; k++) {
+		const struct crash_entry *entry = &unit->entries[k];
+
+		for (uint32_t i = 0; i < k && end > writes[entry->write].submit; i++)
+			if (unit->entries[i].hash != entry->hash &&
+			    writes[unit->entries[i].write].complete > writes[entry->write].submit)
 				return true;
-	return false;
-}
-
-/* A write that was in flight together with one after it: the disk may have done it later. */
-static bool has_reordered(const struct crash *crash)
-{
-	uint64_t last[JOURNAL_DISKS_MAX] = { 0 };
-
-	for (size_t i = 0; i < crash->nr_open; i++) {
-		const struct journal_write *write = &crash->journal->writes[crash->open[i]];
-		int64_t durable = crash->disks[write->disk].last_durable;
-
-		if (is_durable(crash, crash->open[i]))
-			continue;
-		if (last[write->disk] > write->submit ||
-		    (durable > crash->open[i] &&
-		     !is_ordered(crash, crash->open[i], (uint32_t)durable)))
-			return true;
-		if (write->complete > last[write->disk])
-			last[write->disk] = write->complete;
+		if (writes[entry->write].complete > end)
+			end = writes[entry->write].complete;
 	}
 	return false;
 }
 
 static bool is_missing(const struct crash *crash)
 {
-	if (crash->options.atomic == CRASH_ORDER && has_reordered(crash))
-		return true;
-	if (crash->options.atomic == CRASH_UNIT && !crash->parts)
-		return false;
-	for (size_t i = 0; i < crash->nr_live; i++)
-		if (has_overlap(crash, crash->live[i]))
+	for (size_t i = 0; i < crash->nr_live; i++) {
+		const struct crash_unit *unit = crash->live[i];
+
+		if (crash->options.atomic == CRASH_UNIT ? unit->mix && unit->mix->missing
+							: has_overlap(crash, unit))
 			return true;
+	}
 	return false;
 }
 
@@ -323,7 +296,7 @@ static void make(struct crash *crash)
 		choose_writes(crash);
 		break;
 	case CRASH_ORDER:
-		choose_orders(crash);
+		crash_choose_orders(crash);
 		break;
 	}
 }
@@ -372,11 +345,7 @@ size_t crash_volatile_index(const struct crash *crash, uint32_t write)
 
 bool crash_survives(const struct crash *crash, const uint16_t *picks, uint32_t write)
 {
-	size_t i = crash_volatile_index(crash, write);
-	uint16_t disk;
-
 	if (crash->options.atomic == CRASH_WRITE)
-		return picks[i];
-	disk = crash->journal->writes[write].disk;
-	return crash->ordinals[i] <= picks[crash->disks[disk].order_choice];
+		return picks[crash_volatile_index(crash, write)];
+	return crash_survives_in_order(crash, picks, write);
 }

@@ -17,12 +17,14 @@ struct crash_waiting {
 struct crash_flow {
 	const struct journal *journal;
 	bool illegal;
+	bool in_order; /* CRASH_ORDER: what must have gone before a durable write is durable */
 	uint32_t one;
 	struct crash_waiting *disks;
 };
 
 /* -ENOMEM. The flow is freed by crash_flow_free() even then. */
-int crash_flow_start(struct crash_flow *flow, const struct journal *journal, bool illegal);
+int crash_flow_start(struct crash_flow *flow, const struct journal *journal,
+		     const struct crash_options *options);
 void crash_flow_free(struct crash_flow *flow);
 /* *ret_writes: valid until the next call. -ENOMEM. */
 int crash_flow_event(struct crash_flow *flow, const struct journal_event *event,

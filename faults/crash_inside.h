@@ -10,16 +10,28 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* A write in a unit, not replaced there, and the content that it leaves. */
+/* A write in a unit, not replaced there. */
 struct crash_entry {
-	const unsigned char *data; /* NULL: zeroes */
-	uint64_t hash;             /* of the content; 0 exactly when it is zero */
+	const unsigned char *data; /* of its part of the unit; NULL: zeroes */
+	uint64_t hash;             /* of the data; 0 exactly when it is zero */
 	uint32_t write;
 	uint32_t from, to;  /* its part of the unit */
-	uint16_t candidate; /* valid while the unit is not stale */
-	bool durable;
-	bool fresh; /* durable since the image was made up last */
-	bool own;   /* the data is freed with it: it covers only a part of the unit */
+	uint16_t candidate; /* that is there after it; valid while the unit is not stale */
+	bool durable;       /* in this unit: in every version that it may still have */
+	bool fresh;         /* durable since the image was made up last */
+};
+
+/* Of a unit with writes to a part of it, see crash_mix.c: */
+struct crash_mix {
+	uint32_t *borders; /* of the parts, nr_parts + 1 */
+	uint32_t nr_parts;
+	uint16_t *writers; /* for each candidate and part: the last to write there, an entry */
+	bool missing;      /* there may be more candidates */
+	/* Contents of candidates from 1 on, in order: of the first chunk 4, of each next one twice
+	 * as many. */
+	unsigned char *chunks[16];
+	unsigned int nr_chunks;
+	uint32_t nr_contents;
 };
 
 /* A unit that is not settled: some write to it is not durable, or contents differ. */
@@ -27,13 +39,15 @@ struct crash_unit {
 	struct crash_unit *next; /* in its bucket */
 	uint64_t number;
 	uint64_t image_hash;
-	struct crash_entry *entries; /* by submission */
-	struct crash_candidate *candidates;
+	struct crash_entry *entries;        /* by submission */
+	struct crash_candidate *candidates; /* room for one more than for entries, or for all */
+	struct crash_mix *mix; /* if it is mixed, and its candidates are made; their data is its */
 	uint32_t nr, room;
 	uint32_t nr_candidates;
 	uint32_t first; /* entry that leaves something else than the image; valid as candidates */
 	uint32_t slot;  /* in crash->live */
 	uint16_t disk;
+	bool mixed;  /* some entry covers only a part */
 	bool stale;  /* candidates are to be made again */
 	bool queued; /* in crash->queue */
 };
@@ -44,9 +58,11 @@ struct crash_disk {
 	uint64_t size_bytes, nr_units;
 	/* Units that are in the table, or whose image is not zero. */
 	struct crash_bits used;
-	int64_t last_durable; /* index of the last submitted durable write; -1 */
 	size_t nr_open;
-	uint32_t order_choice; /* CRASH_ORDER: the disk's choice; UINT32_MAX: none */
+	/* CRASH_ORDER, see crash_order.c: the disk's first choice; its volatile writes in rows. */
+	uint32_t order_choice, first_row, nr_rows;
+	uint64_t nr_states; /* of it alone; UINT64_MAX: too many */
+	double log2_states;
 };
 
 enum { WRITE_DURABLE = 1, WRITE_SEEN = 2 };
@@ -70,7 +86,7 @@ struct crash {
 	uint32_t most_entries;
 	bool parts; /* some write covers only a part of a unit */
 	/* Writes in flight, by submission, that some unit does not know of, since it is zero all
-	 * the same; with parts, also those completed that follow one. */
+	 * the same. */
 	uint32_t *skipped;
 	size_t nr_skipped, room_skipped;
 	/* Submitted, not durable, by submission; and durable ones that are yet to be taken out. */
@@ -88,8 +104,11 @@ struct crash {
 	struct crash_choice *choices;
 	size_t nr_choices, room_choices;
 	uint32_t *volatiles;
-	uint32_t *ordinals; /* CRASH_ORDER: 0, or which of its disk after the last durable one */
 	size_t nr_volatiles, room_volatiles;
+	/* CRASH_ORDER, for each volatile write: which of its disk it is, from 1; its own choice
+	 * (0: none, it is never missing); by disk. And room for as many. */
+	uint32_t *ordinals, *bits, *rows, *flight;
+	size_t room_order;
 	uint32_t *scratch; /* a hash table of candidates */
 	size_t room_scratch;
 	bool missing; /* some states are not known; made with the lists */
@@ -130,8 +149,23 @@ uint64_t crash_content_hash(const unsigned char *data, uint32_t len);
 int crash_load_extents(struct crash *crash);
 int crash_submit(struct crash *crash, uint32_t write);
 void crash_complete(struct crash *crash, uint32_t write);
-int crash_settle(struct crash *crash, const uint32_t *writes, size_t nr);
+void crash_settle(struct crash *crash, const uint32_t *writes, size_t nr);
 void crash_drop_units(struct crash *crash);
+
+/* Bytes [@from, @to) of the unit, which the entry covers. */
+void crash_put_entry(unsigned char *unit, const struct crash_entry *entry, uint32_t from,
+		     uint32_t to);
+
+/* crash_mix.c: the candidates of a mixed unit. -ENOMEM. And forget them. */
+int crash_mix(struct crash *crash, struct crash_unit *unit);
+void crash_unmix(struct crash_unit *unit);
+/* Some part of the entry is not in this candidate, nor anything that was submitted after it. */
+bool crash_mix_lacks(const struct crash_unit *unit, uint32_t entry, uint16_t candidate);
+/* The candidate that the entries that are @there leave in order of submission; @otherwise: it is
+ * not among those that are known. */
+typedef bool (*crash_is_there_fn)(const void *ctx, const struct crash_unit *unit, uint32_t entry);
+uint16_t crash_mix_find(const struct crash_unit *unit, crash_is_there_fn there, const void *ctx,
+			uint16_t otherwise);
 
 /* crash_choice.c: what is made when it is asked for. crash_make_room(): also -E2BIG. */
 int crash_make_room(struct crash *crash);
@@ -139,5 +173,10 @@ struct crash *crash_made(const struct crash *crash);
 /* Does this write of crash_volatile() survive? CRASH_WRITE, CRASH_ORDER. */
 bool crash_survives(const struct crash *crash, const uint16_t *picks, uint32_t write);
 size_t crash_volatile_index(const struct crash *crash, uint32_t write);
+
+/* crash_order.c: the same for a disk that keeps an order. The lists are made but for the first. */
+void crash_choose_orders(struct crash *crash);
+bool crash_survives_in_order(const struct crash *crash, const uint16_t *picks, uint32_t write);
+void crash_survivors_in_order(const struct crash *crash, const bool *survives, uint16_t *picks);
 
 #endif

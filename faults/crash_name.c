@@ -119,5 +119,10 @@ int crash_parse(const struct crash *crash, const char *name, struct diag *diag, 
 		if (*at && *at != ',')
 			return bad_word(diag, name, at);
 	}
-	return 0;
+	if (crash_canonical(crash, picks))
+		return 0;
+	return diag_set(diag, -EINVAL, "crash.other-moment",
+			"'%.60s' loses a write that must have been done before the last that it "
+			"keeps: it is the name of a state of another moment, or of other options",
+			name);
 }

@@ -20,8 +20,6 @@ struct walk {
 	size_t nr, room;
 	uint64_t end;
 	uint32_t nr_marks;
-	/* Writes cover whole units: what is durable later was a candidate before. */
-	bool monotone;
 	/* A cut is being decided (journal_write.kept): so many have not completed yet, and what
 	 * came before the first. */
 	uint32_t nr_kept;
@@ -63,7 +61,8 @@ static int take_before(struct walk *walk, const struct journal_event *before)
 {
 	if (walk->select->set == CRASH_SET_MARKS || !before || before->step < walk->select->from)
 		return 0;
-	if (walk->monotone && !walk->submitted && !walk->marked)
+	/* What is durable later was a state before. */
+	if (!walk->submitted && !walk->marked)
 		return 0;
 	return take(walk, before, CRASH_BEFORE_DURABLE);
 }
@@ -163,10 +162,9 @@ int crash_points(const struct journal *journal, const struct crash_options *opti
 		.journal = journal,
 		.select = select,
 		.end = select->to ? select->to : UINT64_MAX,
-		.monotone = !crash_has_parts(journal, options),
 	};
 	struct crash_flow flow;
-	int err = crash_flow_start(&flow, journal, options->illegal);
+	int err = crash_flow_start(&flow, journal, options);
 
 	if (!err)
 		err = walk_events(&walk, &flow);

@@ -3,6 +3,7 @@
 #include "faults/crash_inside.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,6 +91,35 @@ static bool is_among(const struct crash *crash, const struct crash_entry *entry,
 	return !entry->durable && survives[crash_volatile_index(crash, entry->write)];
 }
 
+struct surviving {
+	const struct crash *crash;
+	const bool *survives;
+	uint64_t last; /* submit step of the last survivor */
+};
+
+/* crash_is_there_fn: what must have been there before the last survivor is there as well. */
+static bool is_there_too(const void *ctx, const struct crash_unit *unit, uint32_t i)
+{
+	const struct surviving *surviving = ctx;
+	const struct crash *crash = surviving->crash;
+	const struct crash_entry *entry = &unit->entries[i];
+	const struct journal_write *write = &crash->journal->writes[entry->write];
+
+	if (entry->durable || is_among(crash, entry, surviving->survives))
+		return true;
+	return write->complete < surviving->last && !write->failed &&
+	       !(write->lied && crash->options.illegal);
+}
+
+static uint16_t survivor_in_mixed(const struct crash *crash, const struct crash_unit *unit,
+				  const struct crash_entry *last, const bool *survives)
+{
+	struct surviving surviving = { crash, survives,
+				       crash->journal->writes[last->write].submit };
+
+	return crash_mix_find(unit, is_there_too, &surviving, last->candidate);
+}
+
 static uint16_t survivor_in(const struct crash *crash, const struct crash_unit *unit,
 			    const bool *survives)
 {
@@ -100,28 +130,13 @@ static uint16_t survivor_in(const struct crash *crash, const struct crash_unit *
 		const struct crash_entry *entry = &unit->entries[i];
 		bool among = is_among(crash, entry, survives);
 
+		if (among && unit->mix)
+			return survivor_in_mixed(crash, unit, entry, survives);
 		any |= among;
 		if (!last && (among || entry->durable))
 			last = entry;
 	}
 	return any ? last->candidate : 0;
-}
-
-/* The first that did not survive ends it. */
-static void surviving_prefixes(const struct crash *crash, const bool *survives, uint16_t *picks)
-{
-	bool over[JOURNAL_DISKS_MAX] = { false };
-
-	memset(picks, 0, crash->nr_choices * sizeof(*picks));
-	for (size_t i = 0; i < crash->nr_volatiles; i++) {
-		uint16_t disk = crash->journal->writes[crash->volatiles[i]].disk;
-
-		if (!crash->ordinals[i])
-			continue;
-		over[disk] |= !survives[i];
-		if (!over[disk])
-			picks[crash->disks[disk].order_choice] = (uint16_t)crash->ordinals[i];
-	}
 }
 
 void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *picks)
@@ -137,20 +152,9 @@ void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *
 			picks[i] = survives[i];
 		break;
 	case CRASH_ORDER:
-		surviving_prefixes(crash, survives, picks);
+		crash_survivors_in_order(crash, survives, picks);
 		break;
 	}
-}
-
-static bool is_there(const struct crash *crash, const struct crash_unit *unit,
-		     const struct crash_entry *entry, size_t i, const uint16_t *picks)
-{
-	uint32_t len = unit_len(crash, unit->disk, unit->number);
-
-	if (crash->options.atomic != CRASH_UNIT)
-		return entry->durable || crash_survives(crash, picks, entry->write);
-	return entry->candidate == picks[i] &&
-	       (!entry->durable || (entry->from == 0 && entry->to == len));
 }
 
 /* From the last back to the one that is there. */
@@ -160,12 +164,24 @@ static void lost_in(const struct crash *crash, size_t i, const uint16_t *picks, 
 
 	for (uint32_t k = unit->nr; k-- > unit->first;) {
 		const struct crash_entry *entry = &unit->entries[k];
+		bool there = crash->options.atomic == CRASH_UNIT
+				     ? entry->candidate == picks[i]
+				     : entry->durable || crash_survives(crash, picks, entry->write);
 
-		if (is_there(crash, unit, entry, i, picks))
+		if (there)
 			return;
 		if (!entry->durable)
 			lost[crash_volatile_index(crash, entry->write)] = true;
 	}
+}
+
+static void lost_in_mixed(const struct crash *crash, size_t i, const uint16_t *picks, bool *lost)
+{
+	const struct crash_unit *unit = crash->units[i];
+
+	for (uint32_t k = 0; k < unit->nr; k++)
+		if (!unit->entries[k].durable && crash_mix_lacks(unit, k, picks[i]))
+			lost[crash_volatile_index(crash, unit->entries[k].write)] = true;
 }
 
 void crash_lost(const struct crash *crash, const uint16_t *picks, bool *lost)
@@ -173,7 +189,10 @@ void crash_lost(const struct crash *crash, const uint16_t *picks, bool *lost)
 	crash_made(crash);
 	memset(lost, 0, crash->nr_volatiles * sizeof(*lost));
 	for (size_t i = 0; i < crash->nr_units; i++)
-		lost_in(crash, i, picks, lost);
+		if (crash->units[i]->mix)
+			lost_in_mixed(crash, i, picks, lost);
+		else
+			lost_in(crash, i, picks, lost);
 }
 
 /* ------------------------------------------------------------------------------ counting */
@@ -181,11 +200,12 @@ void crash_lost(const struct crash *crash, const uint16_t *picks, bool *lost)
 #define FACTORS_MAX 8
 
 struct factors {
-	uint32_t base[FACTORS_MAX], nr[FACTORS_MAX];
+	uint64_t base[FACTORS_MAX];
+	uint32_t nr[FACTORS_MAX];
 	unsigned int nr_bases; /* may be more than there is room for */
 };
 
-static void add_factor(struct factors *factors, uint32_t base)
+static void add_factor(struct factors *factors, uint64_t base)
 {
 	unsigned int i = 0;
 
@@ -207,7 +227,8 @@ static void sort_factors(struct factors *factors)
 {
 	for (unsigned int i = 1; i < factors->nr_bases; i++) {
 		for (unsigned int k = i; k && factors->base[k] < factors->base[k - 1]; k--) {
-			uint32_t base = factors->base[k], nr = factors->nr[k];
+			uint64_t base = factors->base[k];
+			uint32_t nr = factors->nr[k];
 
 			factors->base[k] = factors->base[k - 1];
 			factors->nr[k] = factors->nr[k - 1];
@@ -228,7 +249,7 @@ static void write_count(struct factors *factors, struct crash_count *count)
 	sort_factors(factors);
 	snprintf(count->text, sizeof(count->text), "1");
 	for (unsigned int i = 0; i < factors->nr_bases; i++) {
-		at += (size_t)snprintf(count->text + at, sizeof(count->text) - at, "%s%u",
+		at += (size_t)snprintf(count->text + at, sizeof(count->text) - at, "%s%" PRIu64,
 				       i ? " x " : "", factors->base[i]);
 		if (factors->nr[i] > 1 && at < sizeof(count->text))
 			at += (size_t)snprintf(count->text + at, sizeof(count->text) - at, "^%u",
@@ -240,22 +261,41 @@ static void write_count(struct factors *factors, struct crash_count *count)
 	}
 }
 
+/* One factor; false: it has none that is told. */
+static bool factor_of(const struct crash *crash, size_t i, uint64_t *ret_factor, double *ret_log2)
+{
+	const struct crash_choice *choice = &crash->choices[i];
+
+	if (crash->options.atomic != CRASH_ORDER) {
+		*ret_factor = choice->nr;
+		*ret_log2 = log2(choice->nr);
+		return true;
+	}
+	if (choice->write != CRASH_BASE)
+		return false;
+	*ret_factor = crash->disks[choice->disk].nr_states;
+	*ret_log2 = crash->disks[choice->disk].log2_states;
+	return true;
+}
+
 void crash_count(const struct crash *crash, struct crash_count *ret_count)
 {
 	struct factors factors = { .nr_bases = 0 };
-	uint64_t exact = 1;
+	uint64_t exact = 1, factor;
 	bool many = false;
+	double log_2;
 
 	*ret_count = (struct crash_count){ 0 };
 	crash_made(crash);
 	for (size_t i = 0; i < crash->nr_choices; i++) {
-		uint32_t nr = crash->choices[i].nr;
-
-		if (nr < 2)
+		if (!factor_of(crash, i, &factor, &log_2))
 			continue;
-		add_factor(&factors, nr);
-		ret_count->log2 += log2(nr);
-		if (__builtin_mul_overflow(exact, (uint64_t)nr, &exact))
+		add_factor(&factors, factor);
+		/* It has no number: the list is too long, too. */
+		if (factor == UINT64_MAX)
+			factors.nr_bases = FACTORS_MAX + 1;
+		ret_count->log2 += log_2;
+		if (__builtin_mul_overflow(exact, factor, &exact))
 			many = true;
 	}
 	ret_count->exact = many ? UINT64_MAX : exact;

@@ -119,16 +119,9 @@ static struct crash_unit *add_unit(struct crash *crash, uint16_t disk, uint64_t 
 	return unit;
 }
 
-static void free_entry(const struct crash_entry *entry)
-{
-	if (entry->own)
-		free((void *)entry->data);
-}
-
 static void free_unit(struct crash_unit *unit)
 {
-	for (uint32_t i = 0; i < unit->nr; i++)
-		free_entry(&unit->entries[i]);
+	crash_unmix(unit);
 	free(unit->entries);
 	free(unit->candidates);
 	free(unit);
@@ -158,55 +151,18 @@ void crash_drop_units(struct crash *crash)
 
 /* ------------------------------------------------------------------------------ submission */
 
-/* What there is in the unit with everything that was submitted; NULL: zeroes. */
-static const unsigned char *newest(const struct crash *crash, const struct crash_unit *unit)
+void crash_put_entry(unsigned char *unit, const struct crash_entry *entry, uint32_t from,
+		     uint32_t to)
 {
-	const struct crash_entry *last;
-
-	if (unit->nr) {
-		last = &unit->entries[unit->nr - 1];
-		return last->hash ? last->data : NULL;
-	}
-	return unit->image_hash ? crash->disks[unit->disk].bytes + unit_at(crash, unit) : NULL;
+	if (entry->data)
+		memcpy(unit + from, entry->data + (from - entry->from), to - from);
+	else
+		memset(unit + from, 0, to - from);
 }
 
-/* Bytes of a content; NULL stands for zeroes. */
-static void put_bytes(unsigned char *to, const unsigned char *content, uint32_t from, uint32_t end)
+static bool is_whole(const struct crash_entry *entry, uint32_t len)
 {
-	if (from >= end)
-		return;
-	if (content)
-		memcpy(to + from, content + from, end - from);
-	else
-		memset(to + from, 0, end - from);
-}
-
-/* Give the entry the content that it leaves in the unit as it is now. */
-static int make_content(const struct crash *crash, const struct crash_unit *unit,
-			struct crash_entry *entry)
-{
-	const struct journal_write *write = &crash->journal->writes[entry->write];
-	uint32_t len = unit_len(crash, unit->disk, unit->number);
-	uint64_t skip = unit_at(crash, unit) + entry->from - write->at;
-	unsigned char *content;
-
-	if (entry->from == 0 && entry->to == len) {
-		entry->data = write->data ? write->data + skip : NULL;
-		entry->hash = crash_content_hash(entry->data, len);
-		return 0;
-	}
-	content = fail_alloc("faults/crash_unit/content", malloc(len));
-	if (!content)
-		return -ENOMEM;
-	put_bytes(content, newest(crash, unit), 0, len);
-	if (write->data)
-		memcpy(content + entry->from, write->data + skip, entry->to - entry->from);
-	else
-		memset(content + entry->from, 0, entry->to - entry->from);
-	entry->data = content;
-	entry->own = true;
-	entry->hash = crash_content_hash(content, len);
-	return 0;
+	return entry->from == 0 && entry->to == len;
 }
 
 /* Candidates get as much room: one more than entries. */
@@ -237,16 +193,15 @@ static int add_entry(struct crash *crash, struct crash_unit *unit, uint32_t inde
 	uint64_t at = unit_at(crash, unit), end = at + unit_len(crash, unit->disk, unit->number);
 	uint64_t write_end = write->at + write->len_bytes;
 	struct crash_entry entry = { .write = index, .durable = is_durable(crash, index) };
-	int err = 0;
 
+	crash_unmix(unit);
 	entry.from = write->at > at ? (uint32_t)(write->at - at) : 0;
 	entry.to = (uint32_t)((write_end < end ? write_end : end) - at);
-	if (unit->nr == unit->room)
-		err = grow_unit(crash, unit);
-	if (!err)
-		err = make_content(crash, unit, &entry);
-	if (err)
-		return err;
+	if (unit->nr == unit->room && grow_unit(crash, unit) < 0)
+		return -ENOMEM;
+	entry.data = write->data ? write->data + (at + entry.from - write->at) : NULL;
+	entry.hash = crash_content_hash(entry.data, entry.to - entry.from);
+	unit->mixed |= !is_whole(&entry, (uint32_t)(end - at));
 	unit->entries[unit->nr++] = entry;
 	unit->stale = true;
 	return 0;
@@ -370,19 +325,14 @@ static bool is_complete(const struct crash *crash, uint32_t index, uint64_t step
 	return crash->journal->writes[index].complete <= step;
 }
 
-/*
- * A completed one does not matter any more, unless it lies over one that is in flight and may be
- * replaced only in part.
- */
+/* A completed one does not matter any more: what comes to its place was submitted later. */
 void crash_complete(struct crash *crash, uint32_t index)
 {
 	uint64_t step = crash->journal->writes[index].complete;
 	size_t nr = 0;
 
 	for (size_t i = 0; i < crash->nr_skipped; i++) {
-		bool keep = !is_complete(crash, crash->skipped[i], step) || (crash->parts && nr);
-
-		if (keep)
+		if (!is_complete(crash, crash->skipped[i], step))
 			crash->skipped[nr++] = crash->skipped[i];
 	}
 	crash->nr_skipped = nr;
@@ -415,11 +365,6 @@ static void zero_later(struct crash *crash, const struct crash_unit *unit, uint3
 	crash->zero_end = at + len;
 }
 
-static bool is_whole(const struct crash_entry *entry, uint32_t len)
-{
-	return entry->from == 0 && entry->to == len;
-}
-
 /* Where to begin: what lies before the last durable write to all of the unit is gone. */
 static uint32_t first_to_apply(const struct crash_unit *unit, uint32_t len)
 {
@@ -448,7 +393,7 @@ static void make_image(struct crash *crash, struct crash_unit *unit)
 			continue;
 		rehash = !is_whole(entry, len);
 		if (rehash)
-			put_bytes(image, entry->data, entry->from, entry->to);
+			crash_put_entry(image, entry, entry->from, entry->to);
 		else if (entry->hash)
 			memcpy(image, entry->data, len);
 		else if (i + 1 < unit->nr)
@@ -472,11 +417,38 @@ static bool completed_before(const struct crash *crash, const struct crash_entry
 	return crash->journal->writes[a->write].complete < crash->journal->writes[b->write].submit;
 }
 
-static bool replaces(const struct crash *crash, const struct crash_entry *by,
-		     const struct crash_entry *entry)
+/* Byte @at of the unit, which the entry covers: how far it is durably there, up to the entry's end;
+ * @at: it is not. Of all that came after the entry, whatever the order. */
+static uint32_t replaced_to(const struct crash *crash, const struct crash_unit *unit,
+			    uint32_t first, const struct crash_entry *entry, uint32_t at)
 {
-	return by->durable && by->from <= entry->from && by->to >= entry->to &&
-	       completed_before(crash, entry, by);
+	uint32_t to = at;
+
+	for (uint32_t i = unit->nr; i-- > first;) {
+		const struct crash_entry *by = &unit->entries[i];
+
+		if (by->durable && by->from <= at && by->to > to &&
+		    completed_before(crash, entry, by))
+			to = by->to;
+		if (to >= entry->to)
+			break;
+	}
+	return to;
+}
+
+/* Nothing of it can be there any more. */
+static bool is_replaced(const struct crash *crash, const struct crash_unit *unit, uint32_t first,
+			const struct crash_entry *entry)
+{
+	uint32_t at = entry->from, to;
+
+	while (at < entry->to) {
+		to = replaced_to(crash, unit, first, entry, at);
+		if (to == at)
+			return false;
+		at = to;
+	}
+	return true;
 }
 
 /*
@@ -485,117 +457,88 @@ static bool replaces(const struct crash *crash, const struct crash_entry *by,
  */
 static void drop_replaced(const struct crash *crash, struct crash_unit *unit)
 {
-	uint32_t first = unit->nr, durable_end = 0;
+	uint32_t first = unit->nr;
+	bool durable = false;
 
 	for (uint32_t i = unit->nr; i-- > 0;) {
-		struct crash_entry *entry = &unit->entries[i];
-		bool gone = false;
+		struct crash_entry entry = unit->entries[i];
 
-		for (uint32_t k = durable_end; k > first && !gone; k--)
-			gone = replaces(crash, &unit->entries[k - 1], entry);
-		if (gone) {
-			free_entry(entry);
+		if (durable && is_replaced(crash, unit, first, &entry))
 			continue;
-		}
-		unit->entries[--first] = *entry;
-		if (!durable_end && unit->entries[first].durable)
-			durable_end = first + 1;
+		unit->entries[--first] = entry;
+		durable |= entry.durable;
 	}
 	unit->nr -= first;
 	memmove(unit->entries, unit->entries + first, unit->nr * sizeof(*unit->entries));
 }
 
-/* Does some later durable write change what this one leaves? To all of a unit: only in parts. */
-static bool is_changed(const struct crash *crash, const struct crash_unit *unit, uint32_t i)
+/*
+ * A version that has the durable writes has those, too, that had completed before the last of them
+ * was submitted: they were carried out before it.
+ */
+static void add_earlier(const struct crash *crash, struct crash_unit *unit)
 {
-	if (unit->entries[i].own)
-		return true;
-	for (uint32_t k = i + 1; k < unit->nr; k++)
-		if (unit->entries[k].durable &&
-		    completed_before(crash, &unit->entries[i], &unit->entries[k]))
+	uint64_t last = 0;
+
+	for (uint32_t i = 0; i < unit->nr; i++)
+		if (unit->entries[i].durable)
+			last = crash->journal->writes[unit->entries[i].write].submit;
+	for (uint32_t i = 0; i < unit->nr; i++) {
+		struct crash_entry *entry = &unit->entries[i];
+		const struct journal_write *write = &crash->journal->writes[entry->write];
+
+		if (entry->durable || write->complete > last || write->failed ||
+		    (write->lied && crash->options.illegal))
+			continue;
+		entry->durable = entry->fresh = true;
+	}
+}
+
+/* Two that lie over each other, and may have been carried out in either order. */
+static bool has_overlap(const struct crash *crash, const struct crash_unit *unit)
+{
+	for (uint32_t i = 0; i < unit->nr; i++)
+		for (uint32_t k = i + 1; k < unit->nr; k++)
+			if (unit->entries[i].from < unit->entries[k].to &&
+			    unit->entries[k].from < unit->entries[i].to &&
+			    !completed_before(crash, &unit->entries[i], &unit->entries[k]))
+				return true;
+	return false;
+}
+
+static bool is_settled(const struct crash *crash, const struct crash_unit *unit)
+{
+	for (uint32_t i = 0; i < unit->nr; i++)
+		if (!unit->entries[i].durable ||
+		    (!unit->mixed && unit->entries[i].hash != unit->image_hash))
+			return false;
+	return !unit->mixed || !has_overlap(crash, unit);
+}
+
+static bool is_mixed(const struct crash *crash, const struct crash_unit *unit)
+{
+	uint32_t len = unit_len(crash, unit->disk, unit->number);
+
+	for (uint32_t i = 0; i < unit->nr; i++)
+		if (!is_whole(&unit->entries[i], len))
 			return true;
 	return false;
 }
 
-/* From now on its content is its own. */
-static int own_content(struct crash_entry *entry, uint32_t len)
+static void settle_unit(struct crash *crash, struct crash_unit *unit)
 {
-	unsigned char *content;
-
-	if (entry->own)
-		return 0;
-	content = fail_alloc("faults/crash_unit/own", malloc(len));
-	if (!content)
-		return -ENOMEM;
-	put_bytes(content, entry->data, 0, len);
-	entry->data = content;
-	entry->own = true;
-	return 0;
-}
-
-/* What was submitted after a write and is durable is there in any case, but for what it wrote. */
-static void add_durable(const struct crash *crash, const struct crash_unit *unit, uint32_t i)
-{
-	struct crash_entry *entry = &unit->entries[i];
-	unsigned char *content = (unsigned char *)entry->data;
-
-	for (uint32_t k = i + 1; k < unit->nr; k++) {
-		const struct crash_entry *by = &unit->entries[k];
-		uint32_t from, to;
-
-		if (!by->durable)
-			continue;
-		if (completed_before(crash, entry, by)) {
-			put_bytes(content, by->data, by->from, by->to);
-			continue;
-		}
-		to = by->to < entry->from ? by->to : entry->from;
-		from = by->from > entry->to ? by->from : entry->to;
-		put_bytes(content, by->data, by->from, to);
-		put_bytes(content, by->data, from, by->to);
-	}
-}
-
-static int make_parts(const struct crash *crash, struct crash_unit *unit)
-{
-	uint32_t len = unit_len(crash, unit->disk, unit->number);
-	bool fresh = false;
-
-	for (uint32_t i = unit->nr; i-- > 0;) {
-		struct crash_entry *entry = &unit->entries[i];
-
-		if (fresh && is_changed(crash, unit, i)) {
-			if (own_content(entry, len) < 0)
-				return -ENOMEM;
-			add_durable(crash, unit, i);
-			entry->hash = crash_content_hash(entry->data, len);
-		}
-		fresh |= entry->fresh;
-		entry->fresh = false;
-	}
-	return 0;
-}
-
-static bool is_settled(const struct crash_unit *unit)
-{
-	for (uint32_t i = 0; i < unit->nr; i++)
-		if (!unit->entries[i].durable || unit->entries[i].hash != unit->image_hash)
-			return false;
-	return true;
-}
-
-static int settle_unit(struct crash *crash, struct crash_unit *unit)
-{
-	int err;
-
+	crash_unmix(unit);
 	unit->queued = false;
 	unit->stale = true;
+	if (unit->mixed)
+		add_earlier(crash, unit);
 	make_image(crash, unit);
 	drop_replaced(crash, unit);
-	err = make_parts(crash, unit);
-	if (!err && is_settled(unit))
+	for (uint32_t i = 0; i < unit->nr; i++)
+		unit->entries[i].fresh = false;
+	unit->mixed = unit->mixed && is_mixed(crash, unit);
+	if (is_settled(crash, unit))
 		remove_unit(crash, unit);
-	return err;
 }
 
 static struct crash_entry *find_entry(const struct crash_unit *unit, uint32_t write)
@@ -623,13 +566,11 @@ static void mark_durable(struct crash *crash, uint32_t index)
 	crash->writes[index] |= WRITE_DURABLE;
 	crash->nr_closed++;
 	disk->nr_open--;
-	if (index > disk->last_durable)
-		disk->last_durable = index;
 	while ((number = crash_bits_next(&disk->used, number, end)) < end) {
 		struct crash_unit *unit = find(crash, write->disk, number++);
 		struct crash_entry *entry = unit ? find_entry(unit, index) : NULL;
 
-		if (!entry)
+		if (!entry || entry->durable)
 			continue;
 		entry->durable = entry->fresh = true;
 		if (!unit->queued)
@@ -652,18 +593,15 @@ static void compact_open(struct crash *crash)
 }
 
 /* All at once: the units are the same whatever the order. */
-int crash_settle(struct crash *crash, const uint32_t *writes, size_t nr)
+void crash_settle(struct crash *crash, const uint32_t *writes, size_t nr)
 {
-	int err = 0;
-
 	for (size_t i = 0; i < nr; i++)
 		mark_durable(crash, writes[i]);
-	for (size_t i = 0; i < crash->nr_queue && !err; i++)
-		err = settle_unit(crash, crash->queue[i]);
+	for (size_t i = 0; i < crash->nr_queue; i++)
+		settle_unit(crash, crash->queue[i]);
 	crash->nr_queue = 0;
 	zero_image(crash);
 	compact_open(crash);
-	return err;
 }
 
 /* ------------------------------------------------------------------------------ the beginning */

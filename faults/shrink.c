@@ -32,6 +32,7 @@ struct answer {
 
 struct shrinker {
 	const struct shrink_options *options;
+	const struct crash *crash;
 	const struct crash_choice *choices;
 	size_t nr_choices;
 	enum crash_atomic atomic;
@@ -288,9 +289,24 @@ static int shrink_sets(struct shrinker *shrinker)
 	return answer;
 }
 
+/* A write that was in flight comes back. 1: it has. */
+static int shrink_in_flight(struct shrinker *shrinker, size_t choice)
+{
+	int answer;
+
+	if (!shrinker->best[choice])
+		return 0;
+	memcpy(shrinker->trial, shrinker->best, shrinker->nr_choices * sizeof(*shrinker->trial));
+	shrinker->trial[choice] = 0;
+	answer = ask(shrinker);
+	if (answer > 0)
+		shrinker->best[choice] = 0;
+	return answer;
+}
+
 /*
- * How many writes of one disk survived, in order, the other disks as they are: the border between
- * failing and passing. 1: more of them have.
+ * The last write of one disk that survived, the other disks as they are: the border between failing
+ * and passing. A later one has all that an earlier one has. 1: it is a later one.
  */
 static int shrink_prefix(struct shrinker *shrinker, size_t choice)
 {
@@ -302,13 +318,17 @@ static int shrink_prefix(struct shrinker *shrinker, size_t choice)
 		memcpy(shrinker->trial, shrinker->best,
 		       shrinker->nr_choices * sizeof(*shrinker->trial));
 		shrinker->trial[choice] = middle;
+		crash_canonical(shrinker->crash, shrinker->trial);
 		answer = ask(shrinker);
 		if (answer < 0)
 			return answer;
-		if (answer)
-			shrinker->best[choice] = fails = middle;
-		else
+		if (answer) {
+			memcpy(shrinker->best, shrinker->trial,
+			       shrinker->nr_choices * sizeof(*shrinker->best));
+			fails = middle;
+		} else {
 			passes = middle;
+		}
 		middle = (uint16_t)(fails + (passes - fails) / 2);
 	}
 	return fails != begin;
@@ -321,7 +341,9 @@ static int shrink_order(struct shrinker *shrinker)
 	do {
 		changed = 0;
 		for (size_t i = 0; i < shrinker->nr_choices; i++) {
-			answer = shrink_prefix(shrinker, i);
+			answer = shrinker->choices[i].write == CRASH_BASE
+					 ? shrink_prefix(shrinker, i)
+					 : shrink_in_flight(shrinker, i);
 			if (answer < 0)
 				return answer;
 			changed |= answer;
@@ -348,8 +370,9 @@ static size_t count_lost(const struct shrinker *shrinker)
 	size_t nr = 0;
 
 	for (size_t i = 0; i < shrinker->nr_choices; i++)
-		nr += shrinker->atomic == CRASH_ORDER ? shrinker->newest[i] - shrinker->best[i]
-						      : shrinker->best[i] != shrinker->newest[i];
+		nr += shrinker->atomic == CRASH_ORDER && shrinker->choices[i].write == CRASH_BASE
+			      ? shrinker->newest[i] - shrinker->best[i]
+			      : shrinker->best[i] != shrinker->newest[i];
 	return nr;
 }
 
@@ -373,6 +396,7 @@ int shrink(const struct crash *crash, const struct shrink_options *options, uint
 {
 	struct shrinker shrinker = {
 		.options = options,
+		.crash = crash,
 		.atomic = crash_options(crash)->atomic,
 		.best = picks,
 		.max_runs = options->max_runs ? options->max_runs : SHRINK_RUNS,

@@ -4,7 +4,7 @@
  * function of n alone, but for what goes over all states or pairs, which counts along.
  *
  * Most of them say which writes survived; what that leaves in each unit is the cursor's business,
- * and so is a disk that keeps the order, where nothing behind a lost write can be there.
+ * and so is a disk that keeps an order, where nothing that came after a lost write can be there.
  */
 #include "faults/strategy.h"
 
@@ -159,6 +159,7 @@ static void draw_versions(struct strategy_walk *walk, uint64_t n, uint16_t *pick
 {
 	for (size_t i = 0; i < walk->nr_choices; i++)
 		picks[i] = (uint16_t)rng_below(bits_of(walk, n, i), walk->choices[i].nr);
+	crash_canonical(walk->crash, picks);
 }
 
 static void make_random(struct strategy_walk *walk, uint64_t n, uint16_t *picks)
@@ -187,26 +188,18 @@ static void make_random(struct strategy_walk *walk, uint64_t n, uint16_t *picks)
 
 static uint64_t total_exhaustive(const struct strategy_walk *walk)
 {
-	uint64_t total = 1;
+	struct crash_count count;
 
-	for (size_t i = 0; i < walk->nr_choices; i++)
-		if (__builtin_mul_overflow(total, walk->choices[i].nr, &total) ||
-		    total > walk->strategy.count)
-			return 0;
-	return total;
+	crash_count(walk->crash, &count);
+	return count.exact > walk->strategy.count ? 0 : count.exact;
 }
 
-/* The digits are a number, the first the lowest; count on by one. */
 static void make_next(struct strategy_walk *walk, uint64_t n, uint16_t *picks)
 {
 	(void)n;
 	if (walk->nr_choices)
 		memcpy(picks, walk->digits, walk->nr_choices * sizeof(*picks));
-	for (size_t i = 0; i < walk->nr_choices; i++) {
-		if (++walk->digits[i] < walk->choices[i].nr)
-			return;
-		walk->digits[i] = 0;
-	}
+	crash_next(walk->crash, walk->digits);
 }
 
 static uint64_t total_lazy(const struct strategy_walk *walk)

@@ -601,8 +601,8 @@ static int make_journal(struct diag *diag, struct journal **journal)
 	if (!err)
 		err = journal_add_extent(*journal, &extent);
 	for (uint64_t i = 0; i < 80 && !err; i++) {
-		struct journal_write write = { .submit = 1 + i,
-					       .complete = 200 + i,
+		struct journal_write write = { .submit = 1 + 2 * i,
+					       .complete = i % 40 ? 2 + 2 * i : 200 + i,
 					       .at = i % 7 * 512,
 					       .len_bytes = i % 3 ? 512 : 4096,
 					       .flags = i % 5 ? 0 : IO_FUA,

@@ -42,8 +42,8 @@ static void begin(struct moment *moment)
 
 static void add_write(struct moment *moment, uint16_t disk, uint32_t unit, uint32_t nr, int content)
 {
-	const struct journal_write write = { .submit = moment->journal->nr_writes + 1,
-					     .complete = JOURNAL_NEVER,
+	const struct journal_write write = { .submit = 2 * moment->journal->nr_writes + 1,
+					     .complete = 2 * moment->journal->nr_writes + 2,
 					     .at = unit * BLOCK,
 					     .len_bytes = nr * BLOCK,
 					     .data = contents[content],
