@@ -7,18 +7,24 @@
 #include "base/failpoint.h"
 #include "guard.h"
 #include "opt.h"
+#include "remove_tree.h"
 #include "tool.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #define START_MARK "crashtest: the workload begins"
+#define FOLDER     "faultblk-crashtest-"
+#define TRIES      100
 
 struct crashtest_opts {
 	const char *setup, *workload, *check, *recovery, *recording;
@@ -262,33 +268,124 @@ static int missing(const char *what)
 	return EXIT_USAGE;
 }
 
-static int in_folder(const char *self, const struct crashtest_opts *opts, char **more)
-{
-	const char *base = getenv("TMPDIR");
-	_cleanup_free_ char *folder = NULL, *whole = NULL, *recording = NULL;
-	struct guard guard = { .fd = -1 };
-	int code = EXIT_OURS;
+/* ------------------------------------------------------------------------------ its folder */
 
-	if (asprintf(&folder, "%s/crashtest.XXXXXX", base && base[0] ? base : "/tmp") < 0)
-		folder = NULL;
-	if (!folder || !mkdtemp(folder)) {
+/* It is locked as long as it is in use. */
+struct folder {
+	char path[PATH_MAX];
+	int fd;
+};
+
+static bool lock_folder(struct folder *folder)
+{
+	struct stat stat;
+
+	folder->fd = open(folder->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (folder->fd >= 0 && fstat(folder->fd, &stat) == 0 && stat.st_uid == geteuid() &&
+	    flock(folder->fd, LOCK_EX | LOCK_NB) == 0 && fstat(folder->fd, &stat) == 0 &&
+	    stat.st_nlink)
+		return true;
+	cleanup_close(&folder->fd);
+	return false;
+}
+
+/* What those have left that were killed together with their guards. */
+static void remove_left(const char *base)
+{
+	DIR *dir = opendir(base);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		struct folder folder;
+
+		if (strncmp(entry->d_name, FOLDER, sizeof(FOLDER) - 1) != 0 ||
+		    (size_t)snprintf(folder.path, sizeof(folder.path), "%s/%s", base,
+				     entry->d_name) >= sizeof(folder.path) ||
+		    !lock_folder(&folder))
+			continue;
+		remove_tree(dirfd(dir), entry->d_name, NULL, NULL);
+		close(folder.fd);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* Another program may take it for one that was left, before it is locked. */
+static int make_folder(const char *base, struct folder *folder)
+{
+	for (int i = 0; i < TRIES; i++) {
+		if ((size_t)snprintf(folder->path, sizeof(folder->path), "%s/" FOLDER "XXXXXX",
+				     base) >= sizeof(folder->path) - sizeof("/recording"))
+			return -ENAMETOOLONG;
+		if (!fail_null("tools/cmd_crashtest/mkdtemp", ENOSPC, mkdtemp(folder->path)))
+			return -errno;
+		if (lock_folder(folder))
+			return 0;
+	}
+	return -EBUSY;
+}
+
+static int in_folder(const char *self, const struct crashtest_opts *opts, struct guard *guard,
+		     char **more)
+{
+	const char *base = getenv("TMPDIR") ?: "";
+	_cleanup_free_ char *whole = realpath(base[0] ? base : "/tmp", NULL);
+	char recording[PATH_MAX + 16];
+	struct folder folder;
+	int code, err;
+
+	if (whole)
+		remove_left(whole);
+	err = whole ? make_folder(whole, &folder) : -errno;
+	if (err) {
 		tool_msg("no folder for the recording in %s: %s; --recording FILE says where",
-			 base && base[0] ? base : "/tmp", strerror(errno));
+			 base[0] ? base : "/tmp", strerror(-err));
 		return EXIT_OURS;
 	}
-	guard_start(NULL, &guard);
-	whole = realpath(folder, NULL);
-	guard_folder(&guard, whole ?: "");
-	if (asprintf(&recording, "%s/recording", folder) < 0)
-		recording = NULL;
-	if (recording) {
-		code = record(self, opts, recording);
-		if (!code)
-			code = explore(self, opts, recording, more);
-		unlink(recording);
+	guard_folder(guard, folder.path);
+	snprintf(recording, sizeof(recording), "%s/recording", folder.path);
+	code = record(self, opts, recording);
+	if (!code)
+		code = explore(self, opts, recording, more);
+	unlink(recording);
+	rmdir(folder.path);
+	close(folder.fd);
+	return code;
+}
+
+/* Setup and workload, and whatever they start, can be told from others. */
+static int be_guarded(struct guard *guard)
+{
+	char owner[64];
+
+	snprintf(owner, sizeof(owner), "%d.", (int)getpid());
+	if (setenv(GUARD_CRASHTEST, owner, 1))
+		return -errno;
+	snprintf(owner, sizeof(owner), GUARD_CRASHTEST "=%d.", (int)getpid());
+	guard_sweep();
+	guard_start(owner, guard);
+	return 0;
+}
+
+static int test(const char *self, const struct crashtest_opts *opts, char **more)
+{
+	struct guard guard;
+	int code = be_guarded(&guard);
+
+	if (code) {
+		tool_msg("no memory");
+		return EXIT_OURS;
 	}
-	rmdir(folder);
-	guard_end(&guard);
+	catch_signals();
+	if (opts->recording) {
+		code = record(self, opts, opts->recording);
+		if (!code)
+			code = explore(self, opts, opts->recording, more);
+	} else {
+		code = in_folder(self, opts, &guard, more);
+	}
+	/* What a workload leaves when it ends by itself is its own business. */
+	guard_end(&guard, !ended_by);
 	return code;
 }
 
@@ -312,11 +409,7 @@ int cmd_crashtest(int argc, char **argv)
 		tool_msg("this program does not find itself: %s", strerror(errno));
 		code = EXIT_OURS;
 	} else {
-		catch_signals();
-		code = opts.recording ? record(self, &opts, opts.recording)
-				      : in_folder(self, &opts, words.command);
-		if (opts.recording && !code)
-			code = explore(self, &opts, opts.recording, words.command);
+		code = test(self, &opts, words.command);
 	}
 	opt_free(crashtest_table, &opts);
 	return code;

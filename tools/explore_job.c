@@ -463,7 +463,7 @@ static void close_all(struct run *run)
 	free(run->workers);
 	free(run->memory);
 	workdir_remove(&run->dir);
-	guard_end(&run->guard);
+	guard_end(&run->guard, true);
 	journal_free(run->journal);
 	if (run->stop_fd >= 0)
 		close(run->stop_fd);

@@ -22,7 +22,8 @@
 #define SESSIONS_MAX 256
 #define QUIET_ROUNDS 2    /* looks that find nothing, before it is believed */
 #define ROUND_US     5000 /* between two looks: killed processes go away */
-#define ROUNDS_MAX   2000
+#define ROUNDS_MAX     4000
+#define PATIENT_ROUNDS 400 /* 2 s: run takes a second SIGTERM for impatience */
 
 /* ------------------------------------------------------------------------------ processes */
 
@@ -71,8 +72,21 @@ static bool has_session(const struct sessions *sessions, pid_t sid)
 	return false;
 }
 
-/* Kills those that are meant, and who shares a session that one of them leads; how many? */
-static unsigned int kill_round(is_meant_fn is_meant, const void *ctx, struct sessions *sessions)
+/* A server, or whoever has servers: killed it would leave its disk. */
+static bool is_program(pid_t pid)
+{
+	struct stat ours, its;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return stat("/proc/self/exe", &ours) == 0 && stat(path, &its) == 0 &&
+	       ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
+}
+
+/* Kills those that are meant, and who shares a session that one of them leads; how many? Programs
+ * of ours are asked to end in order in each PATIENT_ROUNDS-th round, and killed in the last. */
+static unsigned int kill_round(is_meant_fn is_meant, const void *ctx, struct sessions *sessions,
+			       int round)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
@@ -89,7 +103,11 @@ static unsigned int kill_round(is_meant_fn is_meant, const void *ctx, struct ses
 		/* Each check leads a session of its own; that of who started us is not meant. */
 		if (sid == pid && sessions->nr < SESSIONS_MAX && !has_session(sessions, sid))
 			sessions->items[sessions->nr++] = sid;
-		nr += kill(pid, SIGKILL) == 0;
+		nr++;
+		if (round == ROUNDS_MAX - 1 || !is_program(pid))
+			kill(pid, SIGKILL);
+		else if (round % PATIENT_ROUNDS == 0)
+			kill(pid, SIGTERM);
 	}
 	if (proc)
 		closedir(proc);
@@ -102,7 +120,7 @@ static void kill_all(is_meant_fn is_meant, const void *ctx)
 	unsigned int quiet = 0;
 
 	for (int i = 0; i < ROUNDS_MAX && quiet < QUIET_ROUNDS; i++) {
-		quiet = kill_round(is_meant, ctx, &sessions) ? 0 : quiet + 1;
+		quiet = kill_round(is_meant, ctx, &sessions, i) ? 0 : quiet + 1;
 		if (quiet < QUIET_ROUNDS)
 			usleep(ROUND_US);
 	}
@@ -196,11 +214,11 @@ void guard_folder(const struct guard *guard, const char *path)
 		return;
 }
 
-void guard_end(struct guard *guard)
+void guard_end(struct guard *guard, bool in_order)
 {
 	if (!guard->pid)
 		return;
-	if (send(guard->fd, "\n", 1, MSG_NOSIGNAL) < 0)
+	if (in_order && send(guard->fd, "\n", 1, MSG_NOSIGNAL) < 0)
 		kill(guard->pid, SIGKILL);
 	close(take_fd(&guard->fd));
 	while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
@@ -242,7 +260,8 @@ void guard_sweep(void)
 	while (proc && (entry = readdir(proc))) {
 		pid_t pid = (pid_t)atoi(entry->d_name);
 
-		if (is_of_us(pid) && is_in_our_namespace(pid) && has_variable(pid, is_left, NULL))
+		if (is_of_us(pid) && is_in_our_namespace(pid) && !is_program(pid) &&
+		    has_variable(pid, is_left, NULL))
 			kill(pid, SIGKILL);
 	}
 	if (proc)

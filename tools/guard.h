@@ -8,6 +8,7 @@
 #ifndef TOOLS_GUARD_H
 #define TOOLS_GUARD_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct guard {
@@ -17,20 +18,24 @@ struct guard {
 
 /*
  * Before any thread of ours. It kills those processes of our user whose environment has a variable
- * that begins with @owner (NULL: none), and whoever is in a session with such. 0 or -errno; without
+ * that begins with @owner (NULL: none), and whoever is in a session with such; programs of ours, which may have disks, are first
+ * asked to end. 0 or -errno; without
  * it everything works, until we are killed.
  */
 int guard_start(const char *owner, struct guard *ret_guard);
 /* A folder, by its absolute path, that it removes as remove_tree() does. Once. */
 void guard_folder(const struct guard *guard, const char *path);
-/* We end in order: there is nothing to do for it. It is gone when this returns. */
-void guard_end(struct guard *guard);
+/* @in_order: there is nothing to do for it; else it does now what it is there for. It is gone when
+ * this returns. */
+void guard_end(struct guard *guard, bool in_order);
 
-/* The variable of a check's environment that says whose it is: the process id, and the worker. */
-#define GUARD_WORKER "FAULTBLK_WORKER"
+/* Variables of the environment that say whose a check is ("PID.WORKER"), and a workload ("PID."). */
+#define GUARD_WORKER    "FAULTBLK_WORKER"
+#define GUARD_CRASHTEST "FAULTBLK_CRASHTEST"
 /*
- * Kill what the checks of explorations have left whose program is gone: those processes of our
- * user, in our pid namespace, that have GUARD_WORKER of a process that is no more.
+ * Kill what checks have left whose program is gone: those processes of our user, in our pid
+ * namespace, that have GUARD_WORKER of a process that is no more. Not programs of ours. (What a
+ * workload leaves may be meant to stay.)
  */
 void guard_sweep(void);
 

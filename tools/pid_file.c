@@ -2,12 +2,13 @@
 #include "pid_file.h"
 
 #include "base/cleanup.h"
-#include "base/failpoint.h"
 #include "out_file.h"
 
-#include <ctype.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PID_TEXT_MAX 16
 
@@ -36,14 +37,18 @@ int pid_file_write(const char *path, struct diag *diag)
 					     .mode = 0644,
 					     .id = "pid-file" };
 	struct out_file file;
+	char text[PID_TEXT_MAX];
 	int err = out_file_open(path, &options, diag, &file);
 
 	if (err == -EEXIST)
 		diag_hint(diag, "it is no file with a process id; give another name");
 	if (err)
 		return err;
-	if (fail_value("tools/pid_file/write", -1, dprintf(file.fd, "%d\n", (int)getpid())) < 0) {
-		err = diag_set(diag, -EIO, "pid-file.write", "cannot write %.300s", path);
+	snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	err = out_file_write(&file, text, strlen(text));
+	if (err) {
+		diag_set(diag, err, "pid-file.write", "cannot write %.300s: %s", path,
+			 strerror(-err));
 		out_file_drop(&file);
 		return err;
 	}

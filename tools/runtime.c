@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/name.h"
+#include "lock_wait.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#define LOCK_MS      10000 /* for others to make their sockets */
 #define SUFFIX       ".sock"
 #define LISTEN_QUEUE 16
 
@@ -157,23 +159,34 @@ static bool is_live(const char *path)
 	return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN;
 }
 
+/* Anybody who can read the folder can lock it: nobody is waited for for ever. */
 static int lock_directory_of(const char *path, struct diag *diag, int *ret_fd)
 {
 	const char *slash = strrchr(path, '/');
-	char dir[PATH_MAX] = ".";
+	char dir[PATH_MAX] = ".", by[32] = "by somebody";
+	pid_t holder = 0;
 	int fd, err;
 
 	if (slash)
 		snprintf(dir, sizeof(dir), "%.*s", slash == path ? 1 : (int)(slash - path), path);
 	fd = fail_errno("tools/runtime/lock", EMFILE,
 			open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	if (fd >= 0 && flock(fd, LOCK_EX) == 0) {
+	err = fd < 0 ? -errno : lock_wait(fd, LOCK_MS, &holder);
+	if (!err) {
 		*ret_fd = fd;
 		return 0;
 	}
-	err = -errno;
 	if (fd >= 0)
 		close(fd);
+	if (err == -ETIMEDOUT) {
+		if (holder)
+			snprintf(by, sizeof(by), "by process %d", (int)holder);
+		diag_set(diag, err, "runtime.locked",
+			 "the folder of the socket, %.200s, has been locked %s for %d s", dir, by,
+			 LOCK_MS / 1000);
+		diag_hint(diag, "end that, or give --socket PATH in a folder of your own");
+		return err;
+	}
 	return diag_set(diag, err, "runtime.directory", "cannot use directory %.200s: %s", dir,
 			strerror(-err));
 }

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#include "lock_wait.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define LOOK_US 10000
+
+/* Of /proc/locks: "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; "->" stands before a waiter. */
+static pid_t find_holder(int fd)
+{
+	_cleanup_fclose_ FILE *file = fopen("/proc/locks", "re");
+	unsigned long long inode;
+	unsigned int major_of, minor_of;
+	struct stat stat;
+	char line[256];
+	int pid;
+
+	if (!file || fstat(fd, &stat) < 0)
+		return 0;
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%*d: FLOCK %*s %*s %d %x:%x:%llu", &pid, &major_of, &minor_of,
+			   &inode) == 4 &&
+		    inode == stat.st_ino && major_of == major(stat.st_dev) &&
+		    minor_of == minor(stat.st_dev))
+			return pid > 0 ? pid : 0;
+	return 0;
+}
+
+int lock_wait(int fd, unsigned int ms, pid_t *ret_holder)
+{
+	uint64_t until_ns = clock_now_ns() + ms * NSEC_PER_MSEC;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (clock_now_ns() >= until_ns) {
+			*ret_holder = find_holder(fd);
+			return -ETIMEDOUT;
+		}
+		usleep(LOOK_US);
+	}
+	return 0;
+}
