@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/mounts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -28,6 +29,7 @@ static void close_dir(DIR **dir)
 /* What is being looked for, and what has been found so far. */
 struct search {
 	const struct disk_nodes *nodes;
+	bool dead; /* looked for by name: the kernel has it no more, nor its numbers */
 	struct ublk_holder *holders;
 	unsigned int max, nr;
 };
@@ -109,6 +111,31 @@ static bool is_node(const struct search *s, const char *path)
 	       (strcmp(name + 1, s->nodes->disk) == 0 || is_part(s->nodes, name + 1));
 }
 
+/* Numbers that no device has any more. */
+static bool is_dead_dev(dev_t dev)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	return major(dev) && access(path, F_OK) < 0;
+}
+
+/* "/dev/ublkb0", and " (deleted)" where the node has gone. */
+static bool is_dead_node(const struct search *s, int dir_fd, const char *link)
+{
+	char path[256];
+	ssize_t len = readlinkat(dir_fd, link, path, sizeof(path) - 1);
+	char *deleted;
+
+	if (len < 0)
+		return false;
+	path[len] = '\0';
+	deleted = strstr(path, " (deleted)");
+	if (deleted)
+		*deleted = '\0';
+	return is_node(s, path);
+}
+
 /* The disk or a partition, or the server's half of it, among the open files of a process. */
 static void find_open(struct search *s, int pid, const char *comm)
 {
@@ -128,7 +155,9 @@ static void find_open(struct search *s, int pid, const char *comm)
 		    statx(dirfd(dir), entry->d_name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
 			continue;
 		dev = makedev(st.stx_rdev_major, st.stx_rdev_minor);
-		open = S_ISBLK(st.stx_mode) && is_dev(s, dev);
+		open = S_ISBLK(st.stx_mode) &&
+		       (s->dead ? is_dead_dev(dev) && is_dead_node(s, dirfd(dir), entry->d_name)
+				: is_dev(s, dev));
 		serves |= S_ISCHR(st.stx_mode) && s->nodes->server && dev == s->nodes->server;
 	}
 	if (open)
@@ -139,23 +168,21 @@ static void find_open(struct search *s, int pid, const char *comm)
 
 static void find_mounts(struct search *s, int pid, const char *comm)
 {
-	char path[64], line[4096];
-	_cleanup_fclose_ FILE *f = NULL;
+	struct mounts *mounts;
+	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/mountinfo", pid);
-	f = fail_null("lib/holders/mounts", EMFILE, fopen(path, "re"));
-	while (f && fgets(line, sizeof(line), f)) {
-		unsigned int major, minor;
-		char where[256], source[256];
-		const char *dash = strstr(line, " - ");
+	if (mounts_read(path, &mounts))
+		return;
+	for (size_t i = 0; i < mounts->nr; i++) {
+		const struct mount_entry *entry = &mounts->entries[i];
 
-		if (sscanf(line, "%*d %*d %u:%u %*s %255s", &major, &minor, where) != 3)
-			continue;
-		if (!dash || sscanf(dash, " - %*s %255s", source) != 1)
-			source[0] = '\0';
-		if (is_dev(s, makedev(major, minor)) || is_node(s, source))
-			add(s, UBLK_HOLD_MOUNT, pid, comm, where);
+		if (is_dev(s, entry->dev) ||
+		    ((major(entry->dev) == 0 || (s->dead && is_dead_dev(entry->dev))) &&
+		     is_node(s, entry->source) && mounts_has_source(entry)))
+			add(s, UBLK_HOLD_MOUNT, pid, comm, entry->where);
 	}
+	mounts_free(mounts);
 }
 
 /* Mount namespaces already looked at, so that each is read once and not once for each process. */
@@ -248,6 +275,37 @@ int ublk_holders(int id, struct ublk_holder *holders, unsigned int max)
 	return nodes.nr_devs ? disk_nodes_holders(&nodes, holders, max) : 0;
 }
 
+int holders_of_dead(int id, struct ublk_holder *holders, unsigned int max)
+{
+	struct disk_nodes nodes = { .server = 0 };
+	struct search s = { .nodes = &nodes, .dead = true, .holders = holders, .max = max };
+
+	disk_nodes_find(&nodes, id);
+	if (!nodes.nr_devs)
+		find_processes(&s);
+	return (int)s.nr;
+}
+
+static ino_t mount_namespace(const char *pid)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%s/ns/mnt", pid);
+	return stat(path, &st) < 0 ? 0 : st.st_ino;
+}
+
+/* Neither where we are nor where the machine's first process is, so that a path needs words. */
+static bool is_elsewhere(int pid)
+{
+	char text[16];
+	ino_t there;
+
+	snprintf(text, sizeof(text), "%d", pid);
+	there = mount_namespace(text);
+	return there && there != mount_namespace("thread-self") && there != mount_namespace("1");
+}
+
 const char *ublk_holders_text(const struct ublk_holder *holders, unsigned int nr, char *buf,
 			      size_t size)
 {
@@ -267,6 +325,10 @@ const char *ublk_holders_text(const struct ublk_holder *holders, unsigned int nr
 			break;
 		case UBLK_HOLD_MOUNT:
 			n = snprintf(buf + at, size - at, "%smounted on %s", comma, h->where);
+			if (at + (size_t)n < size && is_elsewhere(h->pid))
+				n += snprintf(buf + at + n, size - at - (size_t)n,
+					      " in the mount namespace of %s (pid %d)", h->name,
+					      h->pid);
 			break;
 		case UBLK_HOLD_SWAP:
 			n = snprintf(buf + at, size - at, "%sin use as swap", comma);

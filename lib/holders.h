@@ -23,4 +23,10 @@ void disk_nodes_find(struct disk_nodes *nodes, int id);
 int disk_nodes_holders(const struct disk_nodes *nodes, struct ublk_holder *holders,
 		       unsigned int max);
 
+/*
+ * As ublk_holders(), of a disk that the kernel has taken away and somebody still holds: whoever has
+ * /dev/ublkb@id open or mounted by that name, though no such device is there any more.
+ */
+int holders_of_dead(int id, struct ublk_holder *holders, unsigned int max);
+
 #endif

@@ -368,7 +368,10 @@ struct ublk_dev_entry {
 	enum ublk_dev_state state;
 	int owner_pid;   /* process that made it, as far as known; 0 unknown */
 	bool ours;       /* made by this library: pid and start time of the owner are known */
-	bool owner_gone; /* that process has ended; only ever true for ours */
+	/* Of ours, at most one is true; none: the owner lives. */
+	bool owner_gone;   /* that process has ended, for certain */
+	bool owner_ending; /* it was killed, and the kernel has not done with it */
+	bool owner_unseen; /* of a pid namespace that cannot be seen; the pid is one of that */
 	uint64_t size_bytes;
 	unsigned int nr_queues, queue_depth;
 };
@@ -380,11 +383,18 @@ struct ublk_dev_entry {
 int ublk_list(struct ublk_dev_entry *entries, unsigned int max);
 
 /*
- * Delete the devices that killed servers left behind: made by this library, and the owner (pid and
- * start time) is gone. Devices of other servers are never touched. Returns how many were deleted,
- * or -errno; each deletion and each failure is logged.
+ * Delete the devices that killed servers left behind: made by this library, the owner (pid
+ * namespace, pid and start time) is gone for certain, and the driver does not call them live; they
+ * are watched for half a second. Devices of other servers are never touched, nor one whose owner
+ * cannot be seen from here. Returns how many were deleted, or, where there was none, -errno of a
+ * failure. Each deletion is logged at UBLK_LOG_INFO; at UBLK_LOG_ERROR what could not be deleted, or
+ * not decided, and why: held (by whom), a server that is killed and not dead, one of another pid
+ * namespace. A device that was held when it was to be deleted goes once it is not. 6 s, and 10 s for
+ * each device that is held, at most.
  */
 int ublk_gc(ublk_log_fn log, void *log_ctx);
+/* The same, but delete nothing: what would be is logged and counted. */
+int ublk_gc_look(ublk_log_fn log, void *log_ctx);
 /* Stop and delete device @id, whoever made it: -EBUSY while it is held, -ENODEV if there is none.
  */
 int ublk_delete(int id, ublk_log_fn log, void *log_ctx);
