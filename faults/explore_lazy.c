@@ -24,15 +24,9 @@ struct explore_lazy_search {
 
 void explore_lazy_wait(struct explore *e)
 {
-	struct timespec until;
+	const struct timespec until = clock_in_ns(WAIT_NS);
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += (long)WAIT_NS;
-	if (until.tv_nsec >= (long)NSEC_PER_SEC) {
-		until.tv_nsec -= (long)NSEC_PER_SEC;
-		until.tv_sec++;
-	}
-	pthread_cond_timedwait(&e->changed, &e->lock, &until);
+	pthread_cond_clockwait(&e->changed, &e->lock, CLOCK_MONOTONIC, &until);
 }
 
 /* Lock held: 1 and a run in *task, 0: none now. */

@@ -195,15 +195,9 @@ static void drain_all(struct recorder *recorder)
 
 static void nap(struct recorder *recorder)
 {
-	struct timespec until;
+	const struct timespec until = clock_in_ns(NAP_NS);
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += (long)NAP_NS;
-	if (until.tv_nsec >= (long)NSEC_PER_SEC) {
-		until.tv_nsec -= (long)NSEC_PER_SEC;
-		until.tv_sec++;
-	}
-	while (sem_timedwait(&recorder->wake, &until) < 0 && errno == EINTR)
+	while (sem_clockwait(&recorder->wake, CLOCK_MONOTONIC, &until) < 0 && errno == EINTR)
 		;
 }
 

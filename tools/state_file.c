@@ -548,7 +548,6 @@ _cold_ int state_files_open(const struct journal *journal, const char *where, st
 	struct state_files *files =
 		fail_alloc("tools/state_file/alloc",
 			   calloc(1, sizeof(*files) + journal->nr_disks * sizeof(*files->files)));
-	pthread_condattr_t attr;
 	int err;
 
 	if (!files)
@@ -556,10 +555,7 @@ _cold_ int state_files_open(const struct journal *journal, const char *where, st
 	files->nr = journal->nr_disks;
 	files->stop_fd = -1;
 	pthread_mutex_init(&files->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&files->closed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&files->closed, NULL);
 	err = name_files(files, journal, where, diag);
 	if (!err)
 		err = start(files, diag);
@@ -703,14 +699,13 @@ int state_files_settle(struct state_files *files, int timeout_ms, struct diag *d
 	bool free;
 
 	for (;;) {
-		uint64_t nap_ns = clock_now_ns() + SETTLE_NAP_NS;
-		const struct timespec nap = { .tv_sec = (time_t)(nap_ns / NSEC_PER_SEC),
-					      .tv_nsec = (long)(nap_ns % NSEC_PER_SEC) };
+		const struct timespec nap = clock_in_ns(SETTLE_NAP_NS);
 		int rc = 0;
 
 		pthread_mutex_lock(&files->lock);
 		while (open_file(files) && !files->gone && rc == 0)
-			rc = pthread_cond_timedwait(&files->closed, &files->lock, &nap);
+			rc = pthread_cond_clockwait(&files->closed, &files->lock, CLOCK_MONOTONIC,
+						    &nap);
 		free = !open_file(files) || files->gone;
 		pthread_mutex_unlock(&files->lock);
 		if (free)
