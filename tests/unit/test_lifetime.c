@@ -280,6 +280,20 @@ static void what_waits_for_a_kept_tag_fails_without_touching_it(void **state)
 
 /* ------------------------------------------------------------------------------ closing */
 
+/* The queue has looked round since. */
+static void wait_for_batches(struct ublk_dev *dev, uint64_t nr)
+{
+	struct ublk_queue_stats qs;
+	uint64_t before;
+
+	ublk_dev_queue_stats(dev, 0, &qs);
+	before = qs.batches;
+	while (qs.batches < before + nr) {
+		ublk_dev_kick(dev);
+		ublk_dev_queue_stats(dev, 0, &qs);
+	}
+}
+
 static void a_refused_stop_lets_nothing_go(void **state)
 {
 	struct ublk_options o = usual();
@@ -300,6 +314,7 @@ static void a_refused_stop_lets_nothing_go(void **state)
 		dev->info.flags = safe ? ABI_F_SAFE_STOP_DEV : 0;
 		assert_int_equal(ublk_dev_close(dev), -EBUSY);
 		assert_said("has unfinished requests (1)");
+		wait_for_batches(dev, 2);
 		assert_int_equal(keeper.resumed, 0);
 		assert_false(fake_has_ended(io));
 	}
@@ -408,7 +423,11 @@ static void free_waits_for_a_kick_under_way(void **state)
 	assert_int_equal(ublk_dev_close(dev), 0);
 	assert_true(fcntl(wake_fd, F_GETFD) >= 0);
 	pthread_create(&freer, NULL, free_main, dev);
-	assert_int_equal(pthread_tryjoin_np(freer, NULL), EBUSY);
+	/* Long enough for a free that does not wait to be over. */
+	for (int i = 0; i < 50; i++) {
+		assert_int_equal(pthread_tryjoin_np(freer, NULL), EBUSY);
+		usleep(2000);
+	}
 	fake_go();
 	pthread_join(kicker, NULL);
 	pthread_join(freer, NULL);
