@@ -742,7 +742,7 @@ static int run_parsed(struct run *run, int argc, char **argv)
 	code = run_disk(run);
 	if (run->listen_fd >= 0) {
 		close(run->listen_fd);
-		unlink(run->socket);
+		runtime_unlink(run->socket);
 	}
 	/* A disk that was handed to serve() is freed there. */
 	run->disk = disk_free(run->disk);

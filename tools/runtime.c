@@ -49,19 +49,11 @@ int runtime_dir(char path[PATH_MAX], struct diag *diag)
 	return 0;
 }
 
-int runtime_dir_make(char path[PATH_MAX], struct diag *diag)
+/* Nobody else may have put anything there. */
+static int check_directory(const char *path, struct diag *diag)
 {
 	struct stat st;
-	int err;
 
-	err = runtime_dir(path, diag);
-	if (err)
-		return err;
-	if (fail_errno("tools/runtime/mkdir", ENOSPC, mkdir(path, 0700)) < 0 && errno != EEXIST) {
-		err = -errno;
-		return diag_set(diag, err, "runtime.directory", "cannot make %.200s: %s", path,
-				strerror(-err));
-	}
 	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode))
 		return diag_set(diag, -ENOTDIR, "runtime.directory", "%.200s is not a directory",
 				path);
@@ -73,6 +65,21 @@ int runtime_dir_make(char path[PATH_MAX], struct diag *diag)
 		return -EPERM;
 	}
 	return 0;
+}
+
+int runtime_dir_make(char path[PATH_MAX], struct diag *diag)
+{
+	int err;
+
+	err = runtime_dir(path, diag);
+	if (err)
+		return err;
+	if (fail_errno("tools/runtime/mkdir", ENOSPC, mkdir(path, 0700)) < 0 && errno != EEXIST) {
+		err = -errno;
+		return diag_set(diag, err, "runtime.directory", "cannot make %.200s: %s", path,
+				strerror(-err));
+	}
+	return check_directory(path, diag);
 }
 
 int runtime_check_name(const char *name, struct diag *diag)
@@ -148,15 +155,65 @@ int runtime_connect(const char *path, struct diag *diag, int *ret_fd)
 	return 0;
 }
 
-/* Does somebody accept connections there? Never blocks: a full queue of connections is life. */
+enum socket_is { SOCKET_LIVE, SOCKET_STALE, SOCKET_OTHER, SOCKET_NONE };
+
+/*
+ * What lies at @path? Stale is a socket of our user that answers ECONNREFUSED, and nothing else: a
+ * datagram socket in use answers EPROTOTYPE. The very file that was looked at is asked, not what
+ * its name may lead to meanwhile. Never blocks: a full queue of connections is life. @why: of
+ * SOCKET_OTHER, in words.
+ */
+static enum socket_is look_at(const char *path, struct stat *ret_st, char why[64])
+{
+	_cleanup_close_ int file = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), fd = -1;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	why[0] = '\0';
+	if (file < 0 && errno == ENOENT)
+		return SOCKET_NONE;
+	if (file < 0 || fstat(file, ret_st) < 0) {
+		snprintf(why, 64, "cannot be looked at: %s", strerror(errno));
+		return SOCKET_OTHER;
+	}
+	if (!S_ISSOCK(ret_st->st_mode)) {
+		snprintf(why, 64,
+			 S_ISLNK(ret_st->st_mode) ? "is a symbolic link" : "is not a socket");
+		return SOCKET_OTHER;
+	}
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", file);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 &&
+	    (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN))
+		return SOCKET_LIVE;
+	if (fd >= 0 && errno == ECONNREFUSED && ret_st->st_uid == geteuid())
+		return SOCKET_STALE;
+	if (fd >= 0 && errno == ECONNREFUSED)
+		snprintf(why, 64, "belongs to user %u", ret_st->st_uid);
+	else if (fd >= 0 && errno == EPROTOTYPE)
+		snprintf(why, 64, "is a socket of another kind, in use");
+	else
+		snprintf(why, 64, "cannot be asked: %s", strerror(errno));
+	return SOCKET_OTHER;
+}
+
 static bool is_live(const char *path)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un address;
+	struct stat st;
+	char why[64];
 
-	if (fd < 0 || fill_address(path, &address, NULL))
-		return false;
-	return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN;
+	return look_at(path, &st, why) == SOCKET_LIVE;
+}
+
+/* Remove what was looked at, if it is still that. */
+static int unlink_same(const char *path, const struct stat *st)
+{
+	struct stat now;
+
+	if (lstat(path, &now) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (now.st_dev != st->st_dev || now.st_ino != st->st_ino)
+		return -EEXIST;
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 /* Anybody who can read the folder can lock it: nobody is waited for for ever. */
@@ -197,23 +254,53 @@ static int socket_error(int err, const char *path, struct diag *diag)
 			strerror(-err));
 }
 
-/* Make way for a new socket, unless what is there is alive or is no socket at all. */
+/* Make way for a new socket, unless what is there is alive or is none that we may remove. */
 static int clear_path(const char *path, struct diag *diag)
 {
 	struct stat st;
+	char why[64];
+	int err = 0;
 
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : socket_error(-errno, path, diag);
-	if (!S_ISSOCK(st.st_mode))
-		return diag_set(diag, -EEXIST, "runtime.not-a-socket",
-				"%.200s is there already, and is not a socket", path);
-	if (is_live(path)) {
+	switch (look_at(path, &st, why)) {
+	case SOCKET_NONE:
+		return 0;
+	case SOCKET_STALE:
+		err = unlink_same(path, &st);
+		return err ? socket_error(err, path, diag) : 0;
+	case SOCKET_OTHER:
+		diag_set(diag, 0, "runtime.not-a-socket", "%.200s is there already, and %s", path,
+			 why);
+		diag_hint(diag,
+			  "remove it if nobody needs it, or choose another --name or --socket");
+		return -EEXIST;
+	case SOCKET_LIVE:
 		diag_set(diag, 0, "runtime.name-taken", "a live server has %.200s", path);
 		diag_hint(diag, "choose another --name, or end it with: faultblk stop --socket %s",
 			  path);
 		return -EADDRINUSE;
 	}
-	return unlink(path) < 0 && errno != ENOENT ? socket_error(-errno, path, diag) : 0;
+	return -EINVAL;
+}
+
+/* The socket that this process made last: what it was then. */
+static struct own_socket {
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	struct stat st;
+} own;
+
+void runtime_unlink(const char *path)
+{
+	if (strcmp(own.path, path) == 0 && unlink_same(path, &own.st) == 0)
+		own.path[0] = '\0';
+}
+
+void runtime_remove_stale(const char *path)
+{
+	struct stat st;
+	char why[64];
+
+	if (look_at(path, &st, why) == SOCKET_STALE)
+		unlink_same(path, &st);
 }
 
 int runtime_listen(const char *path, struct diag *diag, int *ret_fd)
@@ -242,6 +329,8 @@ int runtime_listen(const char *path, struct diag *diag, int *ret_fd)
 		unlink(path);
 		return socket_error(err, path, diag);
 	}
+	if (lstat(path, &own.st) == 0)
+		snprintf(own.path, sizeof(own.path), "%s", path);
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -285,4 +374,46 @@ int runtime_each(runtime_each_fn each, void *ctx, struct diag *diag)
 	}
 	free(entries);
 	return err;
+}
+
+/* The lock keeps out a server between its bind() and its listen(), which looks dead. */
+int runtime_sweep(bool dry_run, runtime_sweep_fn each, void *ctx, struct diag *diag)
+{
+	_cleanup_close_ int lock_fd = -1;
+	struct dirent **entries;
+	char dir[PATH_MAX], path[PATH_MAX];
+	int nr, err = runtime_dir(dir, diag);
+
+	if (err || (access(dir, F_OK) < 0 && errno == ENOENT))
+		return err;
+	err = check_directory(dir, diag);
+	if (!err && (size_t)snprintf(path, sizeof(path), "%s/.", dir) >= sizeof(path))
+		err = -ENAMETOOLONG;
+	if (!err)
+		err = lock_directory_of(path, diag, &lock_fd);
+	if (err)
+		return err;
+	nr = fail_errno("tools/runtime/sweep", ENOMEM,
+			scandir(dir, &entries, is_socket_name, alphasort));
+	if (nr < 0)
+		return diag_set(diag, -errno, "runtime.directory", "cannot read %.200s: %s", dir,
+				strerror(errno));
+	for (int i = 0; i < nr; i++) {
+		struct stat st;
+		char why[64] = "its path is too long";
+		enum socket_is is = SOCKET_OTHER;
+
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, entries[i]->d_name) <
+		    sizeof(path))
+			is = look_at(path, &st, why);
+		free(entries[i]);
+		if (is == SOCKET_STALE && !dry_run && (err = unlink_same(path, &st))) {
+			snprintf(why, sizeof(why), "cannot be removed: %s", strerror(-err));
+			is = SOCKET_OTHER;
+		}
+		if (is == SOCKET_STALE || is == SOCKET_OTHER)
+			each(ctx, path, is == SOCKET_STALE ? NULL : why);
+	}
+	free(entries);
+	return 0;
 }

@@ -544,7 +544,7 @@ static void sweep(struct conductor *c)
 			continue;
 		any = true;
 		if (c->children[i].up)
-			unlink(c->children[i].socket);
+			runtime_remove_stale(c->children[i].socket);
 	}
 	if (any && ublk_gc(log_gc, NULL) < 0)
 		tool_msg("cannot delete what a killed server left; try: faultblk gc");

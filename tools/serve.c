@@ -21,6 +21,7 @@
 #include "base/failpoint.h"
 #include "faults/recorder.h"
 #include "rpc_server.h"
+#include "runtime.h"
 #include "tool.h"
 #include "watch.h"
 
@@ -139,7 +140,7 @@ static void enter_gone(struct serve *s)
 {
 	s->phase = GONE;
 	/* Whoever is told that it has stopped may at once begin another of the same name. */
-	unlink(s->socket);
+	runtime_unlink(s->socket);
 	let_recording_wait(s, false);
 	disk_remove(s->disk);
 	end_job(s, true);
@@ -673,7 +674,7 @@ int serve(const struct serve_options *options)
 		s.code = s.has_command ? EXIT_OURS : EXIT_FAILED;
 	}
 	if (s.phase != GONE) {
-		unlink(s.socket);
+		runtime_unlink(s.socket);
 		disk_remove(s.disk);
 		end_job(&s, true);
 		rpc_server_free(s.server);

@@ -13,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static char base[] = "/tmp/faultblk-test-XXXXXX";
@@ -207,6 +209,153 @@ static void without_any_place_the_message_says_what_to_set(void **state)
 	setenv("FAULTBLK_RUNTIME_DIR", dir, 1);
 }
 
+/* Bound at dir/@name, and not listening if it is of another type than a stream. */
+static int bind_socket(const char *name, int type)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+	assert_true(snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", dir, name) <
+		    (int)sizeof(address.sun_path));
+	assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	if (type != SOCK_DGRAM)
+		assert_int_equal(listen(fd, 4), 0);
+	return fd;
+}
+
+static char *in_dir(const char *name)
+{
+	static char path[2 * PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
+static bool is_there(const char *name)
+{
+	struct stat st;
+
+	return lstat(in_dir(name), &st) == 0;
+}
+
+struct told {
+	char removed[512], left[1024];
+};
+
+static void tell(void *ctx, const char *path, const char *why)
+{
+	struct told *told = ctx;
+	const char *name = strrchr(path, '/') + 1;
+
+	if (why)
+		sprintf(told->left + strlen(told->left), "%s %s\n", name, why);
+	else
+		sprintf(told->removed + strlen(told->removed), "%s\n", name);
+}
+
+static void fill_with_strange_things(int fds[3])
+{
+	char path[PATH_MAX];
+	int fd;
+
+	assert_int_equal(runtime_dir_make(path, NULL), 0);
+	fds[0] = bind_socket("a-live.sock", SOCK_STREAM);
+	fds[1] = bind_socket("b-datagram.sock", SOCK_DGRAM);
+	fds[2] = bind_socket("c-packets.sock", SOCK_SEQPACKET);
+	fd = open(in_dir("d-file.sock"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(mkdir(in_dir("e-folder.sock"), 0700), 0);
+	close(bind_socket("f-dead.sock", SOCK_STREAM));
+	assert_int_equal(symlink("f-dead.sock", in_dir("g-link.sock")), 0);
+	close(bind_socket("not-named-so", SOCK_STREAM));
+}
+
+static const char *const strange[] = { "b-datagram.sock", "c-packets.sock", "d-file.sock",
+				       "e-folder.sock",   "g-link.sock",    "a-live.sock" };
+
+static void only_dead_sockets_are_swept_and_all_else_is_told(void **state)
+{
+	struct told told = { 0 };
+	struct diag diag = { 0 };
+	int fds[3];
+
+	(void)state;
+	fill_with_strange_things(fds);
+	assert_int_equal(runtime_sweep(true, tell, &told, &diag), 0);
+	assert_string_equal(told.removed, "f-dead.sock\n");
+	assert_true(is_there("f-dead.sock"));
+	told = (struct told){ 0 };
+	assert_int_equal(runtime_sweep(false, tell, &told, &diag), 0);
+	assert_string_equal(told.removed, "f-dead.sock\n");
+	assert_string_equal(told.left, "b-datagram.sock is a socket of another kind, in use\n"
+				       "c-packets.sock is a socket of another kind, in use\n"
+				       "d-file.sock is not a socket\n"
+				       "e-folder.sock is not a socket\n"
+				       "g-link.sock is a symbolic link\n");
+	assert_false(is_there("f-dead.sock"));
+	assert_true(is_there("not-named-so"));
+	/* A server does not begin there either. */
+	for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++) {
+		int fd;
+
+		assert_int_equal(runtime_listen(in_dir(strange[i]), &diag, &fd),
+				 strcmp(strange[i], "a-live.sock") ? -EEXIST : -EADDRINUSE);
+		assert_true(is_there(strange[i]));
+		assert_true(rmdir(in_dir(strange[i])) == 0 || unlink(in_dir(strange[i])) == 0);
+	}
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	unlink(in_dir("not-named-so"));
+}
+
+static void a_directory_that_is_not_ours_alone_is_not_swept(void **state)
+{
+	struct told told = { 0 };
+	struct diag diag = { 0 };
+
+	(void)state;
+	close(bind_socket("dead.sock", SOCK_STREAM));
+	chmod(dir, 0755);
+	assert_int_equal(runtime_sweep(false, tell, &told, &diag), -EPERM);
+	assert_non_null(strstr(diag.message, "0700"));
+	assert_true(is_there("dead.sock"));
+	chmod(dir, 0700);
+	if (geteuid() == 0) {
+		/* Of another user in ours: only he may say that nobody needs it. */
+		assert_int_equal(chown(in_dir("dead.sock"), 12345, 12345), 0);
+		assert_int_equal(runtime_sweep(false, tell, &told, &diag), 0);
+		assert_string_equal(told.left, "dead.sock belongs to user 12345\n");
+		assert_true(is_there("dead.sock"));
+	}
+	unlink(in_dir("dead.sock"));
+}
+
+static void the_end_of_a_server_removes_its_own_socket_and_no_other(void **state)
+{
+	char path[PATH_MAX];
+	int fd, other;
+
+	(void)state;
+	assert_int_equal(runtime_socket("mine", path, NULL), 0);
+	assert_int_equal(runtime_listen(path, NULL, &fd), 0);
+	/* Somebody has removed it and begun another of the name. */
+	assert_int_equal(unlink(path), 0);
+	other = bind_socket("mine.sock", SOCK_STREAM);
+	runtime_unlink(path);
+	assert_true(is_there("mine.sock"));
+	runtime_remove_stale(path);
+	assert_true(is_there("mine.sock"));
+	close(other);
+	runtime_remove_stale(path);
+	assert_false(is_there("mine.sock"));
+	close(fd);
+	assert_int_equal(runtime_listen(path, NULL, &fd), 0);
+	runtime_unlink(path);
+	assert_false(is_there("mine.sock"));
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +365,9 @@ int main(void)
 		cmocka_unit_test(a_live_socket_is_refused_and_a_stale_one_replaced),
 		cmocka_unit_test(a_live_server_with_a_full_queue_is_still_live),
 		cmocka_unit_test(what_is_not_a_socket_is_left_alone),
+		cmocka_unit_test(only_dead_sockets_are_swept_and_all_else_is_told),
+		cmocka_unit_test(a_directory_that_is_not_ours_alone_is_not_swept),
+		cmocka_unit_test(the_end_of_a_server_removes_its_own_socket_and_no_other),
 		cmocka_unit_test(a_path_that_is_too_long_is_reported_with_the_limit),
 		cmocka_unit_test(each_socket_is_named_with_whether_it_lives),
 		cmocka_unit_test(without_any_place_the_message_says_what_to_set),
