@@ -26,8 +26,8 @@ static int cannot(struct diag *diag, const char *what, const char *path)
 
 int journal_map(const char *path, struct diag *diag, struct journal_file *ret_file)
 {
-	_cleanup_close_ int fd =
-		fail_errno("faults/journal_read/open", EACCES, open(path, O_RDONLY | O_CLOEXEC));
+	_cleanup_close_ int fd = fail_errno("faults/journal_read/open", EACCES,
+					    open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
 	struct stat stat;
 	off_t size;
 	void *bytes;

@@ -70,7 +70,7 @@ struct file {
 
 static int map_file(const char *path, struct file *file)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat stat;
 
 	if (fd < 0 || fstat(fd, &stat) < 0) {

@@ -16,7 +16,6 @@ static const struct limit {
 	{ EFBIG, RLIMIT_FSIZE, "the size of a file in KiB", "-f", 1024 },
 	{ ENOMEM, RLIMIT_AS, "memory in KiB", "-v", 1024 },
 	{ ENOMEM, RLIMIT_DATA, "data in KiB", "-d", 1024 },
-	{ ENOMEM, RLIMIT_MEMLOCK, "locked memory in KiB", "-l", 1024 },
 	/* A thread wants memory, too. */
 	{ EAGAIN, RLIMIT_NPROC, "processes of the user", "-u", 1 },
 	{ EAGAIN, RLIMIT_AS, "memory in KiB", "-v", 1024 },
