@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "tools/explore_in.h"
+#include "tools/results_line.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,6 +244,29 @@ static inline void resume_save(const char *path, const char *bytes, size_t len)
 
 	resume_must(file && fwrite(bytes, 1, len, file) == len);
 	resume_must(fclose(file) == 0);
+}
+
+/* Seal the lines of @text behind those of *seal; what is no object stays as it is. */
+static inline void resume_seal(const char *text, size_t len, uint64_t *seal, FILE *out)
+{
+	const char *at = text, *end = text + len, *next;
+
+	for (; at < end; at = next) {
+		const char *stop = memchr(at, '\n', (size_t)(end - at));
+		size_t words = stop ? (size_t)(stop - at) : (size_t)(end - at), sealed_len;
+		json_t *line = json_loadb(at, words, JSON_REJECT_DUPLICATES, NULL);
+		char *sealed = json_is_object(line) ? results_seal(json_incref(line), JSON_COMPACT,
+								   seal, &sealed_len)
+						    : NULL;
+
+		json_decref(line);
+		next = stop ? stop + 1 : end;
+		if (sealed)
+			fwrite(sealed, 1, sealed_len, out);
+		else
+			fwrite(at, 1, (size_t)(next - at), out);
+		free(sealed);
+	}
 }
 
 #endif

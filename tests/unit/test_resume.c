@@ -6,7 +6,6 @@
 #include "check.h"
 #include "tests/resume_case.h"
 #include "tools/report.h"
-#include "tools/results_line.h"
 
 #include <errno.h>
 
