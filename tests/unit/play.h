@@ -44,13 +44,14 @@ static inline void play_unpark(void *ctx, struct io *io)
 	((struct play_io *)io)->unparked = true;
 }
 
-static inline void play_open(struct play *play, uint64_t seed, uint16_t nr_queues,
-			     struct recorder_disk *recorder)
+static inline void play_open_model(struct play *play, uint64_t seed, uint16_t nr_queues,
+				   struct recorder_disk *recorder, struct cache_model model)
 {
 	const struct pipeline_options options = {
 		.geometry = { .size_bytes = PLAY_SIZE, .block_bytes = 512, .nr_queues = nr_queues },
 		.seed = seed,
 		.cache = true,
+		.cache_model = model,
 		.unpark = play_unpark,
 		.recorder = recorder,
 	};
@@ -64,6 +65,12 @@ static inline void play_open(struct play *play, uint64_t seed, uint16_t nr_queue
 	play->now_ns = 1000;
 	play->with_queues = true;
 	play->log = open_memstream(&play->text, &play->text_len);
+}
+
+static inline void play_open(struct play *play, uint64_t seed, uint16_t nr_queues,
+			     struct recorder_disk *recorder)
+{
+	play_open_model(play, seed, nr_queues, recorder, (struct cache_model){ 0 });
 }
 
 static inline void play_rules(struct play *play, const struct rule_set *set)
