@@ -305,8 +305,27 @@ static int shrink_in_flight(struct shrinker *shrinker, size_t choice)
 }
 
 /*
+ * The trial: best, but that this disk stops at @place. What was lost stays lost as far as it can: a
+ * write in flight at the old place that was there, and one that had to be, is there again.
+ */
+static void try_place(struct shrinker *shrinker, size_t first, uint16_t place)
+{
+	uint16_t *trial = shrinker->trial;
+	size_t end = first + 1;
+
+	memcpy(trial, shrinker->best, shrinker->nr_choices * sizeof(*trial));
+	while (end < shrinker->nr_choices && shrinker->choices[end].write != CRASH_BASE)
+		trial[end++] = 1;
+	crash_canonical(shrinker->crash, trial);
+	for (size_t i = first + 1; i < end; i++)
+		trial[i] = trial[i] ? shrinker->best[i] : 1;
+	trial[first] = place;
+	crash_canonical(shrinker->crash, trial);
+}
+
+/*
  * The last write of one disk that survived, the other disks as they are: the border between failing
- * and passing. A later one has all that an earlier one has. 1: it is a later one.
+ * and passing. 1: it is a later one.
  */
 static int shrink_prefix(struct shrinker *shrinker, size_t choice)
 {
@@ -315,10 +334,7 @@ static int shrink_prefix(struct shrinker *shrinker, size_t choice)
 	for (uint16_t middle = passes; fails < passes && middle != fails;) {
 		int answer;
 
-		memcpy(shrinker->trial, shrinker->best,
-		       shrinker->nr_choices * sizeof(*shrinker->trial));
-		shrinker->trial[choice] = middle;
-		crash_canonical(shrinker->crash, shrinker->trial);
+		try_place(shrinker, choice, middle);
 		answer = ask(shrinker);
 		if (answer < 0)
 			return answer;

@@ -388,6 +388,46 @@ static void of_prefixes_the_longest_that_fails_is_found_by_halving(void **state)
 	done(&moment);
 }
 
+/* Fails while the first write of disk 0 is missing, which others may have overtaken. */
+static int fails_without_first(void *ctx, const uint16_t *picks)
+{
+	const struct moment *moment = ctx;
+	bool lost[8];
+
+	crash_lost(moment->crash, picks, lost);
+	return lost[0];
+}
+
+static void of_writes_in_flight_only_the_one_that_is_missed_stays_lost(void **state)
+{
+	struct moment moment;
+	const struct shrink_options options = { .fails = fails_without_first, .ctx = &moment };
+	uint16_t picks[MOST] = { 0 };
+	struct shrink_result result;
+	bool lost[8];
+
+	(void)state;
+	begin(&moment);
+	for (uint32_t i = 0; i < 6; i++) {
+		const struct journal_write write = { .submit = i + 1,
+						     .complete = i ? 10 + i : JOURNAL_NEVER,
+						     .at = i * BLOCK,
+						     .len_bytes = BLOCK,
+						     .data = contents[i],
+						     .op = IO_WRITE };
+
+		assert_int_equal(journal_add_write(moment.journal, &write), 0);
+	}
+	stand(&moment, CRASH_ORDER);
+	assert_int_equal(shrink(moment.crash, &options, picks, &result), 0);
+	assert_int_equal(result.nr_before, 6);
+	assert_int_equal(result.nr_lost, 1);
+	assert_true(result.minimal);
+	crash_lost(moment.crash, picks, lost);
+	assert_true(lost[0] && !lost[1] && !lost[5]);
+	done(&moment);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,6 +439,7 @@ int main(void)
 		cmocka_unit_test(an_error_of_the_check_stops_and_keeps_the_best_so_far),
 		cmocka_unit_test(what_comes_out_is_minimal_and_the_same_each_time),
 		cmocka_unit_test(of_prefixes_the_longest_that_fails_is_found_by_halving),
+		cmocka_unit_test(of_writes_in_flight_only_the_one_that_is_missed_stays_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
