@@ -95,6 +95,8 @@ struct kind_ops {
 	 */
 	int (*arm)(const struct kind_arm *arm, struct diag *diag, void **ret_state);
 	void (*disarm)(void *state);
+	/* Does arm read a file, and nothing of what else stands in struct kind_arm? NULL: no. */
+	bool (*arms_from_file)(const struct kind_args *args);
 	/*
 	 * Is the rule about this request at all, beyond what its words say? Asked after them; if
 	 * not, the request is no match. Queue thread. NULL: it is.

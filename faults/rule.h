@@ -72,6 +72,11 @@ struct rule_geometry {
 int rule_parse(const char *text, size_t len, struct diag *diag, struct rule **ret_rule);
 struct rule *rule_ref(struct rule *rule);
 struct rule *rule_unref(struct rule *rule); /* NULL allowed; returns NULL */
+/*
+ * Read now the file that the rule names, if it names one; else that is done when the rule is first
+ * put in force. Any thread, while nobody else has the rule. 0 or -errno with words in @diag.
+ */
+int rule_read_file(struct rule *rule, struct diag *diag);
 const char *rule_name(const struct rule *rule);
 /* The canonical text; caller frees. NULL only without memory. */
 char *rule_print(const struct rule *rule);

@@ -46,6 +46,20 @@ static int arm_kind(struct rule *rule, const struct rule_geometry *geometry, uin
 	return rule_blame(rule, rule->kind->ops->arm(&arm, diag, &rule->state), diag);
 }
 
+_cold_ int rule_read_file(struct rule *rule, struct diag *diag)
+{
+	const struct rule_geometry geometry = { .size_bytes = 0 };
+	const struct kind_ops *ops = rule->kind->ops;
+	int err;
+
+	if (rule->armed || rule->is_read || !ops->arms_from_file ||
+	    !ops->arms_from_file(&rule->args))
+		return 0;
+	err = arm_kind(rule, &geometry, 0, diag);
+	rule->is_read = !err;
+	return err;
+}
+
 _cold_ int rule_arm(struct rule *rule, const struct rule_geometry *geometry, uint64_t now_ns,
 		    struct diag *diag, bool *ret_first)
 {
@@ -56,7 +70,7 @@ _cold_ int rule_arm(struct rule *rule, const struct rule_geometry *geometry, uin
 		return 0;
 	if (rule_has(rule, WORD_fiu))
 		err = fiu_rule_ready();
-	if (!err)
+	if (!err && !rule->is_read)
 		err = arm_kind(rule, geometry, now_ns, diag);
 	if (err) {
 		if (diag && !diag->message[0])
@@ -73,9 +87,9 @@ _cold_ int rule_arm(struct rule *rule, const struct rule_geometry *geometry, uin
 
 _cold_ void rule_disarm(struct rule *rule)
 {
-	if (!rule->armed)
+	if (!rule->armed && !rule->is_read)
 		return;
-	rule->armed = false;
+	rule->armed = rule->is_read = false;
 	if (rule->kind->ops->disarm)
 		rule->kind->ops->disarm(rule->state);
 	rule->state = NULL;

@@ -57,6 +57,7 @@ struct rule {
 	bool picky;                     /* content=, fiu= or the kind want a closer look */
 	uint64_t state_hash, goto_hash; /* of state=, goto=; 0: none */
 	/* Written by publishing, before any queue can see the rule. */
+	bool is_read; /* its kind's state is there before it is armed */
 	bool armed;
 	uint64_t armed_ns;
 	void *state;     /* the kind's own */

@@ -173,10 +173,23 @@ static void *run_work(void *ctx)
 	return NULL;
 }
 
+static void *work_thread(void *ctx)
+{
+	static const char *const names[] = {
+		[WORK_CLOSE] = "close",
+		[WORK_REMOVE] = "removal",
+		[WORK_MAKE] = "make",
+	};
+	const struct disk_work *work = ctx;
+
+	pthread_setname_np(pthread_self(), names[work->kind]);
+	return run_work(ctx);
+}
+
 static void begin_work(struct disk_work *work)
 {
 	int err = fail_value("tools/disk_device/thread", EAGAIN,
-			     pthread_create(&work->thread, NULL, run_work, work));
+			     pthread_create(&work->thread, NULL, work_thread, work));
 
 	work->has_thread = !err;
 	if (err)

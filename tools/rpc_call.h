@@ -4,13 +4,16 @@
 #define TOOLS_RPC_CALL_H
 
 #include "rpc_methods.h"
+#include "rpc_reading.h"
 
 struct rpc_call {
 	const struct rpc_target *target;
 	json_t *params; /* borrowed; NULL or an object */
 	struct rpc_ticket ticket;
 	struct diag diag;
-	json_t *result; /* of a method that returned 0 */
+	struct rpc_reading
+		*reading; /* has made the rules of this call; NULL: it makes them itself */
+	json_t *result;   /* of a method that returned 0 */
 };
 
 /* Returns 0, an enum rpc_code with words in call->diag, or -EINPROGRESS. */

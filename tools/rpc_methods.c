@@ -18,6 +18,7 @@
 enum need {
 	NEEDS_DISK = 1 << 0,   /* a disk, not only a pipeline */
 	NEEDS_QUEUES = 1 << 1, /* queues that are there, or are not; see rpc_target.is_changing */
+	NEEDS_FILES = 1 << 2,  /* those that its rules name */
 };
 
 static const struct method {
@@ -29,14 +30,14 @@ static const struct method {
 	{ "status", rpc_status, NEEDS_DISK, { NULL } },
 	{ "stats", rpc_stats, NEEDS_DISK, { NULL } },
 	{ "rules.list", rpc_rules_list, NEEDS_QUEUES, { NULL } },
-	{ "rules.put", rpc_rules_put, NEEDS_QUEUES, { "rule", "before", NULL } },
+	{ "rules.put", rpc_rules_put, NEEDS_QUEUES | NEEDS_FILES, { "rule", "before", NULL } },
 	{ "rules.remove", rpc_rules_remove, NEEDS_QUEUES, { "name", NULL } },
 	{ "rules.clear", rpc_rules_clear, NEEDS_QUEUES, { NULL } },
 	{ "rules.enable", rpc_rules_enable, NEEDS_QUEUES, { "name", NULL } },
 	{ "rules.disable", rpc_rules_disable, NEEDS_QUEUES, { "name", NULL } },
 	{ "rules.wait", rpc_rules_wait, 0, { "name", "hits", "timeout_ms", NULL } },
 	{ "rules.tell", rpc_rules_tell, 0, { "name", "verb", "range", NULL } },
-	{ "rules.replace", rpc_rules_replace, NEEDS_QUEUES, { "rules", NULL } },
+	{ "rules.replace", rpc_rules_replace, NEEDS_QUEUES | NEEDS_FILES, { "rules", NULL } },
 	{ "rules.explain",
 	  rpc_rules_explain,
 	  NEEDS_QUEUES,
@@ -109,6 +110,28 @@ static int check_params(const struct method *method, struct rpc_call *call)
 	return 0;
 }
 
+/* 0; -EAGAIN: not now; or an enum rpc_code. */
+static int read_files(struct rpc_call *call)
+{
+	struct rpc_reading *reading = call->target->reading;
+	const json_t *rules = rpc_param(call, "rule") ?: rpc_param(call, "rules");
+	int err;
+
+	if (!reading || !rpc_reading_is_for(rules))
+		return 0;
+	err = rpc_reading_ask(reading, call->ticket.client, rules);
+	if (err == -EBUSY) {
+		diag_set(&call->diag, err, "rule.busy",
+			 "a file that another rule names is being read, and does not answer");
+		diag_hint(&call->diag, "try again later");
+		return RPC_LIMIT;
+	}
+	if (err == -ENOMEM)
+		return rpc_engine_error(call, err);
+	call->reading = err ? NULL : reading;
+	return err;
+}
+
 /* As a method; -EAGAIN: not now. */
 static int dispatch(struct rpc_call *call, const char *name)
 {
@@ -126,7 +149,13 @@ static int dispatch(struct rpc_call *call, const char *name)
 	if (method->needs & NEEDS_QUEUES && call->target->is_changing &&
 	    call->target->is_changing(call->target->ctx))
 		return -EAGAIN;
+	if (method->needs & NEEDS_FILES)
+		code = read_files(call);
+	if (code)
+		return code;
 	code = method->run(call);
+	if (call->reading)
+		rpc_reading_end(call->reading);
 	if (!code && (rpc_json_short() || !call->result)) {
 		diag_set(&call->diag, 0, "memory", "carried out, but no memory for the answer");
 		code = RPC_FAILED;

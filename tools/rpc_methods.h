@@ -17,14 +17,16 @@ struct rpc_ticket {
 };
 
 struct watch;
+struct rpc_reading;
 
 struct rpc_target {
 	struct pipeline *pipeline;
 	struct rule_geometry geometry;
 	const char *name;
-	const char *socket;  /* path, for status; may be NULL */
-	struct disk *disk;   /* NULL: status, stats, stop, disk.* and held.release are not there */
-	struct watch *watch; /* NULL: rules.wait and events.subscribe are not there */
+	const char *socket; /* path, for status; may be NULL */
+	struct disk *disk;  /* NULL: status, stats, stop, disk.* and held.release are not there */
+	struct rpc_reading *reading; /* reads the files that rules name; NULL: the method does */
+	struct watch *watch;         /* NULL: rules.wait and events.subscribe are not there */
 	/*
 	 * Begin to take the disk away. 0: it is gone; -EINPROGRESS: @ticket was taken over (client
 	 * and id) and is answered later; other -errno: refused, words in @diag.
@@ -58,7 +60,9 @@ enum rpc_outcome {
 	RPC_ANSWERED, /* here is the answer; a text of NULL: there is no memory for it */
 	RPC_SILENT,   /* carried out or refused, and no answer is due: a notification */
 	RPC_LATER,    /* the answer comes through rpc_server_reply() */
-	RPC_NOT_NOW,  /* nothing was done: serve the line again when the disk has ceased to change */
+	/* Nothing was done: serve the line again when the disk has ceased to change, or a file that
+	 * it names has been read. */
+	RPC_NOT_NOW,
 };
 
 /*

@@ -199,12 +199,13 @@ static bool is_rule(const json_t *value)
 	return json_is_string(value) || json_is_object(value);
 }
 
-/* Add @value to @set, which has none of its name yet; last. */
-static int add_rule(struct rpc_call *call, struct rule_set *set, json_t *value,
+/* Add @value, the call's rule @index, to @set, which has none of its name yet; last. */
+static int add_rule(struct rpc_call *call, struct rule_set *set, json_t *value, size_t index,
 		    struct rule **ret_rule)
 {
 	_cleanup_rule_ struct rule *rule = NULL;
-	int err = rule_from_json(value, &call->diag, &rule);
+	int err = call->reading ? rpc_reading_take(call->reading, index, &call->diag, &rule)
+				: rule_from_json(value, &call->diag, &rule);
 
 	if (err)
 		return err;
@@ -253,7 +254,7 @@ int rpc_rules_put(struct rpc_call *call)
 
 		if (!is_rule(value))
 			return rpc_bad_param(call, "rule", RULE_WANTED ", or an array of these");
-		err = add_rule(call, these, value, &rule);
+		err = add_rule(call, these, value, i, &rule);
 		if (!err)
 			err = rule_set_put(set, rule, before, &call->diag);
 		/* Of -ENOENT "before" is to blame. */
@@ -303,7 +304,7 @@ int rpc_rules_replace(struct rpc_call *call)
 	json_array_foreach (rules, index, value) {
 		if (!is_rule(value))
 			return rpc_bad_param(call, "rules", "an array of rules as text or objects");
-		err = add_rule(call, set, value, NULL);
+		err = add_rule(call, set, value, index, NULL);
 		if (err)
 			return many_error(call, "rules", index, err);
 	}

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "faults/recorder.h"
+#include "rpc_reading.h"
 #include "rpc_server.h"
 #include "runtime.h"
 #include "tool.h"
@@ -46,6 +47,7 @@ struct serve {
 	struct rpc_target target;
 	struct rpc_server *server;
 	struct watch *watch;
+	struct rpc_reading *reading;
 	bool more; /* the watch has more to deliver, or who had to wait can go on */
 	bool has_command;
 	bool working;                    /* the disk closes, or its device is being made */
@@ -565,6 +567,7 @@ static int turn_with_disk(struct serve *s)
 		  .events = POLLIN },
 		{ .fd = s->job && !changing ? image_job_fd(s->job) : -1, .events = POLLIN },
 		{ .fd = disk_work_fd(s->disk), .events = POLLIN },
+		{ .fd = rpc_reading_fd(s->reading), .events = POLLIN },
 	};
 	int err = rpc_server_turn(s->server, extra, array_size(extra), turn_timeout_ms(s));
 
@@ -594,8 +597,10 @@ static int turn_with_disk(struct serve *s)
 	if (s->return_ns && clock_now_ns() >= s->return_ns && s->phase == SERVING && !changing &&
 	    !s->working)
 		come_back(s);
-	/* Who had to wait for the change of the disk is to go on. */
-	s->more = watch_turn(s->watch, s->server) || extra[5].revents;
+	if (extra[6].revents)
+		rpc_reading_seen(s->reading);
+	/* Who had to wait for the change of the disk, or for a file, is to go on. */
+	s->more = watch_turn(s->watch, s->server) || extra[5].revents || extra[6].revents;
 	return 0;
 }
 
@@ -646,9 +651,12 @@ static int prepare(struct serve *s, const struct serve_options *options)
 	err = rpc_server_new(&server, &s->server);
 	if (!err)
 		err = watch_create(disk_pipeline(s->disk), &s->watch);
+	if (!err)
+		err = rpc_reading_create(&s->reading);
 	if (err)
 		return err;
 	s->target.watch = s->watch;
+	s->target.reading = s->reading;
 	handled_set(&set);
 	s->signal_fd = fail_errno("tools/serve/signalfd", EMFILE,
 				  signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
@@ -682,6 +690,7 @@ int serve(const struct serve_options *options)
 			disk_free(s.disk);
 	}
 	watch_free(s.watch);
+	rpc_reading_free(s.reading);
 	if (s.signal_fd >= 0)
 		close(s.signal_fd);
 	return s.held_at_the_end && s.code == EXIT_OK ? EXIT_OURS : s.code;

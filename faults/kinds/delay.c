@@ -281,9 +281,15 @@ static void describe(FILE *out, const struct kind_args *args, const struct kind_
 	fprintf(out, "waits %s", units_human_time(delay_ns(args, hit, io, true), buf));
 }
 
+static bool arms_from_file(const struct kind_args *args)
+{
+	return kind_has(args, delay_file);
+}
+
 const struct kind_ops kind_delay_ops = {
 	.validate = validate,
 	.arm = arm,
+	.arms_from_file = arms_from_file,
 	.disarm = disarm,
 	.delay_ns = delay_ns,
 	.describe = describe,

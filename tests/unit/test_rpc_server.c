@@ -363,6 +363,43 @@ static void a_half_closed_subscriber_hears_on(void **state)
 	close(fd);
 }
 
+static _Atomic bool changing;
+
+static bool is_changing(void *ctx)
+{
+	(void)ctx;
+	return changing;
+}
+
+#define FAULTS "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"faults.list\"}\n"
+
+/* In its client's socket, with all that the client says after it; also if the client has gone. */
+static void what_needs_the_queues_waits_until_they_are_there_and_keeps_nobody(void **state)
+{
+	int waits = join_greeted(), gone = join_greeted();
+	struct pollfd silent = { .fd = waits, .events = POLLIN };
+
+	(void)state;
+	fake.target.is_changing = is_changing;
+	changing = true;
+	say(waits, PUT_R);
+	say(waits, FAULTS);
+	say(gone, "{\"jsonrpc\":\"2.0\",\"method\":\"rules.put\","
+		  "\"params\":{\"rule\":\"late do=count\"}}\n");
+	close(gone);
+	tell_once(FAULTS);
+	tell_once(FAULTS);
+	assert_int_equal(poll(&silent, 1, 0), 0);
+	changing = false;
+	tell_once(FAULTS); /* the end of the change is an event of the server, as this is */
+	hear_that(waits, "\"id\":1,");
+	hear_that(waits, "\"id\":7,");
+	say(waits, LIST);
+	hear_that(waits, "late do=count");
+	close(waits);
+	clear_rules();
+}
+
 /* Its seat must not stay taken for as long as it would have waited. */
 static void who_waits_and_goes_leaves_its_seat(void **state)
 {
@@ -513,6 +550,7 @@ int main(void)
 		cmocka_unit_test(many_lines_at_once_are_all_answered_in_order),
 		cmocka_unit_test(a_half_closed_client_hears_its_late_answer_and_then_the_end),
 		cmocka_unit_test(a_half_closed_subscriber_hears_on),
+		cmocka_unit_test(what_needs_the_queues_waits_until_they_are_there_and_keeps_nobody),
 		cmocka_unit_test(who_waits_and_goes_leaves_its_seat),
 		cmocka_unit_test(what_was_sent_before_a_close_is_carried_out),
 		cmocka_unit_test(a_last_line_without_its_end_is_refused_and_not_carried_out),
