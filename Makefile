@@ -51,7 +51,7 @@ MAN	:= $(patsubst tools/man/%.scd,$B/man/%,$(wildcard tools/man/*.scd))
 # The library alone asks libfiu only where it has failure points.
 CORE_LIBS := -luring $(if $(FIU),-lfiu) -lpthread
 FAULT_LIBS := -ljansson -luring -lxxhash -lfiu -lpthread -lm
-TOOL_LIBS := -lfuse3 $(FAULT_LIBS)
+TOOL_LIBS := -lfuse3 -lnettle $(FAULT_LIBS)
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
 .PHONY: all deps demo test unit sim fuzz-replay page fail explore security many crash crash-demo fuzz device \
@@ -77,7 +77,7 @@ help:
 # What each package is for stands in README.md. A package is missing when dpkg does not know it;
 # where everything is there nothing is installed and nothing is fetched.
 PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libxxhash-dev libfiu-dev \
-	     libfuse3-dev pkg-config scdoc
+	     libfuse3-dev nettle-dev pkg-config scdoc
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
 	     util-linux fiu-utils sqlite3 dmsetup libpq5 libicu72 libldap-2.5-0 libxml2 \

@@ -18,12 +18,12 @@
 #include "vm.h"
 
 #include "base/cleanup.h"
-#include "base/sha256.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <nettle/sha2.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@
 
 #define DIGESTS_NAME  "digests"
 #define DIGESTS_MAX   (16u << 20) /* bytes */
-#define HEX_LEN       (2 * SHA256_BYTES)
+#define HEX_LEN       (2 * SHA256_DIGEST_SIZE)
 #define DEPTH_MAX     32
 #define THREADS_MAX   4
 #define READ_BYTES    (1u << 18)
@@ -305,8 +305,8 @@ static int hash_file(const struct package *p, const struct entry *entry, char *b
 		     char ret_hex[HEX_LEN + 1])
 {
 	_cleanup_close_ int fd = open_inside(p->dir, entry->path);
-	unsigned char digest[SHA256_BYTES];
-	struct sha256 sha;
+	uint8_t digest[SHA256_DIGEST_SIZE];
+	struct sha256_ctx sha;
 	struct stat st;
 	ssize_t n;
 
@@ -314,15 +314,15 @@ static int hash_file(const struct package *p, const struct entry *entry, char *b
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
-	sha256_start(&sha);
+	sha256_init(&sha);
 	while ((n = read(fd, buf, READ_BYTES)) != 0) {
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n > 0)
-			sha256_add(&sha, buf, (size_t)n);
+			sha256_update(&sha, (size_t)n, (const uint8_t *)buf);
 	}
-	sha256_finish(&sha, digest);
-	for (int i = 0; i < SHA256_BYTES; i++)
+	sha256_digest(&sha, sizeof(digest), digest);
+	for (size_t i = 0; i < sizeof(digest); i++)
 		snprintf(ret_hex + 2 * i, 3, "%02x", digest[i]);
 	return 0;
 }
