@@ -26,6 +26,7 @@ struct replay_opts {
 	const char *image;
 	bool several; /* the recording has several disks */
 	struct out_options out;
+	bool told; /* why the image could not be written */
 };
 
 #define O struct replay_opts
@@ -206,7 +207,7 @@ static char *image_path(const struct replay_opts *opts, const struct record_disk
 
 static int write_image(void *ctx, const struct record_disk *disk, struct store *store)
 {
-	const struct replay_opts *opts = ctx;
+	struct replay_opts *opts = ctx;
 	_cleanup_free_ char *path = image_path(opts, disk);
 	struct diag diag = { 0 };
 	struct out_file file;
@@ -226,6 +227,7 @@ static int write_image(void *ctx, const struct record_disk *disk, struct store *
 	}
 	if (err)
 		tool_diag(&diag);
+	opts->told = err;
 	return err;
 }
 
@@ -308,10 +310,10 @@ static int replay(struct replay_opts *opts, const struct file *file)
 	struct diag diag = { 0 };
 	int end = 0, err = play(opts, file, &result, &diag, &end);
 
-	if (err) {
+	if (err && !opts->told)
 		tell(file, &diag);
+	if (err)
 		return EXIT_FAILED;
-	}
 	print_summary(opts, &result, end);
 	if (result.differs) {
 		tell(file, &result.difference);
