@@ -476,6 +476,9 @@ static int read_all(struct reading *reading)
 					 "--record-data`");
 		return -EINVAL;
 	}
+	/* Then the words for why it ends there say more than that there is no disk. */
+	if (!reading->nr_disks && record_reader_end(reading->reader, reading->diag) < 0)
+		return -EINVAL;
 	for (uint16_t i = 0; !err && i < reading->nr_disks; i++)
 		err = add_disk(reading, i);
 	journal->start_ns = header->start_ns;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The record file: what is written is read, and damage is seen wherever it is. */
+#include "faults/journal_read.h"
 #include "faults/record.h"
 #include "tests/unit/check.h"
 
@@ -593,6 +594,23 @@ static void names_of_disks_that_could_leave_their_folder_are_refused(void **stat
 	}
 }
 
+static void a_journal_of_a_disk_without_a_name_says_so(void **state)
+{
+	unsigned char bytes[1024];
+	struct file file = { .bytes = bytes, .size = RECORD_HEADER_BYTES };
+	const struct record_header with_data = { .id = 1, .flags = RECORD_DATA };
+	struct record_disk disk = disks[0];
+	struct journal *journal;
+	struct diag diag = { 0 };
+
+	(void)state;
+	strcpy(disk.name, "../x");
+	record_put_header(bytes, &with_data);
+	append_disk(&file, 0, &disk);
+	assert_int_equal(journal_from_record(bytes, file.size, &diag, &journal), -EINVAL);
+	assert_non_null(strstr(diag.message, "describes a disk whose name is none"));
+}
+
 static void two_disks_of_one_name_are_refused(void **state)
 {
 	unsigned char bytes[1024];
@@ -850,6 +868,7 @@ int main(void)
 		cmocka_unit_test(bytes_after_the_end_are_seen),
 		cmocka_unit_test(disks_that_make_no_sense_are_refused),
 		cmocka_unit_test(names_of_disks_that_could_leave_their_folder_are_refused),
+		cmocka_unit_test(a_journal_of_a_disk_without_a_name_says_so),
 		cmocka_unit_test(two_disks_of_one_name_are_refused),
 		cmocka_unit_test(flags_of_the_file_that_are_not_known_are_refused),
 		cmocka_unit_test(blocks_of_streams_that_are_not_there_are_refused),
