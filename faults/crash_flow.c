@@ -55,6 +55,8 @@ static void take_waiting(struct crash_flow *flow, uint16_t disk, uint64_t step,
 	struct crash_waiting *waiting = &flow->disks[disk];
 	size_t nr = 0;
 
+	if (waiting->head == waiting->nr)
+		return;
 	*ret_writes = waiting->writes + waiting->head;
 	while (waiting->head + nr < waiting->nr &&
 	       flow->journal->writes[(*ret_writes)[nr]].complete < step)

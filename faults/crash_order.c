@@ -89,8 +89,10 @@ static void make_rows(struct crash *crash)
 {
 	uint32_t nr[JOURNAL_DISKS_MAX] = { 0 }, first = 0;
 
-	for (size_t i = 0; i < crash->nr_volatiles; i++)
+	for (size_t i = 0; i < crash->nr_volatiles; i++) {
 		crash->ordinals[i] = ++nr[crash->journal->writes[crash->volatiles[i]].disk];
+		crash->bits[i] = 0;
+	}
 	for (uint32_t i = 0; i < crash->journal->nr_disks; i++) {
 		crash->disks[i].first_row = first;
 		crash->disks[i].nr_rows = nr[i];
@@ -121,15 +123,15 @@ static void choose_in_flight(struct crash *crash, uint32_t write)
 void crash_choose_orders(struct crash *crash)
 {
 	make_rows(crash);
-	memset(crash->bits, 0, crash->nr_volatiles * sizeof(*crash->bits));
 	crash->nr_choices = 0;
 	for (uint16_t i = 0; i < crash->journal->nr_disks; i++) {
 		struct crash_disk *disk = &crash->disks[i];
-		const uint32_t *rows = crash->rows + disk->first_row;
+		const uint32_t *rows;
 
 		disk->order_choice = (uint32_t)crash->nr_choices;
 		if (!disk->nr_rows)
 			continue;
+		rows = crash->rows + disk->first_row;
 		crash->choices[crash->nr_choices++] = (struct crash_choice){
 			.len_bytes = disk->size_bytes,
 			.disk = i,

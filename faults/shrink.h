@@ -7,8 +7,9 @@
  * between the one given and "everything survived". First all lost units of a write come back
  * together, by halves, quarters and so on (delta debugging); then single units in the same way;
  * then a unit may take a newer candidate than the one it had. What comes out is 1-minimal: bring
- * back any single lost unit, or (in order) the next write or one in flight, and the check passes. Nothing is assumed
- * of the check but that it answers the same for the same state; it need not be monotone.
+ * back any single lost unit, or (in order) the next write or one in flight, and the check passes.
+ * Nothing is assumed of the check but that it answers the same for the same state; it need not be
+ * monotone.
  */
 #ifndef FAULTS_SHRINK_H
 #define FAULTS_SHRINK_H
