@@ -176,8 +176,8 @@ int control_cmd(struct control *control, enum abi_ctrl nr, const struct control_
 }
 
 /*
- * Devices of users are named by their node, to let the kernel see who may; that is allowed for every
- * device, by the command that came with such devices (6.3).
+ * Devices of users are named by their node, to let the kernel see who may; that is allowed for
+ * every device, by the command that came with such devices (6.3).
  */
 int control_dev_info(struct control *control, int id, struct abi_dev_info *ret_info)
 {
@@ -284,7 +284,7 @@ static void sweep_left(void)
 	pthread_mutex_unlock(&left_lock);
 }
 
-/* Without memory to remember it by, it is never freed: better than memory that the kernel writes. */
+/* Without memory to remember it by it is never freed: the kernel may write to it. */
 static void leave_behind(struct control *control)
 {
 	struct left *left = malloc(sizeof(*left));

@@ -49,14 +49,14 @@ void control_close(struct control *control);
 /* 0 or positive as the kernel answers, or -errno; -ETIMEDOUT past the deadline. */
 int control_cmd(struct control *control, enum abi_ctrl nr, const struct control_args *args);
 /*
- * The same in two steps, for a command without an answer in memory: begin it (0 or -errno), and wait
- * for its result. -ETIMEDOUT: it is under way still, wait again.
+ * The same in two steps, for a command without an answer in memory: begin it (0 or -errno), and
+ * wait for its result. -ETIMEDOUT: it is under way still, wait again.
  */
 int control_start(struct control *control, enum abi_ctrl nr, const struct control_args *args);
 int control_wait(struct control *control, unsigned int timeout_ms);
 /*
- * What the kernel knows of device @id, whoever made it. 0 or -errno; -ENODEV: there is none (-EINVAL
- * before Linux 6.4).
+ * What the kernel knows of device @id, whoever made it. 0 or -errno; -ENODEV: there is none
+ * (-EINVAL before Linux 6.4).
  */
 int control_dev_info(struct control *control, int id, struct abi_dev_info *ret_info);
 /* The cmd_op of a queue's command in the encoding that is spoken. */

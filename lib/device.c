@@ -10,10 +10,10 @@
  * STOP_DEV waits for the requests in flight, DEL_DEV waits for every reference on /dev/ublkcN,
  * mappings included. `stage` says how far a device has come, so that close can start from anywhere.
  *
- * A stop cannot be taken back, and what is parked or kept may be let go only for one that is certain:
- * so an unforced close does not begin one while anybody is seen to hold the disk or a request is
- * unfinished (then somebody uses it, seen or not), lets the kernel decide where it can (TRY_STOP_DEV),
- * and tells the queues that the device is closing only when that is decided.
+ * A stop cannot be taken back, and what is parked or kept may be let go only for one that is
+ * certain: so an unforced close does not begin one while anybody is seen to hold the disk or a
+ * request is unfinished (then somebody uses it, seen or not), lets the kernel decide where it can
+ * (TRY_STOP_DEV), and tells the queues that the device is closing only when that is decided.
  */
 #include "abi.h"
 #include "base/cleanup.h"

@@ -9,16 +9,18 @@
  *	   | <- COMMIT_AND_FETCH (tag) - |                                   |
  *
  * Each tag always has exactly one owner: the kernel (its FETCH is pending), the backend, the timer
- * heap, or the remote stack (REQ_CUT is the exception, see cut_all()). A completion of the ring names a tag whose descriptor the kernel has
- * filled in; the request is preallocated. Committing a result asks for the tag's next request in
- * the same command, so that one system call for each batch is all there is: it submits every commit
- * of the last batch and waits for the next completion, at most until the nearest timer is due.
+ * heap, or the remote stack (REQ_CUT is the exception, see cut_all()). A completion of the ring
+ * names a tag whose descriptor the kernel has filled in; the request is preallocated. Committing a
+ * result asks for the tag's next request in the same command, so that one system call for each
+ * batch is all there is: it submits every commit of the last batch and waits for the next
+ * completion, at most until the nearest timer is due.
  *
  * Another thread completes a request by pushing it on a lock-free stack; the push that finds the
- * stack empty writes the eventfd, which the ring polls. Once it is pushed the request may be finished,
- * the loop over, and the device freed before that thread has written the eventfd, or has even been
- * scheduled again: so it is counted as a user of the queue for as long as it is in here, and the last
- * user frees the memory. The queue's own thread, which completes most requests, counts nothing.
+ * stack empty writes the eventfd, which the ring polls. Once it is pushed the request may be
+ * finished, the loop over, and the device freed before that thread has written the eventfd, or has
+ * even been scheduled again: so it is counted as a user of the queue for as long as it is in here,
+ * and the last user frees the memory. The queue's own thread, which completes most requests, counts
+ * nothing.
  *
  * The clock is read twice for each batch: when it begins and when its work is done. Latencies are
  * therefore those of the batch, and no request pays for a clock of its own.

@@ -39,23 +39,25 @@
  * kernel maps to the queue. Every callback that concerns a request runs on that request's queue
  * thread, never two at a time for one queue, in parallel for different queues. All other calls may
  * come from any thread, and at the same time, unless they say something else: also while another
- * thread closes the device, and until ublk_dev_free() is called, which waits for those under way. The
- * queue threads block all signals. They are marked PR_SET_IO_FLUSHER, so that the disk may hold a
- * file system or swap on the same machine; a backend should therefore not allocate while it serves.
+ * thread closes the device, and until ublk_dev_free() is called, which waits for those under way.
+ * The queue threads block all signals. They are marked PR_SET_IO_FLUSHER, so that the disk may hold
+ * a file system or swap on the same machine; a backend should therefore not allocate while it
+ * serves.
  *
  * DYING. When the process ends in whatever way, the kernel stops its disks; ublk_gc() deletes what
  * is left of them. One thing to avoid: a process that is killed while it has its own disk open with
  * cached I/O under way waits, in the kernel, for itself. Use a disk from another process.
  *
- * FORKING. A child that is forked after ublk_dev_open() has the server's half of the disk open for as
- * long as it lives or until it calls exec (all descriptors are close-on-exec), and the kernel deletes
- * the disk only after that: ublk_dev_close() then returns -ETIMEDOUT and names the child. Fork
- * before, exec soon, or end the children first. No call of this library works in such a child.
+ * FORKING. A child that is forked after ublk_dev_open() has the server's half of the disk open for
+ * as long as it lives or until it calls exec (all descriptors are close-on-exec), and the kernel
+ * deletes the disk only after that: ublk_dev_close() then returns -ETIMEDOUT and names the child.
+ * Fork before, exec soon, or end the children first. No call of this library works in such a child.
  *
  * OWNERSHIP. What is passed in (backend, ctx) stays the caller's and must outlive the device, and
- * the backend's table also every request of it; options are copied. A request belongs to the backend
- * from the callback that hands it over until it is completed; its fields are read-only to the backend,
- * and its memory (fields, pdu, data) is valid until then, even after ublk_dev_free(): see there.
+ * the backend's table also every request of it; options are copied. A request belongs to the
+ * backend from the callback that hands it over until it is completed; its fields are read-only to
+ * the backend, and its memory (fields, pdu, data) is valid until then, even after ublk_dev_free():
+ * see there.
  */
 #ifndef UBLKCORE_H
 #define UBLKCORE_H
@@ -208,7 +210,7 @@ struct ublk_options {
 	unsigned int logical_block;  /* bytes; power of two, 512..page size; default 512 */
 	unsigned int physical_block; /* bytes; power of two, logical..1 MiB; default 4096 */
 	unsigned int max_io_bytes;   /* largest READ or WRITE; pages, up to 32 MiB; 512 KiB */
-	/* Bytes; a power of two, logical block..1 GiB; default 4096; raised to the physical block */
+	/* bytes; power of two, logical..1 GiB; default 4096; raised to the physical block */
 	unsigned int discard_granularity;
 	uint64_t max_discard_bytes;       /* largest DISCARD; 0 (none)..2 GiB; default 1 GiB */
 	uint64_t max_zeroes_bytes;        /* largest WRITE_ZEROES; 0..2 GiB; default 1 GiB */
@@ -267,14 +269,15 @@ int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ub
 int ublk_dev_close(struct ublk_dev *dev);
 
 /*
- * Close even if it is held (whoever holds it gets errors), and free. NULL allowed; returns NULL. What
- * is parked is resumed at once, and the backend is asked to drain; requests that it keeps longer than
- * close_timeout_ms fail with EIO, and the device goes without them. They stay the backend's, fields,
- * pdu and data, until it completes them, with whatever result. A callback that does not return is
- * waited for. A thread that is still within ublk_req_complete() may be so after this has returned.
+ * Close even if it is held (whoever holds it gets errors), and free. NULL allowed; returns NULL.
+ * What is parked is resumed at once, and the backend is asked to drain; requests that it keeps
+ * longer than close_timeout_ms fail with EIO, and the device goes without them. They stay the
+ * backend's, fields, pdu and data, until it completes them, with whatever result. A callback that
+ * does not return is waited for. A thread that is still within ublk_req_complete() may be so after
+ * this has returned.
  *
- * Nothing of @dev may be called any more once this is. Returns @dev, and has done nothing, when one of
- * the device's own queue threads calls it.
+ * Nothing of @dev may be called any more once this is. Returns @dev, and has done nothing, when one
+ * of the device's own queue threads calls it.
  */
 struct ublk_dev *ublk_dev_free(struct ublk_dev *dev);
 
@@ -387,10 +390,10 @@ int ublk_list(struct ublk_dev_entry *entries, unsigned int max);
  * namespace, pid and start time) is gone for certain, and the driver does not call them live; they
  * are watched for half a second. Devices of other servers are never touched, nor one whose owner
  * cannot be seen from here. Returns how many were deleted, or, where there was none, -errno of a
- * failure. Each deletion is logged at UBLK_LOG_INFO; at UBLK_LOG_ERROR what could not be deleted, or
- * not decided, and why: held (by whom), a server that is killed and not dead, one of another pid
- * namespace. A device that was held when it was to be deleted goes once it is not. 6 s, and 10 s for
- * each device that is held, at most.
+ * failure. Each deletion is logged at UBLK_LOG_INFO; at UBLK_LOG_ERROR what could not be deleted,
+ * or not decided, and why: held (by whom), a server that is killed and not dead, one of another pid
+ * namespace. A device that was held when it was to be deleted goes once it is not. 6 s, and 10 s
+ * for each device that is held, at most.
  */
 int ublk_gc(ublk_log_fn log, void *log_ctx);
 /* The same, but delete nothing: what would be is logged and counted. */

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A ublk driver in the test's own process, so that a device's life can be tested without a kernel that
- * has one, and under the thread sanitizer. It takes the place of the control commands, of the calls of
- * liburing that enter the kernel, and of the device nodes; lib/queue.c and lib/device.c are compiled
- * into the test on top of it, as they are.
+ * A ublk driver in the test's own process, so that a device's life can be tested without a kernel
+ * that has one, and under the thread sanitizer. It takes the place of the control commands, of the
+ * calls of liburing that enter the kernel, and of the device nodes; lib/queue.c and lib/device.c
+ * are compiled into the test on top of it, as they are.
  *
  *	test: fake_submit_io() -> [request of a tag] -> queue thread -> backend -> commit -> fake_result()
  *
- * It keeps to what the driver does: a request needs a tag whose FETCH is there; data of a WRITE is put
- * where the last command of the tag said, before the server hears of it; a stop waits for every
+ * It keeps to what the driver does: a request needs a tag whose FETCH is there; data of a WRITE is
+ * put where the last command of the tag said, before the server hears of it; a stop waits for every
  * request, those without a tag included, and only then aborts the tags.
  *
- * fake_point() is where a thread can be held up: fake_hold() names the place, fake_held() waits until a
- * thread is there, fake_go() lets it go on.
+ * fake_point() is where a thread can be held up: fake_hold() names the place, fake_held() waits
+ * until a thread is there, fake_go() lets it go on.
  */
 #ifndef TESTS_FAKE_UBLK_H
 #define TESTS_FAKE_UBLK_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* tsan */
-/* What may come from any thread against close and free, with threads held up at the worst places. */
+/* What any thread may do against close and free, with threads held up at the worst places. */
 #include "fake_ublk.h"
 
 #include "lib/device.c"
