@@ -33,14 +33,17 @@ struct pending {
 	uint64_t arrival; /* its step in the file */
 	uint32_t index;   /* of the journal's writes or flushes */
 	bool flush;
-	bool ended;
 	bool decided; /* by a power cut: whatever its end, it is complete */
 };
 
-/* Never more than the requests in flight. */
+/*
+ * Never more than the requests in flight, and those that have ended beside the others: a batch asks
+ * for them alone, however many others hang.
+ */
 struct queue {
-	struct pending *pending;
-	uint32_t nr, room;
+	struct pending *open; /* by arrival */
+	struct pending *ended;
+	uint32_t nr_open, nr_ended, room; /* of each */
 };
 
 struct disk {
@@ -99,13 +102,19 @@ static int add_disk(struct reading *reading, uint16_t index)
 	return disk->queues ? journal_add_disk(reading->journal, &to) : -ENOMEM;
 }
 
+static void free_queue(struct queue *queue)
+{
+	free(queue->open);
+	free(queue->ended);
+}
+
 static void free_disks(struct reading *reading)
 {
 	for (uint16_t i = 0; i < reading->nr_disks; i++) {
 		struct disk *disk = &reading->disks[i];
 
 		for (uint16_t k = 0; disk->queues && k < disk->is->nr_queues; k++)
-			free(disk->queues[k].pending);
+			free_queue(&disk->queues[k]);
 		free(disk->queues);
 		free(disk->liars);
 		free(disk->kept);
@@ -162,30 +171,37 @@ static bool lied(const struct disk *disk, const struct record *record)
 
 /* ------------------------------------------------------------------------------ requests */
 
-static int add_pending(struct reading *reading, const struct record *record, bool flush,
-		       struct pending **ret_pending)
+static int grow_queue(struct queue *queue)
+{
+	uint32_t room = queue->room ? 2 * queue->room : 16;
+	struct pending **arrays[] = { &queue->open, &queue->ended };
+
+	for (size_t i = 0; i < array_size(arrays); i++) {
+		struct pending *more = fail_alloc("faults/journal_record/pending",
+						  reallocarray(*arrays[i], room, sizeof(*more)));
+
+		if (!more)
+			return -ENOMEM;
+		*arrays[i] = more;
+	}
+	queue->room = room;
+	return 0;
+}
+
+static int add_pending(struct reading *reading, const struct record *record, bool flush)
 {
 	const struct disk *disk = &reading->disks[record->disk];
 	struct queue *queue = &disk->queues[record->queue];
 	const struct journal *journal = reading->journal;
+	uint32_t nr = queue->nr_open + queue->nr_ended;
 
-	if (queue->nr == disk->is->depth)
+	if (nr == disk->is->depth)
 		return nonsense(reading, record,
 				"one request more than the %u that queue %u can have in flight",
 				disk->is->depth, record->queue);
-	if (queue->nr == queue->room) {
-		uint32_t room = queue->room ? 2 * queue->room : 16;
-		struct pending *more =
-			fail_alloc("faults/journal_record/pending",
-				   reallocarray(queue->pending, room, sizeof(*more)));
-
-		if (!more)
-			return -ENOMEM;
-		queue->pending = more;
-		queue->room = room;
-	}
-	*ret_pending = &queue->pending[queue->nr++];
-	**ret_pending = (struct pending){
+	if (nr == queue->room && grow_queue(queue) < 0)
+		return -ENOMEM;
+	queue->open[queue->nr_open++] = (struct pending){
 		.arrival = record->step,
 		.index = (uint32_t)((flush ? journal->nr_flushes : journal->nr_writes) - 1),
 		.flush = flush,
@@ -193,20 +209,25 @@ static int add_pending(struct reading *reading, const struct record *record, boo
 	return 0;
 }
 
-static void end(struct reading *reading, struct pending *pending, int result, uint64_t time_ns)
+/* Open request number @i of the queue. */
+static void end(struct reading *reading, struct queue *queue, uint32_t i, int result,
+		uint64_t time_ns)
 {
+	struct pending pending = queue->open[i];
 	struct journal *journal = reading->journal;
 	bool failed = result < 0;
 
-	pending->ended = true;
-	if (pending->flush) {
-		struct journal_flush *flush = &journal->flushes[pending->index];
+	memmove(&queue->open[i], &queue->open[i + 1],
+		(--queue->nr_open - i) * sizeof(*queue->open));
+	queue->ended[queue->nr_ended++] = pending;
+	if (pending.flush) {
+		struct journal_flush *flush = &journal->flushes[pending.index];
 
 		flush->complete_ns = time_ns;
 		flush->failed = failed;
 		flush->lied &= !failed;
 	} else {
-		struct journal_write *write = &journal->writes[pending->index];
+		struct journal_write *write = &journal->writes[pending.index];
 
 		write->complete_ns = time_ns;
 		write->failed = failed;
@@ -247,8 +268,8 @@ static int add_write(struct reading *reading, const struct record *record)
 
 static int take_request(struct reading *reading, const struct record *record)
 {
+	struct queue *queue = &reading->disks[record->disk].queues[record->queue];
 	bool flush = record->op == IO_FLUSH;
-	struct pending *pending = NULL;
 	int err;
 
 	reading->disks[record->disk].asked = true;
@@ -258,9 +279,9 @@ static int take_request(struct reading *reading, const struct record *record)
 		return 0;
 	err = flush ? add_flush(reading, record) : add_write(reading, record);
 	if (!err)
-		err = add_pending(reading, record, flush, &pending);
+		err = add_pending(reading, record, flush);
 	if (!err && !record->parked)
-		end(reading, pending, record->result, record->time_ns);
+		end(reading, queue, queue->nr_open - 1, record->result, record->time_ns);
 	return err;
 }
 
@@ -269,29 +290,54 @@ static void take_end(struct reading *reading, const struct record *record)
 {
 	struct queue *queue = &reading->disks[record->disk].queues[record->queue];
 
-	for (uint32_t i = 0; i < queue->nr; i++)
-		if (queue->pending[i].arrival == record->arrival && !queue->pending[i].ended)
-			end(reading, &queue->pending[i],
-			    record->result == RECORD_PLAIN ? 0 : record->result, record->time_ns);
+	uint32_t from = 0, to = queue->nr_open;
+
+	while (from < to) {
+		uint32_t middle = from + (to - from) / 2;
+
+		if (queue->open[middle].arrival < record->arrival)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	if (from < queue->nr_open && queue->open[from].arrival == record->arrival)
+		end(reading, queue, from, record->result == RECORD_PLAIN ? 0 : record->result,
+		    record->time_ns);
+}
+
+static int by_arrival(const void *a, const void *b)
+{
+	const struct pending *x = a, *y = b;
+
+	return (x->arrival > y->arrival) - (x->arrival < y->arrival);
+}
+
+/* What has ended is complete, in the order of arrival; what a power cut decided was before. */
+static void complete_ended(struct reading *reading, struct queue *queue)
+{
+	struct journal *journal = reading->journal;
+
+	if (queue->nr_ended > 1)
+		qsort(queue->ended, queue->nr_ended, sizeof(*queue->ended), by_arrival);
+	for (uint32_t i = 0; i < queue->nr_ended; i++) {
+		struct pending *pending = &queue->ended[i];
+
+		if (pending->decided)
+			continue;
+		pending->decided = true;
+		if (pending->flush)
+			journal->flushes[pending->index].complete = ++reading->step;
+		else
+			journal->writes[pending->index].complete = ++reading->step;
+	}
 }
 
 static void take_batch(struct reading *reading, const struct record *record)
 {
 	struct queue *queue = &reading->disks[record->disk].queues[record->queue];
-	struct journal *journal = reading->journal;
-	uint32_t kept = 0;
 
-	for (uint32_t i = 0; i < queue->nr; i++) {
-		const struct pending *pending = &queue->pending[i];
-
-		if (!pending->ended)
-			queue->pending[kept++] = *pending;
-		else if (pending->flush && !pending->decided)
-			journal->flushes[pending->index].complete = ++reading->step;
-		else if (!pending->decided)
-			journal->writes[pending->index].complete = ++reading->step;
-	}
-	queue->nr = kept;
+	complete_ended(reading, queue);
+	queue->nr_ended = 0;
 }
 
 /* ------------------------------------------------------------------------------ the rest */
@@ -328,24 +374,12 @@ static void doubt_volatile(struct reading *reading, const struct record *record)
 /* The host never knows the end of what is in flight now, or does not any more. */
 static void fail_pending(struct reading *reading, const struct disk *disk, uint64_t time_ns)
 {
-	struct journal *journal = reading->journal;
-
 	for (uint16_t k = 0; k < disk->is->nr_queues; k++) {
 		struct queue *queue = &disk->queues[k];
 
-		for (uint32_t i = 0; i < queue->nr; i++) {
-			struct pending *pending = &queue->pending[i];
-
-			if (!pending->ended)
-				end(reading, pending, -EIO, time_ns);
-			if (pending->decided)
-				continue;
-			pending->decided = true;
-			if (pending->flush)
-				journal->flushes[pending->index].complete = ++reading->step;
-			else
-				journal->writes[pending->index].complete = ++reading->step;
-		}
+		while (queue->nr_open)
+			end(reading, queue, queue->nr_open - 1, -EIO, time_ns);
+		complete_ended(reading, queue);
 	}
 }
 
