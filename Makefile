@@ -25,6 +25,8 @@ FIU	?=
 B	:= build$(if $(FIU),/fiu)$(if $(SAN),/$(SAN))$(if $(filter clang,$(notdir $(CC))),/clang)
 SANFLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SANFLAGS_tsan := -fsanitize=thread
+# Each basic block tells tests/count that it was there.
+SANFLAGS_count := -fsanitize-coverage=trace-pc
 SANFLAGS_fuzz := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
 ALLFLAGS = $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib -MMD -MP -fvisibility=hidden \
 	$(if $(FIU),-DFIU_ENABLE)
@@ -56,7 +58,7 @@ UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
 .PHONY: all deps demo test unit sim fuzz-replay page fail explore security many crash crash-demo fuzz device \
 	soak bench install clean help format build-unit build-tsan build-sim build-fuzz build-device build-fail \
-	build-explore
+	build-count build-explore
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 # Make would delete the objects of the test programs as intermediate files.
@@ -204,6 +206,11 @@ $B/bench/%: $B/obj/bench/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
 
+# Work that is counted: only with SAN=count.
+$B/count/%: $B/obj/tests/count/%.o $B/libfaults.a $B/libcore.a
+	@mkdir -p $(@D)
+	$(CC) -Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset $^ $(FAULT_LIBS) -o $@
+
 # What makes failure points fail: only with FIU=1.
 $B/fail/%: $B/obj/tests/fail/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
@@ -213,6 +220,7 @@ build-unit: $(UNIT)
 build-tsan: $(patsubst tests/unit/%.c,$B/unit/%,$(TSAN_SRC))
 build-sim: $(SIM)
 build-fuzz: $(FUZZ)
+build-count: $(patsubst tests/count/%.c,$B/count/%,$(wildcard tests/count/*.c))
 build-device: all $(HELPERS)
 build-fail: $B/faultblk $(FAIL)
 build-explore: $B/faultblk $(STATES)

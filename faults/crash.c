@@ -159,7 +159,7 @@ struct crash *crash_free(struct crash *crash)
 	free(crash->live);
 	free(crash->queue);
 	free(crash->units);
-	free(crash->skipped);
+	crash_skipped_free(&crash->skipped);
 	free(crash->open);
 	free(crash->writes);
 	free(crash->choices);

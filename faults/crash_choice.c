@@ -88,9 +88,8 @@ int crash_make_room(struct crash *crash)
 		crash->scratch = grown;
 		crash->room_scratch = scratch;
 	}
-	for (size_t i = 0; i < crash->nr_live && crash->parts && !err; i++)
-		if (crash->live[i]->mixed && !crash->live[i]->mix)
-			err = crash_mix(crash, crash->live[i]);
+	if (!err)
+		err = crash_mix_changed(crash);
 	return err ? err : check_candidates(crash);
 }
 
@@ -204,7 +203,7 @@ static void list_volatiles(struct crash *crash)
 	for (size_t i = 0; i < crash->nr_open; i++) {
 		uint32_t write = crash->open[i];
 
-		if (crash->writes[write] == WRITE_SEEN)
+		if ((crash->writes[write] & (WRITE_SEEN | WRITE_DURABLE)) == WRITE_SEEN)
 			crash->volatiles[crash->nr_volatiles++] = write;
 	}
 	for (size_t i = 0; i < crash->nr_units; i++) {

@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "faults/crash_bits.h"
 #include "faults/crash_flow.h"
+#include "faults/crash_skipped.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -46,6 +47,8 @@ struct crash_unit {
 	uint32_t nr_candidates;
 	uint32_t first; /* entry that leaves something else than the image; valid as candidates */
 	uint32_t slot;  /* in crash->live */
+	/* In crash->changed; the link to it is NULL where it is not. */
+	struct crash_unit *next_changed, **link_changed;
 	uint16_t disk;
 	bool mixed;  /* some entry covers only a part */
 	bool stale;  /* candidates are to be made again */
@@ -65,7 +68,7 @@ struct crash_disk {
 	double log2_states;
 };
 
-enum { WRITE_DURABLE = 1, WRITE_SEEN = 2 };
+enum { WRITE_DURABLE = 1, WRITE_SEEN = 2, WRITE_SKIPPED = 4 };
 
 struct crash {
 	const struct journal *journal;
@@ -83,12 +86,11 @@ struct crash {
 	size_t nr_live, room_live;
 	struct crash_unit **queue; /* to settle after this event; room_live */
 	size_t nr_queue;
+	struct crash_unit *changed; /* entries came or went: those mixed are to be mixed again */
 	uint32_t most_entries;
 	bool parts; /* some write covers only a part of a unit */
-	/* Writes in flight, by submission, that some unit does not know of, since it is zero all
-	 * the same. */
-	uint32_t *skipped;
-	size_t nr_skipped, room_skipped;
+	/* Writes in flight that some unit does not know of, since it is zero all the same. */
+	struct crash_skipped skipped;
 	/* Submitted, not durable, by submission; and durable ones that are yet to be taken out. */
 	uint32_t *open;
 	size_t nr_open, room_open, nr_closed;
@@ -158,6 +160,8 @@ void crash_put_entry(unsigned char *unit, const struct crash_entry *entry, uint3
 
 /* crash_mix.c: the candidates of a mixed unit. -ENOMEM. And forget them. */
 int crash_mix(struct crash *crash, struct crash_unit *unit);
+/* crash_unit.c: those that changed since the last time. -ENOMEM. */
+int crash_mix_changed(struct crash *crash);
 void crash_unmix(struct crash_unit *unit);
 /* Some part of the entry is not in this candidate, nor anything that was submitted after it. */
 bool crash_mix_lacks(const struct crash_unit *unit, uint32_t entry, uint16_t candidate);

@@ -7,8 +7,8 @@
  *	settled:	all entries are durable and leave what the image holds: the unit goes
  *
  * A write of zeroes to a unit where everything is zero changes nothing, now or later, unless it is
- * still in flight when another one comes; until then it is kept beside (crash->skipped), once for
- * all its units. So discards cost only what they find, however large they are.
+ * still in flight when another one comes; until then it is kept beside (crash->skipped), for all its
+ * units together. So discards cost only what they find, however large they are.
  */
 #include "faults/crash_inside.h"
 
@@ -119,6 +119,43 @@ static struct crash_unit *add_unit(struct crash *crash, uint16_t disk, uint64_t 
 	return unit;
 }
 
+static void note_change(struct crash *crash, struct crash_unit *unit)
+{
+	crash_unmix(unit);
+	if (unit->link_changed)
+		return;
+	unit->next_changed = crash->changed;
+	if (crash->changed)
+		crash->changed->link_changed = &unit->next_changed;
+	unit->link_changed = &crash->changed;
+	crash->changed = unit;
+}
+
+static void forget_change(struct crash_unit *unit)
+{
+	if (!unit->link_changed)
+		return;
+	*unit->link_changed = unit->next_changed;
+	if (unit->next_changed)
+		unit->next_changed->link_changed = unit->link_changed;
+	unit->link_changed = NULL;
+}
+
+int crash_mix_changed(struct crash *crash)
+{
+	int err = 0;
+
+	while (crash->changed && !err) {
+		struct crash_unit *unit = crash->changed;
+
+		if (unit->mixed && !unit->mix)
+			err = crash_mix(crash, unit);
+		if (!err)
+			forget_change(unit);
+	}
+	return err;
+}
+
 static void free_unit(struct crash_unit *unit)
 {
 	crash_unmix(unit);
@@ -137,6 +174,7 @@ static void remove_unit(struct crash *crash, struct crash_unit *unit)
 	*link = unit->next;
 	crash->live[unit->slot] = last;
 	last->slot = unit->slot;
+	forget_change(unit);
 	if (!unit->image_hash)
 		crash_bits_clear(&crash->disks[unit->disk].used, unit->number);
 	free_unit(unit);
@@ -147,6 +185,7 @@ void crash_drop_units(struct crash *crash)
 	for (size_t i = 0; i < crash->nr_live; i++)
 		free_unit(crash->live[i]);
 	crash->nr_live = 0;
+	crash->changed = NULL;
 }
 
 /* ------------------------------------------------------------------------------ submission */
@@ -194,7 +233,7 @@ static int add_entry(struct crash *crash, struct crash_unit *unit, uint32_t inde
 	uint64_t write_end = write->at + write->len_bytes;
 	struct crash_entry entry = { .write = index, .durable = is_durable(crash, index) };
 
-	crash_unmix(unit);
+	note_change(crash, unit);
 	entry.from = write->at > at ? (uint32_t)(write->at - at) : 0;
 	entry.to = (uint32_t)((write_end < end ? write_end : end) - at);
 	if (unit->nr == unit->room && grow_unit(crash, unit) < 0)
@@ -210,20 +249,13 @@ static int add_entry(struct crash *crash, struct crash_unit *unit, uint32_t inde
 /* The unit was zero for all: now those writes in flight matter that left it so. */
 static int recall_skipped(struct crash *crash, struct crash_unit *unit)
 {
-	uint64_t at = unit_at(crash, unit), end = at + unit_len(crash, unit->disk, unit->number);
+	const uint32_t *writes;
+	size_t nr;
+	int err = crash_skipped_find(&crash->skipped, unit->disk, unit->number, &writes, &nr);
 
-	for (size_t i = 0; i < crash->nr_skipped; i++) {
-		const struct journal_write *write = &crash->journal->writes[crash->skipped[i]];
-		int err;
-
-		if (write->disk != unit->disk || write->at >= end ||
-		    write->at + write->len_bytes <= at)
-			continue;
-		err = add_entry(crash, unit, crash->skipped[i]);
-		if (err)
-			return err;
-	}
-	return 0;
+	for (size_t i = 0; i < nr && !err; i++)
+		err = add_entry(crash, unit, writes[i]);
+	return err;
 }
 
 static int submit_unit(struct crash *crash, uint32_t index, uint64_t number)
@@ -299,11 +331,27 @@ static uint64_t next_changed(const struct crash *crash, const struct journal_wri
 	return next;
 }
 
+static uint64_t units_end(const struct crash *crash, const struct journal_write *write)
+{
+	return ((write->at + write->len_bytes - 1) >> crash->unit_shift) + 1;
+}
+
+static int skip(struct crash *crash, uint32_t index)
+{
+	const struct journal_write *write = &crash->journal->writes[index];
+	int err = crash_skipped_add(&crash->skipped, index, write->disk,
+				    write->at >> crash->unit_shift, units_end(crash, write));
+
+	if (!err)
+		crash->writes[index] |= WRITE_SKIPPED;
+	return err;
+}
+
 int crash_submit(struct crash *crash, uint32_t index)
 {
 	const struct journal_write *write = &crash->journal->writes[index];
 	uint64_t number = write->at >> crash->unit_shift;
-	uint64_t end = ((write->at + write->len_bytes - 1) >> crash->unit_shift) + 1;
+	uint64_t end = units_end(crash, write);
 	bool skipped = false;
 	int err;
 
@@ -312,7 +360,7 @@ int crash_submit(struct crash *crash, uint32_t index)
 		if (err)
 			return err;
 	}
-	err = skipped ? push(&crash->skipped, &crash->nr_skipped, &crash->room_skipped, index) : 0;
+	err = skipped ? skip(crash, index) : 0;
 	if (!err)
 		err = push(&crash->open, &crash->nr_open, &crash->room_open, index);
 	if (!err)
@@ -320,22 +368,16 @@ int crash_submit(struct crash *crash, uint32_t index)
 	return err;
 }
 
-static bool is_complete(const struct crash *crash, uint32_t index, uint64_t step)
-{
-	return crash->journal->writes[index].complete <= step;
-}
-
 /* A completed one does not matter any more: what comes to its place was submitted later. */
 void crash_complete(struct crash *crash, uint32_t index)
 {
-	uint64_t step = crash->journal->writes[index].complete;
-	size_t nr = 0;
+	const struct journal_write *write = &crash->journal->writes[index];
 
-	for (size_t i = 0; i < crash->nr_skipped; i++) {
-		if (!is_complete(crash, crash->skipped[i], step))
-			crash->skipped[nr++] = crash->skipped[i];
-	}
-	crash->nr_skipped = nr;
+	if (!(crash->writes[index] & WRITE_SKIPPED))
+		return;
+	crash->writes[index] &= (uint8_t)~WRITE_SKIPPED;
+	crash_skipped_drop(&crash->skipped, index, write->disk, write->at >> crash->unit_shift,
+			   units_end(crash, write));
 }
 
 /* ------------------------------------------------------------------------------ the image */
@@ -527,7 +569,7 @@ static bool is_mixed(const struct crash *crash, const struct crash_unit *unit)
 
 static void settle_unit(struct crash *crash, struct crash_unit *unit)
 {
-	crash_unmix(unit);
+	note_change(crash, unit);
 	unit->queued = false;
 	unit->stale = true;
 	if (unit->mixed)
@@ -561,7 +603,7 @@ static void mark_durable(struct crash *crash, uint32_t index)
 	const struct journal_write *write = &crash->journal->writes[index];
 	struct crash_disk *disk = &crash->disks[write->disk];
 	uint64_t number = write->at >> crash->unit_shift;
-	uint64_t end = ((write->at + write->len_bytes - 1) >> crash->unit_shift) + 1;
+	uint64_t end = units_end(crash, write);
 
 	crash->writes[index] |= WRITE_DURABLE;
 	crash->nr_closed++;

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What a recording costs whoever reads it, while a request of it never completes: four times the
+ * recording must be four times the work, whatever is done with it. Work is counted, not timed: the
+ * engine is built with a call in each of its basic blocks (make SAN=count), and what the C library
+ * moves counts by its length.
+ */
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "faults/explore.h"
+#include "faults/journal_read.h"
+#include "faults/journal_save.h"
+#include "faults/record.h"
+#include "faults/replay.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define NOT_COUNTED __attribute__((no_sanitize_coverage))
+#define FEW	    1000u
+#define MORE        4u
+#define AT_MOST     5.0 /* times as much, for MORE times as many */
+#define DISK        (256ull << 20)
+#define FAR         (128ull << 20) /* behind what never completes, or in the middle of it */
+#define STRIDE      8192u
+
+static _Atomic uint64_t work;
+
+/* Of gcc's -fsanitize-coverage=trace-pc, and of ld's --wrap. */
+void __sanitizer_cov_trace_pc(void);
+void *__wrap_memcpy(void *to, const void *from, size_t len);
+void *__wrap_memmove(void *to, const void *from, size_t len);
+void *__wrap_memset(void *to, int byte, size_t len);
+void *__real_memcpy(void *to, const void *from, size_t len);
+void *__real_memmove(void *to, const void *from, size_t len);
+void *__real_memset(void *to, int byte, size_t len);
+
+NOT_COUNTED static void count(uint64_t steps)
+{
+	atomic_fetch_add_explicit(&work, steps, memory_order_relaxed);
+}
+
+NOT_COUNTED void __sanitizer_cov_trace_pc(void)
+{
+	count(1);
+}
+
+NOT_COUNTED void *__wrap_memcpy(void *to, const void *from, size_t len)
+{
+	count(len / 64);
+	return __real_memcpy(to, from, len);
+}
+
+NOT_COUNTED void *__wrap_memmove(void *to, const void *from, size_t len)
+{
+	count(len / 64);
+	return __real_memmove(to, from, len);
+}
+
+NOT_COUNTED void *__wrap_memset(void *to, int byte, size_t len)
+{
+	count(len / 64);
+	return __real_memset(to, byte, len);
+}
+
+/* ------------------------------------------------------------------------------ recordings */
+
+enum hung { NOTHING, DISCARD, WRITE, FLUSH, DISCARDS };
+enum content { ZEROES, DATA, DATA_AFTER_ZEROES };
+
+struct shape {
+	const char *name;
+	enum hung hung;
+	uint64_t hung_bytes; /* from byte 0 of the disk on */
+	uint32_t len;        /* of each of the others */
+	enum content content;
+};
+
+/* Whole units, parts of them; beside what never completes, or under it. */
+static const struct shape shapes[] = {
+	{ "nothing hangs, whole units", NOTHING, 0, 4096, DATA },
+	{ "a discard hangs, whole units beside it", DISCARD, FAR, 4096, DATA },
+	{ "a discard hangs, parts beside it", DISCARD, FAR, 512, DATA },
+	{ "a discard hangs, zeroes in parts beside it", DISCARD, FAR, 512, ZEROES },
+	{ "a discard hangs, whole units under it", DISCARD, DISK, 4096, DATA },
+	{ "a discard hangs, parts under it", DISCARD, DISK, 512, DATA },
+	{ "a discard hangs, zeroes under it", DISCARD, DISK, 4096, ZEROES },
+	{ "a discard hangs, zeroes in parts under it", DISCARD, DISK, 512, ZEROES },
+	{ "a discard hangs, data after zeroes under it", DISCARD, DISK, 4096, DATA_AFTER_ZEROES },
+	{ "a discard hangs, data after zeroes in parts under it", DISCARD, DISK, 512,
+	  DATA_AFTER_ZEROES },
+	{ "a write hangs, whole units beside it", WRITE, 4096, 4096, DATA },
+	{ "a write hangs, zeroes in parts beside it", WRITE, 4096, 512, ZEROES },
+	{ "every eighth request is a discard that hangs", DISCARDS, 0, 4096, ZEROES },
+	{ "a flush hangs, whole units", FLUSH, 0, 4096, DATA },
+};
+
+static const unsigned char content[4096] = { 1, [511] = 2, [4095] = 3 };
+
+static void die(const char *what)
+{
+	printf("Bail out: %s\n", what);
+	exit(2);
+}
+
+static void must(int err)
+{
+	if (err)
+		die(strerror(-err));
+}
+
+static void add_hung(struct journal *journal, const struct shape *shape, uint64_t *step)
+{
+	const struct journal_write write = {
+		.submit = *step + 1,
+		.complete = JOURNAL_NEVER,
+		.len_bytes = shape->hung_bytes,
+		.data = shape->hung == WRITE ? content : NULL,
+		.op = shape->hung == WRITE ? IO_WRITE : IO_DISCARD,
+	};
+
+	if (shape->hung == FLUSH)
+		must(journal_add_flush(
+			journal,
+			&(struct journal_flush){ .submit = *step + 1, .complete = JOURNAL_NEVER }));
+	else if (shape->hung_bytes)
+		must(journal_add_write(journal, &write));
+	*step += 1;
+}
+
+/* Each write is flushed soon, so that little is undecided; each place is written three times. */
+static void add_rest(struct journal *journal, const struct shape *shape, unsigned int nr,
+		     uint64_t step)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		bool data = shape->content == DATA ||
+			    (shape->content == DATA_AFTER_ZEROES && i % 3 == 2);
+		const struct journal_write write = {
+			.submit = step + 1,
+			.complete = step + 2,
+			.at = FAR + (uint64_t)(i / 3) * STRIDE + (shape->len < 4096 ? 512 : 0),
+			.len_bytes = shape->len,
+			.data = data ? content : NULL,
+			.op = data ? IO_WRITE : IO_ZEROES,
+		};
+
+		must(journal_add_write(journal, &write));
+		step += 2;
+		if (shape->hung == DISCARDS && i % 8 == 0)
+			must(journal_add_write(journal,
+					       &(struct journal_write){ .submit = ++step,
+									.complete = JOURNAL_NEVER,
+									.at = (uint64_t)i * STRIDE,
+									.len_bytes = 4096,
+									.op = IO_DISCARD }));
+		if (i % 4 == 3) {
+			must(journal_add_flush(journal,
+					       &(struct journal_flush){ .submit = step + 1,
+									.complete = step + 2 }));
+			step += 2;
+		}
+		if (i % 16 == 0)
+			must(journal_add_mark(journal, ++step, 0, "so far", 6));
+	}
+}
+
+static struct journal *make(const struct shape *shape, unsigned int nr)
+{
+	const struct journal_disk disk = {
+		.name = "d", .size_bytes = DISK, .block_bytes = 512, .cache = true
+	};
+	struct diag diag = { 0 };
+	struct journal *journal;
+	uint64_t step = 0;
+
+	must(journal_new(&journal));
+	must(journal_add_disk(journal, &disk));
+	add_hung(journal, shape, &step);
+	add_rest(journal, shape, nr, step);
+	must(journal_seal(journal, &diag));
+	return journal;
+}
+
+/* ------------------------------------------------------------------------------ what is done */
+
+struct subject {
+	const struct shape *shape;
+	struct journal *journal;
+	unsigned char *file; /* the same as a record file */
+	size_t size;
+};
+
+static const struct crash_options units = { .unit_bytes = 4096 };
+
+static void *reserve(void)
+{
+	void *memory = mmap(NULL, DISK, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (memory == MAP_FAILED)
+		die("no memory");
+	return memory;
+}
+
+static void do_points(struct subject *on)
+{
+	const struct crash_select select = { .set = CRASH_SET_COMPLETIONS };
+	struct crash_point *points;
+	size_t nr;
+
+	must(crash_points(on->journal, &units, &select, &points, &nr));
+	free(points);
+}
+
+/* @list: what is undecided at each moment, too; that is itself long under a large discard. */
+static void walk(struct subject *on, bool list)
+{
+	struct crash_image image = { .bytes = reserve(), .fd = -1 };
+	const struct crash_choice *choices;
+	struct diag diag = { 0 };
+	struct crash *crash;
+
+	must(crash_create(on->journal, &units, &image, &diag, &crash));
+	for (size_t i = 0; i < on->journal->nr_events; i++) {
+		must(crash_move(crash, on->journal->events[i].step));
+		if (list)
+			crash_choices(crash, &choices);
+	}
+	crash_free(crash);
+	munmap(image.bytes, DISK);
+}
+
+/* What is undecided grows with what hangs, or with what lies under it, and so do its states. */
+static bool is_long(const struct shape *shape)
+{
+	return shape->hung_bytes == DISK || shape->hung == DISCARDS;
+}
+
+static void do_cursor(struct subject *on)
+{
+	walk(on, !is_long(on->shape));
+}
+
+static void do_journal(struct subject *on)
+{
+	struct diag diag = { 0 };
+	struct journal *journal;
+
+	must(journal_from_record(on->file, on->size, &diag, &journal));
+	journal_free(journal);
+}
+
+static void do_list(struct subject *on)
+{
+	struct record_reader *reader;
+	struct diag diag = { 0 };
+	struct record record;
+
+	must(record_reader_open(on->file, on->size, &diag, &reader));
+	while (record_reader_next(reader, &record) == 1)
+		;
+	record_reader_free(reader);
+}
+
+static void do_replay(struct subject *on)
+{
+	const struct replay_options options = { .forced = true };
+	struct replay_result result;
+	struct record_reader *reader;
+	struct diag diag = { 0 };
+
+	must(record_reader_open(on->file, on->size, &diag, &reader));
+	must(replay_run(reader, &options, &diag, &result));
+	record_reader_free(reader);
+}
+
+static int give_image(void *ctx, unsigned int worker, uint16_t disk, struct crash_image *ret_image)
+{
+	void **images = ctx;
+
+	(void)disk;
+	*ret_image = (struct crash_image){ .bytes = images[worker], .fd = -1 };
+	return 0;
+}
+
+static int pass(void *ctx, unsigned int worker, const struct explore_state *state,
+		struct explore_result *ret_result)
+{
+	(void)ctx;
+	(void)worker;
+	(void)state;
+	ret_result->verdict = EXPLORE_OK;
+	return 0;
+}
+
+static void no_result(void *ctx, const struct explore_state *state,
+		      const struct explore_result *result)
+{
+	(void)ctx;
+	(void)state;
+	(void)result;
+}
+
+static void no_point(void *ctx, const struct explore_point *point)
+{
+	(void)ctx;
+	(void)point;
+}
+
+static void do_explore(struct subject *on)
+{
+	static const struct strategy strategies[] = { { STRATEGY_NEW, 0 },
+						      { STRATEGY_PREFIXES, 0 },
+						      { STRATEGY_DROP_ONE, 0 } };
+	void *images[2] = { reserve(), reserve() };
+	const struct explore_options options = {
+		.journal = on->journal,
+		.crash = units,
+		.strategies = strategies,
+		.nr_strategies = array_size(strategies),
+		.nr_shards = 1,
+		.jobs = 1,
+		.check = pass,
+		.image = give_image,
+		.result = no_result,
+		.point = no_point,
+		.ctx = images,
+	};
+	struct explore *explore;
+	struct diag diag = { 0 };
+
+	must(explore_create(&options, &diag, &explore));
+	must(explore_run(explore, &diag));
+	explore_free(explore);
+	munmap(images[0], DISK);
+	munmap(images[1], DISK);
+}
+
+static const struct deed {
+	const char *name;
+	void (*run)(struct subject *on);
+} deeds[] = {
+	{ "journal", do_journal }, { "list", do_list },     { "replay", do_replay },
+	{ "points", do_points },   { "cursor", do_cursor }, { "explore", do_explore },
+};
+
+/* ------------------------------------------------------------------------------ judged */
+
+static void load(struct subject *on, const struct shape *shape, unsigned int nr)
+{
+	struct diag diag = { 0 };
+	FILE *file = tmpfile();
+
+	*on = (struct subject){ .shape = shape, .journal = make(shape, nr) };
+	if (!file || journal_save(on->journal, 1, fileno(file), &diag))
+		die(diag.message);
+	on->size = (size_t)lseek(fileno(file), 0, SEEK_END);
+	on->file = mmap(NULL, on->size, PROT_READ, MAP_PRIVATE, fileno(file), 0);
+	if (on->file == MAP_FAILED)
+		die("the file cannot be mapped");
+	fclose(file);
+}
+
+static void unload(struct subject *on)
+{
+	munmap(on->file, on->size);
+	journal_free(on->journal);
+}
+
+static bool is_done(const struct shape *shape, const struct deed *deed)
+{
+	return deed->run != do_explore || !is_long(shape);
+}
+
+/* False if one thing is more work than it may be. */
+static bool judge(const struct shape *shape)
+{
+	uint64_t took[2][array_size(deeds)];
+	bool good = true;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		struct subject on;
+
+		load(&on, shape, i ? MORE * FEW : FEW);
+		for (size_t k = 0; k < array_size(deeds); k++) {
+			uint64_t before = atomic_load(&work);
+
+			if (is_done(shape, &deeds[k]))
+				deeds[k].run(&on);
+			took[i][k] = atomic_load(&work) - before;
+		}
+		unload(&on);
+	}
+	for (size_t k = 0; k < array_size(deeds); k++) {
+		double times = (double)took[1][k] / (double)took[0][k];
+
+		if (!is_done(shape, &deeds[k]))
+			continue;
+		printf("    %-8s %10llu %10llu %5.2fx%s\n", deeds[k].name,
+		       (unsigned long long)took[0][k], (unsigned long long)took[1][k], times,
+		       times > AT_MOST ? " TOO MUCH" : "");
+		good &= times <= AT_MOST;
+	}
+	return good;
+}
+
+int main(void)
+{
+	bool good = true;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (size_t i = 0; i < array_size(shapes); i++) {
+		bool is = judge(&shapes[i]);
+
+		printf("%sok %s\n", is ? "" : "not ", shapes[i].name);
+		good &= is;
+	}
+	return !good;
+}
