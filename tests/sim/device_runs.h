@@ -9,7 +9,7 @@
 #include "tests/sim/sim.h"
 
 enum {
-	DEFAULT_ROUNDS = 6000,
+	DEFAULT_ROUNDS = 3000,
 	SLOTS = 12,
 	DISKS = 2,
 	SECTOR = 512,
