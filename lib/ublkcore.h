@@ -45,8 +45,17 @@
  * serves.
  *
  * DYING. When the process ends in whatever way, the kernel stops its disks; ublk_gc() deletes what
- * is left of them. One thing to avoid: a process that is killed while it has its own disk open with
- * cached I/O under way waits, in the kernel, for itself. Use a disk from another process.
+ * is left of them. Two things to avoid, as a process that is killed then waits, in the kernel, for
+ * itself, for ever: to have one's own disk open with cached I/O under way (use a disk from another
+ * process), and to be the last process of a mount namespace in which the disk is mounted: leaving it
+ * unmounts the disk, and that writes. The second happens to every server that is all there is in a
+ * container or in a service with mounts of its own. So give a server a mount namespace in which
+ * nobody mounts its disk, before its first thread:
+ *
+ *	unshare(CLONE_NEWNS); mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+ *
+ * It sees no mounts then that are made later, and keeps those of before in use; `faultblk run` shows
+ * (tools/apart.h) how to have neither.
  *
  * FORKING. A child that is forked after ublk_dev_open() has the server's half of the disk open for
  * as long as it lives or until it calls exec (all descriptors are close-on-exec), and the kernel

@@ -4,6 +4,7 @@
  * options, then rules, then the machine, then the name. Then the disk is made, its rules are armed,
  * and serve.c takes over.
  */
+#include "apart.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -739,6 +740,7 @@ static int run_parsed(struct run *run, int argc, char **argv)
 	if (code)
 		return code;
 	serve_block_signals();
+	apart_enter();
 	code = run_disk(run);
 	if (run->listen_fd >= 0) {
 		close(run->listen_fd);
@@ -747,6 +749,7 @@ static int run_parsed(struct run *run, int argc, char **argv)
 	/* A disk that was handed to serve() is freed there. */
 	run->disk = disk_free(run->disk);
 	end_recording(run);
+	apart_end();
 	return code;
 }
 

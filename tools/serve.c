@@ -16,6 +16,7 @@
  */
 #include "serve.h"
 
+#include "apart.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -474,6 +475,12 @@ static int start_command(struct serve *s, char **command)
 		_exit(EXIT_OURS);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	err = -apart_return();
+	if (err) {
+		dprintf(STDERR_FILENO, "faultblk: '%s' cannot be run where it was asked for: %s\n",
+			command[0], strerrordesc_np(err));
+		_exit(EXIT_OURS);
+	}
 	execvp(command[0], command);
 	err = errno;
 	dprintf(STDERR_FILENO, "faultblk: cannot run '%s': %s\n", command[0], strerrordesc_np(err));
