@@ -6,25 +6,24 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "guard.h"
+#include "left_folder.h"
+#include "lock_wait.h"
 #include "opt.h"
-#include "remove_tree.h"
 #include "tool.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #define START_MARK "crashtest: the workload begins"
-#define FOLDER     "faultblk-crashtest-"
 #define TRIES      100
+#define LOCK_MS    10000 /* others look whether a new folder is left */
 
 struct crashtest_opts {
 	const char *setup, *workload, *check, *recovery, *recording;
@@ -276,70 +275,60 @@ struct folder {
 	int fd;
 };
 
-static bool lock_folder(struct folder *folder)
+/* Another program may take it for one that was left, before it is locked: 0, -errno, -ENOENT. */
+static int lock_folder(struct folder *folder)
 {
+	_cleanup_close_ int fd =
+		open(folder->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat stat;
+	pid_t holder;
+	int err;
 
-	folder->fd = open(folder->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (folder->fd >= 0 && fstat(folder->fd, &stat) == 0 && stat.st_uid == geteuid() &&
-	    flock(folder->fd, LOCK_EX | LOCK_NB) == 0 && fstat(folder->fd, &stat) == 0 &&
-	    stat.st_nlink)
-		return true;
-	cleanup_close(&folder->fd);
-	return false;
+	if (fd < 0)
+		return -errno;
+	err = lock_wait(fd, LOCK_MS, &holder);
+	if (!err && fstat(fd, &stat) < 0)
+		err = -errno;
+	if (!err && !stat.st_nlink)
+		err = -ENOENT;
+	if (!err)
+		folder->fd = take_fd(&fd);
+	return err;
 }
 
-/* What those have left that were killed together with their guards. */
-static void remove_left(const char *base)
-{
-	DIR *dir = opendir(base);
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir))) {
-		struct folder folder;
-
-		if (strncmp(entry->d_name, FOLDER, sizeof(FOLDER) - 1) != 0 ||
-		    (size_t)snprintf(folder.path, sizeof(folder.path), "%s/%s", base,
-				     entry->d_name) >= sizeof(folder.path) ||
-		    !lock_folder(&folder))
-			continue;
-		remove_tree(dirfd(dir), entry->d_name, NULL, NULL);
-		close(folder.fd);
-	}
-	if (dir)
-		closedir(dir);
-}
-
-/* Another program may take it for one that was left, before it is locked. */
 static int make_folder(const char *base, struct folder *folder)
 {
-	for (int i = 0; i < TRIES; i++) {
-		if ((size_t)snprintf(folder->path, sizeof(folder->path), "%s/" FOLDER "XXXXXX",
-				     base) >= sizeof(folder->path) - sizeof("/recording"))
+	int err = -ENOENT;
+
+	for (int i = 0; i < TRIES && err == -ENOENT; i++) {
+		if ((size_t)snprintf(folder->path, sizeof(folder->path), "%s/%sXXXXXX", base,
+				     folder_of_crashtest.prefix) >=
+		    sizeof(folder->path) - sizeof("/recording"))
 			return -ENAMETOOLONG;
 		if (!fail_null("tools/cmd_crashtest/mkdtemp", ENOSPC, mkdtemp(folder->path)))
 			return -errno;
-		if (lock_folder(folder))
-			return 0;
+		err = lock_folder(folder);
 	}
-	return -EBUSY;
+	return err;
 }
 
 static int in_folder(const char *self, const struct crashtest_opts *opts, struct guard *guard,
 		     char **more)
 {
 	const char *base = getenv("TMPDIR") ?: "";
-	_cleanup_free_ char *whole = realpath(base[0] ? base : "/tmp", NULL);
+	_cleanup_free_ char *whole = realpath(base[0] ? base : folder_of_crashtest.place, NULL);
 	char recording[PATH_MAX + 16];
 	struct folder folder;
 	int code, err;
 
+	/* One that cannot be read is told when a folder is made in it. */
 	if (whole)
-		remove_left(whole);
+		left_folder_sweep(whole, &folder_of_crashtest, false, left_folder_tell_failed,
+				  NULL);
 	err = whole ? make_folder(whole, &folder) : -errno;
 	if (err) {
 		tool_msg("no folder for the recording in %s: %s; --recording FILE says where",
-			 base[0] ? base : "/tmp", strerror(-err));
+			 base[0] ? base : folder_of_crashtest.place, strerror(-err));
 		return EXIT_OURS;
 	}
 	guard_folder(guard, folder.path);

@@ -1,45 +1,28 @@
 // SPDX-License-Identifier: MIT
 /*
  * Where images are kept while they are explored: a folder on tmpfs that goes away with us. One that
- * a killed program has left is told by its lock, which nobody holds, and removed by the next.
+ * a killed program has left is removed by the next, see left_folder.h.
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
 #include "base/units.h"
 #include "explore_in.h"
+#include "left_folder.h"
 #include "remove_tree.h"
-#include "tool.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/vfs.h>
 
-#define DIR_PREFIX "faultblk-explore-"
-#define LOCK_NAME  "lock"
-#define TRIES      100 /* folders that others may take away while we make them */
+#define TRIES 100 /* folders that others may take away while we make them */
 
 /* ------------------------------------------------------------------------------ removing */
-
-static void tell_left(const char *where, const char *name, const struct tree_left *left)
-{
-	const char *why = left->err == -EBUSY ? "is a mount point" : strerror(-left->err);
-
-	if (left->path[0])
-		tool_msg("%s/%s is left, %s in it: %s", where, name, left->path, why);
-	else
-		tool_msg("%s/%s is left: %s", where, name, why);
-	if (left->err == -EBUSY)
-		fputs("          umount it; the next explore removes the folder\n", stderr);
-}
 
 void workdir_remove(struct workdir *dir)
 {
@@ -50,8 +33,8 @@ void workdir_remove(struct workdir *dir)
 	for (size_t i = 0; i < WORK_SPARE; i++)
 		if (dir->spare[i] >= 0)
 			close(dir->spare[i]);
-	if (dir->path[0] && remove_tree(dir->where_fd, dir->name, LOCK_NAME, &left))
-		tell_left(dir->where, dir->name, &left);
+	if (dir->path[0] && remove_tree(dir->where_fd, dir->name, folder_of_explore.lock, &left))
+		left_folder_tell_tree(dir->where, dir->name, &folder_of_explore, &left);
 	if (dir->lock_fd >= 0)
 		close(dir->lock_fd);
 	if (dir->where_fd >= 0)
@@ -60,78 +43,24 @@ void workdir_remove(struct workdir *dir)
 	dir->where[0] = dir->path[0] = '\0';
 }
 
-/*
- * Is @name a folder that one of our killed programs has left? Then it is locked by *ret_lock until
- * that is closed, and open. One without a lock was killed before it had one, or is being made: only
- * if it is empty it goes, and who makes it makes another.
- */
-static int open_left(int where, const char *name, int *ret_lock)
-{
-	_cleanup_close_ int dir = remove_tree_open(where, name), lock = -1;
-	struct stat stat;
-
-	if (dir < 0 || fstat(dir, &stat) < 0 || stat.st_uid != geteuid())
-		return -1;
-	lock = openat(dir, LOCK_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (lock < 0 && errno == ENOENT)
-		unlinkat(where, name, AT_REMOVEDIR);
-	if (lock < 0 || fstat(lock, &stat) < 0 || !S_ISREG(stat.st_mode) ||
-	    flock(lock, LOCK_EX | LOCK_NB) < 0)
-		return -1;
-	*ret_lock = take_fd(&lock);
-	return take_fd(&dir);
-}
-
-/* What killed programs of ours have left in @where. */
-static void remove_left(const char *where, int where_fd)
-{
-	DIR *dir = opendir(where);
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir))) {
-		_cleanup_close_ int fd = -1, lock = -1;
-		const char *name = entry->d_name;
-		struct tree_left left;
-
-		if (strncmp(name, DIR_PREFIX, sizeof(DIR_PREFIX) - 1) != 0)
-			continue;
-		fd = open_left(where_fd, name, &lock);
-		if (fd < 0)
-			continue;
-		if (remove_tree_inside(fd, LOCK_NAME, &left))
-			tell_left(where, name, &left);
-		else
-			unlinkat(where_fd, name, AT_REMOVEDIR);
-	}
-	if (dir)
-		closedir(dir);
-}
-
 /* ------------------------------------------------------------------------------ making */
-
-static bool is_tmpfs(const char *path)
-{
-	struct statfs stat;
-
-	return statfs(path, &stat) == 0 && stat.f_type == TMPFS_MAGIC;
-}
 
 static int choose(const char *where, struct diag *diag, const char **ret_where)
 {
 	const char *tmpdir = getenv("TMPDIR");
 
-	if (where && is_tmpfs(where)) {
+	if (where) {
 		*ret_where = where;
-		return 0;
+		return left_folder_check_work(where, diag);
 	}
-	if (where)
-		return diag_set(diag, -EINVAL, "explore.work",
-				"--work %.200s is no folder on a tmpfs", where);
-	*ret_where = tmpdir && is_tmpfs(tmpdir) ? tmpdir : "/dev/shm";
-	if (is_tmpfs(*ret_where))
+	*ret_where = tmpdir && left_folder_is_place(tmpdir, &folder_of_explore)
+			     ? tmpdir
+			     : folder_of_explore.place;
+	if (left_folder_is_place(*ret_where, &folder_of_explore))
 		return 0;
 	diag_set(diag, -EINVAL, "explore.work",
-		 "neither TMPDIR nor /dev/shm is a tmpfs: there is no place for images");
+		 "neither TMPDIR nor %s is a tmpfs: there is no place for images",
+		 folder_of_explore.place);
 	diag_hint(diag, "mount one (mount -t tmpfs none DIR) and say --work DIR");
 	return -EINVAL;
 }
@@ -167,7 +96,7 @@ static int make_lock(struct workdir *dir, int fd)
 	if (dir->lock_fd < 0 || flock(dir->lock_fd, LOCK_EX | LOCK_NB) < 0)
 		return -errno;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", dir->lock_fd);
-	if (linkat(AT_FDCWD, self, fd, LOCK_NAME, AT_SYMLINK_FOLLOW) == 0)
+	if (linkat(AT_FDCWD, self, fd, folder_of_explore.lock, AT_SYMLINK_FOLLOW) == 0)
 		return 0;
 	return -errno;
 }
@@ -178,8 +107,8 @@ static int make_folder(struct workdir *dir)
 	_cleanup_close_ int fd = -1;
 	int err;
 
-	if ((size_t)snprintf(dir->path, sizeof(dir->path), "%s/" DIR_PREFIX "XXXXXX", dir->where) >=
-	    sizeof(dir->path) - 32) {
+	if ((size_t)snprintf(dir->path, sizeof(dir->path), "%s/%sXXXXXX", dir->where,
+			     folder_of_explore.prefix) >= sizeof(dir->path) - 32) {
 		dir->path[0] = '\0';
 		return -ENAMETOOLONG;
 	}
@@ -245,7 +174,8 @@ int workdir_make(const char *where, unsigned int jobs, uint64_t need_bytes, stru
 	snprintf(dir->where, sizeof(dir->where), "%s", where);
 	dir->where_fd = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir->where_fd >= 0 && take_spare(dir)) {
-		remove_left(where, dir->where_fd);
+		/* One that cannot be read is told when a folder is made in it. */
+		left_folder_sweep(where, &folder_of_explore, false, left_folder_tell_failed, NULL);
 		err = check_space(where, need_bytes, diag);
 		if (!err)
 			err = make(jobs, dir);

@@ -4,6 +4,8 @@
  * that stops at mounts and links, and its entries are unlinked in that descriptor. Something that
  * is mounted over a name in between is safe as well: unlinkat() answers EBUSY for it.
  *
+ * What is gone when its turn comes is no failure: a guard may be removing the same folder.
+ *
  * Directories deeper than DEPTH_MAX are moved up into the folder itself, and found there by the next
  * pass: that is what bounds the descriptors, whatever the depth.
  */
@@ -64,14 +66,22 @@ static void make_writable(int fd)
 		return; /* what cannot be removed then is told */
 }
 
-int remove_tree_open(int at, const char *name)
+int remove_tree_look(int at, const char *name)
 {
-	_cleanup_close_ int place = open_within(at, name, O_PATH);
+	return open_within(at, name, O_PATH);
+}
 
-	if (place < 0)
-		return -1;
+int remove_tree_enter(int place)
+{
 	make_writable(place);
 	return open_within(place, ".", O_RDONLY);
+}
+
+int remove_tree_open(int at, const char *name)
+{
+	_cleanup_close_ int place = remove_tree_look(at, name);
+
+	return place < 0 ? -1 : remove_tree_enter(place);
 }
 
 /* ------------------------------------------------------------------------------ what is left */
@@ -133,19 +143,21 @@ static void remove_folder(struct remover *r, int at, const char *name, unsigned 
 	int err;
 
 	if (fd < 0) {
-		tell(r, name, -errno);
+		if (errno != ENOENT)
+			tell(r, name, -errno);
 		return;
 	}
 	if (depth == DEPTH_MAX) {
 		err = move_up(r, at, name);
-		if (err)
+		if (err && err != -ENOENT)
 			tell(r, name, err);
 		return;
 	}
 	was = enter(r, name);
 	empty(r, take_fd(&fd), depth + 1);
 	leave(r, was);
-	if (unlinkat(at, name, AT_REMOVEDIR) < 0 && r->left.nr == left && r->again == again)
+	if (unlinkat(at, name, AT_REMOVEDIR) < 0 && errno != ENOENT && r->left.nr == left &&
+	    r->again == again)
 		tell(r, name, -errno);
 }
 
@@ -158,9 +170,13 @@ static void remove_entry(struct remover *r, int at, const char *name, unsigned i
 		int err = -errno;
 		struct stat stat;
 
-		if (fstatat(at, name, &stat, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(stat.st_mode))
+		if (fstatat(at, name, &stat, AT_SYMLINK_NOFOLLOW) < 0)
+			err = -errno;
+		else if (S_ISDIR(stat.st_mode))
+			err = 0;
+		if (!err)
 			remove_folder(r, at, name, depth);
-		else
+		else if (err != -ENOENT)
 			tell(r, name, err);
 		return;
 	}

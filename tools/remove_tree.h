@@ -35,5 +35,8 @@ int remove_tree_inside(int dir, const char *last, struct tree_left *ret_left);
 int remove_tree(int at, const char *name, const char *last, struct tree_left *ret_left);
 /* The folder @name in @at, open for reading; -1 and errno: EBUSY: something is mounted on it. */
 int remove_tree_open(int at, const char *name);
+/* The same in two steps: what it is (a descriptor of O_PATH; nothing is changed), and its inside. */
+int remove_tree_look(int at, const char *name);
+int remove_tree_enter(int place);
 
 #endif
