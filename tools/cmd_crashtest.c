@@ -351,7 +351,7 @@ static int be_guarded(struct guard *guard)
 	if (setenv(GUARD_CRASHTEST, owner, 1))
 		return -errno;
 	snprintf(owner, sizeof(owner), GUARD_CRASHTEST "=%d.", (int)getpid());
-	guard_sweep();
+	guard_sweep(false, NULL, NULL);
 	guard_start(owner, guard);
 	return 0;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "guard.h"
+#include "left_folder.h"
 #include "opt.h"
 #include "rpc_client.h"
 #include "runtime.h"
@@ -12,24 +13,30 @@
 #include <unistd.h>
 
 struct gc_opts {
+	const char *work;
 	bool json, dry_run;
 };
 
 static const struct opt gc_table[] = {
-	OPT_FLAG(struct gc_opts, dry_run, "dry-run", "delete nothing, say what would be"),
+	OPT_FLAG(struct gc_opts, dry_run, "dry-run", "delete and end nothing, say what would be"),
+	OPT_TEXT(struct gc_opts, work, "work", NULL, "DIR",
+		 "look for images there, too: the --work of explore"),
 	OPT_FLAG(struct gc_opts, json, "json", "print JSON"),
 	OPT_END,
 };
 
 static const struct opt_help gc_help = {
 	.usage = "faultblk gc [options]",
-	.what = "Delete the disks that killed servers left behind, and their sockets, and end what the\n"
-		"checks of killed explorations left. A disk is only touched if this program made it\n"
-		"and the process that served it is gone; a socket only if it is ours and dead. What\n"
-		"cannot be deleted is told, with the reason.",
+	.what = "Take away what killed programs of ours left behind: the disks of servers and their\n"
+		"sockets, the processes of checks of explorations, and the folders of explore and\n"
+		"crashtest in TMPDIR, /dev/shm and /tmp. A disk is only touched if this program made\n"
+		"it and the process that served it is gone; a socket only if it is ours and dead; a\n"
+		"folder only if it is ours and nobody holds its lock. What cannot be taken away is\n"
+		"told, with the reason.",
 	.examples = "  faultblk gc --dry-run\n  faultblk gc",
-	.exits = "  0  done, even if there was nothing to do\n  1  something could not be deleted\n"
-		 "  2  wrong options\n  3  this machine has no ublk",
+	.exits = "  0  done, even if there was nothing to do\n"
+		 "  1  something could not be deleted or ended\n  2  wrong options\n"
+		 "  3  this machine has no ublk, and so no disks; all else is done",
 };
 
 static void log_gc(void *ctx, enum ublk_log_level level, const char *message)
@@ -43,7 +50,7 @@ static void log_gc(void *ctx, enum ublk_log_level level, const char *message)
 }
 
 struct swept {
-	int nr, nr_failures;
+	int nr_sockets, nr_folders, nr_processes, nr_failures;
 	bool dry_run;
 };
 
@@ -52,7 +59,7 @@ static void tell_socket(void *ctx, const char *path, const char *why)
 	struct swept *swept = ctx;
 
 	if (!why) {
-		swept->nr++;
+		swept->nr_sockets++;
 		if (swept->dry_run)
 			tool_msg("would remove the socket %s", path);
 		return;
@@ -61,51 +68,118 @@ static void tell_socket(void *ctx, const char *path, const char *why)
 	tool_msg("%s is left: it %s", path, why);
 }
 
-static void print_swept(const struct gc_opts *opts, int nr_disks, const struct swept *swept,
-			int nr_failures)
+static void tell_process(void *ctx, const struct guard_left *process, const char *why)
 {
-	if (opts->json)
-		tool_print_json(json_pack("{s:i, s:i, s:i, s:b}", "deleted", nr_disks, "sockets",
-					  swept->nr, "failures", nr_failures, "dry_run",
-					  opts->dry_run));
-	else
-		printf("%s %d disk%s and %d socket%s\n", opts->dry_run ? "would delete" : "deleted",
-		       nr_disks, nr_disks == 1 ? "" : "s", swept->nr, swept->nr == 1 ? "" : "s");
+	struct swept *swept = ctx;
+
+	if (!why) {
+		swept->nr_processes++;
+		tool_msg("%s process %d (%s), left by a check",
+			 swept->dry_run ? "would end" : "ended", (int)process->pid, process->name);
+		return;
+	}
+	swept->nr_failures++;
+	tool_msg("process %d (%s), left by a check, stays: %s", (int)process->pid, process->name,
+		 why);
 }
 
-/* Returns how many failed. */
-static int sweep_sockets(struct swept *swept)
+static void tell_folder(void *ctx, const struct left_folder *folder)
+{
+	struct swept *swept = ctx;
+
+	if (!folder->why) {
+		swept->nr_folders++;
+		tool_msg("%s the folder %s/%s", swept->dry_run ? "would remove" : "removed",
+			 folder->where, folder->name);
+		return;
+	}
+	/* Of others, who may be at work, there is nothing for us to take away. */
+	swept->nr_failures += !folder->is_foreign;
+	left_folder_tell(folder);
+}
+
+static void tell_place(void *ctx, const char *where, int err)
+{
+	struct swept *swept = ctx;
+
+	swept->nr_failures++;
+	tool_msg("what is left in %s cannot be looked for: %s", where, strerror(-err));
+}
+
+static const char *s_of(int nr)
+{
+	return nr == 1 ? "" : "s";
+}
+
+static void print_swept(int nr_disks, const struct swept *swept, bool json)
+{
+	const bool dry_run = swept->dry_run;
+
+	if (json)
+		tool_print_json(json_pack("{s:i, s:i, s:i, s:i, s:i, s:b}", "deleted", nr_disks,
+					  "sockets", swept->nr_sockets, "folders",
+					  swept->nr_folders, "processes", swept->nr_processes,
+					  "failures", swept->nr_failures, "dry_run", dry_run));
+	else
+		printf("%s %d disk%s, %d socket%s and %d folder%s, %s %d process%s\n",
+		       dry_run ? "would delete" : "deleted", nr_disks, s_of(nr_disks),
+		       swept->nr_sockets, s_of(swept->nr_sockets), swept->nr_folders,
+		       s_of(swept->nr_folders), dry_run ? "end" : "ended", swept->nr_processes,
+		       swept->nr_processes == 1 ? "" : "es");
+}
+
+static void sweep_sockets(struct swept *swept)
 {
 	struct diag diag = { 0 };
 
-	if (runtime_sweep(swept->dry_run, tell_socket, swept, &diag) == 0)
-		return swept->nr_failures;
 	/* Without a place for sockets there are none. */
-	if (strcmp(diag.id, "runtime.no-directory") == 0)
-		return 0;
+	if (runtime_sweep(swept->dry_run, tell_socket, swept, &diag) == 0 ||
+	    strcmp(diag.id, "runtime.no-directory") == 0)
+		return;
 	tool_diag(&diag);
-	return swept->nr_failures + 1;
+	swept->nr_failures++;
+}
+
+/* -ENOENT, told: this machine has no ublk. */
+static int sweep_disks(struct swept *swept)
+{
+	int nr_told = 0;
+	int nr = swept->dry_run ? ublk_gc_look(log_gc, &nr_told) : ublk_gc(log_gc, &nr_told);
+
+	if (nr == -ENOENT)
+		return nr;
+	if (nr < 0 && !nr_told++)
+		tool_msg("gc: %s", strerror(-nr));
+	swept->nr_failures += nr_told;
+	return nr;
 }
 
 int cmd_gc(int argc, char **argv)
 {
 	struct gc_opts opts;
 	enum opt_result result = opt_parse(argc, argv, gc_table, &gc_help, &opts, NULL);
-	int nr_failures = 0, nr_disks;
 	struct swept swept = { 0 };
+	struct diag diag = { 0 };
+	int nr_disks, err;
 
 	if (result != OPT_OK)
 		return opt_exit(result);
+	if (opts.work && left_folder_check_work(opts.work, &diag)) {
+		tool_diag(&diag);
+		return EXIT_USAGE;
+	}
 	swept.dry_run = opts.dry_run;
-	nr_disks =
-		opts.dry_run ? ublk_gc_look(log_gc, &nr_failures) : ublk_gc(log_gc, &nr_failures);
-	if (nr_disks < 0 && nr_disks != -ENOENT && !nr_failures++)
-		tool_msg("gc: %s", strerror(-nr_disks));
-	if (!opts.dry_run)
-		guard_sweep();
-	nr_failures += sweep_sockets(&swept);
-	if (nr_disks == -ENOENT)
-		return EXIT_NO_UBLK;
-	print_swept(&opts, nr_disks > 0 ? nr_disks : 0, &swept, nr_failures);
-	return nr_failures ? EXIT_FAILED : EXIT_OK;
+	nr_disks = sweep_disks(&swept);
+	/* Who may still fill a folder goes first. */
+	err = guard_sweep(opts.dry_run, tell_process, &swept);
+	if (err) {
+		swept.nr_failures++;
+		tool_msg("what checks have left cannot be looked for: %s", strerror(-err));
+	}
+	left_folder_sweep_all(opts.work, opts.dry_run, tell_folder, tell_place, &swept);
+	sweep_sockets(&swept);
+	print_swept(nr_disks > 0 ? nr_disks : 0, &swept, opts.json);
+	if (swept.nr_failures)
+		return EXIT_FAILED;
+	return nr_disks == -ENOENT ? EXIT_NO_UBLK : EXIT_OK;
 }

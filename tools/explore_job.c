@@ -851,7 +851,7 @@ static void be_guarded(struct run *run)
 {
 	char owner[64];
 
-	guard_sweep();
+	guard_sweep(false, NULL, NULL);
 	snprintf(owner, sizeof(owner), GUARD_WORKER "=%d.", (int)getpid());
 	guard_start(owner, &run->guard);
 }

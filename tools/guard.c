@@ -2,6 +2,7 @@
 #include "guard.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "remove_tree.h"
 
@@ -9,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,14 +18,16 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define ENVIRON_MAX  (1u << 17)
-#define SESSIONS_MAX 256
-#define QUIET_ROUNDS 2    /* looks that find nothing, before it is believed */
-#define ROUND_US     5000 /* between two looks: killed processes go away */
+#define ENVIRON_MAX    (1u << 17)
+#define PIDS_MAX       4096
+#define QUIET_ROUNDS   2    /* looks that find nothing, before it is believed */
+#define ROUND_US       5000 /* between two looks: killed processes go away */
 #define ROUNDS_MAX     4000
-#define PATIENT_ROUNDS 400 /* 2 s: run takes a second SIGTERM for impatience */
+#define SWEEP_MS       5000 /* for what a sweep has killed to be gone */
+#define PATIENT_ROUNDS 400  /* 2 s: run takes a second SIGTERM for impatience */
 
 /* ------------------------------------------------------------------------------ processes */
 
@@ -59,17 +63,23 @@ static bool is_of_us(pid_t pid)
 	       stat_of.st_uid == geteuid();
 }
 
-struct sessions {
-	pid_t items[SESSIONS_MAX];
+struct pids {
+	pid_t items[PIDS_MAX];
 	size_t nr;
 };
 
-static bool has_session(const struct sessions *sessions, pid_t sid)
+static bool has_pid(const struct pids *pids, pid_t pid)
 {
-	for (size_t i = 0; i < sessions->nr; i++)
-		if (sessions->items[i] == sid)
+	for (size_t i = 0; i < pids->nr; i++)
+		if (pids->items[i] == pid)
 			return true;
 	return false;
+}
+
+static void add_pid(struct pids *pids, pid_t pid)
+{
+	if (pids->nr < PIDS_MAX && !has_pid(pids, pid))
+		pids->items[pids->nr++] = pid;
 }
 
 /* A server, or whoever has servers: killed it would leave its disk. */
@@ -85,7 +95,7 @@ static bool is_program(pid_t pid)
 
 /* Kills those that are meant, and who shares a session that one of them leads; how many? Programs
  * of ours are asked to end in order in each PATIENT_ROUNDS-th round, and killed in the last. */
-static unsigned int kill_round(is_meant_fn is_meant, const void *ctx, struct sessions *sessions,
+static unsigned int kill_round(is_meant_fn is_meant, const void *ctx, struct pids *sessions,
 			       int round)
 {
 	DIR *proc = opendir("/proc");
@@ -98,11 +108,11 @@ static unsigned int kill_round(is_meant_fn is_meant, const void *ctx, struct ses
 		if (!is_of_us(pid))
 			continue;
 		sid = getsid(pid);
-		if (!has_session(sessions, sid) && !has_variable(pid, is_meant, ctx))
+		if (!has_pid(sessions, sid) && !has_variable(pid, is_meant, ctx))
 			continue;
 		/* Each check leads a session of its own; that of who started us is not meant. */
-		if (sid == pid && sessions->nr < SESSIONS_MAX && !has_session(sessions, sid))
-			sessions->items[sessions->nr++] = sid;
+		if (sid == pid)
+			add_pid(sessions, sid);
 		nr++;
 		if (round == ROUNDS_MAX - 1 || !is_program(pid))
 			kill(pid, SIGKILL);
@@ -116,7 +126,7 @@ static unsigned int kill_round(is_meant_fn is_meant, const void *ctx, struct ses
 
 static void kill_all(is_meant_fn is_meant, const void *ctx)
 {
-	struct sessions sessions = { .nr = 0 };
+	struct pids sessions = { .nr = 0 };
 	unsigned int quiet = 0;
 
 	for (int i = 0; i < ROUNDS_MAX && quiet < QUIET_ROUNDS; i++) {
@@ -252,18 +262,124 @@ static bool is_in_our_namespace(pid_t pid)
 	       ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
 }
 
-void guard_sweep(void)
-{
-	DIR *proc = opendir("/proc");
-	struct dirent *entry;
+struct sweep {
+	bool dry_run;
+	guard_left_fn each;
+	void *ctx;
+	struct pids sessions; /* that processes which are left lead, see kill_round() */
+	struct pids told;     /* those that stay, and in a dry run all */
+	uint64_t until_ns;
+};
 
-	while (proc && (entry = readdir(proc))) {
+static bool is_meant_by(struct sweep *sweep, pid_t pid)
+{
+	pid_t sid = getsid(pid);
+
+	if (!is_of_us(pid) || !is_in_our_namespace(pid) || has_pid(&sweep->told, pid))
+		return false;
+	if (!has_pid(&sweep->sessions, sid) && !has_variable(pid, is_left, NULL))
+		return false;
+	if (sid == pid && !is_program(pid))
+		add_pid(&sweep->sessions, sid);
+	return true;
+}
+
+static void read_name(struct guard_left *left)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)left->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, left->name, sizeof(left->name) - 1) <= 0)
+		strcpy(left->name, "?");
+	left->name[strcspn(left->name, "\n")] = '\0';
+}
+
+/* Not every C library has it. */
+static int pidfd_send_signal(int fd, int number)
+{
+	return (int)syscall(SYS_pidfd_send_signal, fd, number, NULL, 0);
+}
+
+/* Of one that nobody has waited for yet, too. */
+static bool has_ended(int fd, int wait_ms)
+{
+	struct pollfd ended = { .fd = fd, .events = POLLIN };
+	int nr;
+
+	while ((nr = poll(&ended, 1, wait_ms)) < 0 && errno == EINTR)
+		;
+	return nr > 0;
+}
+
+/* Why it stays; NULL: it is gone. @fd is that of one process, whatever becomes of its number. */
+static const char *end_one(int fd, uint64_t until_ns)
+{
+	uint64_t now_ns = clock_now_ns();
+	int wait_ms = now_ns < until_ns ? (int)((until_ns - now_ns) / NSEC_PER_MSEC) : 0;
+
+	if (pidfd_send_signal(fd, SIGKILL) < 0)
+		return errno == ESRCH ? NULL : strerror(errno);
+	return has_ended(fd, wait_ms) ? NULL : "it was killed and does not end";
+}
+
+/* True: it was ended. */
+static bool sweep_one(struct sweep *sweep, pid_t pid)
+{
+	_cleanup_close_ int fd =
+		fail_errno("tools/guard/pidfd", EMFILE, (int)syscall(SYS_pidfd_open, pid, 0));
+	struct guard_left left = { .pid = pid };
+	const char *why = fd < 0 ? strerror(errno) : NULL;
+
+	if ((fd < 0 && errno == ESRCH) || !is_meant_by(sweep, pid) || has_ended(fd, 0))
+		return false;
+	read_name(&left);
+	if (is_program(pid))
+		why = "it is this program itself, and may have a disk; faultblk stop or kill ends it";
+	else if (!why && !sweep->dry_run)
+		why = end_one(fd, sweep->until_ns);
+	if (why || sweep->dry_run)
+		add_pid(&sweep->told, pid);
+	if (sweep->each)
+		sweep->each(sweep->ctx, &left, why);
+	return !why && !sweep->dry_run;
+}
+
+/* How many were ended, or -errno. */
+static int sweep_round(struct sweep *sweep)
+{
+	DIR *proc = fail_null("tools/guard/proc", EMFILE, opendir("/proc"));
+	struct dirent *entry;
+	int nr = 0;
+
+	if (!proc)
+		return -errno;
+	while ((entry = readdir(proc))) {
 		pid_t pid = (pid_t)atoi(entry->d_name);
 
-		if (is_of_us(pid) && is_in_our_namespace(pid) && !is_program(pid) &&
-		    has_variable(pid, is_left, NULL))
-			kill(pid, SIGKILL);
+		if (pid > 1 && is_meant_by(sweep, pid))
+			nr += sweep_one(sweep, pid);
 	}
-	if (proc)
-		closedir(proc);
+	closedir(proc);
+	return nr;
+}
+
+int guard_sweep(bool dry_run, guard_left_fn each, void *ctx)
+{
+	struct sweep sweep = {
+		.dry_run = dry_run,
+		.each = each,
+		.ctx = ctx,
+		.until_ns = clock_now_ns() + SWEEP_MS * NSEC_PER_MSEC,
+	};
+	size_t known;
+	int nr;
+
+	/* Again for what the ended have started, and for sessions whose leader was seen late. */
+	do {
+		known = sweep.sessions.nr;
+		nr = sweep_round(&sweep);
+	} while ((nr > 0 || sweep.sessions.nr > known) && clock_now_ns() < sweep.until_ns);
+	return nr < 0 ? nr : 0;
 }

@@ -32,11 +32,20 @@ void guard_end(struct guard *guard, bool in_order);
 /* Variables of the environment that say whose a check is ("PID.WORKER"), and a workload ("PID."). */
 #define GUARD_WORKER    "FAULTBLK_WORKER"
 #define GUARD_CRASHTEST "FAULTBLK_CRASHTEST"
+/* A process that is left, and its name, as the kernel has it. */
+struct guard_left {
+	pid_t pid;
+	char name[17];
+};
+/* @why: it stays, in words; NULL: it was ended, or would be. */
+typedef void (*guard_left_fn)(void *ctx, const struct guard_left *process, const char *why);
 /*
- * Kill what checks have left whose program is gone: those processes of our user, in our pid
- * namespace, that have GUARD_WORKER of a process that is no more. Not programs of ours. (What a
- * workload leaves may be meant to stay.)
+ * Kill what checks have left whose program is gone, and wait until it is gone, 5 s at most: those
+ * processes of our user, in our pid namespace, that have GUARD_WORKER of a process that is no more,
+ * and who is in a session that such a one leads. Programs of ours stay. (What a workload leaves may
+ * be meant to stay.) @dry_run: nothing is killed. @each (NULL: none) is called once for each. 0, or
+ * -errno: processes cannot be listed. One thread at a time.
  */
-void guard_sweep(void);
+int guard_sweep(bool dry_run, guard_left_fn each, void *ctx);
 
 #endif

@@ -40,7 +40,7 @@ void left_folder_tell(const struct left_folder *folder)
 	else
 		tool_msg("%s/%s is left: %s", folder->where, folder->name, folder->why);
 	if (folder->is_mount)
-		fprintf(stderr, "          umount it; the next %s removes the folder\n",
+		fprintf(stderr, "          umount it; the next %s or gc removes the folder\n",
 			folder->kind->command);
 }
 
