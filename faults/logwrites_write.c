@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "faults/latest.h"
 #include "faults/logwrites_code.h"
 #include "faults/record_code.h"
 
@@ -22,11 +23,6 @@
 #include <string.h>
 
 #define BUFFER_BYTES (1u << 20)
-#define NONE         UINT32_MAX
-
-#define FILTER_BITS  65536u
-#define FILTER_CHUNK (64u << 10)
-#define FILTER_MOST  64 /* chunks of one write; a longer one counts as everywhere */
 
 enum event_what { WRITE_DONE, FLUSH_DONE, MARKED };
 
@@ -43,12 +39,10 @@ struct export
 	uint16_t disk_index;
 	FILE *out;
 	int err;
-	/* Writes that wait, in the order in which they were completed. */
-	uint32_t *next; /* for each write: the one behind it */
-	uint32_t head, tail;
-	/* Where those that wait may be: a set bit for each chunk, by a hash of its number. */
-	uint64_t filter[FILTER_BITS / 64];
-	bool everywhere;
+	/* Writes in the order in which they were completed: from the head on they wait. */
+	uint32_t *waiting;
+	uint32_t head, nr_waiting;
+	struct latest latest; /* where they are, each by its number among them, from 1 */
 	struct event *events;
 	size_t nr_events;
 	struct logwrites_export stats;
@@ -116,12 +110,16 @@ static void put_discard(struct export *export, uint64_t at, uint64_t len, uint32
 	}
 }
 
+static bool is_durable(const struct export *export, const struct journal_write *write)
+{
+	return write->flags & IO_FUA || !export->disk->cache;
+}
+
 /* A write whose data was zeroes from the start has no data in the journal either. */
 static void put_write(struct export *export, const struct journal_write *write)
 {
-	bool durable = write->flags & IO_FUA || !export->disk->cache;
-	uint32_t flags =
-		(durable ? LOGWRITES_FUA : 0) | (write->flags & IO_META ? LOGWRITES_META : 0);
+	uint32_t flags = (is_durable(export, write) ? LOGWRITES_FUA : 0) |
+			 (write->flags & IO_META ? LOGWRITES_META : 0);
 
 	if (write->op != IO_WRITE) {
 		put_discard(export, write->at, write->len_bytes, flags);
@@ -224,19 +222,47 @@ static void collect_flushes(struct export *export)
 	}
 }
 
+/* Where writes will wait, while there are no events but theirs. Where none is durable by itself,
+ * nobody will ask. */
+static int collect_borders(struct export *export)
+{
+	const struct journal *journal = export->journal;
+	size_t nr = 0, nr_durable = 0;
+	uint64_t *borders = fail_alloc("faults/logwrites_write/borders",
+				       malloc((2 * export->nr_events + 1) * sizeof(*borders)));
+
+	if (!borders)
+		return -ENOMEM;
+	for (size_t i = 0; i < export->nr_events; i++) {
+		const struct journal_write *write = &journal->writes[export->events[i].index];
+
+		if (is_durable(export, write)) {
+			nr_durable++;
+			continue;
+		}
+		borders[nr++] = write->at;
+		borders[nr++] = write->at + write->len_bytes;
+	}
+	return latest_start(&export->latest, borders, nr_durable ? nr : 0);
+}
+
 static int collect(struct export *export)
 {
 	const struct journal *journal = export->journal;
+	int err;
 
-	export->next = fail_alloc("faults/logwrites_write/next",
-				  calloc(journal->nr_writes + 1, sizeof(*export->next)));
+	export->waiting = fail_alloc("faults/logwrites_write/waiting",
+				     calloc(journal->nr_writes + 1, sizeof(*export->waiting)));
 	export->events =
 		fail_alloc("faults/logwrites_write/events",
 			   calloc(journal->nr_writes + journal->nr_flushes + journal->nr_marks + 1,
 				  sizeof(*export->events)));
-	if (!export->next || !export->events)
+	if (!export->waiting || !export->events)
 		return -ENOMEM;
 	collect_writes(export);
+	err = collect_borders(export);
+	if (err)
+		return err;
 	collect_flushes(export);
 	for (size_t i = 0; i < journal->nr_marks; i++)
 		add_event(export, journal->marks[i].step, MARKED, i);
@@ -246,50 +272,14 @@ static int collect(struct export *export)
 
 /* ------------------------------------------------------------------------------ the order */
 
-static uint32_t filter_bit(uint64_t chunk)
+static void wait_for_flush(struct export *export, uint32_t index)
 {
-	return (uint32_t)(chunk * 0x9e3779b97f4a7c15ull >> 48) % FILTER_BITS;
-}
+	const struct journal_write *write = &export->journal->writes[index];
 
-/* Marks the chunks of @write, or asks whether any is marked. */
-static bool filter(struct export *export, const struct journal_write *write, bool mark)
-{
-	uint64_t first = write->at / FILTER_CHUNK;
-	uint64_t last = (write->at + write->len_bytes - 1) / FILTER_CHUNK;
-
-	if (last - first >= FILTER_MOST) {
-		export->everywhere |= mark;
-		return true;
-	}
-	for (uint64_t chunk = first; chunk <= last; chunk++) {
-		uint32_t bit = filter_bit(chunk);
-
-		if (mark)
-			export->filter[bit / 64] |= 1ull << bit % 64;
-		else if (export->filter[bit / 64] >> bit % 64 & 1)
-			return true;
-	}
-	return export->everywhere;
-}
-
-static void wait_for_flush(struct export *export, uint32_t write)
-{
-	filter(export, &export->journal->writes[write], true);
-	export->next[write] = NONE;
-	if (export->head == NONE)
-		export->head = write;
-	else
-		export->next[export->tail] = write;
-	export->tail = write;
-}
-
-static void forget_empty(struct export *export)
-{
-	if (export->head != NONE)
-		return;
-	export->tail = NONE;
-	export->everywhere = false;
-	memset(export->filter, 0, sizeof(export->filter));
+	export->waiting[export->nr_waiting++] = index;
+	if (export->latest.nr_borders)
+		latest_note(&export->latest, write->at, write->at + write->len_bytes,
+			    export->nr_waiting);
 }
 
 /* Those that wait and were completed before @step. */
@@ -297,32 +287,22 @@ static void put_waiting(struct export *export, uint64_t step)
 {
 	const struct journal_write *writes = export->journal->writes;
 
-	if (export->head == NONE)
-		return;
-	for (; export->head != NONE && writes[export->head].complete < step;
-	     export->head = export->next[export->head])
-		put_write(export, &writes[export->head]);
-	forget_empty(export);
+	while (export->head < export->nr_waiting &&
+	       writes[export->waiting[export->head]].complete < step)
+		put_write(export, &writes[export->waiting[export->head++]]);
 }
 
 /* What waits up to the last one that @by replaces: their order among themselves stays. */
 static void put_replaced(struct export *export, const struct journal_write *by)
 {
 	const struct journal_write *writes = export->journal->writes;
-	uint32_t last = NONE, end;
+	uint32_t end;
 
-	if (export->head == NONE || !filter(export, by, false))
+	if (export->head == export->nr_waiting)
 		return;
-	for (uint32_t i = export->head; i != NONE; i = export->next[i])
-		if (writes[i].at < by->at + by->len_bytes &&
-		    by->at < writes[i].at + writes[i].len_bytes)
-			last = i;
-	if (last == NONE)
-		return;
-	end = export->next[last];
-	for (; export->head != end; export->head = export->next[export->head])
-		put_write(export, &writes[export->head]);
-	forget_empty(export);
+	end = latest_find(&export->latest, by->at, by->at + by->len_bytes);
+	while (export->head < end)
+		put_write(export, &writes[export->waiting[export->head++]]);
 }
 
 static void handle(struct export *export, const struct event *event)
@@ -331,7 +311,7 @@ static void handle(struct export *export, const struct event *event)
 
 	switch ((enum event_what)event->what) {
 	case WRITE_DONE:
-		if (export->disk->cache && !(journal->writes[event->index].flags & IO_FUA)) {
+		if (!is_durable(export, &journal->writes[event->index])) {
 			wait_for_flush(export, event->index);
 			break;
 		}
@@ -387,8 +367,6 @@ int logwrites_export(const struct journal *journal, uint16_t disk, int fd, struc
 		.journal = journal,
 		.disk = &journal->disks[disk],
 		.disk_index = disk,
-		.head = NONE,
-		.tail = NONE,
 	};
 	int err;
 
@@ -408,7 +386,8 @@ int logwrites_export(const struct journal *journal, uint16_t disk, int fd, struc
 		*ret_export = export.stats;
 	if (export.out)
 		fclose(export.out);
-	free(export.next);
+	free(export.waiting);
+	latest_free(&export.latest);
 	free(export.events);
 	return err;
 }

@@ -528,6 +528,30 @@ static void what_a_durable_write_replaces_is_not_logged_behind_it(void **state)
 	journal_free(journal);
 }
 
+static void a_durable_write_takes_along_all_up_to_the_last_that_it_replaces(void **state)
+{
+	struct journal *journal = new_journal(true);
+	struct logwrites_export export;
+
+	(void)state;
+	add_write(journal, 0, 1, 2, 'a', 0, 512, 0);
+	add_write(journal, 0, 3, 4, 'b', 512, 512, 0);
+	add_write(journal, 0, 5, 6, 'D', 1024, 2048, 0);
+	add_write(journal, 0, 7, 8, 'c', 512, 512, 0);
+	/* In the middle of the discard; the other way round; what has gone already; beside all. */
+	add_write(journal, 0, 9, 10, 'e', 2048, 512, IO_FUA);
+	add_write(journal, 0, 11, 12, 'g', 0, 2048, IO_FUA);
+	add_write(journal, 0, 13, 14, 'h', 3072, 512, 0);
+	add_write(journal, 0, 15, 16, 'i', 1024, 2048, IO_FUA);
+	add_write(journal, 0, 17, 18, 'j', 3584, 512, IO_FUA);
+	must_seal(journal);
+	check_words(journal, 0,
+		    "m:faultblk-disk size=1048576 base=0 name=d0 Wa0 Wb1 D2 We4! Wc1 Wg0! Wi2! "
+		    "Wj7! Wh6 m:dm-log-writes-end ",
+		    &export);
+	journal_free(journal);
+}
+
 static void without_a_cache_every_write_is_durable_when_it_ends(void **state)
 {
 	struct journal *journal = new_journal(false);
@@ -817,6 +841,7 @@ int main(void)
 		cmocka_unit_test(writes_are_logged_when_a_flush_makes_them_durable),
 		cmocka_unit_test(of_flushes_in_flight_together_the_first_to_end_logs_for_both),
 		cmocka_unit_test(what_a_durable_write_replaces_is_not_logged_behind_it),
+		cmocka_unit_test(a_durable_write_takes_along_all_up_to_the_last_that_it_replaces),
 		cmocka_unit_test(without_a_cache_every_write_is_durable_when_it_ends),
 		cmocka_unit_test(a_large_discard_is_cut_into_pieces),
 		cmocka_unit_test(what_we_write_we_read_back),
