@@ -54,6 +54,11 @@ struct disk {
 	bool asked; /* a request came: what BASE says from here on is of the next revival */
 	struct journal_write *kept;
 	size_t nr_kept, room_kept;
+	/* Version 2: writes that the next revival may put in doubt. What had completed by the last
+	 * one is decided; so they are those since, and those in flight. */
+	uint32_t *open;
+	size_t nr_open, room_open;
+	uint64_t flushed; /* submission of the last flush that guarantees anything; 0: none */
 };
 
 struct reading {
@@ -118,6 +123,7 @@ static void free_disks(struct reading *reading)
 		free(disk->queues);
 		free(disk->liars);
 		free(disk->kept);
+		free(disk->open);
 	}
 }
 
@@ -248,6 +254,28 @@ static int add_flush(struct reading *reading, const struct record *record)
 	return journal_add_flush(reading->journal, &flush);
 }
 
+/* The journal's last write, where a revival may put it in doubt. */
+static int note_open(struct reading *reading, uint16_t index)
+{
+	struct disk *disk = &reading->disks[index];
+	size_t room = disk->room_open ? 2 * disk->room_open : 64;
+	uint32_t *more;
+
+	if (record_reader_header(reading->reader)->version >= 3 ||
+	    !reading->journal->disks[index].cache)
+		return 0;
+	if (disk->nr_open == disk->room_open) {
+		more = fail_alloc("faults/journal_record/open",
+				  reallocarray(disk->open, room, sizeof(*more)));
+		if (!more)
+			return -ENOMEM;
+		disk->open = more;
+		disk->room_open = room;
+	}
+	disk->open[disk->nr_open++] = (uint32_t)(reading->journal->nr_writes - 1);
+	return 0;
+}
+
 static int add_write(struct reading *reading, const struct record *record)
 {
 	const struct journal_write write = {
@@ -263,7 +291,9 @@ static int add_write(struct reading *reading, const struct record *record)
 		.lied = lied(&reading->disks[record->disk], record),
 	};
 
-	return journal_add_write(reading->journal, &write);
+	int err = journal_add_write(reading->journal, &write);
+
+	return err ? err : note_open(reading, record->disk);
 }
 
 static int take_request(struct reading *reading, const struct record *record)
@@ -312,6 +342,15 @@ static int by_arrival(const void *a, const void *b)
 	return (x->arrival > y->arrival) - (x->arrival < y->arrival);
 }
 
+static void complete_flush(struct reading *reading, struct journal_flush *flush)
+{
+	struct disk *disk = &reading->disks[flush->disk];
+
+	flush->complete = ++reading->step;
+	if (!flush->failed && flush->submit > disk->flushed)
+		disk->flushed = flush->submit;
+}
+
 /* What has ended is complete, in the order of arrival; what a power cut decided was before. */
 static void complete_ended(struct reading *reading, struct queue *queue)
 {
@@ -326,7 +365,7 @@ static void complete_ended(struct reading *reading, struct queue *queue)
 			continue;
 		pending->decided = true;
 		if (pending->flush)
-			journal->flushes[pending->index].complete = ++reading->step;
+			complete_flush(reading, &journal->flushes[pending->index]);
 		else
 			journal->writes[pending->index].complete = ++reading->step;
 	}
@@ -342,33 +381,21 @@ static void take_batch(struct reading *reading, const struct record *record)
 
 /* ------------------------------------------------------------------------------ the rest */
 
-/* The submission of the last flush of @disk that guarantees anything; 0: none. */
-static uint64_t last_flush(const struct journal *journal, uint16_t disk)
+/* Those in flight may still end well, and are asked for again. */
+static void doubt_volatile(struct reading *reading, struct disk *disk)
 {
-	for (size_t i = journal->nr_flushes; i--;) {
-		const struct journal_flush *flush = &journal->flushes[i];
+	size_t nr = 0;
 
-		if (flush->disk == disk && flush->complete != JOURNAL_NEVER && !flush->failed)
-			return flush->submit;
-	}
-	return 0;
-}
+	for (size_t i = 0; i < disk->nr_open; i++) {
+		struct journal_write *write = &reading->journal->writes[disk->open[i]];
+		bool complete = write->complete != JOURNAL_NEVER;
 
-static void doubt_volatile(struct reading *reading, const struct record *record)
-{
-	struct journal *journal = reading->journal;
-	uint64_t flushed = last_flush(journal, record->disk);
-
-	if (!journal->disks[record->disk].cache)
-		return;
-	for (size_t i = 0; i < journal->nr_writes; i++) {
-		struct journal_write *write = &journal->writes[i];
-		bool durable = write->complete < flushed ||
-			       (write->flags & IO_FUA && write->complete != JOURNAL_NEVER);
-
-		if (write->disk == record->disk && !durable)
+		if (write->complete >= disk->flushed && !(write->flags & IO_FUA && complete))
 			write->failed = true;
+		if (!complete)
+			disk->open[nr++] = disk->open[i];
 	}
+	disk->nr_open = nr;
 }
 
 /* The host never knows the end of what is in flight now, or does not any more. */
@@ -406,8 +433,7 @@ static int take_revival(struct reading *reading, const struct record *record)
 	struct disk *disk = &reading->disks[record->disk];
 	uint64_t time_ns = record->time_ns;
 
-	if (record_reader_header(reading->reader)->version < 3)
-		doubt_volatile(reading, record);
+	doubt_volatile(reading, disk);
 	if (!record->kept)
 		return 0;
 	/* The record may have the time of the one of its stream before. */

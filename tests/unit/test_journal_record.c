@@ -323,6 +323,40 @@ static void in_version_2_no_flush_after_a_power_cut_guarantees_what_came_before(
 	done(&file, journal);
 }
 
+static void in_version_2_what_ends_well_between_two_power_cuts_is_in_doubt_again(void **state)
+{
+	struct file file;
+	struct journal *journal;
+	uint64_t lost, flushed;
+
+	(void)state;
+	begin(&file, RECORD_DATA, true);
+	file.old = true;
+	lost = put_write(&file, 0, 0, true);
+	flushed = put_write(&file, 1, 8, true);
+	put_write(&file, 0, 16, true);
+	put_control(&file, (struct record){ .type = RECORD_REVIVE });
+	put_end(&file, 1, flushed, 0);
+	put_batch(&file, 1);
+	put_flush(&file, 1, 0);
+	put_batch(&file, 1);
+	put_control(&file, (struct record){ .type = RECORD_REVIVE });
+	put_end(&file, 0, lost, 0);
+	put_batch(&file, 0);
+	put_control(&file, (struct record){ .type = RECORD_REVIVE });
+	put_flush(&file, 1, 0);
+	put_batch(&file, 1);
+	put_control(&file, (struct record){ .type = RECORD_REVIVE });
+	journal = must_finish(&file);
+	assert_int_equal(journal->nr_writes, 3);
+	assert_true(journal->writes[0].failed);
+	assert_int_not_equal(journal->writes[0].complete, JOURNAL_NEVER);
+	assert_false(journal->writes[1].failed);
+	assert_true(journal->writes[2].failed);
+	assert_int_equal(journal->writes[2].complete, JOURNAL_NEVER);
+	done(&file, journal);
+}
+
 static void a_power_cut_is_decided_by_what_the_disk_held_afterwards(void **state)
 {
 	static const unsigned char held[2048] = { 5 };
@@ -643,6 +677,8 @@ int main(void)
 		cmocka_unit_test(a_power_cut_is_decided_by_what_the_disk_held_afterwards),
 		cmocka_unit_test(
 			in_version_2_no_flush_after_a_power_cut_guarantees_what_came_before),
+		cmocka_unit_test(
+			in_version_2_what_ends_well_between_two_power_cuts_is_in_doubt_again),
 		cmocka_unit_test(a_recording_that_ends_early_is_read_up_to_there),
 		cmocka_unit_test(what_contradicts_itself_is_refused_with_its_step),
 		cmocka_unit_test(what_is_saved_comes_back),
