@@ -10,9 +10,12 @@
 #include "faults/explore.h"
 #include "faults/journal_read.h"
 #include "faults/journal_save.h"
+#include "faults/logwrites.h"
 #include "faults/record.h"
 #include "faults/replay.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +24,7 @@
 #include <unistd.h>
 
 #define NOT_COUNTED __attribute__((no_sanitize_coverage))
-#define FEW	    1000u
+#define FEW         1000u
 #define MORE        4u
 #define AT_MOST     5.0 /* times as much, for MORE times as many */
 #define DISK        (256ull << 20)
@@ -69,7 +72,7 @@ NOT_COUNTED void *__wrap_memset(void *to, int byte, size_t len)
 
 /* ------------------------------------------------------------------------------ recordings */
 
-enum hung { NOTHING, DISCARD, WRITE, FLUSH, DISCARDS };
+enum hung { NOTHING, DISCARD, WRITE, FLUSH, DISCARDS, NO_FLUSH, CUTS };
 enum content { ZEROES, DATA, DATA_AFTER_ZEROES };
 
 struct shape {
@@ -97,6 +100,8 @@ static const struct shape shapes[] = {
 	{ "a write hangs, zeroes in parts beside it", WRITE, 4096, 512, ZEROES },
 	{ "every eighth request is a discard that hangs", DISCARDS, 0, 4096, ZEROES },
 	{ "a flush hangs, whole units", FLUSH, 0, 4096, DATA },
+	{ "no flush comes, every other write is durable", NO_FLUSH, 0, 4096, DATA },
+	{ "a write hangs, version 2, the power is cut often", CUTS, 0, 4096, DATA },
 };
 
 static const unsigned char content[4096] = { 1, [511] = 2, [4095] = 3 };
@@ -137,15 +142,20 @@ static void add_rest(struct journal *journal, const struct shape *shape, unsigne
 		     uint64_t step)
 {
 	for (unsigned int i = 0; i < nr; i++) {
+		bool durable = shape->hung == NO_FLUSH && i % 2;
 		bool data = shape->content == DATA ||
 			    (shape->content == DATA_AFTER_ZEROES && i % 3 == 2);
 		const struct journal_write write = {
 			.submit = step + 1,
 			.complete = step + 2,
-			.at = FAR + (uint64_t)(i / 3) * STRIDE + (shape->len < 4096 ? 512 : 0),
+			.at = FAR + (uint64_t)(i / 3) * STRIDE +
+			      (durable             ? 4096
+			       : shape->len < 4096 ? 512
+						   : 0),
 			.len_bytes = shape->len,
 			.data = data ? content : NULL,
 			.op = data ? IO_WRITE : IO_ZEROES,
+			.flags = durable ? IO_FUA : 0,
 		};
 
 		must(journal_add_write(journal, &write));
@@ -157,7 +167,7 @@ static void add_rest(struct journal *journal, const struct shape *shape, unsigne
 									.at = (uint64_t)i * STRIDE,
 									.len_bytes = 4096,
 									.op = IO_DISCARD }));
-		if (i % 4 == 3) {
+		if (i % 4 == 3 && shape->hung != NO_FLUSH) {
 			must(journal_add_flush(journal,
 					       &(struct journal_flush){ .submit = step + 1,
 									.complete = step + 2 }));
@@ -185,6 +195,102 @@ static struct journal *make(const struct shape *shape, unsigned int nr)
 	return journal;
 }
 
+/* ------------------------------------------------------------------------------ version 2 */
+
+/* A record file of one disk and one queue, as it was before the disk's content was recorded. */
+struct old_file {
+	FILE *out;
+	struct record_header header;
+	struct record_stream stream;
+	uint64_t step;
+};
+
+static void put_block(struct old_file *file, uint16_t disk, uint16_t queue, const void *head,
+		      size_t head_len, const void *data, size_t len)
+{
+	unsigned char block[RECORD_BLOCK_BYTES];
+
+	record_put_block(block, disk, queue, head, head_len, data, len);
+	fwrite(block, 1, sizeof(block), file->out);
+	fwrite(head, 1, head_len, file->out);
+	if (len)
+		fwrite(data, 1, len, file->out);
+}
+
+static void put_record(struct old_file *file, struct record record)
+{
+	unsigned char bytes[128], *end;
+
+	record.step = ++file->step;
+	record.time_ns = record.step;
+	end = record_put(bytes, &file->stream, &record);
+	put_block(file, 0, 0, bytes, (size_t)(end - bytes), record.data, record.len_bytes);
+}
+
+static void put_revival(struct old_file *file)
+{
+	const struct record record = { .type = RECORD_REVIVE,
+				       .step = ++file->step,
+				       .time_ns = file->step };
+	unsigned char *bytes;
+	size_t len;
+
+	must(record_put_control(&file->header, &record, &bytes, &len));
+	/* It had no more than its time. */
+	put_block(file, 0, RECORD_CONTROL, bytes, len - 1, NULL, 0);
+	free(bytes);
+}
+
+static void begin_old(struct old_file *file)
+{
+	const struct record_disk disk = { .name = "d",
+					  .size_bytes = DISK,
+					  .block_bytes = 512,
+					  .physical_bytes = 512,
+					  .max_io_bytes = 4096,
+					  .depth = 8,
+					  .flags = RECORD_CACHE,
+					  .nr_queues = 1 };
+	unsigned char bytes[RECORD_DISK_BYTES], header[RECORD_HEADER_BYTES];
+	uint32_t crc;
+
+	file->header = (struct record_header){ .id = 1, .flags = RECORD_DATA };
+	record_put_header(header, &file->header);
+	header[8] = 2;
+	crc = record_crc(0, header, 60);
+	memcpy(header + 60, &crc, 4);
+	fwrite(header, 1, sizeof(header), file->out);
+	record_put_disk(bytes, &disk);
+	put_block(file, 0, RECORD_IS_DISK, bytes, sizeof(bytes), NULL, 0);
+	file->stream = record_stream_start(&file->header);
+}
+
+/* The first write never completes; each fourth of the others is flushed, each eighth cut off. */
+static void save_cuts(FILE *out, unsigned int nr)
+{
+	struct old_file file = { .out = out };
+	struct record write = { .type = RECORD_REQUEST,
+				.op = IO_WRITE,
+				.parked = true,
+				.len_bytes = 4096,
+				.result = 4096,
+				.data = content };
+
+	begin_old(&file);
+	for (unsigned int i = 0; i < nr; i++) {
+		put_record(&file, write);
+		write.parked = false;
+		write.sector += 8;
+		if (i % 4 == 3)
+			put_record(&file,
+				   (struct record){ .type = RECORD_REQUEST, .op = IO_FLUSH });
+		put_record(&file, (struct record){ .type = RECORD_BATCH });
+		if (i % 8 == 5)
+			put_revival(&file);
+	}
+	must(fflush(out) ? -errno : 0);
+}
+
 /* ------------------------------------------------------------------------------ what is done */
 
 struct subject {
@@ -192,6 +298,8 @@ struct subject {
 	struct journal *journal;
 	unsigned char *file; /* the same as a record file */
 	size_t size;
+	unsigned char *log; /* and as a log of dm-log-writes */
+	size_t log_size;
 };
 
 static const struct crash_options units = { .unit_bytes = 4096 };
@@ -234,10 +342,12 @@ static void walk(struct subject *on, bool list)
 	munmap(image.bytes, DISK);
 }
 
-/* What is undecided grows with what hangs, or with what lies under it, and so do its states. */
+/* What is undecided grows with what hangs or failed, or with what lies under it or is never flushed,
+ * and so do its states. */
 static bool is_long(const struct shape *shape)
 {
-	return shape->hung_bytes == DISK || shape->hung == DISCARDS;
+	return shape->hung_bytes == DISK || shape->hung == DISCARDS || shape->hung == NO_FLUSH ||
+	       shape->hung == CUTS;
 }
 
 static void do_cursor(struct subject *on)
@@ -278,6 +388,36 @@ static void do_replay(struct subject *on)
 	record_reader_free(reader);
 }
 
+static void do_save(struct subject *on)
+{
+	struct diag diag = { 0 };
+	FILE *file = tmpfile();
+
+	if (!file)
+		die("no file");
+	must(journal_save(on->journal, 1, fileno(file), &diag));
+	fclose(file);
+}
+
+static void do_export(struct subject *on)
+{
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct logwrites_export export;
+	struct diag diag = { 0 };
+
+	must(logwrites_export(on->journal, 0, fd, &diag, &export));
+	close(fd);
+}
+
+static void do_import(struct subject *on)
+{
+	struct diag diag = { 0 };
+	struct journal *journal;
+
+	must(logwrites_import(on->log, on->log_size, NULL, &diag, &journal));
+	journal_free(journal);
+}
+
 static int give_image(void *ctx, unsigned int worker, uint16_t disk, struct crash_image *ret_image)
 {
 	void **images = ctx;
@@ -287,12 +427,19 @@ static int give_image(void *ctx, unsigned int worker, uint16_t disk, struct cras
 	return 0;
 }
 
+/* Where a state is decided when it is read, all that is undecided is. */
 static int pass(void *ctx, unsigned int worker, const struct explore_state *state,
 		struct explore_result *ret_result)
 {
+	const struct crash_choice *choices;
+	size_t nr = state->view ? crash_choices(state->crash, &choices) : 0;
+	unsigned char bytes[4096];
+
 	(void)ctx;
 	(void)worker;
-	(void)state;
+	for (size_t i = 0; i < nr; i++)
+		must(view_read(state->view, choices[i].disk, choices[i].at, bytes,
+			       choices[i].len_bytes));
 	ret_result->verdict = EXPLORE_OK;
 	return 0;
 }
@@ -311,17 +458,14 @@ static void no_point(void *ctx, const struct explore_point *point)
 	(void)point;
 }
 
-static void do_explore(struct subject *on)
+static void explore(struct subject *on, const struct strategy *strategies, size_t nr_strategies)
 {
-	static const struct strategy strategies[] = { { STRATEGY_NEW, 0 },
-						      { STRATEGY_PREFIXES, 0 },
-						      { STRATEGY_DROP_ONE, 0 } };
 	void *images[2] = { reserve(), reserve() };
 	const struct explore_options options = {
 		.journal = on->journal,
 		.crash = units,
 		.strategies = strategies,
-		.nr_strategies = array_size(strategies),
+		.nr_strategies = nr_strategies,
 		.nr_shards = 1,
 		.jobs = 1,
 		.check = pass,
@@ -340,40 +484,80 @@ static void do_explore(struct subject *on)
 	munmap(images[1], DISK);
 }
 
+static void do_explore(struct subject *on)
+{
+	static const struct strategy strategies[] = {
+		{ STRATEGY_OLD, 0 },      { STRATEGY_NEW, 0 },         { STRATEGY_PREFIXES, 0 },
+		{ STRATEGY_DROP_ONE, 0 }, { STRATEGY_KEEP_ONE, 0 },    { STRATEGY_PAIRS, 0 },
+		{ STRATEGY_RANDOM, 3 },   { STRATEGY_EXHAUSTIVE, 64 },
+	};
+
+	explore(on, strategies, array_size(strategies));
+}
+
+static void do_lazy(struct subject *on)
+{
+	static const struct strategy strategy = { STRATEGY_LAZY, 0 };
+
+	explore(on, &strategy, 1);
+}
+
 static const struct deed {
 	const char *name;
 	void (*run)(struct subject *on);
 } deeds[] = {
 	{ "journal", do_journal }, { "list", do_list },     { "replay", do_replay },
+	{ "save", do_save },       { "export", do_export }, { "import", do_import },
 	{ "points", do_points },   { "cursor", do_cursor }, { "explore", do_explore },
+	{ "lazy", do_lazy },
 };
 
 /* ------------------------------------------------------------------------------ judged */
 
-static void load(struct subject *on, const struct shape *shape, unsigned int nr)
+static unsigned char *map(FILE *file, size_t *ret_size)
 {
-	struct diag diag = { 0 };
-	FILE *file = tmpfile();
+	unsigned char *bytes;
 
-	*on = (struct subject){ .shape = shape, .journal = make(shape, nr) };
-	if (!file || journal_save(on->journal, 1, fileno(file), &diag))
-		die(diag.message);
-	on->size = (size_t)lseek(fileno(file), 0, SEEK_END);
-	on->file = mmap(NULL, on->size, PROT_READ, MAP_PRIVATE, fileno(file), 0);
-	if (on->file == MAP_FAILED)
+	*ret_size = (size_t)lseek(fileno(file), 0, SEEK_END);
+	bytes = mmap(NULL, *ret_size, PROT_READ, MAP_PRIVATE, fileno(file), 0);
+	if (bytes == MAP_FAILED)
 		die("the file cannot be mapped");
 	fclose(file);
+	return bytes;
+}
+
+static void load(struct subject *on, const struct shape *shape, unsigned int nr)
+{
+	bool old = shape->hung == CUTS;
+	FILE *file = tmpfile(), *log = tmpfile();
+	struct logwrites_export export;
+	struct diag diag = { 0 };
+
+	*on = (struct subject){ .shape = shape, .journal = old ? NULL : make(shape, nr) };
+	if (!file || !log)
+		die("no file");
+	if (old)
+		save_cuts(file, nr);
+	else if (journal_save(on->journal, 1, fileno(file), &diag))
+		die(diag.message);
+	on->file = map(file, &on->size);
+	if (old && journal_from_record(on->file, on->size, &diag, &on->journal))
+		die(diag.message);
+	if (logwrites_export(on->journal, 0, fileno(log), &diag, &export))
+		die(diag.message);
+	on->log = map(log, &on->log_size);
 }
 
 static void unload(struct subject *on)
 {
-	munmap(on->file, on->size);
 	journal_free(on->journal);
+	munmap(on->file, on->size);
+	munmap(on->log, on->log_size);
 }
 
 static bool is_done(const struct shape *shape, const struct deed *deed)
 {
-	return deed->run != do_explore || !is_long(shape);
+	return (deed->run != do_explore && deed->run != do_lazy) || !is_long(shape);
 }
 
 /* False if one thing is more work than it may be. */
