@@ -173,7 +173,9 @@ int apart_return(void)
 		return 0;
 	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0 || cwd < 0 || setns(keeper_pid_fd, CLONE_NEWNS) < 0)
+	/* A library may have started a thread in the child, as libfiu does: it shares the root, and
+	 * who shares it cannot go. */
+	if (root < 0 || cwd < 0 || unshare(CLONE_FS) < 0 || setns(keeper_pid_fd, CLONE_NEWNS) < 0)
 		return -errno;
 	return go_to(root, cwd);
 }
