@@ -109,8 +109,9 @@ enum crash_set {
 
 struct crash_select {
 	enum crash_set set;
-	/* Steps, both included; @to counts as the end; 0: the end of all. There is always a point:
-	 * where nothing happens between, the moment that lasts from before @from. */
+	/* Steps, both included; @to counts as the end; 0: the end of all. The moment that lasts at
+	 * @from began at or before it: if it is a point, that is the only one whose step may be less
+	 * than @from. There is always a point. */
 	uint64_t from, to;
 	size_t sample; /* 0: all; else so many of them, chosen by @seed; ascending all the same */
 	uint64_t seed;

@@ -56,10 +56,14 @@ static int take(struct walk *walk, const struct journal_event *at, enum crash_wh
 	return 0;
 }
 
-/* The moment before this event, right after @before. */
-static int take_before(struct walk *walk, const struct journal_event *before)
+/*
+ * The moment before this event, right after @before: one that began before the range counts, if it
+ * lasts into it.
+ */
+static int take_before(struct walk *walk, const struct journal_event *event,
+		       const struct journal_event *before)
 {
-	if (walk->select->set == CRASH_SET_MARKS || !before || before->step < walk->select->from)
+	if (walk->select->set == CRASH_SET_MARKS || !before || event->step <= walk->select->from)
 		return 0;
 	/* What is durable later was a state before. */
 	if (!walk->submitted && !walk->marked)
@@ -100,12 +104,12 @@ static bool is_kept(const struct journal *journal, const struct journal_event *e
 static int take_kept(struct walk *walk, const struct journal_event *event,
 		     const struct journal_event *before)
 {
-	int err = 0;
+	int err;
 
-	if (!walk->nr_kept) {
+	if (!walk->nr_kept)
 		walk->before_kept = before;
-		err = take_before(walk, before);
-	}
+	/* It lasts until the last of them. */
+	err = take_before(walk, event, walk->before_kept);
 	if (event->what == JOURNAL_SUBMIT)
 		walk->nr_kept++;
 	else
@@ -133,7 +137,7 @@ static int walk_events(struct walk *walk, struct crash_flow *flow)
 			err = take_kept(walk, event, before);
 		} else {
 			if (!err && nr)
-				err = take_before(walk, before);
+				err = take_before(walk, event, before);
 			walk->durable |= nr > 0;
 			if (!err)
 				err = take_after(walk, event);

@@ -158,20 +158,22 @@ static bool check_completions(struct sim *sim, const struct crash_point *points,
 	return true;
 }
 
-/* A window's points have the states of all its moments. */
+/* A window's points are moments of its steps, and have the states of all of these: the one that
+ * lasts at its first step began before it. */
 static bool check_window(struct sim *sim, const struct crash_select *select,
 			 const struct crash_point *points, size_t nr)
 {
-	for (size_t moment = 0; moment <= sim->journal->nr_events; moment++) {
-		uint64_t step = moment ? sim->journal->events[moment - 1].step : 0;
+	size_t first = moment_at(sim, select->from), last = moment_at(sim, select->to);
 
-		if (step >= select->from && step <= select->to &&
-		    !check_covered(sim, moment, points, nr))
-			return false;
-	}
-	for (size_t i = 0; i < nr; i++)
-		if (points[i].step > select->to || (points[i].step < select->from && nr > 1))
+	for (size_t i = 0; i < nr; i++) {
+		size_t moment = moment_at(sim, points[i].step);
+
+		if (moment < first || moment > last)
 			return fail(sim, "a point outside of the window");
+	}
+	for (size_t m = first; m <= last && select->set != CRASH_SET_MARKS; m++)
+		if (!check_covered(sim, m, points, nr))
+			return false;
 	return true;
 }
 
@@ -205,7 +207,7 @@ static bool check_set(struct sim *sim, struct crash_select select)
 	if (!check_sorted(sim, points, nr) || !check_sample(sim, select, points, nr))
 		return false;
 	if (select.to)
-		return select.set == CRASH_SET_MARKS || check_window(sim, &select, points, nr);
+		return check_window(sim, &select, points, nr);
 	if (select.set == CRASH_SET_DEFAULT)
 		return check_default_points(sim, points, nr);
 	if (select.set == CRASH_SET_COMPLETIONS)
