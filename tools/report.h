@@ -36,6 +36,8 @@ enum report_verdict {
 struct report_state {
 	uint64_t key;
 	uint32_t point, shard;
+	uint32_t source; /* of the files that were read, from 0 */
+	bool kept;       /* from report_merge(): of the file that its shard is kept of */
 	enum report_verdict verdict;
 	double ms;
 	char *name;       /* owned */
@@ -43,10 +45,15 @@ struct report_state {
 	size_t len;
 };
 
-/* What one shard said of itself. A shard that was read twice is kept as the one that got further.
+/*
+ * What one shard said of itself. A shard that was read twice is kept as the one that got further,
+ * whatever the order of the files; its states are all kept.
  */
 struct report_shard {
-	char *file;       /* where it was read from; NULL: it is missing */
+	char *file;        /* where it was read from; NULL: it is missing */
+	const char *bytes; /* what was read there, of report_read() */
+	size_t size;
+	uint32_t source;
 	json_t *done;     /* point number in decimal -> its "done" line */
 	json_t *findings; /* of the last block that an "end" closed, or what there is */
 	json_t *end;      /* NULL: it did not come to its end */
@@ -74,10 +81,11 @@ struct report {
 	size_t nr_states, max_states;
 	struct report_shard *shards;
 	uint32_t nr_shards;
-	uint32_t nr_cut; /* files whose last line is cut */
+	uint32_t nr_sources; /* files that were read */
+	uint32_t nr_cut;     /* files whose last line is cut */
 	/* From report_merge(): */
 	json_t *done;     /* one merged line a moment, null where none came to an end */
-	json_t *findings; /* by moment and name; equal lost sets are one */
+	json_t *findings; /* by moment and name; equal lost sets are one; of each state that fails */
 	struct report_totals totals;
 };
 
@@ -114,7 +122,7 @@ const char *report_loss_words(const struct report_loss *loss, char text[REPORT_L
 /* Of a line of type finding; what is missing there counts as not known. */
 struct report_loss report_loss(const json_t *finding);
 
-/* 0 no findings, 1 findings, 2 nothing found but a shard or the verdict of a state is missing. */
+/* 0 no findings and no state that fails, 1 findings, 2 nothing found but a shard or the verdict of a state is missing. */
 int report_exit(const struct report *report);
 
 const char *report_verdict_name(enum report_verdict verdict);

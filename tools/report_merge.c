@@ -2,7 +2,8 @@
 /*
  * Shards made one. States are united by key; of two results of one key a verdict goes before
  * "could not be run", a finding before "ok", the first in order before others. What shards counted
- * adds up: a state belongs to one shard alone. Findings with the same lost writes are one.
+ * adds up: a state belongs to one shard alone. Findings with the same lost writes are one, and each
+ * state that fails belongs to one. Nothing depends on the order of the files.
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -30,11 +31,18 @@ static int weight(enum report_verdict verdict)
 static int by_key(const void *a, const void *b)
 {
 	const struct report_state *s = a, *t = b;
-	int heavier = weight(t->verdict) - weight(s->verdict);
+	int order = weight(t->verdict) - weight(s->verdict);
 
 	if (s->key != t->key)
 		return s->key < t->key ? -1 : 1;
-	return heavier ? heavier : report_order(s->point, s->name, t->point, t->name);
+	if (!order)
+		order = t->kept - s->kept;
+	if (!order)
+		order = report_order(s->point, s->name, t->point, t->name);
+	/* Two that say the same, but for times and output. */
+	if (!order && s->len != t->len)
+		order = s->len < t->len ? -1 : 1;
+	return order ? order : memcmp(s->line, t->line, s->len);
 }
 
 static int by_place(const void *a, const void *b)
@@ -53,6 +61,8 @@ static void unite_states(struct report *report)
 	size_t nr = 0;
 	bool counted = false;
 
+	for (size_t i = 0; i < report->nr_states; i++)
+		states[i].kept = states[i].source == report->shards[states[i].shard].source;
 	if (report->nr_states)
 		qsort(states, report->nr_states, sizeof(*states), by_key);
 	for (size_t i = 0; i < report->nr_states; i++) {
@@ -371,7 +381,7 @@ static json_t *lost_write(const struct report *report, json_int_t n)
 			 report_int(write, "time_ns"), "name");
 }
 
-/* Of a shard that was killed before it told its findings. */
+/* Of a state that fails and that no finding of a file tells of. */
 static json_t *finding_of_state(const struct report *report, const struct report_state *state)
 {
 	json_t *line = json_loadb(state->line, state->len, 0, NULL), *lost = json_array();
@@ -427,27 +437,128 @@ static int sort_findings(struct report *report, json_t *groups)
 	return 0;
 }
 
+/* Of which states the findings of a shard tell. */
+struct told {
+	json_t *names; /* "KEY" and "STEP:NAME" -> true */
+	json_int_t more;
+	uint64_t others; /* states that fail and are not named; at most @more: they are those */
+};
+
+#define TOLD_KEY_BYTES 17
+
+static void put_key(char text[TOLD_KEY_BYTES], uint64_t key)
+{
+	snprintf(text, TOLD_KEY_BYTES, "%016" PRIx64, key);
+}
+
+static int add_told(struct told *told, const json_t *finding)
+{
+	const char *key = report_text(finding, "key");
+	json_int_t more = report_int(finding, "more_same");
+	char text[TOLD_KEY_BYTES];
+	int failed = 0;
+	json_t *value;
+	size_t i;
+
+	put_key(text, strtoull(key, NULL, 16));
+	if (*key)
+		failed |= json_object_set_new(told->names, text, json_true());
+	json_array_foreach (json_object_get(finding, "same_as"), i, value)
+		if (json_is_string(value))
+			failed |= json_object_set_new_nocheck(told->names, json_string_value(value),
+							      json_true());
+	if (more > 0 && __builtin_add_overflow(told->more, more, &told->more))
+		told->more = INT64_MAX;
+	return failed ? -ENOMEM : 0;
+}
+
+/* 1, 0, or -ENOMEM. */
+static int is_told(const struct report *report, const struct told *told,
+		   const struct report_state *state)
+{
+	uint64_t step = (uint64_t)report_int(json_array_get(report->points, state->point), "step");
+	_cleanup_free_ char *name = NULL;
+	char key[TOLD_KEY_BYTES];
+
+	put_key(key, state->key);
+	if (json_object_get(told->names, key))
+		return 1;
+	if (asprintf(&name, "%" PRIu64 ":%s", step, state->name) < 0)
+		return -ENOMEM;
+	return json_object_get(told->names, name) != NULL;
+}
+
+/* What the shards' own findings tell of, and how many states they do not name. */
+static int look_told(const struct report *report, struct told *told)
+{
+	json_t *value;
+	int err = 0;
+	size_t i;
+
+	for (uint32_t s = 0; s < report->nr_shards && !err; s++) {
+		if (!report->shards[s].file)
+			continue;
+		told[s].names = json_object();
+		err = told[s].names ? 0 : -ENOMEM;
+		json_array_foreach (report->shards[s].findings, i, value)
+			err = err ? err : add_told(&told[s], value);
+	}
+	for (i = 0; i < report->nr_states && !err; i++) {
+		const struct report_state *state = &report->states[i];
+		int rc = report_is_finding(state->verdict) && state->kept
+				 ? is_told(report, &told[state->shard], state)
+				 : 1;
+
+		told[state->shard].others += rc == 0;
+		err = rc < 0 ? rc : 0;
+	}
+	return err;
+}
+
+/* A finding of each state that fails and that has none: its run was killed before it told them, or
+ * another file of the same shard, where the check said otherwise, is the one that is kept. */
+static int add_untold(const struct report *report, json_t *groups, const struct told *told)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < report->nr_states && !err; i++) {
+		const struct report_state *state = &report->states[i];
+		const struct told *of = &told[state->shard];
+		json_t *finding;
+
+		if (!report_is_finding(state->verdict) ||
+		    (state->kept && of->others <= (uint64_t)of->more))
+			continue;
+		err = is_told(report, of, state);
+		if (err) {
+			err = err < 0 ? err : 0;
+			continue;
+		}
+		finding = finding_of_state(report, state);
+		err = finding ? add_finding(report, groups, finding) : -ENOMEM;
+		json_decref(finding);
+	}
+	return err;
+}
+
 static int merge_findings(struct report *report)
 {
+	struct told *told =
+		fail_alloc("tools/report_merge/told", calloc(report->nr_shards, sizeof(*told)));
 	json_t *groups = json_object(), *value;
-	int err = groups ? 0 : -ENOMEM;
+	int err = groups && told ? look_told(report, told) : -ENOMEM;
 	size_t i;
 
 	for (uint32_t s = 0; s < report->nr_shards && !err; s++)
 		json_array_foreach (report->shards[s].findings, i, value)
 			err = err ? err : add_finding(report, groups, value);
-	for (i = 0; i < report->nr_states && !err; i++) {
-		const struct report_state *state = &report->states[i];
-		json_t *finding;
-
-		if (!report_is_finding(state->verdict) || report->shards[state->shard].end)
-			continue;
-		finding = finding_of_state(report, state);
-		err = finding ? add_finding(report, groups, finding) : -ENOMEM;
-		json_decref(finding);
-	}
+	if (!err)
+		err = add_untold(report, groups, told);
 	if (!err)
 		err = sort_findings(report, groups);
+	for (uint32_t s = 0; told && s < report->nr_shards; s++)
+		json_decref(told[s].names);
+	free(told);
 	json_decref(groups);
 	return err;
 }
@@ -545,5 +656,8 @@ int report_exit(const struct report *report)
 
 	if (json_array_size(report->findings))
 		return 1;
+	for (int i = 0; i < REPORT_NR_VERDICTS; i++)
+		if (report_is_finding(i) && t->verdicts[i])
+			return 1;
 	return t->missing || t->unfinished || t->verdicts[REPORT_ERROR] ? 2 : 0;
 }

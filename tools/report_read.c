@@ -207,7 +207,9 @@ static int read_point(const struct reader *r, const json_t *line, uint32_t *ret_
 
 static int read_state(struct reader *r, json_t *line, const char *bytes, size_t len)
 {
-	struct report_state state = { .line = bytes, .len = len, .shard = r->shard };
+	struct report_state state = {
+		.line = bytes, .len = len, .shard = r->shard, .source = r->report->nr_sources
+	};
 
 	if (read_point(r, line, &state.point))
 		return bad(r, "a state without a point", "one of the exploration's points");
@@ -354,20 +356,40 @@ static void keep_longer(json_t **kept, json_t **list)
 	}
 }
 
-/* A shard that was read twice: the one that came to its end, or of two the one that did more. */
-static int keep_shard(struct reader *r)
+/*
+ * Of a shard that was read twice: the one that came to its end, that did more, that has more
+ * findings; then any, but the same one in each order of the files.
+ */
+static bool is_better(const struct reader *r, const struct report_shard *shard, const char *bytes,
+		      size_t size)
+{
+	size_t done = json_object_size(r->done), findings = json_array_size(r->findings);
+	int order;
+
+	if (!shard->file)
+		return true;
+	if (!r->end != !shard->end)
+		return r->end;
+	if (done != json_object_size(shard->done))
+		return done > json_object_size(shard->done);
+	if (findings != json_array_size(shard->findings))
+		return findings > json_array_size(shard->findings);
+	if (size != shard->size)
+		return size > shard->size;
+	order = memcmp(bytes, shard->bytes, size);
+	return order > 0;
+}
+
+static int keep_shard(struct reader *r, const char *bytes, size_t size)
 {
 	struct report_shard *shard = &r->report->shards[r->shard];
-	bool better = !shard->file || (r->end && !shard->end) ||
-		      (!r->end == !shard->end &&
-		       json_object_size(r->done) > json_object_size(shard->done));
 	char *file;
 
 	if (json_array_size(r->findings) == 0 && !r->end) {
 		json_decref(r->findings);
 		r->findings = json_incref(r->block);
 	}
-	if (!better)
+	if (!is_better(r, shard, bytes, size))
 		return 0;
 	file = fail_alloc("tools/report_read/file", strdup(r->file));
 	if (!file)
@@ -377,6 +399,9 @@ static int keep_shard(struct reader *r)
 	json_decref(shard->findings);
 	json_decref(shard->end);
 	*shard = (struct report_shard){ .file = file,
+					.bytes = bytes,
+					.size = size,
+					.source = r->report->nr_sources,
 					.done = json_incref(r->done),
 					.findings = json_incref(r->findings),
 					.end = json_incref(r->end) };
@@ -410,8 +435,9 @@ int report_read(struct report *report, const char *file, const char *bytes, size
 		keep_longer(&report->flushes, &r.flushes);
 		keep_longer(&report->marks, &r.marks);
 		keep_longer(&report->points, &r.points);
-		err = keep_shard(&r);
+		err = keep_shard(&r, bytes, size);
 	}
+	report->nr_sources++;
 	for (size_t i = 0; i < array_size(owned); i++)
 		json_decref(*owned[i]);
 	return err;

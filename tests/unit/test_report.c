@@ -19,6 +19,9 @@
 #define FINDING(point, name, key)                                                                  \
 	"{\"type\":\"finding\",\"n\":0,\"point\":" #point ",\"state\":\"" name "\",\"key\":\"" key \
 	"\",\"verdict\":\"fail\",\"lost\":[{\"write\":3}],\"nr_lost\":1,\"same_as\":[]}\n"
+#define CRASHED(point, name, key)                                                                  \
+	"{\"type\":\"finding\",\"n\":0,\"point\":" #point ",\"state\":\"" name "\",\"key\":\"" key \
+	"\",\"verdict\":\"crash\",\"lost\":[{\"write\":3}],\"nr_lost\":1,\"same_as\":[]}\n"
 #define END "{\"type\":\"end\",\"seconds\":2.0,\"first_finding_s\":null,\"stopped\":null}\n"
 
 #define K1 "0000000000000001"
@@ -263,6 +266,84 @@ static void a_state_told_twice_keeps_the_verdict_that_says_more(void **ctx)
 	report_clear(&r);
 }
 
+static char *merged_text(const char *const *texts, int *ret_exit)
+{
+	struct report report;
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	report_init(&report);
+	for (size_t i = 0; texts[i]; i++)
+		read_text(&report, "some", texts[i]);
+	merge(&report);
+	report_print(&report, out);
+	fclose(out);
+	*ret_exit = report_exit(&report);
+	report_clear(&report);
+	return text;
+}
+
+static void two_files_that_judge_one_state_differently_are_told_in_any_order(void **ctx)
+{
+	static const char good[] = HEAD(0, 1) STATE(0, "a", K1, "ok") STATE(1, "b", K2, "ok")
+		DONE(0, 1, 1.0, "true") DONE(1, 1, 1.0, "true") END;
+	static const char failing[] = HEAD(0, 1) STATE(0, "a", K1, "fail") STATE(1, "b", K2, "ok")
+		DONE(0, 1, 1.0, "true") DONE(1, 1, 1.0, "true") FINDING(0, "a", K1) END;
+	static const char other[] = HEAD(0, 1) STATE(0, "a", K1, "ok") STATE(1, "b", K2, "crash")
+		DONE(0, 1, 1.0, "true") DONE(1, 1, 1.0, "true") CRASHED(1, "b", K2) END;
+	static const char *const orders[][4] = {
+		{ good, failing, other }, { failing, other, good }, { other, good, failing },
+		{ good, other, failing }, { failing, good, other }, { other, failing, good },
+	};
+	_cleanup_free_ char *wanted = NULL;
+
+	(void)ctx;
+	for (size_t i = 0; i < array_size(orders); i++) {
+		int code;
+		_cleanup_free_ char *text = merged_text(orders[i], &code);
+
+		assert_int_equal(code, 1);
+		assert_non_null(strstr(text, "ok 0, fail 1, timeout 0, crash 1, error 0"));
+		assert_non_null(strstr(text, "findings    2\n"));
+		if (!wanted)
+			wanted = strdup(text);
+		assert_string_equal(text, wanted);
+	}
+}
+
+static void a_state_that_fails_is_a_finding_also_where_none_is_told(void **ctx)
+{
+	static const char *const texts[] = { HEAD(0, 1) STATE(0, "a", K1, "fail")
+						     DONE(0, 1, 1.0, "true") END,
+					     NULL };
+	int code;
+	_cleanup_free_ char *text = merged_text(texts, &code);
+
+	(void)ctx;
+	assert_int_equal(code, 1);
+	assert_non_null(strstr(text, "findings    1\n"));
+}
+
+/* Its finding names it, or counts it among those that it does not name. */
+static void a_state_that_a_finding_tells_of_is_no_other_one(void **ctx)
+{
+	static const char *const texts[] = {
+		HEAD(0, 1) STATE(0, "a", K1, "fail") STATE(1, "b", K2, "fail") STATE(
+			1, "c", K3,
+			"fail") "{\"type\":\"finding\",\"n\":0,\"point\":0,\"state\":\"a\",\"key\":\"" K1
+				"\",\"verdict\":\"fail\",\"lost\":[],\"nr_lost\":0,\"same_as\":[\"20:b\"],"
+				"\"more_same\":1}\n" END,
+		NULL
+	};
+	int code;
+	_cleanup_free_ char *text = merged_text(texts, &code);
+
+	(void)ctx;
+	assert_non_null(strstr(text, "findings    1\n"));
+	assert_non_null(strstr(text, "    2 other states lost the same\n"));
+}
+
 static void another_exploration_is_refused_by_what_differs(void **ctx)
 {
 	struct report r;
@@ -333,6 +414,9 @@ int main(void)
 		cmocka_unit_test(a_loss_is_told_in_the_words_of_explore),
 		cmocka_unit_test(the_findings_of_a_resumed_run_are_those_told_last),
 		cmocka_unit_test(a_state_told_twice_keeps_the_verdict_that_says_more),
+		cmocka_unit_test(two_files_that_judge_one_state_differently_are_told_in_any_order),
+		cmocka_unit_test(a_state_that_fails_is_a_finding_also_where_none_is_told),
+		cmocka_unit_test(a_state_that_a_finding_tells_of_is_no_other_one),
 		cmocka_unit_test(another_exploration_is_refused_by_what_differs),
 		cmocka_unit_test(what_is_no_result_is_refused_with_its_line),
 		cmocka_unit_test(the_page_holds_no_markup_from_the_results),
