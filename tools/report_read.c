@@ -128,6 +128,29 @@ static int check_same(struct reader *r, const json_t *head)
 	return 0;
 }
 
+/* Shards have the same moments; one that is cut has the first of them. */
+static int check_points(struct reader *r)
+{
+	static const char *const members[] = { "step", "time_ns", "why", "marks" };
+	const json_t *ours = r->report->points, *here;
+	char what[64];
+	size_t i;
+
+	json_array_foreach (r->points, i, here) {
+		const json_t *there = json_array_get(ours, i);
+
+		for (size_t k = 0; there && k < array_size(members); k++) {
+			const json_t *was = json_object_get(there, members[k]);
+			const json_t *is = json_object_get(here, members[k]);
+
+			snprintf(what, sizeof(what), "%s of point %zu", members[k], i);
+			if ((was || is) && !json_equal(was, is))
+				return differs(r, what, was, is);
+		}
+	}
+	return 0;
+}
+
 static int start_shards(struct report *report, json_t *head, const char *file, uint32_t nr)
 {
 	report->shards =
@@ -430,6 +453,8 @@ int report_read(struct report *report, const char *file, const char *bytes, size
 		err = diag_set(diag, -EINVAL, "report.empty", "%.200s holds no results", file);
 		diag_hint(diag, "it must begin with a line of type explore");
 	}
+	if (!err)
+		err = check_points(&r);
 	if (!err) {
 		keep_longer(&report->writes, &r.writes);
 		keep_longer(&report->flushes, &r.flushes);

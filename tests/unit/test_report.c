@@ -356,6 +356,25 @@ static void another_exploration_is_refused_by_what_differs(void **ctx)
 	report_clear(&r);
 }
 
+#define HEAD_AT(step, shard, shards)                                                               \
+	"{\"type\":\"explore\",\"version\":1,\"recording\":{\"id\":\"aa\"},\"check\":\"c\","       \
+	"\"seed\":\"1\",\"points\":2,\"shard\":" #shard ",\"shards\":" #shards "}\n"               \
+	"{\"type\":\"point\",\"point\":0,\"step\":10,\"time_ns\":5,\"why\":\"end\"}\n"             \
+	"{\"type\":\"point\",\"point\":1,\"step\":" #step ",\"time_ns\":9,\"why\":\"end\"}\n"
+
+/* As many as ours, and not the same. */
+static void shards_of_other_moments_are_refused(void **ctx)
+{
+	struct report r;
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "one.jsonl", HEAD_AT(20, 0, 2) END);
+	refuse(&r, "two.jsonl", HEAD_AT(30, 1, 2) END,
+	       "step of point 1 is 20 in one.jsonl and 30 in two.jsonl");
+	report_clear(&r);
+}
+
 static void what_is_no_result_is_refused_with_its_line(void **ctx)
 {
 	static const char *const bad[][2] = {
@@ -418,6 +437,7 @@ int main(void)
 		cmocka_unit_test(a_state_that_fails_is_a_finding_also_where_none_is_told),
 		cmocka_unit_test(a_state_that_a_finding_tells_of_is_no_other_one),
 		cmocka_unit_test(another_exploration_is_refused_by_what_differs),
+		cmocka_unit_test(shards_of_other_moments_are_refused),
 		cmocka_unit_test(what_is_no_result_is_refused_with_its_line),
 		cmocka_unit_test(the_page_holds_no_markup_from_the_results),
 	};
