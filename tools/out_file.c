@@ -4,9 +4,12 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
+#include "tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -160,41 +163,74 @@ static int prepare(const char *path, const struct out_options *options, struct d
 
 /* ------------------------------------------------------------------------------ parts */
 
-/* Those that have a name which is not theirs; for a handler of signals, hence no lock. */
+/*
+ * Those that have a name which is not theirs. The handler of signals reads them, hence no lock there.
+ * Signals are caught only while there is one: who has a handler is not woken by the signal where the
+ * kernel waits for what never comes, as for a file on a dead mount.
+ */
 static struct out_file *_Atomic parts[16];
 static pid_t _Atomic parts_of; /* not those of a process that we were forked from */
+static pthread_mutex_t parts_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int nr_parts; /* of them; under the lock */
 
-static void remember(struct out_file *file)
+static void remove_parts(void)
 {
-	parts_of = getpid();
-	for (size_t i = 0; i < array_size(parts); i++) {
-		struct out_file *none = NULL;
-
-		if (atomic_compare_exchange_strong(&parts[i], &none, file))
-			return;
-	}
-}
-
-static void forget(struct out_file *file)
-{
-	for (size_t i = 0; i < array_size(parts); i++) {
-		struct out_file *it = file;
-
-		atomic_compare_exchange_strong(&parts[i], &it, NULL);
-	}
-}
-
-void out_file_forget(void)
-{
-	int saved = errno;
-
 	for (size_t i = 0; i < array_size(parts) && parts_of == getpid(); i++) {
 		struct out_file *file = parts[i];
 
 		if (file)
 			unlinkat(file->dir_fd, file->part, 0);
 	}
-	errno = saved;
+}
+
+static void on_deadly(int number)
+{
+	remove_parts();
+	/* It is delivered when the handler returns, and its action is the default again. */
+	raise(number);
+}
+
+/* From what ends the program to the handler, or back. Who has a handler of its own keeps it. */
+static void catch_signals(bool on)
+{
+	const struct sigaction ours = { .sa_handler = on_deadly, .sa_flags = (int)SA_RESETHAND };
+	const struct sigaction none = { .sa_handler = SIG_DFL };
+	struct sigaction old;
+	sigset_t set;
+
+	tool_end_signals(&set);
+	for (int i = 1; i < NSIG; i++)
+		if (sigismember(&set, i) == 1 && sigaction(i, NULL, &old) == 0 &&
+		    old.sa_handler == (on ? SIG_DFL : on_deadly))
+			sigaction(i, on ? &ours : &none, NULL);
+}
+
+static void remember(struct out_file *file)
+{
+	pthread_mutex_lock(&parts_lock);
+	parts_of = getpid();
+	for (size_t i = 0; i < array_size(parts); i++) {
+		if (parts[i])
+			continue;
+		parts[i] = file;
+		if (nr_parts++ == 0)
+			catch_signals(true);
+		break;
+	}
+	pthread_mutex_unlock(&parts_lock);
+}
+
+static void forget(struct out_file *file)
+{
+	pthread_mutex_lock(&parts_lock);
+	for (size_t i = 0; i < array_size(parts); i++) {
+		if (parts[i] != file)
+			continue;
+		parts[i] = NULL;
+		if (--nr_parts == 0)
+			catch_signals(false);
+	}
+	pthread_mutex_unlock(&parts_lock);
 }
 
 /* A part that nobody writes any more, of a program that was killed, is removed. */
@@ -418,8 +454,8 @@ int out_file_finish(struct out_file *file, struct diag *diag)
 void out_file_drop(struct out_file *file)
 {
 	if (file->named && !file->published) {
-		forget(file);
 		unlinkat(file->dir_fd, file->part, 0);
+		forget(file);
 	}
 	file->named = false;
 	if (file->fd >= 0)

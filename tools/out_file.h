@@ -8,7 +8,7 @@
  *
  * Until it is published it has no name, so whoever is killed leaves nothing. Where the file system
  * cannot have files without names it is `.NAME.faultblk-part` in the same folder; signals that end
- * the program remove that (out_file_forget), and what SIGKILL leaves the next writer does.
+ * the program remove that, and what SIGKILL leaves the next writer does.
  *
  * What it never does: write through a symbolic link, a FIFO or a device, replace anything but a
  * regular file, replace a file that nobody allowed to, or one that the command reads.
@@ -79,8 +79,5 @@ int out_file_finish(struct out_file *file, struct diag *diag);
 void out_file_drop(struct out_file *file);
 /* May @path be written, as out_file_open() would see it now? Makes nothing. */
 int out_file_check(const char *path, const struct out_options *options, struct diag *diag);
-
-/* For a handler of a signal that ends the program: removes what has no name of its own yet. */
-void out_file_forget(void);
 
 #endif

@@ -5,7 +5,6 @@
 #include "base/limits.h"
 #include "base/map_guard.h"
 #include "base/printable.h"
-#include "out_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,16 +24,8 @@ static const int deadly[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGPIPE,
 			      SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
 static bool ignores_size; /* we were started so */
 
-static void on_deadly(int number)
-{
-	out_file_forget();
-	/* It is delivered when the handler returns, and its action is the default again. */
-	raise(number);
-}
-
 void tool_prepare(void)
 {
-	const struct sigaction action = { .sa_handler = on_deadly, .sa_flags = (int)SA_RESETHAND };
 	struct sigaction old;
 	int fd;
 
@@ -45,9 +36,6 @@ void tool_prepare(void)
 		close(fd);
 	ignores_size = sigaction(SIGXFSZ, NULL, &old) == 0 && old.sa_handler == SIG_IGN;
 	signal(SIGXFSZ, SIG_IGN);
-	for (size_t i = 0; i < array_size(deadly); i++)
-		if (sigaction(deadly[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
-			sigaction(deadly[i], &action, NULL);
 }
 
 void tool_end_signals(sigset_t *ret_set)

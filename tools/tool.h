@@ -58,8 +58,7 @@ int cmd_log(int argc, char **argv);
 
 /*
  * Before anything else: standard streams that are closed are opened, on /dev/null, so that no file
- * gets their number; a file that may not grow (SIGXFSZ) is an error of writing; and what ends us by
- * default leaves no file that is half written.
+ * gets their number; and a file that may not grow (SIGXFSZ) is an error of writing.
  */
 void tool_prepare(void);
 /* What ends a program that does not care, but for SIGKILL and what its own faults raise. */
