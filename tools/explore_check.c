@@ -3,10 +3,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "disk_env.h"
 #include "explore_in.h"
 #include "guard.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -61,14 +61,33 @@ __attribute__((format(printf, 3, 4))) static int set_env(struct checker *c, size
 	return 0;
 }
 
-/* "my-disk" is FAULTBLK_DEV_MY_DISK. */
+int checker_disks(const struct journal *journal, struct diag *diag)
+{
+	char ours[sizeof(journal->disks[0].name)], theirs[sizeof(journal->disks[0].name)];
+
+	for (uint32_t i = 1; i < journal->nr_disks; i++) {
+		disk_env_name(journal->disks[i].name, ours, sizeof(ours));
+		for (uint32_t before = 0; before < i; before++) {
+			disk_env_name(journal->disks[before].name, theirs, sizeof(theirs));
+			if (strcmp(ours, theirs) != 0)
+				continue;
+			diag_set(diag, -EINVAL, "explore.disks",
+				 "the disks '%s' and '%s' of the recording would both be "
+				 "FAULTBLK_DEV_%s for a check",
+				 journal->disks[before].name, journal->disks[i].name, ours);
+			diag_hint(diag, "record them again under names that differ in more than "
+					"case and punctuation");
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
 static int set_disk(struct checker *c, size_t at, uint16_t disk)
 {
 	char name[sizeof(c->options->journal->disks[0].name)];
 
-	snprintf(name, sizeof(name), "%s", c->options->journal->disks[disk].name);
-	for (char *p = name; *p; p++)
-		*p = isalnum((unsigned char)*p) ? (char)toupper((unsigned char)*p) : '_';
+	disk_env_name(c->options->journal->disks[disk].name, name, sizeof(name));
 	return set_env(c, at, "FAULTBLK_DEV_%s=%s", name,
 		       c->options->ops->path(c->presenter, disk));
 }

@@ -58,6 +58,8 @@ struct checker_options {
 
 struct checker;
 
+/* Has each disk a variable of its own (FAULTBLK_DEV_NAME)? 0, or -EINVAL in words. */
+int checker_disks(const struct journal *journal, struct diag *diag);
 /* @dir: the worker's folder. @presenter stays the caller's. Options outlive it. */
 int checker_create(const struct checker_options *options, unsigned int worker, const char *dir,
 		   void *presenter, struct diag *diag, struct checker **ret_checker);

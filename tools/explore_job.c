@@ -826,6 +826,8 @@ static int prepare(struct run *run, struct diag *diag)
 	if (!err)
 		err = journal_open(job->recording, diag, &run->journal);
 	if (!err)
+		err = checker_disks(run->journal, diag);
+	if (!err)
 		run->common = crash_as_recorded(&run->crash, job->atomic, run->journal);
 	if (!err)
 		err = parse_range(run, diag);

@@ -123,9 +123,6 @@ const char *scenario_action_name(enum scenario_action action);
 const char *scenario_action_method(enum scenario_action action);
 bool scenario_action_has_disk(enum scenario_action action);
 
-/* "log-1" -> "LOG_1": the disk's name as it stands in environment variables. */
-void scenario_env_name(const char *disk, char ret_name[RUNTIME_NAME_MAX + 1]);
-
 /* Names that fit together? Called by scenario_parse() once all lines are read. */
 int scenario_check(const struct scenario *scenario, struct diag *diag);
 

@@ -9,9 +9,9 @@
 #include "base/cleanup.h"
 #include "base/near.h"
 #include "base/units.h"
+#include "disk_env.h"
 #include "faults/value.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -59,14 +59,6 @@ const char *scenario_action_method(enum scenario_action action)
 bool scenario_action_has_disk(enum scenario_action action)
 {
 	return actions[action].has_disk;
-}
-
-void scenario_env_name(const char *disk, char ret_name[RUNTIME_NAME_MAX + 1])
-{
-	for (; *disk; disk++)
-		*ret_name++ =
-			*disk == '-' || *disk == '.' ? '_' : (char)toupper((unsigned char)*disk);
-	*ret_name = '\0';
 }
 
 /* ------------------------------------------------------------------------------ words */
@@ -226,12 +218,12 @@ static int check_disk_name(const struct parser *p, struct text word, const char 
 			return place_fail(&p->place, word.at, "scenario.bad-name",
 					  "'%s' is an action and cannot be the name of a disk",
 					  name);
-	scenario_env_name(name, ours);
+	disk_env_name(name, ours, sizeof(ours));
 	for (unsigned int i = 0; i < s->nr_disks; i++) {
 		if (strcmp(s->disks[i].name, name) == 0)
 			return place_fail(&p->place, word.at, "scenario.duplicate-disk",
 					  "there is already a disk '%s' further up", name);
-		scenario_env_name(s->disks[i].name, theirs);
+		disk_env_name(s->disks[i].name, theirs, sizeof(theirs));
 		if (strcmp(ours, theirs) == 0)
 			return place_fail(&p->place, word.at, "scenario.duplicate-disk",
 					  "'%s' and '%s' would both be FAULTBLK_DEV_%s for COMMAND",

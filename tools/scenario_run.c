@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "daemon.h"
+#include "disk_env.h"
 #include "recording_file.h"
 #include "rule_file.h"
 #include "scenario_disk.h"
@@ -280,7 +281,7 @@ static int set_one(const char *what, const char *disk, const char *value)
 	char name[RUNTIME_NAME_MAX + 32], suffix[RUNTIME_NAME_MAX + 1] = "";
 
 	if (disk)
-		scenario_env_name(disk, suffix);
+		disk_env_name(disk, suffix, sizeof(suffix));
 	snprintf(name, sizeof(name), "FAULTBLK_%s%s%s", what, disk ? "_" : "", suffix);
 	return setenv(name, value, 1) < 0 ? -errno : 0;
 }

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "tools/disk_env.h"
 #include "tools/scenario.h"
 
 #include <errno.h>
@@ -185,11 +186,15 @@ static void options_of_a_disk_shape_what_its_rules_are_checked_against(void **st
 
 static void names_become_environment_variables(void **state)
 {
-	char name[RUNTIME_NAME_MAX + 1];
+	char name[16], cut[4];
 
 	(void)state;
-	scenario_env_name("log-1.x_y", name);
+	disk_env_name("log-1.x_y", name, sizeof(name));
 	assert_string_equal(name, "LOG_1_X_Y");
+	disk_env_name("az AZ=09/\303\251", name, sizeof(name));
+	assert_string_equal(name, "AZ_AZ_09___");
+	disk_env_name("abcdef", cut, sizeof(cut));
+	assert_string_equal(cut, "ABC");
 }
 
 /* ------------------------------------------------------------------------------ what is refused */
