@@ -131,25 +131,24 @@ static struct moment *moment_new(struct explore *e, bool is_large)
 	return moment;
 }
 
-/* Lock held: what is covered, from what was counted. */
-static void moment_cover(const struct explore *e, struct moment *moment)
+/*
+ * Lock held: what is covered, from what was counted. Only what has a verdict counts, and a moment is
+ * complete where nothing else is left, of all shards.
+ */
+static void moment_cover(struct moment *moment)
 {
 	struct explore_point *pub = &moment->pub;
+	bool all = moment->complete && moment->judged == moment->seen_ours;
+	double covered = (double)moment->judged * exp2(-pub->legal.log2);
 
-	pub->complete = moment->complete && !pub->missing && pub->verdicts[EXPLORE_ERROR] == 0;
-	if (pub->missing)
-		pub->covered = 0;
-	else if (moment->complete && e->options.nr_shards == 1)
-		pub->covered = 1;
-	else if (moment->complete)
-		pub->covered = moment->lazy_covered > 0
-				       ? moment->lazy_covered
-				       : (double)moment->seen_ours / (double)moment->seen;
-	else
-		pub->covered = fmax((double)moment->seen_ours * exp2(-pub->legal.log2),
-				    moment->lazy_covered);
-	pub->covered = fmin(pub->covered, 1);
-	pub->exact = pub->complete;
+	/* Where all were generated their number is known, whatever the writes are counted as. */
+	if (moment->complete)
+		covered = moment->seen ? (double)moment->judged / (double)moment->seen : 0;
+	covered = fmax(covered, moment->lazy_covered);
+	pub->covered = pub->missing ? 0 : fmin(covered, 1);
+	pub->exact = (all || moment->lazy_complete) && !pub->missing &&
+		     pub->verdicts[EXPLORE_ERROR] == 0;
+	pub->complete = pub->exact && pub->covered == 1;
 }
 
 /* Lock held: nothing more of it will come; on to the list of those to be told. */
@@ -160,9 +159,10 @@ static void moment_end(struct explore *e, struct moment *moment)
 	while (*at != moment)
 		at = &(*at)->next;
 	*at = moment->next;
-	moment_cover(e, moment);
+	moment_cover(moment);
 	e->status.points_done++;
 	e->status.points_complete += moment->pub.complete;
+	e->status.points_exact += moment->pub.exact;
 	e->status.points_missing += moment->pub.missing;
 	e->sum_covered += moment->pub.covered;
 	moment->next = NULL;
@@ -175,6 +175,39 @@ void explore_moment_put(struct explore *e, struct moment *moment)
 {
 	if (--moment->nr_held == 0)
 		moment_end(e, moment);
+}
+
+/* Lock held: @moment has a state equal to the one that @w is at. */
+static int wait_for_state(struct worker *w, struct moment *moment)
+{
+	if (w->nr_waiting == w->room_waiting) {
+		size_t room = w->room_waiting * 2 + 4;
+		struct moment **more = fail_alloc("faults/explore/waiting",
+						  realloc(w->waiting, room * sizeof(*more)));
+
+		if (!more)
+			return -ENOMEM;
+		w->waiting = more;
+		w->room_waiting = room;
+	}
+	w->waiting[w->nr_waiting++] = moment;
+	moment->nr_held++;
+	return 0;
+}
+
+/* Lock held: the state of @w has @verdict, for its moment and for those that wait for it. */
+static int end_state(struct worker *w, const struct task *task, enum explore_verdict verdict)
+{
+	bool is_judged = verdict != EXPLORE_ERROR;
+
+	w->at_state = false;
+	task->moment->judged += is_judged && task->is_seen;
+	for (size_t i = 0; i < w->nr_waiting; i++) {
+		w->waiting[i]->judged += is_judged;
+		explore_moment_put(w->explore, w->waiting[i]);
+	}
+	w->nr_waiting = 0;
+	return is_judged || key_set_add(&w->explore->unjudged, task->key) >= 0 ? 0 : -ENOMEM;
 }
 
 /* No lock held. */
@@ -278,7 +311,7 @@ static int gen_lazy(struct explore *e, struct task *task)
 		moment->pub.has_shares = known.has_shares;
 		memcpy(moment->pub.shares, known.shares, sizeof(known.shares));
 		moment->lazy_covered = 1;
-		moment->complete = true;
+		moment->lazy_complete = true;
 		return GEN_AGAIN;
 	}
 	moment->nr_held++;
@@ -295,7 +328,8 @@ static int gen_strategy(struct explore *e, struct task *task)
 	if (e->options.crash.atomic == CRASH_UNIT && e->moment->seen &&
 	    e->moment->seen == e->moment->pub.legal.exact)
 		e->moment->complete = true;
-	if (e->next_strategy == e->options.nr_strategies || e->moment->complete) {
+	if (e->next_strategy == e->options.nr_strategies || e->moment->complete ||
+	    e->moment->lazy_complete) {
 		gen_moment_end(e);
 		return GEN_AGAIN;
 	}
@@ -333,6 +367,63 @@ static bool gen_known(struct explore *e, uint64_t key)
 	return true;
 }
 
+/*
+ * A state whose key was there before: judged, not judged, or under way, and then its moment waits
+ * for what comes of it.
+ */
+static int gen_equal(struct explore *e, uint64_t key)
+{
+	struct moment *moment = e->moment;
+
+	if (key_set_has(&e->unjudged, key))
+		return 0;
+	for (unsigned int i = 0; i < e->options.jobs; i++) {
+		struct worker *w = &e->workers[i];
+
+		if (w->at_state && w->key == key)
+			return wait_for_state(w, moment);
+	}
+	moment->judged++;
+	return 0;
+}
+
+/* The state of e->picks has @key and is ours: counted, and in *task if it is one to check. */
+static int gen_ours(struct explore *e, uint64_t hash, uint64_t key, int added, struct task *task)
+{
+	struct moment *moment = e->moment;
+
+	if (key_set_has(&e->keys, key)) {
+		int err = added == 1 ? gen_equal(e, key) : 0;
+
+		if (err)
+			return err;
+	} else if (added != 0 && gen_known(e, key)) {
+		moment->judged += added == 1;
+	} else if (added != 0) {
+		if (e->options.max_states && e->handed >= e->options.max_states) {
+			explore_stop_for(e, EXPLORE_AT_LIMIT);
+			return GEN_AGAIN;
+		}
+		e->handed++;
+		moment->nr_held++;
+		*task = (struct task){ .moment = moment,
+				       .strategy = e->options.strategies[e->next_strategy - 1].kind,
+				       .hash = hash,
+				       .key = key,
+				       .fresh = true,
+				       .is_seen = added == 1 };
+	}
+	moment->pub.generated++;
+	e->status.generated++;
+	added = added == 0 ? 0 : key_set_add(&e->keys, key);
+	moment->pub.distinct += added != 0;
+	e->status.distinct += added != 0;
+	moment->pub.equivalent += added == 0;
+	e->status.equivalent += added == 0;
+	e->status.forgotten += added < 0;
+	return task->fresh ? GEN_STATE : GEN_AGAIN;
+}
+
 /* The state of e->picks: is it one to check, here and now? */
 static int gen_take(struct explore *e, struct task *task)
 {
@@ -348,30 +439,7 @@ static int gen_take(struct explore *e, struct task *task)
 	added = key_set_add(&e->here, hash);
 	moment->seen += added == 1;
 	moment->seen_ours += added == 1 && ours;
-	if (!ours)
-		return GEN_AGAIN;
-	if (added != 0 && !key_set_has(&e->keys, key) && !gen_known(e, key)) {
-		if (e->options.max_states && e->handed >= e->options.max_states) {
-			explore_stop_for(e, EXPLORE_AT_LIMIT);
-			return GEN_AGAIN;
-		}
-		e->handed++;
-		moment->nr_held++;
-		*task = (struct task){ .moment = moment,
-				       .strategy = e->options.strategies[e->next_strategy - 1].kind,
-				       .hash = hash,
-				       .key = key,
-				       .fresh = true };
-	}
-	moment->pub.generated++;
-	e->status.generated++;
-	added = added == 0 ? 0 : key_set_add(&e->keys, key);
-	moment->pub.distinct += added != 0;
-	e->status.distinct += added != 0;
-	moment->pub.equivalent += added == 0;
-	e->status.equivalent += added == 0;
-	e->status.forgotten += added < 0;
-	return task->fresh ? GEN_STATE : GEN_AGAIN;
+	return ours ? gen_ours(e, hash, key, added, task) : GEN_AGAIN;
 }
 
 /*
@@ -461,7 +529,10 @@ static int do_state(struct worker *w, const struct task *task)
 		return err;
 	}
 	explore_done(e, task->moment, &state, &result);
-	return 0;
+	pthread_mutex_lock(&e->lock);
+	err = end_state(w, task, result.verdict);
+	pthread_mutex_unlock(&e->lock);
+	return err;
 }
 
 /* Lock held on entry and return. Waits where only runs of LAZY under way may open others. */
@@ -481,6 +552,8 @@ static int find_work(struct worker *w, struct task *task)
 				return err;
 			memcpy(w->picks, e->picks,
 			       task->moment->pub.nr_choices * sizeof(*w->picks));
+			w->at_state = true;
+			w->key = task->key;
 		}
 		if (rc != GEN_END || !e->lazies || atomic_load(&e->stop))
 			return rc;
@@ -540,9 +613,9 @@ static void end_open_moments(struct explore *e)
 			if (m->pub.point_index < moment->pub.point_index)
 				moment = m;
 		moment->complete = false;
+		moment->lazy_complete = false;
 		moment_end(e, moment);
 		e->status.points_done--;
-		e->sum_covered -= moment->pub.covered;
 	}
 	tell_ended(e);
 }
@@ -662,6 +735,7 @@ int explore_create(const struct explore_options *options, struct diag *diag,
 		return diag_set(diag, -ENOMEM, "explore.memory", "no memory for an explorer");
 	e->options = *options;
 	e->keys.limit = e->here.limit = options->max_keys ? options->max_keys : EXPLORE_KEYS;
+	e->unjudged.limit = SIZE_MAX;
 	e->ended_tail = &e->ended;
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->out, NULL);
@@ -690,6 +764,7 @@ struct explore *explore_free(struct explore *e)
 		crash_free(e->workers[i].crash);
 		free(e->workers[i].images);
 		free(e->workers[i].picks);
+		free(e->workers[i].waiting);
 	}
 	free(e->workers);
 	strategy_free(e->walk);
@@ -699,6 +774,7 @@ struct explore *explore_free(struct explore *e)
 	free(e->points);
 	key_set_free(&e->keys);
 	key_set_free(&e->here);
+	key_set_free(&e->unjudged);
 	pthread_cond_destroy(&e->changed);
 	pthread_mutex_destroy(&e->out);
 	pthread_mutex_destroy(&e->lock);
@@ -723,7 +799,7 @@ void explore_status(struct explore *e, struct explore_status *ret_status)
 	*ret_status = e->status;
 	if (e->start_ns)
 		ret_status->elapsed_ns = (e->end_ns ? e->end_ns : clock_now_ns()) - e->start_ns;
-	if (e->status.points_done)
-		ret_status->covered = e->sum_covered / (double)e->status.points_done;
+	if (e->nr_points)
+		ret_status->covered = e->sum_covered / (double)e->nr_points;
 	pthread_mutex_unlock(&e->lock);
 }

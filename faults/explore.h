@@ -64,11 +64,12 @@ struct explore_point {
 	 * an earlier moment. */
 	uint64_t generated, distinct, equivalent;
 	uint64_t verdicts[EXPLORE_NR_VERDICTS];
-	/* Fraction of the legal states that this shard visited, at least; those of all shards add
-	 * up. Equal content that was checked at another moment counts where it was generated. */
+	/* Fraction of the legal states of which this shard has a verdict, at least; those of all
+	 * shards add up. Equal content that was judged at another moment counts where it was
+	 * generated; what could not be run (EXPLORE_ERROR) counts nowhere. */
 	double covered;
-	bool exact;    /* exactly so much */
-	bool complete; /* all legal states of the moment, by all shards if they end as this one */
+	bool exact;    /* exactly so much: all that is this shard's has a verdict */
+	bool complete; /* exact, and all legal states of the moment, by this shard alone */
 	bool missing;  /* there are legal states that are not known, nobody knows how many: it is
 			* never complete, and nothing counts as covered */
 	uint64_t diverged; /* LAZY: runs that did not do what they had to */
@@ -86,12 +87,14 @@ enum explore_stopped {
 
 struct explore_status {
 	uint64_t points_done, nr_points, points_complete;
-	uint64_t points_missing; /* see explore_point.missing */
+	uint64_t points_missing, points_exact; /* see explore_point */
 	uint64_t generated, done, distinct, equivalent, findings, errors;
 	uint64_t known;                        /* of the distinct: done by an earlier run */
 	uint64_t forgotten;                    /* distinct, but beyond max_keys */
 	uint64_t elapsed_ns, first_finding_ns; /* 0: none yet */
-	double covered;                        /* mean over the moments that are done */
+	/* Mean over all moments, nr_points of them: one that has not ended counts as 0 while the
+	 * exploration runs, and with what was covered of it in the end. */
+	double covered;
 	enum explore_stopped stopped;
 };
 

@@ -15,9 +15,11 @@ struct moment {
 	struct explore_point pub;
 	uint64_t nr_held;         /* the generator while it is there, states and LAZY under way */
 	uint64_t seen, seen_ours; /* different contents generated here, of all shards */
+	uint64_t judged;          /* of seen_ours: with a verdict, here or at another moment */
 	double lazy_covered;
 	bool has_lazy;
-	bool complete; /* every legal state was generated, or LAZY ended complete */
+	bool complete;      /* every legal state was generated */
+	bool lazy_complete; /* LAZY has judged every one */
 };
 
 /* What a worker does next. */
@@ -26,6 +28,7 @@ struct task {
 	enum strategy_kind strategy;
 	uint64_t hash, key;
 	bool fresh;
+	bool is_seen;                       /* it is one of moment->seen_ours */
 	struct explore_lazy_search *search; /* LAZY: with a run of this one */
 	struct lazy_run *run;
 };
@@ -38,6 +41,11 @@ struct worker {
 	struct crash_image *images;
 	uint16_t *picks;
 	size_t nr_picks;
+	/* By `lock`: the state that is its own, and later moments that have an equal one. */
+	bool at_state;
+	uint64_t key;
+	struct moment **waiting;
+	size_t nr_waiting, room_waiting;
 };
 
 struct explore {
@@ -59,6 +67,7 @@ struct explore {
 	struct strategy_walk *walk;
 	uint64_t walk_given;
 	struct key_set keys, here;
+	struct key_set unjudged; /* of keys: those that came to no verdict */
 	struct moment *live, *ended, **ended_tail;
 	struct explore_lazy_search *lazies; /* under way */
 	uint64_t handed;

@@ -174,7 +174,7 @@ static void conclude(const struct explore_lazy_search *search)
 	for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
 		moment->pub.shares[i] = lazy_share(search->lazy, i);
 	if (status.complete)
-		moment->complete = true;
+		moment->lazy_complete = true;
 }
 
 int explore_lazy(struct worker *w, const struct task *task)

@@ -13,6 +13,7 @@
  *	explore_reduce.c   findings repeated, shrunk, named and written down
  *	explore_missing.c  what a finding that lost nothing misses: the write that came too late
  *	explore_progress.c signals and the status line
+ *	explore_summary.c  what it came to, in words
  */
 #ifndef TOOLS_EXPLORE_H
 #define TOOLS_EXPLORE_H

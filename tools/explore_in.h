@@ -207,6 +207,15 @@ int explore_reduce(const struct reduce_options *options, struct results *results
  */
 int explore_missing(const struct reduce_options *options, uint64_t until_ns,
 		    struct finding *finding, struct diag *diag);
+struct summary {
+	struct explore_status status;  /* at the end */
+	unsigned int shard, nr_shards; /* 0-based */
+	bool illegal, common;          /* which states were explored, see explore_job.c */
+	size_t nr_findings;            /* sets of lost writes */
+};
+
+/* To stdout: what all of it came to. */
+void explore_print_summary(const struct summary *summary);
 /* Text for people: what became of a finding. */
 void explore_print_finding(const struct results *results, const struct journal *journal,
 			   const struct crash_point *point, const struct finding *finding,

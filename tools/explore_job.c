@@ -531,50 +531,6 @@ static const char *stopped_name(const struct explore_status *status)
 	return NULL;
 }
 
-static void print_summary(const struct run *run, const struct explore_status *s, size_t nr_groups)
-{
-	double seconds = (double)s->elapsed_ns / 1e9;
-
-	if (run->job->quiet || run->job->json)
-		return;
-	printf("%" PRIu64 " states of %" PRIu64 " moments in %.1f s: %" PRIu64
-	       " distinct (%.0f/s), %" PRIu64 " equal to these",
-	       s->generated, s->nr_points, seconds, s->distinct,
-	       seconds > 0 ? (double)(s->done - s->known) / seconds : 0.0, s->equivalent);
-	if (s->known)
-		printf("; %" PRIu64 " were done before", s->known);
-	if (s->forgotten)
-		printf("; %" PRIu64 " too many to be remembered", s->forgotten);
-	printf("\n");
-	if (run->nr_shards > 1)
-		printf("this is share %u of %u\n", run->shard + 1, run->nr_shards);
-	printf("covered: all legal states of %" PRIu64 " of %" PRIu64
-	       " moments; on average%s %.3g%% of those of a moment%s\n",
-	       s->points_complete, s->nr_points,
-	       s->points_complete == s->points_done ? "" : " at least", s->covered * 100,
-	       run->crash.illegal ? " (with states that only a lying disk leaves)"
-	       : run->common      ? " (of the states that its caches have in common)"
-				  : "");
-	if (s->points_missing)
-		printf("%" PRIu64 " moments have legal states that were not made; these moments "
-		       "count as not covered: see MISSING STATES in faultblk-explore(7)\n",
-		       s->points_missing);
-	if (s->errors)
-		printf("%" PRIu64 " checks could not be run; --resume does them again\n",
-		       s->errors);
-	if (s->findings)
-		printf("%" PRIu64 " findings, which lost %zu different sets of writes%s\n",
-		       s->findings, nr_groups,
-		       run->crash.illegal ? "" : ": legal states that fail the check");
-	else
-		printf("no finding\n");
-	if (s->stopped != EXPLORE_NOT_STOPPED)
-		printf("stopped before the end: %s\n",
-		       s->stopped == EXPLORE_AT_LIMIT      ? "--max-states or --max-time"
-		       : s->stopped == EXPLORE_AT_FINDINGS ? "--max-findings"
-							   : "by a signal");
-}
-
 /* ------------------------------------------------------------------------------ small findings */
 
 static int make_cursor(struct run *run, struct crash_image *images, struct diag *diag,
@@ -696,7 +652,13 @@ static int conclude(struct run *run, int signal)
 			 strerror(-results_error(run->results)));
 		return EXIT_NOT_DONE;
 	}
-	print_summary(run, &status, nr);
+	if (!run->job->quiet && !run->job->json)
+		explore_print_summary(&(struct summary){ .status = status,
+							 .shard = run->shard,
+							 .nr_shards = run->nr_shards,
+							 .illegal = run->crash.illegal,
+							 .common = run->common,
+							 .nr_findings = nr });
 	if (shrink_signal)
 		tool_msg("stopped by a signal while findings were shrunk; all states were checked");
 	if (status.findings)

@@ -56,7 +56,7 @@ static int format_status(struct progress *p, const struct explore_status *status
 	return snprintf(
 		line, size,
 		"%llu states (%.0f/s), %llu equal to earlier ones, %llu findings; moments "
-		"%llu/%llu, %.3g%% of their states covered, %llu completely",
+		"%llu/%llu; of the states of all, %.3g%% covered; %llu moments completely",
 		(unsigned long long)status->done, p->rate, (unsigned long long)status->equivalent,
 		(unsigned long long)status->findings, (unsigned long long)status->points_done,
 		(unsigned long long)status->nr_points, status->covered * 100,

@@ -119,23 +119,33 @@ static void add_all(json_t *sum, const json_t *line, const char *name, bool whol
 		whole ? add_int(ours, theirs, member) : add_real(ours, theirs, member);
 }
 
+/* Has it all legal states of its moment, whatever others have? */
+static bool is_whole(const json_t *line)
+{
+	return report_bool(line, "complete") && report_real(line, "covered") >= 1;
+}
+
 static void add_done(json_t **sum, const json_t *line)
 {
 	static const char *const counts[] = { "generated", "distinct", "equivalent", "diverged" };
+
+	bool whole;
 
 	if (!*sum) {
 		*sum = json_deep_copy(line);
 		return;
 	}
+	whole = is_whole(*sum) || is_whole(line);
 	for (size_t i = 0; i < array_size(counts); i++)
 		add_int(*sum, line, counts[i]);
 	add_real(*sum, line, "covered");
 	add_all(*sum, line, "verdicts", true);
 	add_all(*sum, line, "shares", false);
-	if (!report_bool(line, "complete"))
-		json_object_set_new(*sum, "complete", json_false());
-	if (!report_bool(line, "exact"))
+	json_object_set_new(*sum, "complete", json_boolean(whole));
+	if (!whole && !report_bool(line, "exact"))
 		json_object_set_new(*sum, "exact", json_false());
+	else if (whole)
+		json_object_set_new(*sum, "exact", json_true());
 }
 
 /* All that the shards said of the moments, at @sums[point], and how many of them did. */
@@ -156,15 +166,15 @@ static void sum_done(const struct report *report, size_t points, json_t **sums, 
 	}
 }
 
-/* What is complete by all shards is wholly covered. */
+/* One shard had all of it, or each all of its own: it is complete, and wholly covered. */
 static void settle_done(const struct report *report, json_t *sum, uint32_t nr)
 {
 	double covered = fmax(0, fmin(1, report_real(sum, "covered")));
 
-	if (nr < report->nr_shards) {
-		json_object_set_new(sum, "complete", json_false());
+	if (nr == report->nr_shards && report_bool(sum, "exact"))
+		json_object_set_new(sum, "complete", json_true());
+	else if (!is_whole(sum))
 		json_object_set_new(sum, "exact", json_false());
-	}
 	if (report_bool(sum, "complete"))
 		covered = 1;
 	json_object_set_new(sum, "covered", json_real(covered));

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define WORKERS_MAX 5
 #define RESULTS_MAX 60000
@@ -335,7 +336,10 @@ static void three_shards_merged_are_the_whole_even_if_one_ran_twice(void **state
 		assert_int_equal(shards[i]->nr_points, whole->nr_points);
 		for (size_t p = 0; p < whole->nr_points; p++) {
 			covered[p] += shards[i]->points[p].covered;
-			assert_int_equal(shards[i]->points[p].complete, whole->points[p].complete);
+			assert_int_equal(shards[i]->points[p].exact, whole->points[p].exact);
+			assert_int_equal(shards[i]->points[p].complete,
+					 whole->points[p].exact &&
+						 shards[i]->points[p].covered == 1);
 		}
 	}
 	for (size_t p = 0; p < whole->nr_points; p++)
@@ -441,11 +445,62 @@ static void coverage_is_exact_where_all_was_visited_and_else_at_least(void **sta
 	journal_free(journal);
 }
 
+/* Every third check cannot be run; one is slow, so that others wait for what comes of it. */
+static int check_some(void *ctx, unsigned int worker, const struct explore_state *state,
+		      struct explore_result *ret_result)
+{
+	int err = check(ctx, worker, state, ret_result);
+
+	if (state->key % 3 == 0)
+		ret_result->verdict = EXPLORE_ERROR;
+	if (state->key % 5 == 0)
+		usleep(200);
+	return err;
+}
+
+static void what_could_not_be_run_is_not_covered_and_nor_is_what_equals_it(void **state)
+{
+	struct journal *journal = random_journal(21, 100, 3);
+	struct trip *good = new_trip(journal), *one = new_trip(journal);
+	struct trip *four = new_trip(journal);
+	size_t elsewhere = 0;
+
+	(void)state;
+	one->options.check = four->options.check = check_some;
+	four->options.jobs = 4;
+	good->options.by_content = one->options.by_content = four->options.by_content = true;
+	assert_int_equal(go(good), 0);
+	assert_int_equal(go(one), 0);
+	assert_int_equal(go(four), 0);
+	assert_true(one->status.errors > 10);
+	same_results(one, four);
+	same_points(one, four);
+	for (size_t i = 0; i < one->nr_points; i++) {
+		const struct explore_point *p = &one->points[i];
+		double errors = (double)p->verdicts[EXPLORE_ERROR];
+
+		assert_true(p->covered <= good->points[i].covered);
+		if (!good->points[i].complete)
+			continue;
+		/* Each legal state is generated once: the others are equal to earlier ones. */
+		assert_true(p->covered * p->legal.exact <= p->legal.exact - errors + 1e-6);
+		assert_int_equal(p->complete, p->covered == 1);
+		elsewhere += errors == 0 && !p->complete;
+	}
+	assert_true(elsewhere > 0);
+	assert_true(one->status.points_complete < good->status.points_complete);
+	free_trip(good);
+	free_trip(one);
+	free_trip(four);
+	journal_free(journal);
+}
+
 static void limits_stop_it_and_say_so(void **state)
 {
 	struct journal *journal = random_journal(21, 200, 40);
 	struct journal *few = random_journal(21, 100, 3);
 	struct trip *whole = run_with(journal, 1, 0, 1), *trip = new_trip(journal);
+	double covered = 0;
 	size_t open = 0;
 
 	(void)state;
@@ -470,6 +525,17 @@ static void limits_stop_it_and_say_so(void **state)
 		assert_true(trip->status.covered <= 1);
 		free_trip(trip);
 	}
+
+	/* What is covered is covered of all moments, and partly of the one that was begun. */
+	trip = new_trip(journal);
+	trip->options.max_states = whole->nr_got / 2;
+	assert_int_equal(go(trip), 0);
+	assert_true(trip->status.points_done < trip->status.nr_points);
+	for (size_t i = 0; i < trip->nr_points; i++)
+		covered += trip->points[i].covered / (double)trip->status.nr_points;
+	assert_true(fabs(trip->status.covered - covered) < 1e-9);
+	assert_true(trip->status.covered < whole->status.covered);
+	free_trip(trip);
 
 	/* Just as many as there are is no limit. */
 	trip = new_trip(journal);
@@ -773,6 +839,7 @@ int main(void)
 		cmocka_unit_test(a_run_that_was_stopped_and_goes_on_ends_as_one_that_was_not),
 		cmocka_unit_test(equal_content_is_checked_once_and_again_after_a_mark),
 		cmocka_unit_test(coverage_is_exact_where_all_was_visited_and_else_at_least),
+		cmocka_unit_test(what_could_not_be_run_is_not_covered_and_nor_is_what_equals_it),
 		cmocka_unit_test(limits_stop_it_and_say_so),
 		cmocka_unit_test(an_error_of_the_check_ends_it_and_being_stopped_is_none),
 		cmocka_unit_test(beyond_the_keys_that_are_remembered_states_are_checked_again),

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+/* What an exploration came to, in words. */
+#include "explore_in.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Of a share it is what itself has covered: only all of them together have all states. */
+static void print_covered(const struct summary *summary)
+{
+	const struct explore_status *s = &summary->status;
+	const char *of = summary->illegal  ? " (with states that only a lying disk leaves)"
+			 : summary->common ? " (of the states that its caches have in common)"
+					   : "";
+	const char *at_least = s->points_exact == s->nr_points ? "" : " at least";
+
+	if (summary->nr_shards > 1)
+		printf("this is share %u of %u\n"
+		       "covered by this share: on average%s %.3g%% of the legal states of a "
+		       "moment%s\n",
+		       summary->shard + 1, summary->nr_shards, at_least, s->covered * 100, of);
+	else
+		printf("covered: all legal states of %" PRIu64 " of %" PRIu64
+		       " moments; on average%s %.3g%% of those of a moment%s\n",
+		       s->points_complete, s->nr_points, at_least, s->covered * 100, of);
+}
+
+void explore_print_summary(const struct summary *summary)
+{
+	const struct explore_status *s = &summary->status;
+	double seconds = (double)s->elapsed_ns / 1e9;
+
+	printf("%" PRIu64 " states of %" PRIu64 " moments in %.1f s: %" PRIu64
+	       " distinct (%.0f/s), %" PRIu64 " equal to these",
+	       s->generated, s->nr_points, seconds, s->distinct,
+	       seconds > 0 ? (double)(s->done - s->known) / seconds : 0.0, s->equivalent);
+	if (s->known)
+		printf("; %" PRIu64 " were done before", s->known);
+	if (s->forgotten)
+		printf("; %" PRIu64 " too many to be remembered", s->forgotten);
+	printf("\n");
+	print_covered(summary);
+	if (s->points_missing)
+		printf("%" PRIu64 " moments have legal states that were not made; these moments "
+		       "count as not covered: see MISSING STATES in faultblk-explore(7)\n",
+		       s->points_missing);
+	if (s->errors)
+		printf("%" PRIu64 " checks could not be run; --resume does them again\n",
+		       s->errors);
+	if (s->findings)
+		printf("%" PRIu64 " findings, which lost %zu different sets of writes%s\n",
+		       s->findings, summary->nr_findings,
+		       summary->illegal ? "" : ": legal states that fail the check");
+	else
+		printf("no finding\n");
+	if (s->stopped != EXPLORE_NOT_STOPPED)
+		printf("stopped before the end: %s\n",
+		       s->stopped == EXPLORE_AT_LIMIT      ? "--max-states or --max-time"
+		       : s->stopped == EXPLORE_AT_FINDINGS ? "--max-findings"
+							   : "by a signal");
+}
