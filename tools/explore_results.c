@@ -617,7 +617,15 @@ int results_error(const struct results *r)
 
 /* ------------------------------------------------------------------------------ opening */
 
-/* *ret_new: it holds nothing yet, and has no name. */
+/* Before we had the lock another run has replaced it. */
+static bool is_gone(int fd)
+{
+	struct stat stat;
+
+	return fstat(fd, &stat) < 0 || stat.st_nlink == 0;
+}
+
+/* Locked until it is closed. *ret_new: it holds nothing yet, and has no name. */
 static int open_file(struct results *r, struct diag *diag, bool *ret_new)
 {
 	const struct explore_job *job = r->o.job;
@@ -640,9 +648,10 @@ static int open_file(struct results *r, struct diag *diag, bool *ret_new)
 	if (fcntl(r->fd, F_SETFL, O_APPEND) < 0)
 		return diag_set(diag, -errno, "explore.results", "cannot write %s: %s",
 				job->results, strerror(errno));
-	if (!*ret_new && flock(r->fd, LOCK_EX | LOCK_NB) < 0)
+	/* A new one, too: it has its name long before it is finished. */
+	if (flock(r->fd, LOCK_EX | LOCK_NB) < 0 || (!*ret_new && is_gone(r->fd)))
 		return diag_set(diag, -EBUSY, "explore.results",
-				"another program is writing results to %s", job->results);
+				"%s is being written by another program", job->results);
 	return 0;
 }
 

@@ -105,6 +105,20 @@ static bool is_ours(const struct out_file *file)
 	return fd >= 0 && file->options.is_ours(fd);
 }
 
+static int is_busy(const struct out_file *file, struct diag *diag)
+{
+	return say(file, diag, -EBUSY, "busy", "is being written by another program");
+}
+
+/* Whoever writes on in a file that has its name holds a lock on it. */
+static bool is_locked(const struct out_file *file)
+{
+	struct stat stat;
+	_cleanup_close_ int fd = open_existing(file, O_RDONLY, &stat);
+
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
 /* 0: nothing is there, or what is may be replaced. */
 static int look(const struct out_file *file, struct diag *diag)
 {
@@ -119,7 +133,13 @@ static int look(const struct out_file *file, struct diag *diag)
 		diag_hint(diag, "give another name");
 		return -EINVAL;
 	}
-	return file->options.force || is_ours(file) ? 0 : is_there(file, diag);
+	if (!file->options.force && !is_ours(file))
+		return is_there(file, diag);
+	if (!is_locked(file))
+		return 0;
+	is_busy(file, diag);
+	diag_hint(diag, "wait until it has ended, or give another name");
+	return -EBUSY;
 }
 
 /* The folder, and the name in it. */
@@ -290,7 +310,7 @@ static int make(struct out_file *file, struct diag *diag)
 		return 0;
 	if (err != -EBUSY)
 		return fail(file, diag, err);
-	say(file, diag, err, "busy", "is being written by another program");
+	is_busy(file, diag);
 	diag_hint(diag, "what it writes is %s, in the same folder", file->part);
 	return err;
 }

@@ -11,7 +11,8 @@
  * the program remove that, and what SIGKILL leaves the next writer does.
  *
  * What it never does: write through a symbolic link, a FIFO or a device, replace anything but a
- * regular file, replace a file that nobody allowed to, or one that the command reads.
+ * regular file, replace a file that nobody allowed to, one that the command reads, or one on which
+ * somebody holds a lock (flock), as those do who write on in a file that they have published.
  */
 #ifndef TOOLS_OUT_FILE_H
 #define TOOLS_OUT_FILE_H
