@@ -655,6 +655,16 @@ static int open_file(struct results *r, struct diag *diag, bool *ret_new)
 	return 0;
 }
 
+/* Results are for their owner alone, also those that were copied or made by another program. Where
+ * modes cannot be changed they stay as they are. */
+static void make_private(int fd)
+{
+	struct stat stat;
+
+	if (fstat(fd, &stat) == 0 && (stat.st_mode & 077))
+		(void)!fchmod(fd, stat.st_mode & 0700);
+}
+
 static int go_on(struct results *r, bool is_new, struct diag *diag)
 {
 	uint64_t good = 0;
@@ -662,6 +672,8 @@ static int go_on(struct results *r, bool is_new, struct diag *diag)
 
 	if (rc < 0)
 		return rc;
+	if (r->fd >= 0 && !is_new)
+		make_private(r->fd);
 	if (r->fd >= 0 && ftruncate(r->fd, rc ? (off_t)good : 0) < 0)
 		return diag_set(diag, -errno, "explore.results", "cannot cut %s: %s",
 				r->o.job->results, strerror(errno));
