@@ -3,7 +3,8 @@
  * The one place through which everything that the program prints goes: what foreign programs and
  * files said, in messages, tables and JSON, reaches no terminal as anything but visible text
  * (base/printable.h). Newlines and tabs pass; where foreign text has to stay on one line, its
- * printer sees to that. What COMMAND and checks write themselves is not ours and does not come by.
+ * printer sees to that. What checks print comes by, too, when one is shown (--state). What COMMAND
+ * writes itself is not ours and does not.
  */
 #ifndef TOOLS_CLEAN_OUTPUT_H
 #define TOOLS_CLEAN_OUTPUT_H

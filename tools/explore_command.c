@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/printable.h"
 #include "explore_in.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -70,6 +72,62 @@ static void output_drain(struct command_output *output, int fd)
 		output_add(output, bytes, (size_t)got);
 }
 
+/* However it is shown (clean_output.h), it is not more than a pipe with room takes at once. */
+#define SHOW_BYTES (PIPE_BUF / 6 - PRINTABLE_MAX)
+
+/* A pipe that the command writes to. */
+struct source {
+	int fd;       /* our end */
+	bool ended;   /* nobody can write to it any more */
+	FILE *stream; /* where it is shown; NULL: it is kept */
+	int to;       /* descriptor of that, */
+	bool full;    /* and there is something for it: it is waited for */
+};
+
+static bool source_show(const struct source *s)
+{
+	char bytes[SHOW_BYTES];
+	ssize_t got = read(s->fd, bytes, sizeof(bytes));
+
+	if (got <= 0)
+		return false;
+	fwrite(bytes, 1, (size_t)got, s->stream);
+	fflush(s->stream);
+	return true;
+}
+
+/* Who does not read what is shown holds up the command, but neither its deadline nor a signal. */
+static struct pollfd source_poll(const struct source *s)
+{
+	if (s->full)
+		return (struct pollfd){ .fd = s->to, .events = POLLOUT };
+	return (struct pollfd){ .fd = s->ended ? -1 : s->fd, .events = POLLIN };
+}
+
+static void source_ready(struct source *s, short revents, struct command_output *output)
+{
+	if (!revents)
+		return;
+	if (s->full) {
+		source_show(s);
+		s->full = false;
+	} else if (!(revents & POLLIN)) {
+		s->ended = true;
+	} else if (s->stream) {
+		s->full = true;
+	} else {
+		output_drain(output, s->fd);
+	}
+}
+
+static void source_end(struct source *s, struct command_output *output)
+{
+	if (!s->stream && s->fd >= 0)
+		output_drain(output, s->fd);
+	while (s->stream && source_show(s))
+		;
+}
+
 /* ------------------------------------------------------------------------------ starting */
 
 static int start_attr(posix_spawnattr_t *attr)
@@ -92,24 +150,23 @@ static int start_attr(posix_spawnattr_t *attr)
 	return err;
 }
 
-/* @out: -1: its output is ours. */
-static int start_files(posix_spawn_file_actions_t *files, int out)
+/* What the command writes to. */
+static int start_files(posix_spawn_file_actions_t *files, const int to[2])
 {
 	int err = posix_spawn_file_actions_init(files);
 
 	if (err)
 		return err;
 	err = posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
-	if (!err && out >= 0)
-		err = posix_spawn_file_actions_adddup2(files, out, 1);
-	if (!err && out >= 0)
-		err = posix_spawn_file_actions_adddup2(files, out, 2);
+	for (int i = 0; i < 2 && !err; i++)
+		err = posix_spawn_file_actions_adddup2(files, to[i], 1 + i);
 	if (err)
 		posix_spawn_file_actions_destroy(files);
 	return err;
 }
 
-static int start(const struct command_options *options, int out, struct diag *diag, pid_t *ret_pid)
+static int start(const struct command_options *options, const int to[2], struct diag *diag,
+		 pid_t *ret_pid)
 {
 	char *argv[] = { "sh", "-c", (char *)options->text, NULL };
 	posix_spawn_file_actions_t files;
@@ -119,7 +176,7 @@ static int start(const struct command_options *options, int out, struct diag *di
 	if (err)
 		return diag_set(diag, -err, "explore.command", "cannot prepare a command: %s",
 				strerror(err));
-	err = start_files(&files, out);
+	err = start_files(&files, to);
 	if (!err) {
 		err = fail_value(
 			"tools/explore_command/spawn", EAGAIN,
@@ -229,28 +286,30 @@ static int poll_ms(uint64_t deadline_ns)
 }
 
 /* 0: its first process has ended; 1: the time is over; -EINTR: stopped; or -errno. */
-static int wait_for(const struct command_options *options, pid_t pid, int out,
+static int wait_for(const struct command_options *options, pid_t pid, struct source sources[2],
 		    struct command_output *output)
 {
 	_cleanup_close_ int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	uint64_t now_ns = clock_now_ns(), deadline_ns;
 	struct pollfd fds[] = { { .fd = pid_fd, .events = POLLIN },
 				{ .fd = options->stop_fd, .events = POLLIN },
-				{ .fd = out, .events = POLLIN } };
+				{ .fd = -1 },
+				{ .fd = -1 } };
 
 	if (pid_fd < 0)
 		return -errno;
 	if (__builtin_add_overflow(now_ns, options->timeout_ns, &deadline_ns))
 		deadline_ns = UINT64_MAX;
 	for (;;) {
-		int nr = poll(fds, 3, poll_ms(deadline_ns));
+		int nr;
 
+		for (int i = 0; i < 2; i++)
+			fds[2 + i] = source_poll(&sources[i]);
+		nr = poll(fds, array_size(fds), poll_ms(deadline_ns));
 		if (nr < 0 && errno != EINTR)
 			return -errno;
-		if (fds[2].revents & POLLIN)
-			output_drain(output, out);
-		else if (fds[2].revents)
-			fds[2].fd = -1; /* nobody can write to it any more */
+		for (int i = 0; i < 2; i++)
+			source_ready(&sources[i], fds[2 + i].revents, output);
 		if (fds[0].revents)
 			return 0;
 		if (fds[1].revents)
@@ -278,31 +337,81 @@ static int was_stopped(const struct command_options *options, int status)
 											 : 0;
 }
 
+static void close_sources(struct source sources[2])
+{
+	for (int i = 0; i < 2; i++)
+		if (sources[i].fd >= 0)
+			close(sources[i].fd);
+}
+
+static void close_ends(const int to[2])
+{
+	for (int i = 0; i < 2; i++)
+		if (to[i] >= 0 && (!i || to[i] != to[0]))
+			close(to[i]);
+}
+
+/* Does all that is shown go to one place? It then comes through one pipe, in order. */
+static bool is_one_place(void)
+{
+	struct stat out, err;
+
+	return fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 &&
+	       out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+}
+
+/* @to: of standard output and standard error. */
+static int make_pipes(bool show, struct source sources[2], int to[2], struct diag *diag)
+{
+	const int nr = show && !is_one_place() ? 2 : 1;
+
+	for (int i = 0; i < 2; i++) {
+		sources[i] = (struct source){ .fd = -1, .ended = true };
+		to[i] = -1;
+	}
+	for (int i = 0; i < nr; i++) {
+		int pipes[2], err;
+
+		if (fail_errno("tools/explore_command/pipe", EMFILE,
+			       pipe2(pipes, O_CLOEXEC | O_NONBLOCK)) < 0) {
+			err = diag_set(diag, -errno, "explore.command",
+				       "no pipe for the output of a check: %s", strerror(errno));
+			close_sources(sources);
+			close_ends(to);
+			return err;
+		}
+		sources[i] = (struct source){ .fd = pipes[0],
+					      .stream = !show ? NULL
+							: i   ? stderr
+							      : stdout,
+					      .to = i ? STDERR_FILENO : STDOUT_FILENO };
+		to[i] = pipes[1];
+		fcntl(to[i], F_SETFL, 0); /* the command's end waits */
+	}
+	if (nr == 1)
+		to[1] = to[0];
+	return 0;
+}
+
 int command_run(const struct command_options *options, struct command_output *output,
 		struct command_end *ret_end, struct diag *diag)
 {
-	_cleanup_close_ int out = -1;
-	_cleanup_close_ int in = -1;
 	uint64_t start_ns = clock_now_ns();
-	int pipes[2], rc, err;
+	struct source sources[2];
+	int to[2], rc, err;
 	pid_t pid;
 
-	if (!options->show) {
-		if (fail_errno("tools/explore_command/pipe", EMFILE,
-			       pipe2(pipes, O_CLOEXEC | O_NONBLOCK)) < 0)
-			return diag_set(diag, -errno, "explore.command",
-					"no pipe for the output of a check: %s", strerror(errno));
-		out = pipes[0];
-		in = pipes[1];
-		fcntl(in, F_SETFL, 0); /* the command's end waits */
-	}
-	err = start(options, in, diag, &pid);
+	err = make_pipes(options->show, sources, to, diag);
 	if (err)
 		return err;
-	if (in >= 0)
-		close(take_fd(&in));
+	err = start(options, to, diag, &pid);
+	close_ends(to);
+	if (err) {
+		close_sources(sources);
+		return err;
+	}
 	*ret_end = (struct command_end){ 0 };
-	rc = wait_for(options, pid, out, output);
+	rc = wait_for(options, pid, sources, output);
 	ret_end->time_ns = clock_now_ns() - start_ns;
 	ret_end->timed_out = rc == 1;
 	if (rc == 0)
@@ -310,8 +419,9 @@ int command_run(const struct command_options *options, struct command_output *ou
 			     ? was_stopped(options, ret_end->status)
 			     : -errno;
 	err = end_all(pid, options->owner, diag);
-	if (out >= 0)
-		output_drain(output, out);
+	for (int i = 0; i < 2 && rc != -EINTR; i++) /* a signal waits for no reader */
+		source_end(&sources[i], output);
+	close_sources(sources);
 	if (rc < 0 && rc != -EINTR && !err)
 		err = diag_set(diag, rc, "explore.command", "cannot wait for a check: %s",
 			       strerror(-rc));

@@ -19,7 +19,7 @@ struct command_options {
 	const char *owner; /* "FAULTBLK_WORKER=..." in env: whoever has it is ended afterwards */
 	uint64_t timeout_ns;
 	int stop_fd; /* readable: end it at once */
-	bool show;   /* let its output through instead of keeping it */
+	bool show;   /* print its output, as it comes, instead of keeping it */
 };
 
 struct command_end {
