@@ -4,6 +4,7 @@
  *
  *	cmd_explore.c      options -> struct explore_job
  *	explore_job.c      a job: recording, presenters, faults/explore.h, results, exit code
+ *	explore_shard.c    which share of the states is done
  *	explore_check.c    recovery and check as commands: environment, time limit, output, verdict
  *	explore_file.c     a state as image files
  *	explore_fuse.c     a state as files that are served from a view (state_file.h)

@@ -221,6 +221,15 @@ void explore_print_finding(const struct results *results, const struct journal *
 			   const struct crash_point *point, const struct finding *finding,
 			   size_t n);
 
+/* ------------------------------------------------------------------------------ shares */
+
+/*
+ * @text: "i/n", 1-based, n at most RESULTS_SHARDS_MAX; NULL: what the environment says of a Slurm
+ * array, or all. *ret_shard from 0. -EINVAL in words.
+ */
+int explore_shard(const char *text, struct diag *diag, unsigned int *ret_shard,
+		  unsigned int *ret_nr);
+
 /* ------------------------------------------------------------------------------ progress */
 
 struct progress;

@@ -127,61 +127,6 @@ static int parse_words(struct run *run, struct diag *diag)
 	return strategy_parse(job->strategy, diag, run->strategies, &run->nr_strategies);
 }
 
-/* A number of the environment; 0 or more, or -1. */
-static long env_number(const char *name)
-{
-	const char *text = getenv(name);
-	char *end;
-	long value;
-
-	if (!text || !text[0])
-		return -1;
-	errno = 0;
-	value = strtol(text, &end, 10);
-	return errno || *end || value < 0 ? -1 : value;
-}
-
-/* A task of a Slurm array does its share. */
-static int slurm_shard(struct run *run, struct diag *diag)
-{
-	long id = env_number("SLURM_ARRAY_TASK_ID"), nr = env_number("SLURM_ARRAY_TASK_COUNT");
-	long min = env_number("SLURM_ARRAY_TASK_MIN"), step = env_number("SLURM_ARRAY_TASK_STEP");
-
-	run->shard = 0;
-	run->nr_shards = 1;
-	if (id < 0 || nr <= 0)
-		return 0;
-	id = (id - (min < 0 ? 0 : min)) / (step > 0 ? step : 1);
-	if (id < 0 || id >= nr) {
-		diag_set(
-			diag, -EINVAL, "explore.shard",
-			"SLURM_ARRAY_TASK_ID, _MIN, _STEP and _COUNT do not make a share: the %ldth "
-			"of %ld",
-			id + 1, nr);
-		diag_hint(diag, "number the array 0-%ld, or say --shard I/N", nr - 1);
-		return -EINVAL;
-	}
-	run->shard = (unsigned int)id;
-	run->nr_shards = (unsigned int)nr;
-	return 0;
-}
-
-static int parse_shard(struct run *run, struct diag *diag)
-{
-	const char *text = run->job->shard;
-	unsigned int i, nr;
-	int len = 0;
-
-	if (!text)
-		return slurm_shard(run, diag);
-	if (sscanf(text, "%9u/%9u%n", &i, &nr, &len) != 2 || text[len] || i < 1 || i > nr)
-		return diag_set(diag, -EINVAL, "explore.shard",
-				"--shard: got '%.100s', wanted I/N with I from 1 to N", text);
-	run->shard = i - 1;
-	run->nr_shards = nr;
-	return 0;
-}
-
 /* A step, or the text of a mark; "mark:12" is the mark with that text. */
 static int parse_when(const struct run *run, const char *option, const char *text,
 		      struct diag *diag, uint64_t *ret_step)
@@ -782,7 +727,7 @@ static int prepare(struct run *run, struct diag *diag)
 	int err = parse_words(run, diag);
 
 	if (!err)
-		err = parse_shard(run, diag);
+		err = explore_shard(job->shard, diag, &run->shard, &run->nr_shards);
 	if (!err)
 		err = check_lazy(run, diag);
 	if (!err)

@@ -20,7 +20,6 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define REPORT_SHARDS_MAX 65536u
 #define REPORT_POINTS_MAX (1u << 24)
 #define REPORT_SAME_MAX   64u /* names of other states told with a finding */
 
@@ -107,7 +106,8 @@ int report_write(const struct report *report, bool canonical, FILE *out);
 int report_page(const struct report *report, FILE *out);
 void report_print(const struct report *report, FILE *out);
 json_t *report_json(const struct report *report); /* new; NULL: no memory */
-/* "shard 2/4 is missing, 3/4 is not finished"; "" when all is there. From malloc. */
+/* "shard 2/4 is missing; shard 3/4 is not finished", counted from 1 as --shard does; "" when all is
+ * there. From malloc. */
 char *report_gaps(const struct report *report);
 
 /* How a finding came to what it has lost, in the words that explore and report share. */

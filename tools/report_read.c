@@ -172,7 +172,7 @@ static int read_head(struct reader *r, json_t *line)
 
 	if (!json_is_string(json_object_get(json_object_get(line, "recording"), "id")))
 		return bad(r, "no recording with an id", "one");
-	if (shards < 1 || shards > REPORT_SHARDS_MAX || shard < 0 || shard >= shards)
+	if (shards < 1 || shards > RESULTS_SHARDS_MAX || shard < 0 || shard >= shards)
 		return bad(r, "a shard that cannot be", "a shard of 1 to 65536, counted from 0");
 	if (points < 0 || points > REPORT_POINTS_MAX)
 		return bad(r, "a number of points that cannot be", "at most 16777216");

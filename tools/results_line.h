@@ -20,7 +20,8 @@
 
 #define RESULTS_VERSION    2 /* 1 had no seals */
 #define RESULTS_SEAL_START 0x6661756c74626c6bull
-#define RESULTS_LOST_MAX   256 /* lost writes that a line lists */
+#define RESULTS_LOST_MAX   256   /* lost writes that a line lists */
+#define RESULTS_SHARDS_MAX 65536 /* of one exploration */
 
 /*
  * @line (taken; a seal that it has is replaced) in the words of the file with @flags of jansson, its
