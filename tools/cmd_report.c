@@ -172,7 +172,7 @@ static void warn(const struct report *report)
 	_cleanup_free_ char *gaps = report_gaps(report);
 
 	if (gaps && *gaps)
-		tool_msg("%s (shards count from 0)", gaps);
+		tool_msg("%s", gaps);
 	if (report->nr_cut)
 		tool_msg("%u file%s cut in the last line, which is left out", report->nr_cut,
 			 report->nr_cut == 1 ? " is" : "s are");

@@ -611,7 +611,7 @@ static void put_list(FILE *out, const struct report *report, bool missing)
 
 		if (missing ? shard->file != NULL : !shard->file || shard->end)
 			continue;
-		fprintf(out, "%s%u/%u", between, i, report->nr_shards);
+		fprintf(out, "%s%u/%u", between, i + 1, report->nr_shards);
 		between = ", ";
 	}
 }
@@ -630,7 +630,8 @@ char *report_gaps(const struct report *report)
 	if (missing > missing_before(report))
 		put_list(out, report, true);
 	json_array_foreach (before, i, value)
-		fprintf(out, "%s%lld", i ? ", " : "shard ", (long long)json_integer_value(value));
+		fprintf(out, "%s%" PRIu64, i ? ", " : "shard ",
+			(uint64_t)json_integer_value(value) + 1);
 	if (missing)
 		fprintf(out, " %s missing%s", missing == 1 ? "is" : "are", unfinished ? "; " : "");
 	if (unfinished) {

@@ -124,7 +124,7 @@ static void a_missing_and_an_unfinished_shard_are_named(void **ctx)
 	read_text(&r, "3", HEAD(2, 3) STATE(0, "a", K2, "ok") "{\"type\":\"sta");
 	merge(&r);
 	gaps = report_gaps(&r);
-	assert_string_equal(gaps, "shard 1/3 is missing; shard 2/3 is not finished");
+	assert_string_equal(gaps, "shard 2/3 is missing; shard 3/3 is not finished");
 	assert_int_equal(r.nr_cut, 1);
 	assert_int_equal(report_exit(&r), 2);
 	free(gaps);

@@ -757,7 +757,7 @@ function showHeader() {
 		unsure + ` in ${plural(s.distinct, 'distinct state')}; ${share(s.covered, s.exact)} of the legal states covered.`);
 	if (s.gaps) {
 		$('gaps').hidden = false;
-		$('gaps').textContent = s.gaps + ' (shards count from 0).';
+		$('gaps').textContent = s.gaps + '.';
 	}
 	$('facts').append(fact('States', count(s.states)), fact('Distinct', count(s.distinct)),
 		fact('Equivalent', count(s.equivalent)), fact('Moments', `${count(s.points_done)} of ${count(s.points)}`),
