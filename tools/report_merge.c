@@ -180,6 +180,21 @@ static void settle_done(const struct report *report, json_t *sum, uint32_t nr)
 	json_object_set_new(sum, "covered", json_real(covered));
 }
 
+/* States of moments that their shard did not come to the end of. */
+static uint64_t not_done(const struct report *report)
+{
+	uint64_t nr = 0;
+
+	for (size_t i = 0; i < report->nr_states; i++) {
+		const struct report_state *state = &report->states[i];
+		char name[16];
+
+		snprintf(name, sizeof(name), "%u", state->point);
+		nr += !json_object_get(report->shards[state->shard].done, name);
+	}
+	return nr;
+}
+
 static int merge_points(struct report *report)
 {
 	struct report_totals *t = &report->totals;
@@ -213,6 +228,7 @@ static int merge_points(struct report *report)
 		t->diverged += (uint64_t)report_int(line, "diverged");
 		covered += report_real(line, "covered");
 	}
+	t->states += not_done(report);
 	t->covered = nr ? covered / (double)nr : 0;
 	t->exact = nr && t->points_complete == nr;
 	return err;

@@ -142,6 +142,9 @@ static void a_shard_that_was_killed_has_the_findings_of_its_states(void **ctx)
 		  HEAD(0, 1) STATE(1, "bb", K1, "fail") STATE(0, "b", K2, "fail")
 			  STATE(0, "c", K3, "crash"));
 	merge(&r);
+	/* No moment came to its end. */
+	assert_int_equal(r.totals.states, 3);
+	assert_int_equal(r.totals.distinct, 3);
 	assert_int_equal(json_array_size(r.findings), 2);
 	finding = json_array_get(r.findings, 0);
 	assert_string_equal(report_text(finding, "state"), "b");
