@@ -108,7 +108,7 @@ struct journal {
 /*
  * The journal of a recording with data. -EINVAL: no recording, one without data, or one whose
  * records contradict each other; -errno of opening or mapping it; words in @diag. One that ends
- * early is read up to there (closed is false).
+ * early is read up to there (closed is false), and where is in @diag, though it returns 0.
  */
 int journal_open(const char *path, struct diag *diag, struct journal **ret_journal);
 struct journal *journal_free(struct journal *journal); /* NULL allowed; returns NULL */

@@ -732,6 +732,9 @@ static int prepare(struct run *run, struct diag *diag)
 		err = check_lazy(run, diag);
 	if (!err)
 		err = journal_open(job->recording, diag, &run->journal);
+	/* Of one that ends early it tells where: that is no error, and what comes later may be. */
+	if (!err)
+		*diag = (struct diag){ 0 };
 	if (!err)
 		err = checker_disks(run->journal, diag);
 	if (!err)
