@@ -49,6 +49,7 @@ struct explore_state {
 struct explore_result {
 	enum explore_verdict verdict;
 	int exit_code, signal;
+	bool in_recovery;   /* so ended what comes before the check, which was not run */
 	uint64_t time_ns;   /* of the check */
 	uint64_t switch_ns; /* of presenting the state */
 	char *output; /* what it printed, shortened; from malloc, freed by the explorer; or NULL */

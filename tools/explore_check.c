@@ -259,6 +259,7 @@ static int run_both(struct checker *c, const struct explore_state *state,
 	result->verdict = EXPLORE_OK;
 	if (c->options->recovery)
 		err = run_one(c, c->options->recovery, &output, result, diag);
+	result->in_recovery = result->verdict != EXPLORE_OK;
 	if (!err && result->verdict == EXPLORE_OK) {
 		if (c->options->ops->settle)
 			err = c->options->ops->settle(c->presenter, state, diag);

@@ -201,13 +201,17 @@ static void keep_diag(struct run *run, const struct diag *diag)
 	pthread_mutex_unlock(&run->diag_lock);
 }
 
-/* Not one check could be run: it is the command that is wrong, and not the states. */
-static int cannot_run(struct run *run, const struct explore_result *result, struct diag *diag)
+static const char *who_ended(const struct explore_result *result)
 {
-	diag_set(diag, -ENOEXEC, "explore.check",
-		 "the %scheck cannot be run: it exits with %d%s%.300s",
-		 run->job->recovery ? "recovery or the " : "", result->exit_code,
-		 result->output ? " and says: " : "", result->output ? result->output : "");
+	return result->in_recovery ? "recovery" : "check";
+}
+
+/* Not one check could be run: it is the command that is wrong, and not the states. */
+static int cannot_run(const struct explore_result *result, struct diag *diag)
+{
+	diag_set(diag, -ENOEXEC, "explore.check", "the %s cannot be run: it exits with %d%s%.300s",
+		 who_ended(result), result->exit_code, result->output ? " and says: " : "",
+		 result->output ? result->output : "");
 	for (char *p = diag->message; *p; p++)
 		if (*p == '\n')
 			*p = ' ';
@@ -225,7 +229,7 @@ static int on_check(void *ctx, unsigned int worker, const struct explore_state *
 	if (!err && ret_result->verdict != EXPLORE_ERROR)
 		atomic_store(&run->ran, true);
 	else if (!err && !atomic_load(&run->ran))
-		err = cannot_run(run, ret_result, &diag);
+		err = cannot_run(ret_result, &diag);
 	if (err && err != -EINTR)
 		keep_diag(run, &diag);
 	return err;
@@ -286,11 +290,12 @@ static void print_finding(struct run *run, const struct explore_state *state,
 		       run->job->results ? "; they are in the results" : "");
 		return;
 	}
-	printf("finding: step %" PRIu64 "%s%.80s%s, state %.200s: the check %s\n",
-	       state->point->step, nr_marks ? ", after mark '" : "",
+	printf("finding: step %" PRIu64 "%s%.80s%s, state %.200s: the %s %s\n", state->point->step,
+	       nr_marks ? ", after mark '" : "",
 	       nr_marks ? printable(state->journal->marks[nr_marks - 1].text, mark, sizeof(mark))
 			: "",
-	       nr_marks ? "'" : "", state->name, how_it_ended(result, how, sizeof(how)));
+	       nr_marks ? "'" : "", state->name, who_ended(result),
+	       how_it_ended(result, how, sizeof(how)));
 	print_indented(result->output);
 	fflush(stdout);
 }
@@ -657,7 +662,8 @@ static int print_state(const struct run *run, const struct explore_result *resul
 			printf("state %s: good\n", run->job->state);
 		return EXIT_OK;
 	}
-	printf("state %s: the check %s\n", run->job->state, how_it_ended(result, how, sizeof(how)));
+	printf("state %s: the %s %s\n", run->job->state, who_ended(result),
+	       how_it_ended(result, how, sizeof(how)));
 	return explore_is_finding(result->verdict) ? EXIT_FAILED : EXIT_NOT_DONE;
 }
 
