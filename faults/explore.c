@@ -119,7 +119,7 @@ static struct moment *moment_new(struct explore *e, bool is_large)
 	moment->pub.point_index = e->next_point;
 	if (is_large) {
 		snprintf(moment->pub.legal.text, sizeof(moment->pub.legal.text), "too many");
-		moment->pub.missing = true;
+		moment->pub.missing = moment->pub.unmade = true;
 	} else {
 		crash_count(e->crash, &moment->pub.legal);
 		moment->pub.missing = moment->pub.legal.missing;
@@ -164,6 +164,7 @@ static void moment_end(struct explore *e, struct moment *moment)
 	e->status.points_complete += moment->pub.complete;
 	e->status.points_exact += moment->pub.exact;
 	e->status.points_missing += moment->pub.missing;
+	e->status.points_unmade += moment->pub.unmade;
 	e->sum_covered += moment->pub.covered;
 	moment->next = NULL;
 	*e->ended_tail = moment;

@@ -179,6 +179,10 @@ static void warn(const struct report *report)
 	if (report->totals.verdicts[REPORT_ERROR])
 		tool_msg("the check of %llu states could not be run; explore --resume tries again",
 			 (unsigned long long)report->totals.verdicts[REPORT_ERROR]);
+	if (report->totals.points_unmade)
+		tool_msg("of %llu moments no state was checked, as none could be made: see MISSING "
+			 "STATES in faultblk-explore(7)",
+			 (unsigned long long)report->totals.points_unmade);
 	if (report->totals.disagree)
 		tool_msg("the check of %llu states said one thing and then another; the findings "
 			 "are kept",

@@ -223,6 +223,7 @@ static int merge_points(struct report *report)
 		t->points_done++;
 		t->points_complete += report_bool(line, "complete");
 		t->points_missing += report_bool(line, "missing");
+		t->points_unmade += report_bool(line, "missing") && !report_int(line, "generated");
 		t->states += (uint64_t)report_int(line, "generated");
 		t->equivalent += (uint64_t)report_int(line, "equivalent");
 		t->diverged += (uint64_t)report_int(line, "diverged");
@@ -686,5 +687,5 @@ int report_exit(const struct report *report)
 	for (int i = 0; i < REPORT_NR_VERDICTS; i++)
 		if (report_is_finding(i) && t->verdicts[i])
 			return 1;
-	return t->missing || t->unfinished || t->verdicts[REPORT_ERROR] ? 2 : 0;
+	return t->missing || t->unfinished || t->points_unmade || t->verdicts[REPORT_ERROR] ? 2 : 0;
 }
