@@ -173,6 +173,7 @@ bool results_fold(struct results *r, struct finding *f)
 	struct finding *into = r->findings;
 
 	while (into < f && (into->folded || into->repeated != FINDING_FAILED ||
+			    into->reordered != f->reordered ||
 			    !is_same_loss(into, f->verdict, f->lost, f->nr_lost)))
 		into++;
 	if (into == f)

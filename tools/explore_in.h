@@ -133,8 +133,9 @@ struct finding {
 	uint64_t nr_lost, nr_found_lost;
 	/* By explore_reduce(); texts are NULL where there are none. */
 	enum finding_repeated repeated;
-	bool shrunk; /* nothing that is lost can be given back */
-	bool folded; /* the same as one before it, which names it */
+	bool shrunk;    /* nothing that is lost can be given back */
+	bool reordered; /* writes in flight together are there in another order, nothing is lost */
+	bool folded;    /* the same as one before it, which names it */
 	uint64_t shrink_runs;
 	char *minimal;      /* name of the smallest state found, at the same moment */
 	char **names;       /* of each listed write */

@@ -152,6 +152,19 @@ static int write_down(struct reducing *reducing, const uint16_t *picks, size_t n
 	return f->reproducer_state ? 0 : -ENOMEM;
 }
 
+/* Nothing is lost, and yet a unit holds something else than all writes left in order of submission:
+ * it can only be writes in flight together, in another order (CRASH_UNIT has the others). */
+static bool is_reordered(const struct crash *crash, const struct finding *f, const uint16_t *picks)
+{
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(crash, &choices);
+
+	for (size_t i = 0; i < nr && !f->nr_lost; i++)
+		if (picks[i] != choices[i].newest)
+			return crash_options(crash)->atomic == CRASH_UNIT;
+	return false;
+}
+
 /* The smallest state that was found is what the finding is from now on. */
 static int adopt(struct reducing *reducing, const uint16_t *picks,
 		 const struct shrink_result *result)
@@ -166,6 +179,7 @@ static int adopt(struct reducing *reducing, const uint16_t *picks,
 	}
 	f->minimal = name;
 	f->shrunk = result->minimal;
+	f->reordered = is_reordered(reducing->o->crash, f, picks);
 	free(f->output);
 	f->output = take_ptr(reducing->output);
 	return 0;
@@ -214,7 +228,7 @@ static int reduce_one(struct reducing *reducing, struct results *results, size_t
 	if (err || (f->repeated == FINDING_FAILED && results_fold(results, f)))
 		return err;
 	err = set_names(o, f);
-	if (!err && f->shrunk && !f->nr_lost)
+	if (!err && f->shrunk && !f->nr_lost && !f->reordered)
 		err = explore_missing(o, reducing->until_ns, f, reducing->diag);
 	return err || f->repeated != FINDING_FAILED ? err : write_down(reducing, picks, n);
 }
@@ -269,6 +283,8 @@ void explore_print_finding(const struct results *results, const struct journal *
 			    : f->repeated == FINDING_PASSED ? REPORT_PASSED_THEN
 							    : REPORT_NOT_REPEATED,
 		.shrunk = f->shrunk,
+		.reordered = f->reordered,
+		.missing = f->missing_name != NULL,
 		.nr_lost = f->nr_lost,
 		.nr_found_lost = f->nr_found_lost,
 		.shrink_runs = f->shrink_runs,

@@ -581,17 +581,17 @@ void results_finding(struct results *r, const struct finding *f, size_t n)
 
 	results_line(r,
 		     json_pack("{s:s, s:I, s:I, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:I, "
-			       "s:o, s:o, s:o, s:o, s:o, s:o, s:i}",
+			       "s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:i}",
 			       "type", "finding", "n", (json_int_t)n, "point",
 			       (json_int_t)f->point_index, "state", f->name, "key",
 			       results_hex(f->key), "verdict", explore_verdict_name(f->verdict),
 			       "lost", finding_lost(r, f), "nr_lost", (json_int_t)f->nr_lost,
 			       "nr_found_lost", (json_int_t)f->nr_found_lost, "repeated", repeated,
 			       "shrunk", (int)f->shrunk, "shrink_runs", (json_int_t)f->shrink_runs,
-			       "minimal", results_text(f->minimal), "missing", missing, "output",
-			       results_text(f->output), "reproducer", results_text(f->reproducer),
-			       "command", results_text(command), "same_as", finding_same(r, f),
-			       "more_same", (int)f->nr_more));
+			       "minimal", results_text(f->minimal), "missing", missing, "reordered",
+			       (int)f->reordered, "output", results_text(f->output), "reproducer",
+			       results_text(f->reproducer), "command", results_text(command),
+			       "same_as", finding_same(r, f), "more_same", (int)f->nr_more));
 }
 
 void results_end(struct results *r, const struct explore_status *s, const char *stopped)

@@ -116,6 +116,8 @@ char *report_gaps(const struct report *report);
 struct report_loss {
 	enum { REPORT_NOT_REPEATED, REPORT_FAILED_AGAIN, REPORT_PASSED_THEN } repeated;
 	bool shrunk;
+	bool reordered; /* writes in flight together came in another order than they were sent in */
+	bool missing;   /* with writes that were sent later the check passes: that was tried */
 	uint64_t nr_lost, nr_found_lost, shrink_runs;
 };
 

@@ -205,6 +205,8 @@ struct report_loss report_loss(const json_t *finding)
 			    : json_is_false(repeated) ? REPORT_PASSED_THEN
 						      : REPORT_NOT_REPEATED,
 		.shrunk = report_bool(finding, "shrunk"),
+		.reordered = report_bool(finding, "reordered"),
+		.missing = json_is_object(json_object_get(finding, "missing")),
 		.nr_lost = (uint64_t)nr,
 		.nr_found_lost = (uint64_t)(found > nr ? found : nr),
 		.shrink_runs = (uint64_t)report_int(finding, "shrink_runs"),
@@ -215,8 +217,13 @@ const char *report_loss_words(const struct report_loss *loss, char text[REPORT_L
 {
 	if (loss->repeated == REPORT_PASSED_THEN)
 		return "did not fail when repeated: it is not deterministic";
-	if (loss->shrunk && !loss->nr_lost)
-		return "no write needs to be lost: what it misses had not been written yet";
+	if (loss->repeated == REPORT_FAILED_AGAIN && !loss->nr_lost)
+		return loss->reordered
+			       ? "no write is lost, but writes that were in flight together came in "
+				 "another order than they were sent in"
+		       : loss->missing
+			       ? "no write needs to be lost: what it misses had not been written yet"
+			       : "the check fails with no write lost";
 	if (loss->repeated == REPORT_NOT_REPEATED && !loss->shrunk)
 		snprintf(text, REPORT_LOSS_MAX, "not repeated; found with %" PRIu64 " lost write%s",
 			 loss->nr_found_lost, loss->nr_found_lost == 1 ? "" : "s");

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * record FILE SIZE <SCRIPT: a recording without a kernel (a log of dm-log-writes; of several disks
- * one of ours) of what the script says, a line each:
+ * record FILE SIZE <SCRIPT: a recording without a kernel (a log of dm-log-writes; of several disks,
+ * or with writes in flight together, one of ours) of what the script says, a line each:
  *
  *	write AT LEN BYTE [fua]		LEN bytes of that value
  *	text AT TEXT			a block of 4096 bytes that begins with TEXT and a newline
  *	file AT PATH			all blocks of 4096 bytes of a file that are not there yet
  *	discard AT LEN
+ *	together			the next two writes are in flight together
  *	flush
  *	mark TEXT
  *	disk NAME			what follows is of that disk; before the first write all
@@ -29,6 +30,8 @@ static struct journal_disk disk = { .name = "disk", .block_bytes = 512, .cache =
 static unsigned char *contents[8], *content; /* of the disks, and of the one that is written, now */
 static uint16_t current;
 static uint64_t step;
+static unsigned int together; /* writes to come that are in flight together */
+static bool ours;
 
 __attribute__((noreturn)) static void die(const char *what, const char *line)
 {
@@ -44,10 +47,11 @@ static void must(int err, const char *line)
 
 static void add(uint64_t at, uint64_t len, unsigned char *data, bool fua)
 {
+	const uint64_t complete = step + (together ? 3 : 2);
 	const struct journal_write write = { .submit = step + 1,
-					     .complete = step + 2,
+					     .complete = complete,
 					     .submit_ns = (step + 1) * 1000,
-					     .complete_ns = (step + 2) * 1000,
+					     .complete_ns = complete * 1000,
 					     .at = at,
 					     .len_bytes = len,
 					     .data = data,
@@ -55,7 +59,9 @@ static void add(uint64_t at, uint64_t len, unsigned char *data, bool fua)
 					     .op = data ? IO_WRITE : IO_DISCARD,
 					     .flags = fua ? IO_FUA : 0 };
 
-	step += 2;
+	/* Of two the second is submitted before the first completes. */
+	step = together == 2 ? step + 1 : complete;
+	together -= together > 0;
 	must(journal_add_write(journal, &write), "write");
 	if (data)
 		memcpy(content + at, data, len);
@@ -133,6 +139,9 @@ static void add_line(char *line)
 		add_file(at, text);
 	} else if (sscanf(line, "discard %" SCNu64 " %" SCNu64, &at, &len) == 2) {
 		add(at, len, NULL, false);
+	} else if (strcmp(line, "together") == 0) {
+		together = 2;
+		ours = true;
 	} else if (strcmp(line, "flush") == 0) {
 		step += 2;
 		must(journal_add_flush(journal, &flush), line);
@@ -164,8 +173,9 @@ int main(int argc, char **argv)
 	if (journal_seal(journal, &diag))
 		die("journal", diag.message);
 	fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0 || (journal->nr_disks > 1 ? journal_save(journal, 1, fd, &diag)
-					     : logwrites_export(journal, 0, fd, &diag, &told)))
+	if (fd < 0 ||
+	    (journal->nr_disks > 1 || ours ? journal_save(journal, 1, fd, &diag)
+					   : logwrites_export(journal, 0, fd, &diag, &told)))
 		die(argv[1], diag.message);
 	for (uint32_t i = 0; i < journal->nr_disks; i++)
 		free(contents[i]);

@@ -215,17 +215,24 @@ static void a_loss_is_told_in_the_words_of_explore(void **ctx)
 		struct report_loss loss;
 		const char *words;
 	} all[] = {
-		{ { REPORT_FAILED_AGAIN, true, 2, 5, 9 },
+		{ { REPORT_FAILED_AGAIN, true, false, false, 2, 5, 9 },
 		  "2 of 5 lost writes are enough, found in 9 runs" },
-		{ { REPORT_FAILED_AGAIN, false, 2, 5, 500 },
+		{ { REPORT_FAILED_AGAIN, false, false, false, 2, 5, 500 },
 		  "2 of 5 lost writes are enough (fewer may be), found in 500 runs" },
-		{ { REPORT_FAILED_AGAIN, true, 0, 5, 9 },
+		{ { REPORT_FAILED_AGAIN, true, false, false, 0, 5, 9 },
+		  "the check fails with no write lost" },
+		{ { REPORT_FAILED_AGAIN, false, false, false, 0, 5, 500 },
+		  "the check fails with no write lost" },
+		{ { REPORT_FAILED_AGAIN, true, true, false, 0, 0, 1 },
+		  "no write is lost, but writes that were in flight together came in another "
+		  "order than they were sent in" },
+		{ { REPORT_FAILED_AGAIN, true, false, true, 0, 5, 9 },
 		  "no write needs to be lost: what it misses had not been written yet" },
-		{ { REPORT_PASSED_THEN, false, 5, 5, 1 },
+		{ { REPORT_PASSED_THEN, false, false, false, 5, 5, 1 },
 		  "did not fail when repeated: it is not deterministic" },
-		{ { REPORT_NOT_REPEATED, false, 1, 1, 0 },
+		{ { REPORT_NOT_REPEATED, false, false, false, 1, 1, 0 },
 		  "not repeated; found with 1 lost write" },
-		{ { REPORT_NOT_REPEATED, false, 0, 0, 0 },
+		{ { REPORT_NOT_REPEATED, false, false, false, 0, 0, 0 },
 		  "not repeated; found with 0 lost writes" },
 	};
 
