@@ -111,6 +111,8 @@ struct results_options {
 	size_t nr_strategies;
 	const struct crash_point *points;
 	size_t nr_points;
+	const struct crash_select *select; /* by which they were chosen; NULL: all */
+	size_t nr_moments;                 /* of its set, in the whole recording */
 	unsigned int shard, nr_shards;
 };
 
@@ -213,6 +215,7 @@ struct summary {
 	unsigned int shard, nr_shards; /* 0-based */
 	bool illegal, common;          /* which states were explored, see explore_job.c */
 	size_t nr_findings;            /* sets of lost writes */
+	uint64_t nr_left_out;          /* moments, by --from, --to and --sample */
 };
 
 /* To stdout: what all of it came to. */

@@ -37,6 +37,7 @@ struct run {
 	struct crash_options crash;
 	bool common; /* of the legal states only those that all disks may leave */
 	struct crash_select select;
+	uint64_t nr_left_out; /* moments */
 	struct workdir dir;
 	struct guard guard;
 	struct checker_options checker_options;
@@ -422,6 +423,24 @@ static void close_all(struct run *run)
 
 /* ------------------------------------------------------------------------------ all states */
 
+/* How many moments the set has in the whole recording. */
+static int count_moments(const struct run *run, struct results_options *results, struct diag *diag)
+{
+	const struct crash_select all = { .set = run->select.set };
+	struct crash_point *points = NULL;
+	int err;
+
+	results->select = &run->select;
+	results->nr_moments = results->nr_points;
+	if (!run->select.from && !run->select.to && !run->select.sample)
+		return 0;
+	err = crash_points(run->journal, results->crash, &all, &points, &results->nr_moments);
+	free(points);
+	if (results->nr_moments < results->nr_points)
+		results->nr_moments = results->nr_points;
+	return err ? diag_set(diag, err, "explore.memory", "no memory to count the moments") : 0;
+}
+
 static int create(struct run *run, struct diag *diag)
 {
 	const struct explore_job *job = run->job;
@@ -463,7 +482,9 @@ static int create(struct run *run, struct diag *diag)
 	if (results.nr_points == 0)
 		return diag_set(diag, -EINVAL, "explore.points",
 				"there is no moment to explore between --from and --to");
-	return results_open(&results, diag, &run->results);
+	err = count_moments(run, &results, diag);
+	run->nr_left_out = results.nr_moments - results.nr_points;
+	return err ? err : results_open(&results, diag, &run->results);
 }
 
 static const char *stopped_name(const struct explore_status *status)
@@ -608,7 +629,8 @@ static int conclude(struct run *run, int signal)
 							 .nr_shards = run->nr_shards,
 							 .illegal = run->crash.illegal,
 							 .common = run->common,
-							 .nr_findings = nr });
+							 .nr_findings = nr,
+							 .nr_left_out = run->nr_left_out });
 	if (status.points_unmade)
 		tool_msg(
 			"of %" PRIu64 " of %" PRIu64 " moments no state was checked: %d or more "

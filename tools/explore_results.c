@@ -207,11 +207,37 @@ static const char *atomic_name(enum crash_atomic atomic)
 	return "unit";
 }
 
+static const char *set_name(enum crash_set set)
+{
+	switch (set) {
+	case CRASH_SET_DEFAULT:
+		return "default";
+	case CRASH_SET_COMPLETIONS:
+		return "completions";
+	case CRASH_SET_MARKS:
+		return "marks";
+	}
+	return "default";
+}
+
+/* Which moments: their set, the steps that bound them, and how many the set has in all. */
+static void add_select(const struct results_options *o, json_t *head)
+{
+	const struct crash_select select = o->select ? *o->select : (struct crash_select){ 0 };
+	json_int_t all = (json_int_t)(o->select ? o->nr_moments : o->nr_points);
+
+	json_object_set_new(head, "set", json_string(set_name(select.set)));
+	json_object_set_new(head, "from", or_null(select.from, select.from != 0));
+	json_object_set_new(head, "to", or_null(select.to, select.to != 0));
+	json_object_set_new(head, "moments", json_integer(all));
+}
+
 json_t *results_head(const struct results *r, bool resumed)
 {
 	const struct results_options *o = &r->o;
+	json_t *head;
 
-	return json_pack("{s:s, s:i, s:o, s:o, s:o, s:s, s:I, s:s, s:b, s:b, s:o, s:o, s:i, s:i, "
+	head = json_pack("{s:s, s:i, s:o, s:o, s:o, s:s, s:I, s:s, s:b, s:b, s:o, s:o, s:i, s:i, "
 			 "s:I, s:I, s:b}",
 			 "type", "explore", "version", RESULTS_VERSION, "recording",
 			 recording_json(r), "check", results_text(o->job->check), "recovery",
@@ -222,6 +248,9 @@ json_t *results_head(const struct results *r, bool resumed)
 			 (int)o->shard, "shards", (int)o->nr_shards, "points",
 			 (json_int_t)o->nr_points, "sample", (json_int_t)o->job->sample, "resumed",
 			 (int)resumed);
+	if (head)
+		add_select(o, head);
+	return head;
 }
 
 static const char *op_name(uint8_t op)

@@ -40,6 +40,9 @@ void explore_print_summary(const struct summary *summary)
 		printf("; %" PRIu64 " too many to be remembered", s->forgotten);
 	printf("\n");
 	print_covered(summary);
+	if (summary->nr_left_out)
+		printf("%" PRIu64 " more moments were left out by --from, --to or --sample\n",
+		       summary->nr_left_out);
 	if (s->points_missing)
 		printf("%" PRIu64 " moments have legal states that were not made; these moments "
 		       "count as not covered: see MISSING STATES in faultblk-explore(7)\n",

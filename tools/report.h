@@ -65,6 +65,7 @@ struct report_totals {
 	uint64_t not_deterministic; /* findings that did not fail when they were repeated */
 	uint64_t points_done, points_complete;
 	uint64_t points_unmade;	      /* of these: with not one state, so that none was checked */
+	uint64_t points_left_out; /* by --from, --to and --sample: not among these, nor covered */
 	uint64_t points_missing;      /* with legal states that were not made, see explore_point */
 	uint32_t missing, unfinished; /* shards */
 	double seconds, longest_s;    /* of all shards together; of the longest */

@@ -602,6 +602,9 @@ static void count_shards(struct report *report)
 {
 	struct report_totals *t = &report->totals;
 
+	if (report_int(report->head, "moments") > report_int(report->head, "points"))
+		t->points_left_out = (uint64_t)(report_int(report->head, "moments") -
+						report_int(report->head, "points"));
 	t->first_finding_s = -1;
 	t->missing = missing_before(report);
 	for (uint32_t i = 0; i < report->nr_shards; i++) {

@@ -24,6 +24,8 @@ static const char *const same_members[] = {
 	"check", "recovery",   "present", "unit_bytes", "atomic", "illegal", "strategies",
 	"seed",  "by_content", "sample",  "shards",     "points", "version",
 };
+/* The same, but older files do not have them; then the lines of their moments are compared. */
+static const char *const newer_members[] = { "set", "from", "to", "moments" };
 
 struct reader {
 	struct report *report;
@@ -124,6 +126,12 @@ static int check_same(struct reader *r, const json_t *head)
 		is = json_object_get(head, same_members[i]);
 		if ((was || is) && !json_equal(was, is))
 			return differs(r, same_members[i], was, is);
+	}
+	for (size_t i = 0; i < array_size(newer_members); i++) {
+		was = json_object_get(ours, newer_members[i]);
+		is = json_object_get(head, newer_members[i]);
+		if (was && is && !json_equal(was, is))
+			return differs(r, newer_members[i], was, is);
 	}
 	return 0;
 }

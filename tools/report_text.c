@@ -175,7 +175,7 @@ json_t *report_json(const struct report *report)
 				    json_integer((json_int_t)t->verdicts[i]));
 	return json_pack(
 		"{s:O, s:O?, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:f, s:o, "
-		"s:s?, s:I, s:O}",
+		"s:s?, s:I, s:I, s:O}",
 		"recording", json_object_get(report->head, "recording"), "check",
 		json_object_get(report->head, "check"), "states", (json_int_t)t->states, "distinct",
 		(json_int_t)t->distinct, "equivalent", (json_int_t)t->equivalent, "verdicts",
@@ -187,7 +187,7 @@ json_t *report_json(const struct report *report)
 		"first_finding_s",
 		t->first_finding_s < 0 ? json_null() : json_real(t->first_finding_s), "gaps",
 		gaps && *gaps ? gaps : NULL, "not_deterministic", (json_int_t)t->not_deterministic,
-		"findings", report->findings);
+		"points_left_out", (json_int_t)t->points_left_out, "findings", report->findings);
 }
 
 /* ------------------------------------------------------------------------------ words */
@@ -303,6 +303,10 @@ static void put_numbers(const struct report *report, FILE *out)
 		t->exact ? "" : "at least ", t->covered * 100,
 		(long long)report_int(report->head, "points"),
 		(unsigned long long)t->points_complete);
+	if (t->points_left_out)
+		fprintf(out,
+			"            %llu more moments were left out by --from, --to or --sample\n",
+			(unsigned long long)t->points_left_out);
 	if (t->points_missing)
 		fprintf(out,
 			"            %llu moments have legal states that were not made, and count as "

@@ -385,6 +385,26 @@ static void shards_of_other_moments_are_refused(void **ctx)
 	report_clear(&r);
 }
 
+#define HEAD_OF_SET(set, shard)                                                                    \
+	"{\"type\":\"explore\",\"version\":1,\"recording\":{\"id\":\"aa\"},\"check\":\"c\","       \
+	"\"seed\":\"1\",\"points\":2,\"moments\":7,\"set\":\"" set                                 \
+	"\",\"from\":null,\"shard\":" #shard ",\"shards\":3}\n"
+
+static void older_files_say_nothing_of_the_choice_of_moments(void **ctx)
+{
+	struct report r;
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "one", HEAD_OF_SET("default", 0) END);
+	refuse(&r, "two", HEAD_OF_SET("marks", 1) END,
+	       "set is \"default\" in one and \"marks\" in two");
+	read_text(&r, "old", HEAD(1, 3) END);
+	merge(&r);
+	assert_int_equal(r.totals.points_left_out, 5);
+	report_clear(&r);
+}
+
 static void what_is_no_result_is_refused_with_its_line(void **ctx)
 {
 	static const char *const bad[][2] = {
@@ -448,6 +468,7 @@ int main(void)
 		cmocka_unit_test(a_state_that_a_finding_tells_of_is_no_other_one),
 		cmocka_unit_test(another_exploration_is_refused_by_what_differs),
 		cmocka_unit_test(shards_of_other_moments_are_refused),
+		cmocka_unit_test(older_files_say_nothing_of_the_choice_of_moments),
 		cmocka_unit_test(what_is_no_result_is_refused_with_its_line),
 		cmocka_unit_test(the_page_holds_no_markup_from_the_results),
 	};

@@ -374,6 +374,9 @@ static void what_is_sealed_and_cannot_be_is_refused(void **ctx)
 		{ "\"explore\"", "\"writes\":9", "\"writes\":10", "its writes is 10" },
 		{ "\"explore\"", "\"name\":\"d\"", "\"name\":\"e\"", "its disks is" },
 		{ "\"explore\"", "\"points\":", "\"points\":1", "its points is" },
+		{ "\"explore\"", "\"set\":\"default\"", "\"set\":\"marks\"",
+		  "its set is \"marks\"" },
+		{ "\"explore\"", "\"from\":null", "\"from\":3", "its from is 3" },
 		{ "\"explore\"", "\"version\":2", "\"version\":3", "line 1: results of another" },
 		{ "\"write\"", "\"sector\":0", "\"sector\":1", "has another line there" },
 		{ "\"mark\"", "\"text\":\"round\"", "\"text\":\"Round\"",
@@ -410,6 +413,22 @@ static void what_is_sealed_and_cannot_be_is_refused(void **ctx)
 	goes_on();
 }
 
+/* As an older program wrote it. */
+static void a_head_without_the_choice_of_moments_is_gone_on_from(void **ctx)
+{
+	const char *from = strstr(bases[1].bytes, ",\"set\":");
+	_cleanup_free_ char *words = NULL;
+
+	(void)ctx;
+	assert_non_null(from);
+	words = strndup(from, (size_t)(strstr(from, ",\"seal\":") - from));
+	forge("\"explore\"", words, "");
+	explore(0);
+	assert_true(c.checks > 0);
+	explore(0);
+	assert_int_equal(c.checks, 0);
+}
+
 static void a_file_without_seals_is_refused(void **ctx)
 {
 	struct results_text text = { .bytes = strdup(bases[1].bytes), .len = bases[1].len };
@@ -435,6 +454,7 @@ int main(void)
 		cmocka_unit_test(explorations_that_are_stopped_come_to_the_same),
 		cmocka_unit_test(a_damaged_file_is_refused_by_line_or_comes_to_the_same),
 		cmocka_unit_test(what_is_sealed_and_cannot_be_is_refused),
+		cmocka_unit_test(a_head_without_the_choice_of_moments_is_gone_on_from),
 		cmocka_unit_test(a_file_without_seals_is_refused),
 	};
 

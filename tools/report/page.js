@@ -762,6 +762,7 @@ function showHeader() {
 	$('facts').append(fact('States', count(s.states)), fact('Distinct', count(s.distinct)),
 		fact('Equivalent', count(s.equivalent)), fact('Moments', `${count(s.points_done)} of ${count(s.points)}`),
 		fact('Complete moments', count(s.points_complete)),
+		...(s.points_left_out ? [fact('Moments left out by --from, --to or --sample', count(s.points_left_out))] : []),
 		...(s.points_missing ? [fact('Moments with legal states that were not made', count(s.points_missing))] : []), fact('Time', digits(s.seconds, 3) + ' s' +
 			(s.shards > 1 ? ` in ${s.shards} shards` : '')),
 		fact('First finding', s.first_finding_s === null ? '\u2013' : digits(s.first_finding_s, 3) + ' s'),
