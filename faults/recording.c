@@ -292,11 +292,11 @@ static int create_shared(struct recording *recording, const struct recorder_opti
 /* The caller's file, or one of our own at @path. */
 static int open_file(const struct recorder_options *options, struct diag *diag)
 {
+	const int flags = O_WRONLY | O_APPEND | O_CLOEXEC;
 	bool given = options->fd > 0;
 	int err, fd = fail_errno("faults/recording/open", EMFILE,
 				 given ? fcntl(options->fd, F_DUPFD_CLOEXEC, 3)
-				       : open(options->path,
-					      O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600));
+				       : open(options->path, O_CREAT | O_EXCL | flags, 0600));
 
 	/* Whoever joins writes behind what is there. */
 	if (fd >= 0 && (!given || fcntl(fd, F_SETFL, O_APPEND) == 0))
