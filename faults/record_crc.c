@@ -13,6 +13,7 @@
 
 #define CRC_POLY 0x82f63b78u /* CRC-32C, reflected */
 #define TABLES   8
+#define UNROLL   16 /* instructions of eight bytes a round */
 
 static uint32_t tables[TABLES][256];
 
@@ -45,11 +46,10 @@ by_instruction(uint32_t crc, const unsigned char *at, size_t len)
 {
 	uint64_t wide = crc;
 
-	for (; len >= 32; len -= 32, at += 32) {
-		wide = __builtin_ia32_crc32di(wide, load(at));
-		wide = __builtin_ia32_crc32di(wide, load(at + 8));
-		wide = __builtin_ia32_crc32di(wide, load(at + 16));
-		wide = __builtin_ia32_crc32di(wide, load(at + 24));
+	for (; len >= UNROLL * 8; len -= UNROLL * 8, at += UNROLL * 8) {
+#pragma GCC unroll 16
+		for (int i = 0; i < UNROLL; i++)
+			wide = __builtin_ia32_crc32di(wide, load(at + 8 * i));
 	}
 	for (; len >= 8; len -= 8, at += 8)
 		wide = __builtin_ia32_crc32di(wide, load(at));
