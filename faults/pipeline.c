@@ -325,16 +325,13 @@ static void walk_rules(struct pipeline *pipeline, const struct queue *queue, str
 		       struct walk *walk)
 {
 	const struct plan *plan = queue->plan;
-	uint64_t from = io_start(io), to = from + io->len_bytes, match;
-	uint32_t index = 0;
+	uint64_t from = io_start(io), match;
+	struct plan_walk asked;
+	uint32_t index = plan_first(plan, io->op, from, from + io->len_bytes, &asked);
 
-	for (;; index++) {
-		struct rule *rule;
+	for (; index != PLAN_NONE; index = plan_next(&asked)) {
+		struct rule *rule = plan->rules[index].rule;
 
-		index = plan_next(plan, io->op, index, from, to);
-		if (index == PLAN_NONE)
-			break;
-		rule = plan->rules[index].rule;
 		if (!selects(&plan->rules[index], io, walk) ||
 		    (rule->picky && !rule_fits(rule, &queue->medium, io)) ||
 		    !rule_count_match(rule, pipeline->seed, walk->now_ns, &match))

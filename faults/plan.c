@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
  * Two indices per operation: rules without range in a sorted array, rules with one in the tree of
- * plan.h. A walk asks for the next rule again and again with a growing cursor, so one integer is
- * all the state that a request needs.
+ * plan.h. A walk merges what both say.
  *
  * Most requests overlap no range, and one binary search tells: ranges that start before `to` are
  * the first so many of the array, and none of them reaches past `from` if the largest of their ends
- * does not. Only otherwise is the tree asked which of them is next. A node whose start lies at or
- * past `to` sends the search left; any other lets it look left only if some range there ends past
- * `from`. Such a range starts no later than the node does, hence before `to`, hence overlaps.
+ * does not. Only otherwise is the tree asked. A node whose start lies at or past `to` sends the
+ * search left; any other lets it look left only if some range there ends past `from`. Such a range
+ * starts no later than the node does, hence before `to`, hence overlaps.
+ *
+ * The first rule of a walk is searched for alone, since it often ends the walk. Whoever asks for a
+ * second one gets it from a bitmap, into which one traversal has put all that overlap: searched for
+ * one by one they cost a traversal each, in the worst order of the rules of the whole tree.
  */
 #include "faults/plan.h"
 
@@ -176,21 +179,6 @@ struct plan *plan_free(struct plan *plan)
 	return NULL;
 }
 
-static uint32_t next_plain(const struct plan_op *op, uint32_t cursor)
-{
-	uint32_t lo = 0, hi = op->nr_plain;
-
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (op->plain[mid] < cursor)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < op->nr_plain ? op->plain[lo] : PLAN_NONE;
-}
-
 /* Does any range overlap [from, to)? */
 static bool any_overlaps(const struct plan_op *op, uint64_t from, uint64_t to)
 {
@@ -203,42 +191,100 @@ static bool any_overlaps(const struct plan_op *op, uint64_t from, uint64_t to)
 	return last->start < to && last->reach > from;
 }
 
-struct query {
-	uint64_t from, to;
-	uint32_t cursor;
-};
-
-/* The smallest index below @best in the subtree [lo, hi) that answers the query, or @best. */
-static uint32_t next_ranged(const struct plan_node *nodes, uint32_t lo, uint32_t hi,
-			    const struct query *query, uint32_t best)
+/* The smallest index below @best in the subtree [lo, hi) that overlaps [from, to), or @best. */
+static uint32_t first_ranged(const struct plan_walk *walk, uint32_t lo, uint32_t hi, uint32_t best)
 {
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
-		const struct plan_node *node = &nodes[mid];
+		const struct plan_node *node = &walk->op->nodes[mid];
 
-		if (node->max_end <= query->from || node->max_index < query->cursor ||
-		    node->min_index >= best)
+		if (node->max_end <= walk->from || node->min_index >= best)
 			return best;
-		if (node->start >= query->to) {
+		if (node->start >= walk->to) {
 			hi = mid;
 			continue;
 		}
-		if (node->end > query->from && node->index >= query->cursor && node->index < best)
+		if (node->end > walk->from && node->index < best)
 			best = node->index;
-		best = next_ranged(nodes, lo, mid, query, best);
+		best = first_ranged(walk, lo, mid, best);
 		lo = mid + 1;
 	}
 	return best;
 }
 
-uint32_t plan_next(const struct plan *plan, unsigned int op, uint32_t cursor, uint64_t from,
-		   uint64_t to)
-{
-	const struct plan_op *index = &plan->op[op];
-	struct query query = { .from = from, .to = to, .cursor = cursor };
-	uint32_t plain = next_plain(index, cursor);
+_Static_assert(RULE_SET_MAX / 64 <= 64, "one bit of `used` for each word of `found`");
 
-	if (!any_overlaps(index, from, to))
-		return plain;
-	return next_ranged(index->nodes, 0, index->nr_ranged, &query, plain);
+static void note_found(struct plan_walk *walk, uint32_t index)
+{
+	uint64_t word = 1ull << index / 64, bit = 1ull << index % 64;
+
+	walk->found[index / 64] = walk->used & word ? walk->found[index / 64] | bit : bit;
+	walk->used |= word;
+}
+
+/* All of the subtree [lo, hi) that overlap [from, to), but those before the cursor. */
+static void collect(struct plan_walk *walk, uint32_t lo, uint32_t hi)
+{
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		const struct plan_node *node = &walk->op->nodes[mid];
+
+		if (node->max_end <= walk->from || node->max_index < walk->cursor)
+			return;
+		if (node->start >= walk->to) {
+			hi = mid;
+			continue;
+		}
+		if (node->end > walk->from && node->index >= walk->cursor)
+			note_found(walk, node->index);
+		collect(walk, lo, mid);
+		lo = mid + 1;
+	}
+}
+
+static uint32_t peek_plain(const struct plan_walk *walk)
+{
+	return walk->plain < walk->op->nr_plain ? walk->op->plain[walk->plain] : PLAN_NONE;
+}
+
+uint32_t plan_first(const struct plan *plan, unsigned int op, uint64_t from, uint64_t to,
+		    struct plan_walk *walk)
+{
+	uint32_t plain, index;
+
+	walk->op = &plan->op[op];
+	walk->from = from;
+	walk->to = to;
+	walk->plain = 0;
+	walk->cursor = PLAN_NONE;
+	walk->used = 0;
+	index = plain = peek_plain(walk);
+	if (any_overlaps(walk->op, from, to)) {
+		index = first_ranged(walk, 0, walk->op->nr_ranged, plain);
+		walk->cursor = index + 1;
+	}
+	walk->plain += index == plain;
+	return index;
+}
+
+uint32_t plan_next(struct plan_walk *walk)
+{
+	uint32_t plain = peek_plain(walk), word, index;
+
+	if (walk->cursor != PLAN_NONE) {
+		collect(walk, 0, walk->op->nr_ranged);
+		walk->cursor = PLAN_NONE;
+	}
+	if (walk->used) {
+		word = (uint32_t)__builtin_ctzll(walk->used);
+		index = word * 64 + (uint32_t)__builtin_ctzll(walk->found[word]);
+		if (index < plain) {
+			walk->found[word] &= walk->found[word] - 1;
+			if (!walk->found[word])
+				walk->used &= walk->used - 1;
+			return index;
+		}
+	}
+	walk->plain += plain != PLAN_NONE;
+	return plain;
 }

@@ -60,10 +60,25 @@ struct plan *plan_new(const struct rule_set *set);
 struct plan *plan_free(struct plan *plan); /* NULL allowed; returns NULL */
 
 /*
- * The smallest rule index at or after @cursor that is about @op and whose range, if it has one,
- * overlaps bytes [from, to); PLAN_NONE if there is none. O(log n) when nothing overlaps.
+ * A walk through the rules that are about one request, in the order in which they are asked. Each
+ * costs a constant time, and what overlaps is looked up once; O(log n) when no range does.
  */
-uint32_t plan_next(const struct plan *plan, unsigned int op, uint32_t cursor, uint64_t from,
-		   uint64_t to);
+struct plan_walk {
+	const struct plan_op *op;
+	uint64_t from, to; /* bytes of the request */
+	uint32_t plain;    /* of op->plain, the next one */
+	uint32_t cursor; /* rules with a range from here on have not been collected; or PLAN_NONE */
+	uint64_t used;   /* words of found[] that hold a bit; the others are undefined */
+	uint64_t found[RULE_SET_MAX / 64]; /* rules with a range that are still to come, by index */
+};
+
+/*
+ * The smallest index of a rule that is about @op and whose range, if it has one, overlaps bytes
+ * [@from, @to); PLAN_NONE if there is none. @walk needs no preparation.
+ */
+uint32_t plan_first(const struct plan *plan, unsigned int op, uint64_t from, uint64_t to,
+		    struct plan_walk *walk);
+/* The next one; PLAN_NONE if there is none, and from then on. */
+uint32_t plan_next(struct plan_walk *walk);
 
 #endif

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * What a recording costs whoever reads it, while a request of it never completes: four times the
- * recording must be four times the work, whatever is done with it. Work is counted, not timed: the
- * engine is built with a call in each of its basic blocks (make SAN=count), and what the C library
- * moves counts by its length.
+ * recording must be four times the work, whatever is done with it. And what rules cost a request
+ * that each of them could be about: four times the rules, four times the work, in whatever order
+ * their ranges are. Work is counted, not timed: the engine is built with a call in each of its basic
+ * blocks (make SAN=count), and what the C library moves counts by its length.
  */
 #include "base/cleanup.h"
 #include "base/units.h"
@@ -11,6 +12,7 @@
 #include "faults/journal_read.h"
 #include "faults/journal_save.h"
 #include "faults/logwrites.h"
+#include "faults/pipeline.h"
 #include "faults/record.h"
 #include "faults/replay.h"
 
@@ -592,11 +594,118 @@ static bool judge(const struct shape *shape)
 	return good;
 }
 
+/* ------------------------------------------------------------------------------ rules */
+
+#define READS      16u
+#define PER_RULE   30.0          /* blocks at most that one rule costs one read */
+#define READ_AT    (16ull << 20) /* behind the start of every range */
+#define RULES_DISK (32ull << 20)
+
+enum order { SORTED, REVERSED, SHUFFLED, NESTED, WITH_PLAIN, BESIDE };
+
+static const struct rules {
+	const char *name;
+	enum order order;
+} ways[] = {
+	{ "a read under ranges in the order of their starts", SORTED },
+	{ "a read under ranges in the opposite order", REVERSED },
+	{ "a read under ranges in no order", SHUFFLED },
+	{ "a read under ranges inside each other, in no order", NESTED },
+	{ "a read under ranges in no order, each second rule without one", WITH_PLAIN },
+	{ "a read beside ranges in no order", BESIDE },
+};
+
+/* Of no request: the read is no swapping. */
+static void print_rule(FILE *out, enum order order, unsigned int i, unsigned int nr)
+{
+	uint64_t shuffled = (uint64_t)i * 7919 % nr; /* a prime that does not divide @nr */
+	uint64_t from = order == SORTED ? i : order == REVERSED ? nr - 1 - i : shuffled;
+	const uint64_t half = READ_AT / 512;
+
+	fprintf(out, "r%u op=read flags=swap do=count ", i);
+	if (order == NESTED)
+		fprintf(out, "range=%llus..%llus", (unsigned long long)from,
+			(unsigned long long)(2 * half - from));
+	else if (order == BESIDE)
+		fprintf(out, "range=%llus..%llus", (unsigned long long)(from * 4),
+			(unsigned long long)(from * 4 + 2));
+	else if (order != WITH_PLAIN || i % 2)
+		fprintf(out, "range=%llus..", (unsigned long long)from);
+	fputc('\n', out);
+}
+
+static struct rule_set *make_rules(enum order order, unsigned int nr)
+{
+	struct rule_set *set;
+	struct diag diag = { 0 };
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	fputs(RULE_FILE_MAGIC "\n", out);
+	for (unsigned int i = 0; i < nr; i++)
+		print_rule(out, order, i, nr);
+	fclose(out);
+	if (rule_set_parse(text, len, &diag, &set))
+		die(diag.message);
+	free(text);
+	return set;
+}
+
+static uint64_t count_reads(enum order order, unsigned int nr)
+{
+	const struct pipeline_options options = {
+		.geometry = { .size_bytes = RULES_DISK, .block_bytes = 512, .nr_queues = 1 },
+	};
+	struct rule_set *set = make_rules(order, nr);
+	static unsigned char data[4096];
+	struct pipeline *pipeline;
+	struct store *store;
+	uint64_t before, took;
+
+	must(store_create(RULES_DISK, NULL, &store));
+	must(pipeline_create(store, &options, &pipeline));
+	must(pipeline_publish(pipeline, set, 0, NULL, NULL));
+	pipeline_adopt(pipeline, 0);
+	before = atomic_load(&work);
+	for (unsigned int i = 0; i < READS; i++) {
+		struct io io = { .op = IO_READ,
+				 .sector = READ_AT / 512 + 8 * i,
+				 .len_bytes = sizeof(data),
+				 .data = data };
+
+		if (pipeline_submit(pipeline, &io, 0) != IO_DONE)
+			die("a read that waits");
+	}
+	took = atomic_load(&work) - before;
+	pipeline_free(pipeline);
+	store_free(store);
+	rule_set_free(set);
+	return took / READS;
+}
+
+static bool judge_rules(const struct rules *way)
+{
+	uint64_t few = count_reads(way->order, FEW), more = count_reads(way->order, MORE * FEW);
+	double times = (double)more / (double)few, each = (double)more / (MORE * FEW);
+	bool good = times <= AT_MOST && each <= PER_RULE;
+
+	printf("    %-8s %10llu %10llu %5.2fx, %.1f a rule%s\n", "read", (unsigned long long)few,
+	       (unsigned long long)more, times, each, good ? "" : " TOO MUCH");
+	return good;
+}
+
 int main(void)
 {
 	bool good = true;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (size_t i = 0; i < array_size(ways); i++) {
+		bool is = judge_rules(&ways[i]);
+
+		printf("%sok %s\n", is ? "" : "not ", ways[i].name);
+		good &= is;
+	}
 	for (size_t i = 0; i < array_size(shapes); i++) {
 		bool is = judge(&shapes[i]);
 

@@ -29,20 +29,20 @@ static void check_all(const struct rule_set *set, struct draw *draw, uint64_t sp
 		unsigned int op = (unsigned int)draw_below(draw, IO_NR_OPS);
 		uint64_t from = draw_below(draw, span) * SEC;
 		uint64_t to = from + (1 + draw_below(draw, 16)) * SEC;
-		uint32_t cursor = 0, got, want;
+		uint32_t got, want = naive_next(set, op, 0, from, to);
+		struct plan_walk walk;
 
-		do {
-			want = naive_next(set, op, cursor, from, to);
-			got = plan_next(plan, op, cursor, from, to);
+		memset(&walk, 0xa5, sizeof(walk));
+		for (got = plan_first(plan, op, from, to, &walk);; got = plan_next(&walk)) {
 			if (got != want)
-				fail_msg("op %u [%llu, %llu) cursor %u: got %u, wanted %u", op,
-					 (unsigned long long)from, (unsigned long long)to, cursor,
-					 got, want);
-			cursor = want + 1;
-		} while (want != PLAN_NONE);
-		cursor = (uint32_t)draw_below(draw, rule_set_count(set) + 2);
-		assert_int_equal(plan_next(plan, op, cursor, from, to),
-				 naive_next(set, op, cursor, from, to));
+				fail_msg("op %u [%llu, %llu): got %u, wanted %u", op,
+					 (unsigned long long)from, (unsigned long long)to, got,
+					 want);
+			if (want == PLAN_NONE)
+				break;
+			want = naive_next(set, op, want + 1, from, to);
+		}
+		assert_int_equal(plan_next(&walk), PLAN_NONE);
 	}
 	plan_free(plan);
 }
@@ -97,14 +97,17 @@ static void neighbours_touch_but_do_not_overlap(void **state)
 	struct rule_set *set =
 		must_set("a range=10s..20s do=error:EIO\nb range=20s..30s do=error:EIO");
 	struct plan *plan = plan_new(set);
+	struct plan_walk walk;
 
 	(void)state;
-	assert_int_equal(plan_next(plan, IO_READ, 0, 0, 10 * SEC), PLAN_NONE);
-	assert_int_equal(plan_next(plan, IO_READ, 0, 0, 11 * SEC), 0);
-	assert_int_equal(plan_next(plan, IO_READ, 0, 19 * SEC, 20 * SEC), 0);
-	assert_int_equal(plan_next(plan, IO_READ, 0, 20 * SEC, 21 * SEC), 1);
-	assert_int_equal(plan_next(plan, IO_READ, 1, 19 * SEC, 21 * SEC), 1);
-	assert_int_equal(plan_next(plan, IO_READ, 0, 30 * SEC, 31 * SEC), PLAN_NONE);
+	assert_int_equal(plan_first(plan, IO_READ, 0, 10 * SEC, &walk), PLAN_NONE);
+	assert_int_equal(plan_first(plan, IO_READ, 0, 11 * SEC, &walk), 0);
+	assert_int_equal(plan_first(plan, IO_READ, 19 * SEC, 20 * SEC, &walk), 0);
+	assert_int_equal(plan_first(plan, IO_READ, 20 * SEC, 21 * SEC, &walk), 1);
+	assert_int_equal(plan_first(plan, IO_READ, 19 * SEC, 21 * SEC, &walk), 0);
+	assert_int_equal(plan_next(&walk), 1);
+	assert_int_equal(plan_next(&walk), PLAN_NONE);
+	assert_int_equal(plan_first(plan, IO_READ, 30 * SEC, 31 * SEC, &walk), PLAN_NONE);
 	plan_free(plan);
 	rule_set_free(set);
 }
@@ -113,11 +116,12 @@ static void an_empty_plan_is_about_nothing(void **state)
 {
 	struct rule_set *set = rule_set_new();
 	struct plan *plan = plan_new(set);
+	struct plan_walk walk;
 
 	(void)state;
 	assert_int_equal(plan->op_bits, 0);
 	for (unsigned int op = 0; op < IO_NR_OPS; op++)
-		assert_int_equal(plan_next(plan, op, 0, 0, SEC), PLAN_NONE);
+		assert_int_equal(plan_first(plan, op, 0, SEC, &walk), PLAN_NONE);
 	assert_null(plan_free(plan));
 	assert_null(plan_free(NULL));
 	rule_set_free(set);
