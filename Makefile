@@ -83,7 +83,7 @@ PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libxxhash-dev libfiu
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
 	     util-linux fiu-utils sqlite3 dmsetup libpq5 libicu72 libldap-2.5-0 libxml2 \
-	     libgssapi-krb5-2 chromium chromium-driver python3 openssh-client
+	     libgssapi-krb5-2 chromium chromium-driver python3 openssh-client groff-base
 # Unpacked into the cache of the virtual machine and never installed: as packages they would start a
 # server or change how the machine boots.
 PKG_BORROW := mdadm postgresql-15 postgresql-client-15 slurmctld slurmd slurm-client \
@@ -159,15 +159,17 @@ $B/examples/%: lib/examples/%.c $B/libublkcore.a lib/ublkcore.h
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -Ilib $< $B/libublkcore.a $(CORE_LIBS) -o $@
 
+# Names and options that a hyphen breaks cannot be searched or copied.
+NO_HYPHENS := /^\.TH /i .nr HY 0
 $B/man/faultblk-rules.5: tools/man/faultblk-rules.5.scd $B/faultblk
 	@mkdir -p $(@D)
 	@$B/faultblk faults --scdoc >$@.kinds
-	sed -e '/^@KINDS@$$/{r $@.kinds' -e 'd}' $< | scdoc >$@
+	sed -e '/^@KINDS@$$/{r $@.kinds' -e 'd}' $< | scdoc | sed '$(NO_HYPHENS)' >$@
 	@rm -f $@.kinds
 
 $B/man/%: tools/man/%.scd
 	@mkdir -p $(@D)
-	scdoc <$< >$@
+	scdoc <$< | sed '$(NO_HYPHENS)' >$@
 
 # ---------------------------------------------------------------------------------- tests
 
