@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/list_text.h"
 #include "base/units.h"
 #include "faults/value.h"
 
@@ -348,13 +349,12 @@ static const char *job_name(json_t *job)
 /* "a, b, c": which jobs there are. */
 static const char *list_jobs(json_t *jobs, char *buf, size_t size)
 {
-	size_t at = 0;
+	struct list_text list;
 
-	buf[0] = '\0';
-	for (size_t i = 0; i < json_array_size(jobs) && at < size; i++)
-		at += (size_t)snprintf(buf + at, size - at, "%s%.63s", i ? ", " : "",
-				       job_name(json_array_get(jobs, i)));
-	return buf;
+	list_text_begin(&list, buf, size);
+	for (size_t i = 0; i < json_array_size(jobs); i++)
+		list_text_add(&list, job_name(json_array_get(jobs, i)));
+	return list_text_end(&list);
 }
 
 static int find_job(const struct source *source, json_t *jobs, const char *name, json_t **ret_job)

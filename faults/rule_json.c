@@ -43,14 +43,66 @@ static int value_text(const struct place *place, const char *key, const json_t *
 	return 0;
 }
 
+/* Does the word take several values, with commas in between? */
+static bool is_list(struct text name)
+{
+	for (unsigned int i = 0; i < RULE_NR_WORDS; i++) {
+		enum value_type type = rule_word_param(i)->type;
+
+		if (text_is(name, rule_word_param(i)->name))
+			return type == VALUE_OPS || type == VALUE_FLAGS || type == VALUE_RANGE;
+	}
+	return false;
+}
+
+/* ["read", "write"] as "read,write"; the caller frees it. */
+static int join(const struct place *place, const char *key, const json_t *array, char **ret_text)
+{
+	_cleanup_free_ char *joined = NULL;
+	size_t len = 0, i;
+	json_t *value;
+	FILE *out = fail_alloc("faults/rule_json/join", open_memstream(&joined, &len));
+	int err = out ? 0 : -ENOMEM;
+
+	json_array_foreach (array, i, value) {
+		char buf[NUMBER_TEXT_MAX];
+		struct text text = { NULL, 0 };
+
+		if (!err)
+			err = value_text(place, key, value, buf, &text);
+		if (!err)
+			fprintf(out, "%s%.*s", i ? "," : "", (int)text.len, text.at);
+	}
+	if (out && fclose(out) != 0)
+		err = err ?: -ENOMEM;
+	if (err == -ENOMEM)
+		return diag_set(place->diag, err, "rule.memory", "no memory for a rule");
+	if (!err)
+		*ret_text = take_ptr(joined);
+	return err;
+}
+
 static int set_member(struct rule *rule, const struct place *place, const char *key,
 		      const json_t *value)
 {
 	struct text name = { key, strlen(key) }, text;
+	_cleanup_free_ char *joined = NULL;
 	char buf[NUMBER_TEXT_MAX];
+	int err;
 
-	if (text_check(place, name) < 0 || value_text(place, QUOTE(name), value, buf, &text) < 0)
+	if (text_check(place, name) < 0)
 		return -EINVAL;
+	if (json_is_array(value) && is_list(name)) {
+		err = join(place, QUOTE(name), value, &joined);
+		text = (struct text){ joined, joined ? strlen(joined) : 0 };
+	} else if (json_is_boolean(value) && text_is(name, "enabled")) {
+		text = json_is_true(value) ? (struct text){ "yes", 3 } : (struct text){ "no", 2 };
+		err = 0;
+	} else {
+		err = value_text(place, QUOTE(name), value, buf, &text);
+	}
+	if (err < 0)
+		return err;
 	if (text.len > RULE_TEXT_MAX)
 		return diag_set(place->diag, -EINVAL, "rule.too-long",
 				"\"%s\" has %zu bytes, a rule has at most %d", QUOTE(name),
@@ -58,6 +110,51 @@ static int set_member(struct rule *rule, const struct place *place, const char *
 	if (text_is(name, "name"))
 		return rule_set_name(rule, place, text);
 	return rule_set_word(rule, place, name, text);
+}
+
+/* What rules.list says of a rule beside what it is. */
+static bool is_counter(const char *key, const json_t *value)
+{
+	return json_is_integer(value) && (strcmp(key, "matches") == 0 || strcmp(key, "hits") == 0);
+}
+
+/*
+ * A rule as rules.list answers it: its text, and beside it what the text says too, its name and
+ * whether it is enabled, which counts where they differ, as that was told later.
+ */
+static int from_listed(json_t *object, struct diag *diag, struct rule **ret_rule)
+{
+	const struct place place = { .line = NULL, .diag = diag };
+	_cleanup_(cleanup_rule) struct rule *rule = NULL;
+	json_t *text = json_object_get(object, "text"), *value;
+	const char *key;
+	int err;
+
+	if (!json_is_string(text))
+		return diag_set(diag, -EINVAL, "rule.bad-json",
+				"\"text\" wants a rule in text form, as a string");
+	err = rule_parse(json_string_value(text), json_string_length(text), diag, &rule);
+	if (err)
+		return err;
+	json_object_foreach (object, key, value) {
+		struct text name = { key, strlen(key) };
+
+		if (text_check(&place, name) < 0)
+			return -EINVAL;
+		if (strcmp(key, "enabled") == 0 && json_is_boolean(value))
+			rule_enable(rule, json_is_true(value));
+		else if (strcmp(key, "name") == 0 && json_is_string(value) &&
+			 strcmp(json_string_value(value), rule->name) != 0)
+			return diag_set(diag, -EINVAL, "rule.bad-json",
+					"\"name\" is not the one in \"text\", '%s'", rule->name);
+		else if (strcmp(key, "text") != 0 && strcmp(key, "name") != 0 &&
+			 !is_counter(key, value))
+			return diag_set(diag, -EINVAL, "rule.bad-json",
+					"\"text\" is all of a rule, but \"%s\" stands beside it",
+					QUOTE(name));
+	}
+	*ret_rule = take_ptr(rule);
+	return 0;
 }
 
 static int from_object(json_t *object, struct diag *diag, struct rule **ret_rule)
@@ -70,9 +167,12 @@ static int from_object(json_t *object, struct diag *diag, struct rule **ret_rule
 
 	if (!rule)
 		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for a rule");
-	json_object_foreach (object, key, value)
-		if (set_member(rule, &place, key, value) < 0)
-			return -EINVAL;
+	json_object_foreach (object, key, value) {
+		int err = is_counter(key, value) ? 0 : set_member(rule, &place, key, value);
+
+		if (err < 0)
+			return err;
+	}
 	if (!rule->name[0])
 		return diag_set(diag, -EINVAL, "rule.bad-name", "a rule wants a \"name\"");
 	if (rule_finish(rule, &place, &nowhere) < 0)
@@ -86,6 +186,8 @@ int rule_from_json(json_t *value, struct diag *diag, struct rule **ret_rule)
 	if (json_is_string(value))
 		return rule_parse(json_string_value(value), json_string_length(value), diag,
 				  ret_rule);
+	if (json_object_get(value, "text"))
+		return from_listed(value, diag, ret_rule);
 	if (json_is_object(value))
 		return from_object(value, diag, ret_rule);
 	return diag_set(diag, -EINVAL, "rule.bad-json",

@@ -59,6 +59,63 @@ static const char *kind_name(mode_t mode)
 	}
 }
 
+#define MAGIC_REACH 72u /* bytes from the start of a file that tell */
+
+/* What is no raw image, by the bytes that it begins with, and what makes one of it. */
+static const struct format {
+	const char *name, *magic;
+	unsigned int len, at;
+	const char *convert; /* NULL: qemu-img knows it */
+} formats[] = {
+	/* clang-format off */
+	{ "qcow or qcow2", "QFI\xfb", 4, 0, NULL },
+	{ "VMDK", "KDMV", 4, 0, NULL },
+	{ "VMDK", "COWD", 4, 0, NULL },
+	{ "VMDK (its descriptor)", "# Disk DescriptorFile", 21, 0, NULL },
+	{ "VDI", "\x7f\x10\xda\xbe", 4, 64, NULL },
+	{ "VHDX", "vhdxfile", 8, 0, NULL },
+	{ "VHD", "conectix", 8, 0, NULL },
+	{ "QED", "QED", 4, 0, NULL },
+	{ "gzip", "\x1f\x8b\x08", 3, 0, "gzip -dc" },
+	{ "xz", "\xfd" "7zXZ", 6, 0, "xz -dc" },
+	{ "zstd", "\x28\xb5\x2f\xfd", 4, 0, "zstd -dc" },
+	{ "bzip2", "BZh", 3, 0, "bzip2 -dc" },
+	{ "lz4", "\x04\x22\x4d\x18", 4, 0, "lz4 -dc" },
+	{ "Android sparse", "\x3a\xff\x26\xed", 4, 0, "simg2img" },
+	/* clang-format on */
+};
+
+/*
+ * Loaded as they are, such bytes would be a disk that holds nothing. A block device is taken at its
+ * word: whoever made one means its bytes.
+ */
+static int check_format(const struct image *image, struct diag *diag)
+{
+	char bytes[MAGIC_REACH] = { 0 };
+	ssize_t nr = pread(image->fd, bytes, sizeof(bytes), 0);
+
+	for (size_t i = 0; i < array_size(formats) && nr > 0; i++) {
+		const struct format *format = &formats[i];
+
+		if ((size_t)nr < format->at + format->len ||
+		    memcmp(bytes + format->at, format->magic, format->len) != 0)
+			continue;
+		diag_set(
+			diag, -EINVAL, "image.format",
+			"%.200s is %s by its first bytes, wanted a raw image; if they are meant as "
+			"they are: losetup -r -f --show FILE, and load that device",
+			image->path, format->name);
+		if (format->convert)
+			diag_hint(diag, "make one with: %s %.80s%s raw.img", format->convert,
+				  image->path, strcmp(format->name, "Android sparse") ? " >" : "");
+		else
+			diag_hint(diag, "make one with: qemu-img convert -O raw %.120s raw.img",
+				  image->path);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int image_open(const char *path, const struct image_limits *limits, struct diag *diag,
 	       struct image *ret_image)
 {
@@ -80,6 +137,9 @@ int image_open(const char *path, const struct image_limits *limits, struct diag 
 	size = lseek(image.fd, 0, SEEK_END);
 	err = size < 0 ? read_error(path, -errno, diag) : 0;
 	image.size_bytes = size < 0 ? 0 : (uint64_t)size;
+	/* What it is explains its size, too. */
+	if (!err && S_ISREG(st.st_mode))
+		err = check_format(&image, diag);
 	if (!err)
 		err = check_limits(&image, limits, diag);
 	if (err)

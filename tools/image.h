@@ -27,7 +27,8 @@ struct image_limits {
 
 /*
  * A regular file or a block device; nothing else is waited for, a FIFO neither. What lies in a place
- * that does not answer is. -EINVAL: it is none, or does not fit the limits; -errno of open.
+ * that does not answer is. -EINVAL: it is none, a file of another format, or does not fit the limits;
+ * -errno of open.
  */
 int image_open(const char *path, const struct image_limits *limits, struct diag *diag,
 	       struct image *ret_image);

@@ -89,20 +89,42 @@ static int answer_count(struct rpc_call *call)
 	return 0;
 }
 
-static void append_warning(void *ctx, const struct rule *rule, const char *sentence)
+/* What is odd about a set of rules, and has not been said already. */
+struct warnings {
+	json_t *sentences;
+	json_t *known;                /* an object whose keys are sentences; NULL: none */
+	const struct rule_set *these; /* what is known of these is said again */
+};
+
+static void note_warning(void *ctx, const struct rule *rule, const char *sentence)
 {
 	(void)rule;
-	json_array_append_new(ctx, json_string(sentence));
+	json_object_set_new(ctx, sentence, json_true());
 }
 
-/* The same, with what is odd about the rules now in force. */
-static int answer_warnings(struct rpc_call *call)
+static void append_warning(void *ctx, const struct rule *rule, const char *sentence)
+{
+	struct warnings *warnings = ctx;
+
+	if (rule_set_find(warnings->these, rule_name(rule)) == rule ||
+	    !json_object_get(warnings->known, sentence))
+		json_array_append_new(warnings->sentences, json_string(sentence));
+}
+
+/*
+ * The same, with what is odd about the rules @these, and about others since @before, the set that
+ * was in force: what was known of those is not news.
+ */
+static int answer_warnings(struct rpc_call *call, const struct rule_set *before,
+			   const struct rule_set *these)
 {
 	const struct rpc_target *target = call->target;
-	json_t *warnings = json_array();
+	json_t *known = json_object(), *warnings = json_array();
 
+	rule_set_lint(before, &target->geometry, note_warning, known);
 	rule_set_lint(pipeline_rules(target->pipeline), &target->geometry, append_warning,
-		      warnings);
+		      &(struct warnings){ warnings, known, these });
+	json_decref(known);
 	answer_count(call);
 	json_object_set_new(call->result, "warnings", warnings);
 	return 0;
@@ -234,6 +256,7 @@ static int many_error(struct rpc_call *call, const char *name, size_t index, int
 int rpc_rules_put(struct rpc_call *call)
 {
 	_cleanup_set_ struct rule_set *set = rule_set_copy(pipeline_rules(call->target->pipeline));
+	_cleanup_set_ struct rule_set *before_it = set ? rule_set_copy(set) : NULL;
 	_cleanup_set_ struct rule_set *these = rule_set_new();
 	json_t *param = rpc_param(call, "rule");
 	bool many = json_is_array(param);
@@ -241,7 +264,7 @@ int rpc_rules_put(struct rpc_call *call)
 	const char *before;
 	int err;
 
-	if (!set || !these)
+	if (!set || !before_it || !these)
 		return rpc_engine_error(call, -ENOMEM);
 	if (!param)
 		return rpc_missing_param(call, "rule", RULE_WANTED);
@@ -263,7 +286,7 @@ int rpc_rules_put(struct rpc_call *call)
 							: rpc_engine_error(call, err);
 	}
 	err = rpc_set_rules(call, set);
-	return err ? err : answer_warnings(call);
+	return err ? err : answer_warnings(call, before_it, these);
 }
 
 int rpc_rules_remove(struct rpc_call *call)
@@ -309,7 +332,7 @@ int rpc_rules_replace(struct rpc_call *call)
 			return many_error(call, "rules", index, err);
 	}
 	err = rpc_set_rules(call, set);
-	return err ? err : answer_warnings(call);
+	return err ? err : answer_warnings(call, set, set);
 }
 
 /* ------------------------------------------------------------------------------ explain */

@@ -71,6 +71,51 @@ static void what_does_not_fit_is_refused_with_words(void **state)
 	check_refused(&limits, path, "wanted at most those of the disk, 4194304");
 }
 
+/* Whatever its size: a compressed image is rarely a multiple of anything. */
+static void a_file_of_another_format_is_refused_by_name(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len, at, size;
+		const char *name, *how;
+	} table[] = {
+		{ "QFI\xfb\0\0\0\3", 8, 0, 196616, "is qcow or qcow2", "qemu-img convert -O raw " },
+		{ "KDMV\1\0\0\0", 8, 0, 65536, "is VMDK", "qemu-img" },
+		{ "# Disk DescriptorFile\n", 22, 0, 300, "is VMDK (its descriptor)", "qemu-img" },
+		{ "\x7f\x10\xda\xbe", 4, 64, 4096, "is VDI", "qemu-img" },
+		{ "vhdxfile", 8, 0, 4096, "is VHDX", "qemu-img" },
+		{ "\x1f\x8b\x08\0", 4, 0, 77, "is gzip", "gzip -dc " },
+		{ "\xfd\x37zXZ\0", 6, 0, 77, "is xz", "xz -dc " },
+		{ "\x28\xb5\x2f\xfd", 4, 0, 4096, "is zstd", "zstd -dc " },
+	};
+	const struct image_limits limits = { .size_bytes = SIZE, .block_bytes = 512 };
+	struct image image;
+
+	(void)state;
+	for (size_t i = 0; i < array_size(table); i++) {
+		struct diag diag = { 0 };
+		int fd;
+
+		make_file(table[i].size, NULL, 0, 0);
+		fd = open(path, O_WRONLY);
+		assert_int_equal(pwrite(fd, table[i].bytes, table[i].len, (off_t)table[i].at),
+				 table[i].len);
+		close(fd);
+		assert_int_equal(image_open(path, &limits, &diag, &image), -EINVAL);
+		assert_string_equal(diag.id, "image.format");
+		if (!strstr(diag.message, table[i].name) || !strstr(diag.hint, table[i].how) ||
+		    !strstr(diag.hint, path))
+			fail_msg("%s: %s (%s)", table[i].name, diag.message, diag.hint);
+		/* Elsewhere in an image they are nothing of the kind. */
+		make_file(8192, NULL, 0, 0);
+		fd = open(path, O_WRONLY);
+		assert_int_equal(pwrite(fd, table[i].bytes, table[i].len, 512), table[i].len);
+		close(fd);
+		assert_int_equal(image_open(path, &limits, &diag, &image), 0);
+		image_close(&image);
+	}
+}
+
 /* The alarm ends the test, should any of these be waited for. */
 static void what_is_no_file_is_refused_without_waiting_for_it(void **state)
 {
@@ -208,6 +253,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_does_not_fit_is_refused_with_words),
+		cmocka_unit_test(a_file_of_another_format_is_refused_by_name),
 		cmocka_unit_test(what_is_no_file_is_refused_without_waiting_for_it),
 		cmocka_unit_test(holes_and_zeroes_stay_holes_and_data_comes_to_its_place),
 		cmocka_unit_test(a_saved_image_is_sparse_and_appears_when_it_is_whole),

@@ -119,6 +119,54 @@ static void a_rule_that_another_leaves_nothing_is_put_with_a_warning(void **stat
 	must_count("rules.clear", NULL, 0);
 }
 
+static void what_is_odd_about_a_rule_is_not_said_again_for_another(void **state)
+{
+	json_t *result;
+
+	(void)state;
+	json_decref(must("rules.put", "{\"rule\":\"never op=read p=0 do=error:EIO\"}"));
+	result = must("rules.put", "{\"rule\":\"other op=write do=delay:1ms\"}");
+	assert_null(first_warning(result));
+	json_decref(result);
+	/* Put again, it is told again. */
+	result = must("rules.put", "{\"rule\":\"never op=read p=0 do=error:EIO\"}");
+	assert_non_null(strstr(first_warning(result), "'never'"));
+	json_decref(result);
+	/* What a new rule does to an old one is news. */
+	result = must("rules.put", "{\"rule\":\"all op=write do=error:EIO\",\"before\":\"other\"}");
+	assert_non_null(strstr(first_warning(result), "rule 'other' is never asked"));
+	assert_int_equal(json_array_size(json_object_get(result, "warnings")), 1);
+	json_decref(result);
+	must_count("rules.clear", NULL, 0);
+}
+
+static void what_is_listed_can_be_put_and_replaced(void **state)
+{
+	json_t *list, *again;
+	char *params;
+
+	(void)state;
+	must_count("rules.put",
+		   "{\"rule\":[\"a op=read range=1k..2k times=3 do=error:EIO\",\"b "
+		   "enabled=no do=delay:1ms\"]}",
+		   2);
+	list = must("rules.list", NULL);
+	params = json_dumps(list, JSON_COMPACT);
+	must_count("rules.clear", NULL, 0);
+	must_count("rules.replace", params, 2);
+	again = must("rules.list", NULL);
+	assert_true(json_equal(again, list));
+	json_decref(again);
+	free(params);
+	again = json_pack("{s:O}", "rule", json_object_get(list, "rules"));
+	params = json_dumps(again, JSON_COMPACT);
+	must_count("rules.put", params, 2);
+	json_decref(again);
+	free(params);
+	json_decref(list);
+	must_count("rules.clear", NULL, 0);
+}
+
 static void rules_are_put_in_order_listed_and_removed(void **state)
 {
 	json_t *list;
@@ -374,6 +422,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_rule_that_another_leaves_nothing_is_put_with_a_warning),
+		cmocka_unit_test(what_is_odd_about_a_rule_is_not_said_again_for_another),
+		cmocka_unit_test(what_is_listed_can_be_put_and_replaced),
 		cmocka_unit_test(rules_are_put_in_order_listed_and_removed),
 		cmocka_unit_test(several_rules_are_put_all_or_none),
 		cmocka_unit_test(several_rules_are_removed_and_switched_all_or_none),

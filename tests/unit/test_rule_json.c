@@ -66,8 +66,8 @@ static void errors_in_json_name_the_key(void **state)
 	check_json_error("{\"name\":\"\"}", "rule.bad-name", "got nothing");
 	check_json_error("{\"name\":\"a\"}", "rule.no-do", "rule 'a'");
 	check_json_error("{\"name\":\"a\",\"opp\":\"read\"}", "rule.unknown-key", "'opp'");
-	check_json_error("{\"name\":\"a\",\"op\":[\"read\"]}", "rule.bad-json",
-			 "\"op\" wants a string or a number, got an array");
+	check_json_error("{\"name\":\"a\",\"len\":[\"1k\"]}", "rule.bad-json",
+			 "\"len\" wants a string or a number, got an array");
 	check_json_error("{\"name\":\"a\",\"op\":null}", "rule.bad-json", "got null");
 	check_json_error("{\"name\":\"a\",\"op\":true}", "rule.bad-json", "got true");
 	check_json_error("{\"name\":\"a\",\"op\":\"read, write\"}", "rule.bad-op", "' write'");
@@ -82,6 +82,52 @@ static void errors_in_json_name_the_key(void **state)
 	check_json_error("\"a opp=read\"", "rule.unknown-key", "'opp'");
 	check_json_error("{\"name\":\"a\",\"range\":0,\"do\":\"error:EIO\"}", "rule.bad-range",
 			 "'0'");
+}
+
+static void arrays_booleans_and_listed_rules_are_taken(void **state)
+{
+	static const struct {
+		const char *json, *text;
+	} table[] = {
+		{ "{\"name\":\"a\",\"op\":[\"write\",\"read\"],\"enabled\":false,\"do\":\"error:EIO\"}",
+		  "a op=read,write enabled=no do=error:EIO" },
+		{ "{\"name\":\"a\",\"flags\":[\"fua\",\"!meta\"],\"enabled\":true,\"hits\":3,"
+		  "\"matches\":9,\"do\":\"delay:1ms\"}",
+		  "a flags=!meta,fua do=delay:1ms" },
+		{ "{\"name\":\"a\",\"matches\":1,\"hits\":0,\"enabled\":true,\"text\":\"a op=read "
+		  "do=error:EIO\"}",
+		  "a op=read do=error:EIO" },
+		{ "{\"enabled\":false,\"text\":\"a do=delay:1ms\"}", "a enabled=no do=delay:1ms" },
+		{ "{\"enabled\":true,\"text\":\"a enabled=no do=delay:1ms\"}", "a do=delay:1ms" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_size(table); i++) {
+		json_t *value = json_loads(table[i].json, JSON_DECODE_ANY, NULL);
+		struct rule *rule = NULL;
+		struct diag diag = { 0 };
+		char *text;
+
+		assert_non_null(value);
+		if (rule_from_json(value, &diag, &rule))
+			fail_msg("%s: %s", table[i].json, diag.message);
+		text = rule_print(rule);
+		assert_string_equal(text, table[i].text);
+		free(text);
+		rule_unref(rule);
+		json_decref(value);
+	}
+	check_json_error("{\"name\":\"b\",\"text\":\"a do=delay:1ms\"}", "rule.bad-json", "'a'");
+	check_json_error("{\"op\":\"read\",\"text\":\"a do=delay:1ms\"}", "rule.bad-json",
+			 "\"op\" stands beside it");
+	check_json_error("{\"text\":[]}", "rule.bad-json", "\"text\"");
+	check_json_error("{\"name\":\"a\",\"op\":[\"read\",true]}", "rule.bad-json", "got true");
+	check_json_error("{\"name\":\"a\",\"op\":[\"read\",\"raed\"]}", "rule.bad-op", "'raed'");
+	check_json_error("{\"name\":\"a\",\"op\":[]}", "rule.bad-op", "got nothing");
+	check_json_error("{\"name\":\"a\",\"do\":[\"error:EIO\"]}", "rule.bad-json",
+			 "got an array");
+	check_json_error("{\"name\":\"a\",\"after\":true}", "rule.bad-json", "got true");
+	check_json_error("{\"name\":\"a\",\"hits\":\"3\"}", "rule.unknown-key", "'hits'");
 }
 
 static void an_overlong_string_is_refused(void **state)
@@ -131,6 +177,7 @@ int main(void)
 		cmocka_unit_test(the_same_keys_stand_in_json),
 		cmocka_unit_test(plain_numbers_may_be_json_numbers),
 		cmocka_unit_test(errors_in_json_name_the_key),
+		cmocka_unit_test(arrays_booleans_and_listed_rules_are_taken),
 		cmocka_unit_test(an_overlong_string_is_refused),
 		cmocka_unit_test(text_to_json_to_text_is_the_identity),
 	};
