@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: MIT
-/* faultblk crash: the power goes, when the user says. */
+/* faultblk crash, faultblk revive: the power goes and comes back, when the user says. */
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+#include "base/rng.h"
+#include "disk_group.h"
+#include "faults/rule_ast.h"
 #include "opt.h"
-#include "rpc_client.h"
 #include "tool.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define PATTERN "pattern:"
 
 struct crash_opts {
-	struct disk_choice disk;
+	struct disks_choice disks;
 	const char *keep, *seed;
 	bool vanish, revive, json;
 };
@@ -23,7 +29,7 @@ static const struct opt crash_table[] = {
 	OPT_FLAG(struct crash_opts, vanish, "vanish",
 		 "the device disappears; without, its I/O fails with EIO"),
 	OPT_FLAG(struct crash_opts, revive, "revive", "and bring the disk back at once"),
-	OPT_DISK_CHOICE(struct crash_opts, disk),
+	OPT_DISKS_CHOICE(struct crash_opts, disks),
 	OPT_FLAG(struct crash_opts, json, "json", "print JSON"),
 	OPT_END,
 };
@@ -34,10 +40,13 @@ static const struct opt_help crash_help = {
 		"durable by a flush or FUA nothing survives, all, a choice by chance, or what the\n"
 		"bits of HEX say, repeated over the blocks in order of place, or over the writes\n"
 		"where `run --cache-unit write` or --cache-order makes those the unit: 1 survives.\n"
-		"`faultblk revive` brings the disk back. Without `run --cache` nothing is lost.\n" //
-	DISK_CHOICE_HELP,
+		"`faultblk revive` brings the disk back. Without `run --cache` nothing is lost.\n"
+		"Several disks lose it at one moment: all stand still before any is cut, and if one\n"
+		"cannot, all go on.\n" //
+	DISKS_CHOICE_HELP,
 	.examples = "  faultblk crash --keep random --revive\n"
 		    "  faultblk crash --keep random --seed 4711 --revive\n"
+		    "  faultblk crash --name a --name b && faultblk revive --name a --name b\n"
 		    "  faultblk crash --keep pattern:a5 && faultblk revive",
 	.exits = "  0  the power is off, or with --revive on again\n  1  it was off already\n"
 		 "  2  wrong options\n  4  no such disk",
@@ -53,12 +62,17 @@ static const char *text_of(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
-static void print_crash(const json_t *answer)
+/* @name: NULL where there is but one disk. */
+static void print_crash(const json_t *answer, const char *name)
 {
 	const char *seed = text_of(answer, "seed"), *pattern = text_of(answer, "pattern");
 
+	if (name)
+		printf("%s: ", name);
 	printf("the power is off: keep %s", text_of(answer, "keep"));
-	if (seed)
+	if (seed && name)
+		printf(", seed %s", seed);
+	else if (seed)
 		printf(", seed %s (repeat with --keep random --seed %s)", seed, seed);
 	if (pattern)
 		printf(" %s", pattern);
@@ -73,40 +87,188 @@ static void print_crash(const json_t *answer)
 	putchar('\n');
 }
 
-static json_t *make_params(const struct crash_opts *opts)
-{
-	bool pattern = strncmp(opts->keep, PATTERN, strlen(PATTERN)) == 0;
-	json_t *params = json_pack("{s:s, s:s*, s:b}", "keep", pattern ? "pattern" : opts->keep,
-				   "seed", opts->seed, "vanish", opts->vanish);
+/* ------------------------------------------------------------------------------ crash */
 
+/* What each of them is told; of many, each has its own seed, made of the one that is printed. */
+struct crash {
+	const struct crash_opts *opts;
+	bool derive;
+	uint64_t seed;
+};
+
+static json_t *make_params(void *ctx, const struct disk_member *member)
+{
+	const struct crash *crash = ctx;
+	const struct crash_opts *opts = crash->opts;
+	bool pattern = strncmp(opts->keep, PATTERN, strlen(PATTERN)) == 0;
+	const char *seed = opts->seed;
+	json_t *params;
+	char own[24];
+
+	if (crash->derive) {
+		snprintf(own, sizeof(own), "%llu",
+			 (unsigned long long)rng_mix(crash->seed, rule_hash_name(member->name), 0));
+		seed = own;
+	}
+	params = json_pack("{s:s, s:s*, s:b}", "keep", pattern ? "pattern" : opts->keep, "seed",
+			   seed, "vanish", opts->vanish);
 	if (pattern)
 		json_object_set_new(params, "pattern", json_string(opts->keep + strlen(PATTERN)));
 	return params;
 }
 
+/* The one seed of several disks. What is no number each of them refuses itself. */
+static int choose_seed(struct crash *crash, const struct disk_group *group)
+{
+	const char *text = crash->opts->seed;
+	char *end;
+
+	if (!group->many || strcmp(crash->opts->keep, "random") != 0)
+		return 0;
+	if (!text && fail_errno("tools/cmd_crash/seed", ENOSYS,
+				getrandom(&crash->seed, sizeof(crash->seed), 0)) !=
+			     (ssize_t)sizeof(crash->seed)) {
+		tool_msg("cannot draw a seed: %m");
+		return EXIT_FAILED;
+	}
+	errno = 0;
+	if (text)
+		crash->seed = strtoull(text, &end, 0);
+	crash->derive = !text || (text[0] >= '0' && text[0] <= '9' && !*end && !errno);
+	return 0;
+}
+
+static void print_crashes(const struct disk_group *group, const struct crash *crash)
+{
+	if (group->many && crash->derive)
+		printf("%u disks at one moment (repeat with --keep random --seed %llu)\n",
+		       group->nr, (unsigned long long)crash->seed);
+	for (unsigned int i = 0; i < group->nr; i++)
+		print_crash(group->members[i].answer, group->many ? group->members[i].name : NULL);
+}
+
+/* The device that each has now stands beside what it lost. */
+static int revive_too(struct disk_group *group, json_t *answers, bool json)
+{
+	json_t *disks = json_object_get(answers, "disks");
+	int err = disk_group_ask(group, "disk.revive", NULL, NULL);
+
+	for (unsigned int i = 0; i < group->nr; i++) {
+		json_t *answer = group->members[i].answer;
+
+		if (answer && !json)
+			printf("%s is back\n", text_of(answer, "device"));
+		json_object_set(group->many ? json_array_get(disks, i) : answers, "device",
+				json_object_get(answer, "device"));
+	}
+	return err ? disk_group_fail(group) : EXIT_OK;
+}
+
+static int crash(const struct crash_opts *opts)
+{
+	_cleanup_(disk_group_close) struct disk_group group = { .members = NULL };
+	struct crash crash = { .opts = opts };
+	struct diag diag = { 0 };
+	json_t *answers;
+	int err, code = 0, exit_code;
+
+	err = disk_group_open(&opts->disks, &diag, &group);
+	if (err)
+		return rpc_client_fail(err, 0, &diag);
+	exit_code = choose_seed(&crash, &group);
+	if (exit_code)
+		return exit_code;
+	err = disk_group_crash(&group, make_params, &crash, &diag, &code);
+	if (err)
+		return rpc_client_fail(err, code, &diag);
+	answers = disk_group_answers(&group);
+	if (!opts->json)
+		print_crashes(&group, &crash);
+	if (crash.derive)
+		json_object_set_new(answers, "seed",
+				    json_sprintf("%llu", (unsigned long long)crash.seed));
+	if (opts->revive)
+		exit_code = revive_too(&group, answers, opts->json);
+	if (opts->json)
+		return tool_print_json(answers) ?: exit_code;
+	json_decref(answers);
+	return exit_code;
+}
+
 int cmd_crash(int argc, char **argv)
 {
 	struct crash_opts opts;
-	json_t *answer = NULL, *revived = NULL;
 	enum opt_result result = opt_parse(argc, argv, crash_table, &crash_help, &opts, NULL);
 	int code;
 
 	if (result != OPT_OK)
 		return opt_exit(result);
-	code = rpc_client_once(&opts.disk, "disk.crash", make_params(&opts), &answer);
-	if (code)
-		return code;
-	if (!opts.json)
-		print_crash(answer);
-	if (opts.revive)
-		code = rpc_client_once(&opts.disk, "disk.revive", NULL, &revived);
-	if (!code && opts.revive && !opts.json)
-		printf("%s is back\n", text_of(revived, "device"));
-	if (!code && opts.revive)
-		json_object_set(answer, "device", json_object_get(revived, "device"));
-	json_decref(revived);
-	if (opts.json)
-		return tool_print_json(answer) ?: code;
-	json_decref(answer);
+	code = crash(&opts);
+	opt_free(crash_table, &opts);
+	return code;
+}
+
+/* ------------------------------------------------------------------------------ revive */
+
+struct revive_opts {
+	struct disks_choice disks;
+	bool json;
+};
+
+static const struct opt revive_table[] = {
+	OPT_DISKS_CHOICE(struct revive_opts, disks),
+	OPT_FLAG(struct revive_opts, json, "json", "print JSON"),
+	OPT_END,
+};
+
+static const struct opt_help revive_help = {
+	.usage = "faultblk revive [options]",
+	.what = "Bring back a disk that lost power, went away, or became read-only, full or smaller.\n"
+		"After a power cut what was volatile is lost as its rule said. A disk that has gone\n"
+		"returns under its old device name, unless somebody still holds that.\n" //
+	DISKS_CHOICE_HELP,
+	.examples = "  faultblk revive\n  faultblk revive --all",
+	.exits = "  0  it is well (it may have been so before)\n  1  it cannot come back\n"
+		 "  2  wrong options\n  4  no such disk",
+};
+
+static void print_revival(const json_t *answer)
+{
+	printf("%s: it was %s", text_of(answer, "device"), text_of(answer, "was"));
+	if (number_of(answer, "lost_blocks"))
+		printf("; %lld blocks went back to what was durable",
+		       number_of(answer, "lost_blocks"));
+	putchar('\n');
+}
+
+static int revive(const struct revive_opts *opts)
+{
+	_cleanup_(disk_group_close) struct disk_group group = { .members = NULL };
+	struct diag diag = { 0 };
+	int err = disk_group_open(&opts->disks, &diag, &group);
+	int code;
+
+	if (err)
+		return rpc_client_fail(err, 0, &diag);
+	disk_group_ask(&group, "disk.revive", NULL, NULL);
+	code = disk_group_fail(&group);
+	if (opts->json && (group.many || !code))
+		return tool_print_json(disk_group_answers(&group)) ?: code;
+	for (unsigned int i = 0; i < group.nr; i++)
+		if (group.members[i].answer)
+			print_revival(group.members[i].answer);
+	return code;
+}
+
+int cmd_revive(int argc, char **argv)
+{
+	struct revive_opts opts;
+	enum opt_result result = opt_parse(argc, argv, revive_table, &revive_help, &opts, NULL);
+	int code;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	code = revive(&opts);
+	opt_free(revive_table, &opts);
 	return code;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* faultblk held, faultblk release, faultblk revive: what waits for us. */
+/* faultblk held, faultblk release: what waits for us. */
 #include "base/units.h"
 #include "opt.h"
 #include "rpc_client.h"
@@ -141,39 +141,4 @@ int cmd_release(int argc, char **argv)
 		printf("%lld released\n", number_of(answer, "released"));
 	json_decref(answer);
 	return code;
-}
-
-/* ------------------------------------------------------------------------------ revive */
-
-static const struct opt_help revive_help = {
-	.usage = "faultblk revive [options]",
-	.what = "Bring back a disk that lost power, went away, or became read-only, full or smaller.\n"
-		"After a power cut what was volatile is lost as its rule said. A disk that has gone\n"
-		"returns under its old device name, unless somebody still holds that.\n" //
-	DISK_CHOICE_HELP,
-	.examples = "  faultblk revive",
-	.exits = "  0  it is well (it may have been so before)\n  1  it cannot come back\n"
-		 "  2  wrong options\n  4  no such disk",
-};
-
-int cmd_revive(int argc, char **argv)
-{
-	struct held_opts opts;
-	json_t *answer = NULL;
-	enum opt_result result = opt_parse(argc, argv, held_table, &revive_help, &opts, NULL);
-	int code;
-
-	if (result != OPT_OK)
-		return opt_exit(result);
-	code = rpc_client_once(&opts.disk, "disk.revive", NULL, &answer);
-	if (code || opts.json)
-		return code ? code : tool_print_json(answer);
-	printf("%s: it was %s", json_string_value(json_object_get(answer, "device")),
-	       json_string_value(json_object_get(answer, "was")));
-	if (number_of(answer, "lost_blocks"))
-		printf("; %lld blocks went back to what was durable",
-		       number_of(answer, "lost_blocks"));
-	putchar('\n');
-	json_decref(answer);
-	return EXIT_OK;
 }

@@ -473,6 +473,18 @@ void disk_thaw(struct disk *disk)
 	set_flusher(false);
 }
 
+int disk_cut(struct disk *disk, const struct power_cut *cut, bool remove, struct diag *diag,
+	     struct power_cut_result *ret_result)
+{
+	int err = pipeline_crash(disk->pipeline, cut, remove, ret_result);
+
+	if (err) {
+		diag_set(diag, err, "disk.no-power", "the disk is without power already");
+		diag_hint(diag, "bring it back with: faultblk revive");
+	}
+	return err;
+}
+
 int disk_crash(struct disk *disk, const struct power_cut *cut, bool remove, struct diag *diag,
 	       struct power_cut_result *ret_result)
 {
@@ -480,12 +492,8 @@ int disk_crash(struct disk *disk, const struct power_cut *cut, bool remove, stru
 
 	if (err)
 		return err;
-	err = pipeline_crash(disk->pipeline, cut, remove, ret_result);
+	err = disk_cut(disk, cut, remove, diag, ret_result);
 	disk_thaw(disk);
-	if (err) {
-		diag_set(diag, err, "disk.no-power", "the disk is without power already");
-		diag_hint(diag, "bring it back with: faultblk revive");
-	}
 	return err;
 }
 

@@ -71,7 +71,10 @@ void disk_kick(struct disk *disk);
  */
 int disk_freeze(struct disk *disk, struct diag *diag);
 void disk_thaw(struct disk *disk);
-/* Cut the power now; as pipeline_crash(). A device that is to be removed is still there. */
+/* Cut the power of a disk that is frozen; as pipeline_crash(), with words. It stays frozen. */
+int disk_cut(struct disk *disk, const struct power_cut *cut, bool remove, struct diag *diag,
+	     struct power_cut_result *ret_result);
+/* Freeze, cut, thaw. A device that is to be removed is still there. */
 int disk_crash(struct disk *disk, const struct power_cut *cut, bool remove, struct diag *diag,
 	       struct power_cut_result *ret_result);
 

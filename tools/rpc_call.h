@@ -75,6 +75,8 @@ int rpc_recording_limit(struct rpc_call *call);
 int rpc_recording_stop(struct rpc_call *call);
 
 /* rpc_state.c */
+int rpc_disk_freeze(struct rpc_call *call);
+int rpc_disk_thaw(struct rpc_call *call);
 int rpc_disk_crash(struct rpc_call *call);
 int rpc_snapshot_create(struct rpc_call *call);
 int rpc_snapshot_restore(struct rpc_call *call);

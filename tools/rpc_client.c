@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/list_text.h"
 #include "rpc_line.h"
 #include "runtime.h"
 #include "tool.h"
@@ -24,6 +25,7 @@ struct rpc_client {
 	json_t *hello;
 	int next_id;
 	uint64_t patience_ns; /* of one call; UINT64_MAX: no end */
+	uint64_t end_ns;      /* of the call that is under way */
 };
 
 static int lost(struct rpc_client *client, int err, struct diag *diag)
@@ -189,20 +191,20 @@ int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client 
 
 struct found {
 	char path[PATH_MAX];
-	char names[256]; /* of all, for the message */
+	char names[420]; /* of all, for the message */
+	struct list_text list;
 	unsigned int nr;
 };
 
 static int find_live(void *ctx, const char *name, const char *path, bool live)
 {
 	struct found *found = ctx;
-	size_t len = strlen(found->names);
 
 	if (!live)
 		return 0;
 	if (found->nr++ == 0)
 		snprintf(found->path, sizeof(found->path), "%s", path);
-	snprintf(found->names + len, sizeof(found->names) - len, "%s%s", len ? ", " : "", name);
+	list_text_add(&found->list, name);
 	return 0;
 }
 
@@ -218,6 +220,7 @@ static int choose(const struct disk_choice *choice, char path[PATH_MAX], struct 
 		snprintf(path, PATH_MAX, "%s", choice->socket ?: environment);
 		return 0;
 	}
+	list_text_begin(&found.list, found.names, sizeof(found.names));
 	err = runtime_each(find_live, &found, diag);
 	if (err)
 		return err;
@@ -228,7 +231,7 @@ static int choose(const struct disk_choice *choice, char path[PATH_MAX], struct 
 	}
 	if (found.nr > 1) {
 		diag_set(diag, 0, "client.many-disks", "%u disks are running: %s", found.nr,
-			 found.names);
+			 list_text_end(&found.list));
 		diag_hint(diag, "say which one with --name NAME");
 		return -ENODEV;
 	}
@@ -321,24 +324,29 @@ int rpc_client_next(struct rpc_client *client, int timeout_ms, struct diag *diag
 	}
 }
 
-int rpc_client_call(struct rpc_client *client, const char *method, json_t *params,
-		    struct diag *diag, int *ret_code, json_t **ret_result)
+int rpc_client_send(struct rpc_client *client, const char *method, json_t *params,
+		    struct diag *diag)
 {
-	uint64_t end_ns = deadline(client->patience_ns);
-	_cleanup_free_ char *text = NULL;
-	json_t *answer, *error;
 	int err, id = ++client->next_id;
+	_cleanup_free_ char *text = NULL;
 	size_t len;
 
+	client->end_ns = deadline(client->patience_ns);
 	text = rpc_line_text(json_pack("{s:s, s:i, s:s, s:o*}", "jsonrpc", "2.0", "id", id,
 				       "method", method, "params", params),
 			     &len);
 	if (!text)
 		return diag_set(diag, -ENOMEM, "client.memory", "no memory for the request");
-	err = send_all(client, text, len, end_ns);
-	if (err)
-		return lost(client, err, diag);
-	err = receive_answer(client, id, end_ns, diag, &answer);
+	err = send_all(client, text, len, client->end_ns);
+	return err ? lost(client, err, diag) : 0;
+}
+
+int rpc_client_answer(struct rpc_client *client, struct diag *diag, int *ret_code,
+		      json_t **ret_result)
+{
+	json_t *answer, *error;
+	int err = receive_answer(client, client->next_id, client->end_ns, diag, &answer);
+
 	if (err)
 		return err;
 	error = json_object_get(answer, "error");
@@ -352,6 +360,14 @@ int rpc_client_call(struct rpc_client *client, const char *method, json_t *param
 	}
 	json_decref(answer);
 	return err;
+}
+
+int rpc_client_call(struct rpc_client *client, const char *method, json_t *params,
+		    struct diag *diag, int *ret_code, json_t **ret_result)
+{
+	int err = rpc_client_send(client, method, params, diag);
+
+	return err ? err : rpc_client_answer(client, diag, ret_code, ret_result);
 }
 
 int rpc_client_fail(int err, int code, const struct diag *diag)

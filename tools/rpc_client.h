@@ -43,6 +43,12 @@ const char *rpc_client_path(const struct rpc_client *client);
 int rpc_client_call(struct rpc_client *client, const char *method, json_t *params,
 		    struct diag *diag, int *ret_code, json_t **ret_result);
 
+/* The two halves of a call, for one who asks several disks at once: each send has its answer. */
+int rpc_client_send(struct rpc_client *client, const char *method, json_t *params,
+		    struct diag *diag);
+int rpc_client_answer(struct rpc_client *client, struct diag *diag, int *ret_code,
+		      json_t **ret_result);
+
 /* How long a call may take from here on; -1: for ever. Default: 30 s. */
 void rpc_client_patience(struct rpc_client *client, int timeout_ms);
 /*

@@ -16,6 +16,7 @@
 #define RPC_LINE_MAX   (1u << 20) /* bytes of a request, without the newline */
 #define RPC_DEPTH_MAX  32         /* objects and arrays inside each other */
 #define RPC_CLIENT_MAX 16
+#define RPC_FREEZE_MS  10000 /* disk.freeze takes itself back */
 
 enum rpc_code {
 	RPC_PARSE_ERROR = -32700,

@@ -19,6 +19,7 @@ enum need {
 	NEEDS_DISK = 1 << 0,   /* a disk, not only a pipeline */
 	NEEDS_QUEUES = 1 << 1, /* queues that are there, or are not; see rpc_target.is_changing */
 	NEEDS_FILES = 1 << 2,  /* those that its rules name */
+	MAY_BE_FROZEN = 1 << 3 /* with NEEDS_QUEUES: or that stand still for this very client */
 };
 
 static const struct method {
@@ -49,10 +50,12 @@ static const struct method {
 	{ "events.subscribe", rpc_events_subscribe, 0, { "rule", NULL } },
 	{ "events.unsubscribe", rpc_events_unsubscribe, 0, { NULL } },
 	{ "disk.revive", rpc_disk_revive, NEEDS_DISK | NEEDS_QUEUES, { NULL } },
+	{ "disk.freeze", rpc_disk_freeze, NEEDS_DISK | NEEDS_QUEUES | MAY_BE_FROZEN, { NULL } },
+	{ "disk.thaw", rpc_disk_thaw, NEEDS_DISK, { NULL } },
 	{ "disk.crash",
 	  rpc_disk_crash,
-	  NEEDS_DISK | NEEDS_QUEUES,
-	  { "keep", "seed", "pattern", "vanish", NULL } },
+	  NEEDS_DISK | NEEDS_QUEUES | MAY_BE_FROZEN,
+	  { "keep", "seed", "pattern", "vanish", "frozen", NULL } },
 	{ "snapshot.create", rpc_snapshot_create, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },
 	{ "snapshot.restore", rpc_snapshot_restore, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },
 	{ "snapshot.remove", rpc_snapshot_remove, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },
@@ -147,7 +150,8 @@ static int dispatch(struct rpc_call *call, const char *name)
 		return RPC_FAILED;
 	}
 	if (method->needs & NEEDS_QUEUES && call->target->is_changing &&
-	    call->target->is_changing(call->target->ctx))
+	    call->target->is_changing(call->target->ctx,
+				      method->needs & MAY_BE_FROZEN ? call->ticket.client : 0))
 		return -EAGAIN;
 	if (method->needs & NEEDS_FILES)
 		code = read_files(call);

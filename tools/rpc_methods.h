@@ -38,9 +38,19 @@ struct rpc_target {
 	 */
 	int (*revive)(void *ctx, struct rpc_ticket *ticket, struct diag *diag, uint32_t *ret_was,
 		      uint64_t *ret_lost);
-	/* Cut the power; as disk_crash(). */
-	int (*crash)(void *ctx, const struct power_cut *cut, bool vanish, struct diag *diag,
-		     struct power_cut_result *ret_result);
+	/*
+	 * Stop the queues, and keep them so for @client (as in tickets) until it cuts the power or
+	 * thaws, is gone, or RPC_FREEZE_MS are over. 0 or -errno, words in @diag.
+	 */
+	int (*freeze)(void *ctx, uint64_t client, struct diag *diag);
+	/* False: they were not stopped for @client, or are not any more. */
+	bool (*thaw)(void *ctx, uint64_t client);
+	/*
+	 * Cut the power; as disk_crash(). @client: of the disk that is frozen for it, -ESTALE if it
+	 * is not; 0: of one that is not frozen.
+	 */
+	int (*crash)(void *ctx, uint64_t client, const struct power_cut *cut, bool vanish,
+		     struct diag *diag, struct power_cut_result *ret_result);
 	/* Begin to write or read an image. -EINPROGRESS: @ticket was taken over, as by stop; else
 	 * -errno, words in @diag; -EBUSY: one is under way. */
 	int (*image)(void *ctx, const struct image_request *request, struct rpc_ticket *ticket,
@@ -50,8 +60,11 @@ struct rpc_target {
 	 * left the machine. NULL: it has when crash returns.
 	 */
 	void (*when_gone)(void *ctx, struct rpc_ticket *ticket, json_t *result);
-	/* The disk's queues are about to end, or to begin: methods that need them wait. NULL: never. */
-	bool (*is_changing)(void *ctx);
+	/*
+	 * The disk's queues are about to end, or to begin, or stand still for somebody else than
+	 * @client (0: for anybody): methods that need them wait. NULL: never.
+	 */
+	bool (*is_changing)(void *ctx, uint64_t client);
 	void *ctx;
 };
 

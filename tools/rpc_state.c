@@ -126,13 +126,33 @@ static json_t *crash_answer(const struct rpc_call *call, const struct power_cut 
 	return answer;
 }
 
+int rpc_disk_freeze(struct rpc_call *call)
+{
+	const struct rpc_target *target = call->target;
+	int err = target->freeze(target->ctx, call->ticket.client, &call->diag);
+
+	if (err)
+		return state_error(call, err);
+	call->result = json_pack("{s:i}", "deadline_ms", RPC_FREEZE_MS);
+	return 0;
+}
+
+int rpc_disk_thaw(struct rpc_call *call)
+{
+	const struct rpc_target *target = call->target;
+
+	call->result =
+		json_pack("{s:b}", "was_frozen", target->thaw(target->ctx, call->ticket.client));
+	return 0;
+}
+
 int rpc_disk_crash(struct rpc_call *call)
 {
 	const struct rpc_target *target = call->target;
 	struct power_cut cut = { .keep = KEEP_NONE, .threshold = HALF };
 	struct power_cut_result result = { 0 };
 	const char *pattern = NULL;
-	bool vanish = false;
+	bool vanish = false, frozen = false;
 	int err = param_keep(call, &cut.keep);
 
 	if (!err)
@@ -141,9 +161,12 @@ int rpc_disk_crash(struct rpc_call *call)
 		err = param_pattern(call, &cut, &pattern);
 	if (!err)
 		err = rpc_param_bool(call, "vanish", &vanish);
+	if (!err)
+		err = rpc_param_bool(call, "frozen", &frozen);
 	if (err)
 		return err;
-	err = target->crash(target->ctx, &cut, vanish, &call->diag, &result);
+	err = target->crash(target->ctx, frozen ? call->ticket.client : 0, &cut, vanish,
+			    &call->diag, &result);
 	if (err)
 		return state_error(call, err);
 	call->result = crash_answer(call, &cut, pattern, &result);

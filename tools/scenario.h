@@ -28,9 +28,9 @@
 
 #define SCENARIO_MAGIC       "faultblk-scenario 1"
 #define SCENARIO_FILE_MAX    (256u << 10) /* bytes */
-#define SCENARIO_DISKS_MAX   16
-#define SCENARIO_OPTIONS_MAX 32  /* of one disk */
-#define SCENARIO_STEPS_MAX   512 /* lines that begin with at, every or when */
+#define SCENARIO_DISKS_MAX   16           /* at most 32 */
+#define SCENARIO_OPTIONS_MAX 32           /* of one disk */
+#define SCENARIO_STEPS_MAX   512          /* lines that begin with at, every or when */
 #define SCENARIO_WAITED_MAX  8   /* rules of one disk that `when` waits for: a connection each */
 #define SCENARIO_SAY_MAX     256 /* bytes of what `say` and `mark` say */
 #define SCENARIO_EVERY_MIN   10000000ull              /* 10ms */
@@ -81,7 +81,7 @@ struct scenario_step {
 	uint64_t then_ns; /* when: and so much later */
 	unsigned int when_column;
 	enum scenario_action action;
-	unsigned int disk;                 /* of an action on a disk */
+	uint32_t disks;                    /* of an action on disks: 1 << number of each */
 	struct rule *rule;                 /* put: one reference */
 	char rule_name[RULE_NAME_MAX + 1]; /* remove, enable, disable, release ("": all) */
 	char *text;                        /* say, mark, crash (what is kept; or NULL): owned */
@@ -122,6 +122,8 @@ char *scenario_print_step(const struct scenario *scenario, const struct scenario
 const char *scenario_action_name(enum scenario_action action);
 const char *scenario_action_method(enum scenario_action action);
 bool scenario_action_has_disk(enum scenario_action action);
+/* The names of the disks of a step, with commas in between; caller frees. NULL without memory. */
+char *scenario_disk_names(const struct scenario *scenario, uint32_t disks);
 
 /* Names that fit together? Called by scenario_parse() once all lines are read. */
 int scenario_check(const struct scenario *scenario, struct diag *diag);
@@ -156,7 +158,7 @@ struct scenario_run_options {
 	char **command;   /* NULL: until `stop` or a signal */
 	const char *seed; /* of disks that have none; NULL: each its own, at random */
 	unsigned int speed;
-	bool json; /* one object a line on standard error, instead of words */
+	bool json;  /* one object a line on standard error, instead of words */
 	bool force; /* the file of its recording may be replaced */
 };
 

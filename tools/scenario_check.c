@@ -23,7 +23,7 @@ struct check {
 
 static bool makes(const struct scenario_step *step, unsigned int disk, const char *name)
 {
-	return step->action == SCENARIO_PUT && step->disk == disk &&
+	return step->action == SCENARIO_PUT && step->disks >> disk & 1 &&
 	       strcmp(rule_name(step->rule), name) == 0;
 }
 
@@ -73,7 +73,7 @@ static void suggest_rule(const struct check *c, unsigned int disk, const char *n
 	for (size_t i = 0; i < rule_set_count(set); i++)
 		names[nr++] = rule_name(rule_set_at(set, i));
 	for (unsigned int i = 0; i < s->nr_steps; i++)
-		if (s->steps[i].action == SCENARIO_PUT && s->steps[i].disk == disk)
+		if (s->steps[i].action == SCENARIO_PUT && s->steps[i].disks >> disk & 1)
 			names[nr++] = rule_name(s->steps[i].rule);
 	near = near_word(name, strlen(name), names);
 	if (near)
@@ -212,8 +212,9 @@ static int check_step(const struct check *c, unsigned int index)
 		if (!err)
 			err = check_waited(c, index);
 	}
-	if (!err && step->rule_name[0])
-		err = check_name(c, step, step->disk, step->rule_name, step->column);
+	for (unsigned int i = 0; i < c->scenario->nr_disks && !err; i++)
+		if (step->rule_name[0] && step->disks >> i & 1)
+			err = check_name(c, step, i, step->rule_name, step->column);
 	return err;
 }
 

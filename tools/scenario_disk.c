@@ -2,6 +2,7 @@
 #include "scenario_disk.h"
 
 #include "base/cleanup.h"
+#include "disk_group.h"
 #include "faults/recorder.h"
 #include "rpc_line.h"
 #include "tool.h"
@@ -152,15 +153,6 @@ int scenario_child_arm(struct scenario_child *child, struct diag *diag, int *ret
 			       diag, ret_code, NULL);
 }
 
-/* What chance decides comes from the disk's seed, so that the scenario repeats. */
-static json_t *crash_params(const struct scenario_child *child, const char *keep)
-{
-	if (!keep)
-		return NULL;
-	return json_pack("{s:s, s:s*}", "keep", keep, "seed",
-			 strcmp(keep, "random") == 0 ? child->seed : NULL);
-}
-
 int scenario_child_step(struct scenario_child *child, const struct scenario_step *step,
 			struct diag *diag, int *ret_code)
 {
@@ -172,12 +164,51 @@ int scenario_child_step(struct scenario_child *child, const struct scenario_step
 		params = json_pack("{s:s}", "rule", text);
 	else if (step->action == SCENARIO_MARK)
 		params = json_pack("{s:s}", "text", step->text);
-	else if (step->action == SCENARIO_CRASH)
-		params = crash_params(child, step->text);
 	else if (step->rule_name[0])
 		params = json_pack("{s:s}", key, step->rule_name);
 	return rpc_client_call(child->client, scenario_action_method(step->action), params, diag,
 			       ret_code, NULL);
+}
+
+struct group_crash {
+	const struct scenario_step *step;
+	const struct scenario_child *children[SCENARIO_DISKS_MAX]; /* by member */
+	const struct disk_member *first;
+};
+
+/* What chance decides comes from the disk's seed, so that the scenario repeats. */
+static json_t *crash_params(void *ctx, const struct disk_member *member)
+{
+	const struct group_crash *crash = ctx;
+	const char *keep = crash->step->text;
+
+	if (!keep)
+		return NULL;
+	return json_pack("{s:s, s:s*}", "keep", keep, "seed",
+			 strcmp(keep, "random") == 0 ? crash->children[member - crash->first]->seed
+						     : NULL);
+}
+
+int scenario_children_crash(struct scenario_child *children, const struct scenario_step *step,
+			    struct diag *diag)
+{
+	struct disk_member members[SCENARIO_DISKS_MAX] = { { .err = 0 } };
+	struct disk_group group = { .members = members };
+	struct group_crash crash = { .step = step, .first = members };
+	int err;
+
+	for (unsigned int i = 0; i < SCENARIO_DISKS_MAX; i++) {
+		struct disk_member *member = &members[group.nr];
+
+		if (!(step->disks >> i & 1))
+			continue;
+		crash.children[group.nr++] = &children[i];
+		member->client = children[i].client;
+		snprintf(member->name, sizeof(member->name), "%s", children[i].disk->name);
+	}
+	err = disk_group_crash(&group, crash_params, &crash, diag, NULL);
+	disk_group_forget(&group);
+	return err;
 }
 
 /* ------------------------------------------------------------------------------ waiting */

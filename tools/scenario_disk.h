@@ -35,6 +35,9 @@ int scenario_child_arm(struct scenario_child *child, struct diag *diag, int *ret
 /* Carry out a step on the disk. As rpc_client_call(). */
 int scenario_child_step(struct scenario_child *child, const struct scenario_step *step,
 			struct diag *diag, int *ret_code);
+/* Cut the power of the disks of the step at one moment; @children: of all disks. */
+int scenario_children_crash(struct scenario_child *children, const struct scenario_step *step,
+			    struct diag *diag);
 /* Has it ended? Then true, once, and *ret_status is that of waitpid(2). */
 bool scenario_child_reap(struct scenario_child *child, int *ret_status);
 

@@ -166,6 +166,30 @@ static int parse_disk_name(const struct parser *p, struct text word, unsigned in
 	return -EINVAL;
 }
 
+/* NAME, or several with commas in between. */
+static int parse_disk_names(const struct parser *p, struct text words, uint32_t *ret_disks)
+{
+	uint32_t disks = 0;
+
+	do {
+		struct text word = text_cut(&words, ',');
+		unsigned int disk = 0;
+		int err = parse_disk_name(p, word, &disk);
+
+		if (err)
+			return err;
+		if (disks >> disk & 1)
+			return place_fail(&p->place, word.at, "scenario.duplicate-disk",
+					  "'%s' is there twice", QUOTE(word));
+		disks |= 1u << disk;
+		/* What follows the last comma is a name, too. */
+		if (!words.len && words.at > word.at + word.len)
+			return parse_disk_name(p, words, &disk);
+	} while (words.len);
+	*ret_disks = disks;
+	return 0;
+}
+
 static int parse_rule_name(const struct parser *p, struct text word, const char *what,
 			   char ret_name[RULE_NAME_MAX + 1])
 {
@@ -444,6 +468,21 @@ static int parse_keep(struct parser *p, struct text rest, struct scenario_step *
 			  (int)(word.len < 40 ? word.len : 40), word.at);
 }
 
+/* The rule of a step fits each of its disks, whose servers get one each. */
+static int parse_shared_rule(const struct parser *p, struct text text, struct scenario_step *step)
+{
+	const struct scenario *s = p->scenario;
+	unsigned int first = (unsigned int)__builtin_ctz(step->disks);
+	int err = parse_rule(p, &s->disks[first], text, &step->rule);
+
+	for (unsigned int i = first + 1; i < s->nr_disks && !err; i++)
+		if (step->disks >> i & 1)
+			err = rule_check(step->rule, &s->disks[i].geometry, p->place.diag);
+	if (err && step->rule)
+		place_mark(&p->place, text.at);
+	return err;
+}
+
 static int parse_action_arg(struct parser *p, struct text rest, struct scenario_step *step)
 {
 	const struct action_row *row = &actions[step->action];
@@ -455,7 +494,7 @@ static int parse_action_arg(struct parser *p, struct text rest, struct scenario_
 		return expect_end(p, rest, row->name);
 	case ARG_RULE:
 		step->column = column_of(p, rest.at);
-		return parse_rule(p, &p->scenario->disks[step->disk], rest, &step->rule);
+		return parse_shared_rule(p, rest, step);
 	case ARG_TEXT:
 		return parse_text(p, rest, step);
 	case ARG_KEEP_OR_NONE:
@@ -487,7 +526,7 @@ static int parse_action(struct parser *p, struct text rest, struct scenario_step
 		return place_fail(&p->place, word.at, "scenario.missing-action",
 				  "wanted an action after ':': DISK put RULE, say TEXT, stop, ...");
 	if (on_disk) {
-		err = parse_disk_name(p, word, &step->disk);
+		err = parse_disk_names(p, word, &step->disks);
 		if (err)
 			return err;
 		word = next_word(&rest);

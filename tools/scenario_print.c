@@ -75,11 +75,35 @@ static void print_trigger(FILE *out, const struct scenario *s, const struct scen
 	fputs(": ", out);
 }
 
+static void print_disks(FILE *out, const struct scenario *s, uint32_t disks)
+{
+	for (unsigned int i = 0; i < s->nr_disks; i++)
+		if (disks >> i & 1)
+			fprintf(out, "%s%s", s->disks[i].name, disks >> i > 1 ? "," : "");
+}
+
+char *scenario_disk_names(const struct scenario *scenario, uint32_t disks)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	print_disks(out, scenario, disks);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
 static bool print_step(FILE *out, const struct scenario *s, const struct scenario_step *step)
 {
 	print_trigger(out, s, step);
 	if (scenario_action_has_disk(step->action))
-		fprintf(out, "%s ", s->disks[step->disk].name);
+		print_disks(out, s, step->disks);
+	if (scenario_action_has_disk(step->action))
+		fputc(' ', out);
 	fputs(scenario_action_name(step->action), out);
 	if (step->rule_name[0])
 		fprintf(out, " %s", step->rule_name);

@@ -68,9 +68,9 @@ struct conductor {
 	_Atomic bool quit; /* read by the waiters */
 	int news[2];       /* written by the waiters */
 	int signal_fd;
-	uint64_t start_ns;         /* 0: not yet */
+	uint64_t start_ns; /* 0: not yet */
 	struct recording_file record;
-	pid_t command;             /* 0: not started, or ended */
+	pid_t command; /* 0: not started, or ended */
 	bool ending, failed, held, hurry;
 	int code; /* of COMMAND, or of the signal that ended us */
 };
@@ -114,6 +114,7 @@ static void say_step(const struct conductor *c, const struct scenario_step *step
 		[SCENARIO_WHEN] = "when",
 	};
 	_cleanup_free_ char *text = scenario_print_step(c->scenario, step);
+	_cleanup_free_ char *disks = scenario_disk_names(c->scenario, step->disks);
 	bool on_disk = scenario_action_has_disk(step->action);
 	const char *said = !on_disk && step->text ? step->text : text;
 	uint64_t now_ns = elapsed_ns(c);
@@ -123,8 +124,8 @@ static void say_step(const struct conductor *c, const struct scenario_step *step
 				   (json_int_t)now_ns, "event", "step", "line", (int)step->line,
 				   "trigger", triggers[step->trigger], "action",
 				   scenario_action_name(step->action), "disk",
-				   on_disk ? c->scenario->disks[step->disk].name : NULL, "text",
-				   said, "due_ns", (json_int_t)due_ns));
+				   on_disk ? disks : NULL, "text", said, "due_ns",
+				   (json_int_t)due_ns));
 	else
 		tool_msg("%.3fs  %s", (double)now_ns / NSEC_PER_SEC, said);
 }
@@ -451,13 +452,28 @@ static void step_failed(struct conductor *c, const struct scenario_step *step, i
 	fail(c);
 }
 
+/* A mark is in the recording of all, whichever disk's server puts it there. */
+static int act(struct conductor *c, const struct scenario_step *step, struct diag *diag)
+{
+	int err = 0;
+
+	if (step->action == SCENARIO_CRASH)
+		return scenario_children_crash(c->children, step, diag);
+	if (!scenario_action_has_disk(step->action))
+		return scenario_child_step(&c->children[0], step, diag, NULL);
+	for (unsigned int i = 0; i < c->scenario->nr_disks && !err; i++)
+		if (step->disks >> i & 1)
+			err = scenario_child_step(&c->children[i], step, diag, NULL);
+	return err;
+}
+
 static void carry_out(struct conductor *c, const struct scenario_step *step, uint64_t due_ns)
 {
 	struct diag diag = { 0 };
 	int err = 0;
 
 	if (scenario_action_method(step->action))
-		err = scenario_child_step(&c->children[step->disk], step, &diag, NULL);
+		err = act(c, step, &diag);
 	if (err) {
 		step_failed(c, step, err, &diag);
 		return;

@@ -58,7 +58,9 @@ struct serve {
 	uint64_t revive_lost;
 	struct rpc_ticket gone_ticket; /* who is told when the device has left the machine */
 	json_t *gone_result;           /* NULL: nobody */
-	uint64_t return_ns; /* a disk that has gone comes back by itself then; 0: it does not */
+	uint64_t return_ns;     /* a disk that has gone comes back by itself then; 0: it does not */
+	uint64_t frozen_for;    /* the queues stand still for this client; 0: they do not */
+	uint64_t frozen_end_ns; /* until then */
 	int signal_fd;
 	const char *socket;
 	enum phase phase;
@@ -155,9 +157,20 @@ static void enter_gone(struct serve *s)
 	s->disk = s->job_lives ? NULL : disk_free(s->disk);
 }
 
+/* Whatever the queues stood still for: they go on. */
+static void let_go_on(struct serve *s)
+{
+	if (!s->frozen_for)
+		return;
+	disk_thaw(s->disk);
+	s->frozen_for = 0;
+	s->more = true; /* who had to wait */
+}
+
 /* Held or not. */
 static void begin_removal(struct serve *s)
 {
+	let_go_on(s);
 	s->phase = REMOVING;
 	let_recording_wait(s, false);
 	disk_begin_removal(s->disk);
@@ -332,12 +345,73 @@ static void end_revival(struct serve *s, int err, const struct diag *diag)
 	rpc_server_reply(s->server, &s->revive_ticket, err ? rpc_code_of(err) : 0, diag, answer);
 }
 
-static int on_crash(void *ctx, const struct power_cut *cut, bool vanish, struct diag *diag,
-		    struct power_cut_result *ret_result)
+/* What would keep a disk that stands still from being cut is known here, before any other is cut. */
+static int on_freeze(void *ctx, uint64_t client, struct diag *diag)
 {
 	struct serve *s = ctx;
-	int err = disk_crash(s->disk, cut, vanish, diag, ret_result);
+	uint32_t bits;
+	int err = s->frozen_for ? 0 : disk_freeze(s->disk, diag);
 
+	if (err || s->frozen_for)
+		return err;
+	s->frozen_for = client;
+	s->frozen_end_ns = clock_now_ns() + RPC_FREEZE_MS * NSEC_PER_MSEC;
+	bits = condition_bits(pipeline_condition(disk_pipeline(s->disk)));
+	if (bits & CONDITION_OFF) {
+		err = diag_set(diag, -EALREADY, "disk.no-power",
+			       "the disk is without power already");
+		diag_hint(diag, "bring it back with: faultblk revive");
+	} else if (bits & CONDITION_GONE && disk_dev(s->disk)) {
+		err = diag_set(diag, -ENODEV, "disk.gone", "the disk is just going away");
+	}
+	if (err)
+		let_go_on(s);
+	return err;
+}
+
+static bool on_thaw(void *ctx, uint64_t client)
+{
+	struct serve *s = ctx;
+	bool frozen = s->frozen_for == client;
+
+	if (frozen)
+		let_go_on(s);
+	return frozen;
+}
+
+/* Nobody has cut the power: the disk goes on as if nothing had been. */
+static void look_at_freeze(struct serve *s)
+{
+	bool late = s->frozen_for && clock_now_ns() >= s->frozen_end_ns;
+
+	if (late)
+		tool_msg("the disk stood still for a power cut that did not come within %d s; it "
+			 "goes on",
+			 RPC_FREEZE_MS / 1000);
+	if (s->frozen_for &&
+	    (late || s->phase != SERVING || !rpc_server_has(s->server, s->frozen_for)))
+		let_go_on(s);
+}
+
+static int on_crash(void *ctx, uint64_t client, const struct power_cut *cut, bool vanish,
+		    struct diag *diag, struct power_cut_result *ret_result)
+{
+	struct serve *s = ctx;
+	int err;
+
+	if (client && s->frozen_for != client) {
+		diag_set(diag, -ESTALE, "disk.not-frozen",
+			 "the disk does not stand still for you, or not any more");
+		diag_hint(diag, "disk.freeze comes first, at most %d s before",
+			  RPC_FREEZE_MS / 1000);
+		return -ESTALE;
+	}
+	/* Not even its owner need say it. */
+	if (s->frozen_for)
+		err = disk_cut(s->disk, cut, vanish, diag, ret_result);
+	else
+		err = disk_crash(s->disk, cut, vanish, diag, ret_result);
+	let_go_on(s);
 	if (!err)
 		look_at_condition(s);
 	return err;
@@ -352,11 +426,16 @@ static void on_when_gone(void *ctx, struct rpc_ticket *ticket, json_t *result)
 	s->gone_result = result;
 }
 
-static bool on_is_changing(void *ctx)
+static bool is_changing(const struct serve *s)
 {
-	struct serve *s = ctx;
+	return s->frozen_for || disk_is_changing(s->disk);
+}
 
-	return disk_is_changing(s->disk);
+static bool on_is_changing(void *ctx, uint64_t client)
+{
+	const struct serve *s = ctx;
+
+	return disk_is_changing(s->disk) || (s->frozen_for && s->frozen_for != client);
 }
 
 static void come_back(struct serve *s)
@@ -389,6 +468,7 @@ static void look_at_condition(struct serve *s)
 		 back_ns ? "it will be back" : "faultblk revive brings it back");
 	if (!back_ns || __builtin_add_overflow(clock_now_ns(), back_ns, &s->return_ns))
 		s->return_ns = 0;
+	let_go_on(s);
 	let_recording_wait(s, false);
 	disk_begin_removal(s->disk);
 }
@@ -542,22 +622,27 @@ static int sooner(int a_ms, int b_ms)
 	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
 }
 
+static int ms_until(uint64_t then_ns, uint64_t now_ns)
+{
+	uint64_t ms = then_ns > now_ns ? (then_ns - now_ns) / NSEC_PER_MSEC + 1 : 0;
+
+	return ms < INT32_MAX ? (int)ms : INT32_MAX;
+}
+
 /* How long a turn may wait; -1: for ever. */
 static int turn_timeout_ms(const struct serve *s)
 {
 	uint64_t now_ns = clock_now_ns();
 	int timeout_ms = s->phase == CLOSING && !s->working ? CLOSE_RETRY_MS : -1;
-	uint64_t back_ms;
 
 	if (s->more)
 		return 0;
 	timeout_ms = sooner(timeout_ms, watch_timeout_ms(s->watch));
+	if (s->frozen_for)
+		return sooner(timeout_ms, ms_until(s->frozen_end_ns, now_ns));
 	if (!s->return_ns || s->working || disk_is_changing(s->disk))
 		return timeout_ms;
-	if (s->return_ns <= now_ns)
-		return 0;
-	back_ms = (s->return_ns - now_ns) / NSEC_PER_MSEC + 1;
-	return sooner(timeout_ms, back_ms < INT32_MAX ? (int)back_ms : INT32_MAX);
+	return sooner(timeout_ms, ms_until(s->return_ns, now_ns));
 }
 
 /* With a disk: its clients, its events, its end. */
@@ -565,7 +650,7 @@ static int turn_with_disk(struct serve *s)
 {
 	struct recorder_disk *recorder = pipeline_recorder(disk_pipeline(s->disk));
 	struct ublk_dev *dev = disk_dev(s->disk);
-	bool changing = disk_is_changing(s->disk);
+	bool changing = is_changing(s);
 	struct pollfd extra[] = {
 		{ .fd = s->signal_fd, .events = POLLIN },
 		{ .fd = dev && !s->working ? ublk_dev_gone_fd(dev) : -1, .events = POLLIN },
@@ -576,12 +661,15 @@ static int turn_with_disk(struct serve *s)
 		{ .fd = disk_work_fd(s->disk), .events = POLLIN },
 		{ .fd = rpc_reading_fd(s->reading), .events = POLLIN },
 	};
-	int err = rpc_server_turn(s->server, extra, array_size(extra), turn_timeout_ms(s));
+	int timeout_ms = turn_timeout_ms(s), err;
 
+	s->more = false;
+	err = rpc_server_turn(s->server, extra, array_size(extra), timeout_ms);
 	if (err)
 		return err;
 	if (extra[0].revents)
 		handle_signals(s);
+	look_at_freeze(s);
 	/*
 	 * A client may have had it removed within this very turn, but no other can be in its place,
 	 * at the same address perhaps: that comes with the end of a work, below.
@@ -594,11 +682,11 @@ static int turn_with_disk(struct serve *s)
 		handle_events(s);
 	if (extra[3].revents)
 		handle_recording(s);
-	if (extra[4].revents)
+	if (extra[4].revents && !s->frozen_for)
 		end_job(s, false);
 	if (extra[5].revents)
 		handle_works(s);
-	changing = disk_is_changing(s->disk);
+	changing = is_changing(s);
 	if (!changing && !disk_is_leaving(s->disk, false))
 		tell_gone(s);
 	if (s->return_ns && clock_now_ns() >= s->return_ns && s->phase == SERVING && !changing &&
@@ -607,7 +695,7 @@ static int turn_with_disk(struct serve *s)
 	if (extra[6].revents)
 		rpc_reading_seen(s->reading);
 	/* Who had to wait for the change of the disk, or for a file, is to go on. */
-	s->more = watch_turn(s->watch, s->server) || extra[5].revents || extra[6].revents;
+	s->more |= watch_turn(s->watch, s->server) || extra[5].revents || extra[6].revents;
 	return 0;
 }
 
@@ -649,6 +737,8 @@ static int prepare(struct serve *s, const struct serve_options *options)
 		.disk = s->disk,
 		.stop = on_stop,
 		.revive = on_revive,
+		.freeze = on_freeze,
+		.thaw = on_thaw,
 		.crash = on_crash,
 		.image = on_image,
 		.when_gone = on_when_gone,

@@ -365,8 +365,9 @@ static void a_half_closed_subscriber_hears_on(void **state)
 
 static _Atomic bool changing;
 
-static bool is_changing(void *ctx)
+static bool is_changing(void *ctx, uint64_t client)
 {
+	(void)client;
 	(void)ctx;
 	return changing;
 }

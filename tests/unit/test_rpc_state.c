@@ -7,15 +7,42 @@
 
 static struct fake fake;
 static struct power_cut got;
-static bool got_vanish;
+static bool got_vanish, changing;
+static uint64_t frozen_for;
 static struct image_request asked;
 static char asked_path[64];
 
-static int take_crash(void *ctx, const struct power_cut *cut, bool vanish, struct diag *diag,
-		      struct power_cut_result *ret_result)
+static int take_freeze(void *ctx, uint64_t client, struct diag *diag)
 {
 	(void)ctx;
 	(void)diag;
+	frozen_for = client;
+	return 0;
+}
+
+static bool take_thaw(void *ctx, uint64_t client)
+{
+	bool was = frozen_for == client;
+
+	(void)ctx;
+	frozen_for = was ? 0 : frozen_for;
+	return was;
+}
+
+/* As for a disk that is being made, too: nobody's queues are there. */
+static bool is_changing(void *ctx, uint64_t client)
+{
+	(void)ctx;
+	return changing || (frozen_for && frozen_for != client);
+}
+
+static int take_crash(void *ctx, uint64_t client, const struct power_cut *cut, bool vanish,
+		      struct diag *diag, struct power_cut_result *ret_result)
+{
+	(void)ctx;
+	if (client && client != frozen_for)
+		return diag_set(diag, -ESTALE, "disk.not-frozen", "not for you");
+	frozen_for = 0;
 	got = *cut;
 	got_vanish = vanish;
 	*ret_result = (struct power_cut_result){ .nr_volatile = 9, .nr_lost = 4 };
@@ -40,6 +67,11 @@ static int open_fake(void **state)
 	fake_open(&fake);
 	fake.target.disk = (struct disk *)disk;
 	fake.target.crash = take_crash;
+	fake.target.freeze = take_freeze;
+	fake.target.thaw = take_thaw;
+	fake.target.is_changing = is_changing;
+	frozen_for = 0;
+	changing = false;
 	fake.target.image = take_image;
 	got = (struct power_cut){ 0 };
 	asked = (struct image_request){ 0 };
@@ -80,6 +112,44 @@ static void a_crash_keeps_nothing_unless_told(void **state)
 	says("disk.crash", "{\"keep\":\"some\"}",
 	     "keep: got \\\"some\\\", wanted none, all, random or pattern");
 	says("disk.crash", "{\"kep\":\"all\"}", "did you mean 'keep'?");
+}
+
+/* How a line of @client ends. */
+static enum rpc_outcome ends(uint64_t client, const char *method)
+{
+	char line[256], *text;
+	size_t len;
+	enum rpc_outcome outcome;
+
+	snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\"}", method);
+	outcome = rpc_serve_line(&fake.target, client, line, strlen(line), &text, &len);
+	free(text);
+	return outcome;
+}
+
+static void a_frozen_disk_is_for_the_client_that_froze_it(void **state)
+{
+	(void)state;
+	says("disk.crash", "{\"frozen\":true}", "disk.not-frozen");
+	says("disk.thaw", "{}", "\"was_frozen\":false");
+	says("disk.freeze", "{}", "\"deadline_ms\":10000");
+	assert_int_equal(frozen_for, 1);
+	/* Others wait, and so does what needs queues that move; what needs none does not. */
+	assert_int_equal(ends(2, "disk.crash"), RPC_NOT_NOW);
+	assert_int_equal(ends(2, "disk.freeze"), RPC_NOT_NOW);
+	assert_int_equal(ends(2, "rules.list"), RPC_NOT_NOW);
+	assert_int_equal(ends(1, "rules.clear"), RPC_NOT_NOW);
+	assert_int_equal(ends(2, "snapshot.list"), RPC_ANSWERED);
+	assert_int_equal(ends(2, "disk.thaw"), RPC_ANSWERED);
+	assert_int_equal(frozen_for, 1);
+	changing = true;
+	assert_int_equal(ends(1, "disk.crash"), RPC_NOT_NOW);
+	changing = false;
+	says("disk.crash", "{\"frozen\":true}", "\"keep\":\"none\"");
+	assert_int_equal(frozen_for, 0);
+	says("disk.freeze", "{}", "deadline_ms");
+	says("disk.thaw", "{}", "\"was_frozen\":true");
+	assert_int_equal(ends(2, "disk.crash"), RPC_ANSWERED);
 }
 
 static void a_seed_is_chosen_told_and_taken_back(void **state)
@@ -159,6 +229,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_crash_keeps_nothing_unless_told, open_fake,
 						close_fake),
+		cmocka_unit_test_setup_teardown(a_frozen_disk_is_for_the_client_that_froze_it,
+						open_fake, close_fake),
 		cmocka_unit_test_setup_teardown(a_seed_is_chosen_told_and_taken_back, open_fake,
 						close_fake),
 		cmocka_unit_test_setup_teardown(a_pattern_is_bits_from_the_left, open_fake,

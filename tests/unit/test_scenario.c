@@ -94,6 +94,50 @@ static void a_scenario_prints_disks_rules_and_the_time_line_in_order(void **stat
 			 "when data b hits 3: log put dead do=error:EIO\n");
 }
 
+static void a_step_can_be_of_several_disks(void **state)
+{
+	static const char three[] = HEAD "disk a size=1M\ndisk b size=2M\ndisk c size=1M\n";
+	struct scenario *scenario;
+	char text[512], want[512], *names;
+
+	(void)state;
+	snprintf(text, sizeof(text),
+		 "%sat 1s: c,a crash random\nat 2s: a,b,c revive\nat 3s: b,c put x range=0..1M "
+		 "do=delay:1ms\nat 4s: c,b remove x\n",
+		 three);
+	snprintf(want, sizeof(want),
+		 "%sat 1s: a,c crash random\nat 2s: a,b,c revive\nat 3s: b,c put x range=0..1M "
+		 "do=delay:1ms\nat 4s: b,c remove x\n",
+		 three);
+	check_print(text, want);
+	scenario = must(text);
+	assert_int_equal(scenario->steps[0].disks, 5);
+	names = scenario_disk_names(scenario, 6);
+	assert_string_equal(names, "b,c");
+	free(names);
+	scenario_free(scenario);
+}
+
+static void several_disks_are_refused_like_one(void **state)
+{
+#define TWO HEAD "disk a size=1M\ndisk b size=2M\n"
+	static const struct bad table[] = {
+		{ TWO "at 1s: a,a crash", 4, 10, "scenario.duplicate-disk", "'a' is there twice",
+		  NULL },
+		{ TWO "at 1s: a, crash", 4, 10, "scenario.unknown-disk", "got nothing", NULL },
+		{ TWO "at 1s: a,,b crash", 4, 10, "scenario.unknown-disk", "got nothing", NULL },
+		{ TWO "at 1s: b,c crash", 4, 10, "scenario.unknown-disk", "no disk 'c'",
+		  "disk NAME" },
+		{ TWO "at 1s: b,a put x range=1M..2M do=error:EIO", 4, 16, "rule.range-outside",
+		  "the disk ends at 1M", NULL },
+		{ TWO "at 1s: b put x do=error:EIO\nat 2s: b,a remove x", 5, 19,
+		  "scenario.unknown-rule", "'x' of disk 'a'", "a step that puts it" },
+	};
+
+	(void)state;
+	CHECK_BAD(table);
+}
+
 static void the_order_of_lines_is_kept_where_times_are_equal(void **state)
 {
 	(void)state;
@@ -536,6 +580,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_scenario_prints_disks_rules_and_the_time_line_in_order),
+		cmocka_unit_test(a_step_can_be_of_several_disks),
+		cmocka_unit_test(several_disks_are_refused_like_one),
 		cmocka_unit_test(the_order_of_lines_is_kept_where_times_are_equal),
 		cmocka_unit_test(every_action_and_trigger_prints_as_it_was_written),
 		cmocka_unit_test(a_recording_of_all_disks_prints_as_it_was_written),

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Several disks, asked at once: each has a server of its own, and a connection here.
+ *
+ * A power cut of several disks is one of a moment: first every queue of every disk stops, and only
+ * when all of them have, the state of any is decided. What a disk has acknowledged before it stopped
+ * counts for all; after that none acknowledges anything, so nobody, a mirror over them for instance,
+ * can learn of one that failed and write it down on another. A disk that cannot stop has the others
+ * go on, and none is cut.
+ */
+#ifndef TOOLS_DISK_GROUP_H
+#define TOOLS_DISK_GROUP_H
+
+#include "rpc_client.h"
+#include "runtime.h"
+
+/* Which disks a command means: as disk_choice, but more than one, or all. */
+struct disks_choice {
+	struct opt_list names, sockets;
+	bool all;
+};
+#define OPT_DISKS_CHOICE(s, f)                                                                     \
+	OPT_LIST(s, f.names, "name", "NAME", "the disk of this name"),                             \
+		OPT_LIST(s, f.sockets, "socket", "PATH", "the disk whose control socket this is"), \
+		OPT_FLAG(s, f.all, "all", "all disks that are running")
+#define DISKS_CHOICE_HELP                                                                          \
+	"Which disks: --name and --socket, each as often as need be, or --all; else that of\n"     \
+	"$FAULTBLK_SOCKET, else the only one that is running."
+
+struct disk_member {
+	char name[RUNTIME_NAME_MAX + 1];
+	struct rpc_client *client;
+	/* Of the last that it was asked. */
+	int err, code; /* as rpc_client_call() */
+	struct diag diag;
+	json_t *answer; /* owned; NULL with an error */
+};
+
+struct disk_group {
+	struct disk_member *members; /* owned, and their clients, by one that was opened */
+	unsigned int nr;
+	bool many; /* more than one, or all: answers say whose they are */
+};
+
+/* Connect to each. As rpc_client_open(); -EINVAL: --all together with another choice. */
+int disk_group_open(const struct disks_choice *choice, struct diag *diag, struct disk_group *group);
+void disk_group_close(struct disk_group *group);
+/* What they answered is of no interest any more. */
+void disk_group_forget(struct disk_group *group);
+
+/* The parameters for one of them. New reference, or NULL for none. */
+typedef json_t *(*disk_params_fn)(void *ctx, const struct disk_member *member);
+/*
+ * Ask all of them, without waiting for one before the next, and wait for all answers. 0, or that of
+ * the first whose err is not 0; @params may be NULL.
+ */
+int disk_group_ask(struct disk_group *group, const char *method, disk_params_fn params, void *ctx);
+/*
+ * Cut the power of all at one moment; @params as of disk.crash. 0: the answers are there. Otherwise
+ * words in @diag, *ret_code as rpc_client_call(): they say whether some were cut and which.
+ */
+int disk_group_crash(struct disk_group *group, disk_params_fn params, void *ctx, struct diag *diag,
+		     int *ret_code);
+/*
+ * What was asked of all has been answered: one answer as it is, those of many as {"disks": [...]}, a
+ * "name" and an "error" in each where there is one. New reference.
+ */
+json_t *disk_group_answers(const struct disk_group *group);
+/* Print the words of each that failed; the worst exit code. */
+int disk_group_fail(const struct disk_group *group);
+
+#endif
