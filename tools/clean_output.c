@@ -2,15 +2,22 @@
 /*
  * stdout and stderr become streams of our own (fopencookie), which write to the same descriptors.
  * A character may come in two writes: its beginning is kept for the next one.
+ *
+ * Never to wait is no property of the descriptor, which others share (O_NONBLOCK would be theirs,
+ * too), but of the write: RWF_NOWAIT, MSG_DONTWAIT, or a look beforehand where there is neither.
  */
 #include "clean_output.h"
 
 #include "base/printable.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define OUT_BYTES 4096
@@ -22,19 +29,72 @@ struct clean {
 	char out[OUT_BYTES];
 	size_t out_len;
 	bool failed;
+	int error; /* the first one */
+	bool never_waits;
+	mode_t kind;        /* S_IFMT of it, where it never waits */
+	unsigned long lost; /* writes that nobody took, since the last that somebody did */
 };
 
 static struct clean cleans[2] = { { .fd = STDOUT_FILENO }, { .fd = STDERR_FILENO } };
 
-static void put_out(struct clean *c)
+/* As write(), but with EAGAIN where that would wait; at most PIPE_BUF. */
+static ssize_t write_now(const struct clean *c, const char *bytes, size_t len)
 {
-	for (size_t at = 0; at < c->out_len && !c->failed;) {
-		ssize_t n = write(c->fd, c->out + at, c->out_len - at);
+	const struct iovec iov = { (void *)bytes, len };
+	struct pollfd room = { .fd = c->fd, .events = POLLOUT };
+	ssize_t n;
+
+	if (S_ISREG(c->kind))
+		return write(c->fd, bytes, len);
+	if (S_ISSOCK(c->kind))
+		return send(c->fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	n = pwritev2(c->fd, &iov, 1, -1, RWF_NOWAIT);
+	if (n >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS))
+		return n;
+	if (poll(&room, 1, 0) > 0)
+		return write(c->fd, bytes, len);
+	errno = EAGAIN;
+	return -1;
+}
+
+static bool write_all(struct clean *c, const char *bytes, size_t len)
+{
+	for (size_t at = 0; at < len;) {
+		ssize_t n = c->never_waits ? write_now(c, bytes + at, len - at)
+					   : write(c->fd, bytes + at, len - at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		c->failed = n <= 0;
-		at += n > 0 ? (size_t)n : 0;
+		if (n <= 0)
+			return false;
+		at += (size_t)n;
+	}
+	return true;
+}
+
+/* Before the next message. */
+static void tell_lost(struct clean *c)
+{
+	char text[128];
+	int len = snprintf(text, sizeof(text),
+			   "faultblk: nobody read standard error: %lu lines before this are lost\n",
+			   c->lost);
+
+	if (write_all(c, text, (size_t)len))
+		c->lost = 0;
+}
+
+static void put_out(struct clean *c)
+{
+	if (c->lost)
+		tell_lost(c);
+	if (!c->failed && !write_all(c, c->out, c->out_len)) {
+		bool is_lost = c->never_waits && c->fd == STDERR_FILENO && errno == EAGAIN;
+
+		c->lost += is_lost;
+		c->failed = !is_lost;
+		if (c->failed && !c->error)
+			c->error = errno ? errno : EIO;
 	}
 	c->out_len = 0;
 }
@@ -129,6 +189,22 @@ void clean_output_start(void)
 {
 	stdout = clean_stream(&cleans[0], stdout, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF);
 	stderr = clean_stream(&cleans[1], stderr, _IONBF);
+}
+
+void clean_output_never_wait(void)
+{
+	for (size_t i = 0; i < 2; i++) {
+		struct stat stat;
+
+		fflush(i ? stderr : stdout);
+		cleans[i].kind = fstat(cleans[i].fd, &stat) == 0 ? stat.st_mode : 0;
+		cleans[i].never_waits = true;
+	}
+}
+
+int clean_output_error(void)
+{
+	return cleans[0].error;
 }
 
 void clean_output_control(FILE *stream, const char *sequence)

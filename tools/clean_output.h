@@ -13,6 +13,14 @@
 
 /* Put the place into stdout and stderr. Once, before anything is printed and threads are started. */
 void clean_output_start(void);
+/*
+ * From here on nothing that is printed waits for a reader: what does not fit into a pipe, a socket or
+ * a terminal at once is lost. On standard error that is no error, and told when it can be; on
+ * standard output it is one. Once, by whoever has a disk to serve.
+ */
+void clean_output_never_wait(void);
+/* Why standard output could not be written, first: errno, or 0. */
+int clean_output_error(void);
 /* A terminal's control sequence of our own, in order with what is printed to @stream, past the place. */
 void clean_output_control(FILE *stream, const char *sequence);
 

@@ -214,10 +214,8 @@ static int tell(const struct report *report, const struct report_opts *opts,
 	else if (code == EXIT_OK && !to_stdout)
 		report_print(report, stdout);
 	/* Main's word for that is 1, which means findings here. */
-	if (code == EXIT_OK && (fflush(stdout) || ferror(stdout))) {
-		tool_msg("cannot write to standard output");
+	if (tool_output_failed() && code == EXIT_OK)
 		code = EXIT_ERRORS;
-	}
 	return code == EXIT_OK ? report_exit(report) : code;
 }
 

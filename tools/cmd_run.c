@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/units.h"
+#include "clean_output.h"
 #include "daemon.h"
 #include "fiu_rc.h"
 #include "image.h"
@@ -31,9 +32,6 @@
 #define SIZE_DEFAULT "256M"
 #define UNIT_WRITE   "write"
 #define ID_MAX       1048575 /* of the kernel's minor numbers */
-
-/* In a recording, of a disk that is given none. */
-#define RECORD_NAMELESS "disk"
 
 struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
@@ -481,32 +479,6 @@ static int write_pid_file(const struct run *run)
 
 /* ------------------------------------------------------------------------------ recording */
 
-static struct record_disk record_disk_of(const struct disk_options *options)
-{
-	const struct ublk_options *ublk = &options->ublk;
-	struct record_disk disk = {
-		.size_bytes = ublk->size_bytes,
-		.seed = options->seed,
-		.block_bytes = ublk->logical_block,
-		.physical_bytes = ublk->physical_block,
-		.max_io_bytes = ublk->max_io_bytes,
-		.depth = ublk->queue_depth,
-		.flags = (options->cache ? RECORD_CACHE : 0) |
-			 (ublk->read_only ? RECORD_READ_ONLY : 0) |
-			 (ublk->volatile_cache ? 0 : RECORD_NO_FLUSH) |
-			 (ublk->fua ? 0 : RECORD_NO_FUA) |
-			 (ublk->rotational ? RECORD_ROTATIONAL : 0) |
-			 (ublk->data_path == UBLK_DATA_USER_COPY ? RECORD_USER_COPY : 0) |
-			 (options->cache_model.whole_writes ? RECORD_CACHE_WRITES : 0) |
-			 (options->cache_model.in_order ? RECORD_CACHE_ORDER : 0),
-		.cache_unit_bytes = options->cache_model.unit_bytes,
-		.nr_queues = (uint16_t)ublk->nr_queues,
-	};
-
-	snprintf(disk.name, sizeof(disk.name), "%s", options->name ?: RECORD_NAMELESS);
-	return disk;
-}
-
 /* A recording of our own, or that of the scenario that started us. */
 static int open_recorder(struct run *run, struct diag *diag)
 {
@@ -525,7 +497,7 @@ static int open_recorder(struct run *run, struct diag *diag)
 
 static int start_recording(struct run *run)
 {
-	const struct record_disk disk = record_disk_of(&run->disk_options);
+	const struct record_disk disk = recording_file_disk(&run->disk_options);
 	struct diag diag = { 0 };
 	int err;
 
@@ -627,7 +599,12 @@ static void announce(const struct run *run)
 		       run->socket, seed);
 	if (!run->opts.json && run->opts.fiu_rc)
 		printf("fiu    fiu-ctrl -f %s %d\n", run->opts.fiu_rc, (int)getpid());
-	fflush(stdout);
+	if (!fflush(stdout) && !ferror(stdout))
+		return;
+	/* The disk is there all the same. */
+	clearerr(stdout);
+	tool_msg("cannot write to standard output: %s; %s is served, with the socket %s",
+		 strerror(clean_output_error()), ublk_dev_path(disk_dev(run->disk)), run->socket);
 }
 
 static int open_fiu_rc(const struct run *run)
@@ -740,6 +717,7 @@ static int run_parsed(struct run *run, int argc, char **argv)
 	if (code)
 		return code;
 	serve_block_signals();
+	clean_output_never_wait();
 	apart_enter();
 	code = run_disk(run);
 	if (run->listen_fd >= 0) {

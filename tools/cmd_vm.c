@@ -156,10 +156,21 @@ static void print_versions(const struct vm_config *config)
 				  : ", emulated: timings are only comparable with each other");
 }
 
-static int exit_code(enum vm_end end, int status, const struct vm_opts *opts)
+/* COMMAND did well, and did not notice that nothing came of what it printed. */
+static int check_output(const struct vm_session *session, int status)
+{
+	if (status || !session->out_error || session->out_error == EPIPE)
+		return status;
+	tool_msg("vm: cannot write to standard output: %s", strerror(session->out_error));
+	return EXIT_OURS;
+}
+
+static int exit_code(enum vm_end end, int status, const struct vm_opts *opts,
+		     const struct vm_session *session)
 {
 	switch (end) {
 	case VM_END_STATUS:
+		return check_output(session, status);
 	case VM_END_SIGNAL:
 		return status;
 	case VM_END_TIMEOUT:
@@ -189,7 +200,7 @@ static int run_machine(const struct vm_opts *opts, struct vm_config *config,
 		if (boot_once(config, session, &end, &status))
 			return EXIT_OURS;
 		if (end != VM_END_NOT_BOOTED || try == BOOT_RETRIES)
-			return exit_code(end, status, opts);
+			return exit_code(end, status, opts, session);
 		tool_msg("vm: the machine died before the command started; trying again (%d of %d)",
 			 try + 1, BOOT_RETRIES);
 		if (config->kvm && strcmp(opts->accel, "auto") == 0) {

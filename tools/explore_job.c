@@ -813,10 +813,7 @@ static void be_guarded(struct run *run)
 /* Findings that nobody was told of are not told. */
 static int tell_unprinted(int code)
 {
-	if (!fflush(stdout) && !ferror(stdout))
-		return code;
-	tool_msg("cannot write to standard output: what was found is not told in whole");
-	return EXIT_NOT_DONE;
+	return tool_output_failed() ? EXIT_NOT_DONE : code;
 }
 
 int explore_job_run(const struct explore_job *job)

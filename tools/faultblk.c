@@ -118,9 +118,7 @@ int main(int argc, char **argv)
 	if (failpoint_init())
 		return EXIT_USAGE;
 	code = dispatch(argc, argv);
-	if ((fflush(stdout) || ferror(stdout)) && code == EXIT_OK) {
-		tool_msg("cannot write to standard output: %m");
+	if (tool_output_failed() && code == EXIT_OK)
 		code = EXIT_FAILED;
-	}
 	return code;
 }

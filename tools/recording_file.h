@@ -6,6 +6,7 @@
 #ifndef TOOLS_RECORDING_FILE_H
 #define TOOLS_RECORDING_FILE_H
 
+#include "disk.h"
 #include "faults/recorder.h"
 #include "out_file.h"
 
@@ -15,6 +16,8 @@ struct recording_file {
 	bool ours; /* nobody else's that we joined */
 };
 
+/* What a recording says of a disk with these options. */
+struct record_disk recording_file_disk(const struct disk_options *options);
 /*
  * A recording in options->path, which is borrowed until the end. @force: an existing regular file
  * may be replaced; @input (may be NULL) may not. Errors of out_file_open() and recorder_create().

@@ -2,17 +2,21 @@
 #include "tool.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/limits.h"
 #include "base/map_guard.h"
 #include "base/printable.h"
+#include "clean_output.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <syslog.h>
 
 static bool use_syslog;
@@ -29,10 +33,15 @@ void tool_prepare(void)
 	struct sigaction old;
 	int fd;
 
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO) {
+		if (fd != STDOUT_FILENO)
+			continue;
+		/* What is printed to nowhere is an error, as if it were still closed. */
+		close(fd);
+		if (open("/dev/null", O_RDONLY) < 0)
+			break;
+	}
+	if (fd > STDERR_FILENO)
 		close(fd);
 	ignores_size = sigaction(SIGXFSZ, NULL, &old) == 0 && old.sa_handler == SIG_IGN;
 	signal(SIGXFSZ, SIG_IGN);
@@ -55,8 +64,38 @@ void tool_unprepare(void)
 
 void tool_use_syslog(void)
 {
-	openlog("faultblk", LOG_PID, LOG_DAEMON);
 	use_syslog = true;
+}
+
+static int open_syslog(void)
+{
+	const struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
+	int fd = fail_errno("tools/tool/syslog", EMFILE,
+			    socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		cleanup_close(&fd), fd = -1;
+	return fd;
+}
+
+/* syslog() waits where nobody takes what it says; a disk cannot. What is not taken at once is lost. */
+static void put_syslog(const char *text)
+{
+	static int fd = -1;
+	_cleanup_free_ char *line = NULL;
+	int len = asprintf(&line, "<%d>faultblk[%d]: %s", LOG_DAEMON | LOG_NOTICE, (int)getpid(),
+			   text);
+
+	if (len < 0)
+		line = NULL;
+	for (int tries = 0; line && tries < 2; tries++) {
+		if (fd < 0)
+			fd = open_syslog();
+		if (fd < 0 || send(fd, line, (size_t)len, MSG_NOSIGNAL) >= 0 || errno == EAGAIN)
+			break;
+		/* Whoever listened has been started anew. */
+		close(take_fd(&fd));
+	}
 }
 
 static void put_msg(const char *fmt, va_list ap, char **ret_text)
@@ -71,7 +110,7 @@ static void put_msg(const char *fmt, va_list ap, char **ret_text)
 	if (clean)
 		printable(*ret_text, clean, (size_t)len * 6 + 1);
 	if (use_syslog)
-		syslog(LOG_NOTICE, "%s", clean ? clean : fmt);
+		put_syslog(clean ? clean : fmt);
 	else
 		fprintf(stderr, "faultblk: %s\n", clean ? clean : fmt);
 }
@@ -108,6 +147,18 @@ __attribute__((format(printf, 1, 2))) static void diag_msg(const char *fmt, ...)
 	va_start(ap, fmt);
 	put_msg(fmt, ap, &text);
 	va_end(ap);
+}
+
+bool tool_output_failed(void)
+{
+	static bool told;
+
+	if (!fflush(stdout) && !ferror(stdout))
+		return false;
+	if (!told)
+		tool_msg("cannot write to standard output: %s", strerror(clean_output_error()));
+	told = true;
+	return true;
 }
 
 int tool_check_input(int code, const char *path)

@@ -5,7 +5,9 @@
 
 #include "base/diag.h"
 
+#include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 
 #define FAULTBLK_VERSION "0.1.0"
 
@@ -58,7 +60,8 @@ int cmd_log(int argc, char **argv);
 
 /*
  * Before anything else: standard streams that are closed are opened, on /dev/null, so that no file
- * gets their number; and a file that may not grow (SIGXFSZ) is an error of writing.
+ * gets their number (output to be read only: writing to it stays an error); and a file that may not
+ * grow (SIGXFSZ) is an error of writing.
  */
 void tool_prepare(void);
 /* What ends a program that does not care, but for SIGKILL and what its own faults raise. */
@@ -77,6 +80,8 @@ void tool_diag(const struct diag *diag);
  * mapping broke, EXIT_FAILED and a message that what was said does not count.
  */
 int tool_check_input(int code, const char *path);
+/* At the end: could not all of standard output be written? Then a message says so, once. */
+bool tool_output_failed(void);
 /* From here on messages go to syslog: standard error is gone. */
 void tool_use_syslog(void);
 

@@ -40,6 +40,7 @@
 struct flow {
 	int in, out; /* -1: that side is gone or was never there */
 	bool discard;
+	int error; /* why what comes is discarded; 0: nobody wants it */
 	size_t start, end;
 	size_t write_max; /* bytes per write */
 	uint64_t bytes;   /* read from @in */
@@ -234,6 +235,7 @@ static bool flow_drain(struct flow *f)
 		f->start += (size_t)n;
 	if (n >= 0 || errno == EAGAIN || errno == EINTR)
 		return true;
+	f->error = errno;
 	f->discard = true;
 	f->start = f->end;
 	return false;
@@ -503,6 +505,7 @@ enum vm_end vm_session_run(struct vm_session *s, struct vm_machine *vm, int *ret
 		}
 	}
 	leave_raw(r);
+	s->out_error = r->out_flow.error;
 	free(r->queue);
 	if (end == VM_END_NOT_BOOTED || end == VM_END_DIED)
 		run_show_log(r);

@@ -92,6 +92,7 @@ struct vm_session {
 	uint64_t deadline_ns; /* on clock_now_ns(); 0: none */
 	bool quiet;           /* a trial boot: no input, output thrown away */
 	struct vm_job job;    /* flags, ublks_max, modules and work are the caller's */
+	int out_error; /* of vm_session_run(): why standard output could not be written, errno; or 0 */
 };
 
 enum vm_end {
