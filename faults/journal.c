@@ -26,6 +26,8 @@ struct journal_inside {
 	size_t room_disks, room_extents, room_writes, room_flushes, room_marks, room_owned;
 	size_t nr_owned;
 	struct owned *owned;
+	uint64_t content; /* its hash when it was sealed, if that was made; else 0 */
+	bool remembered;
 };
 
 int journal_new(struct journal **ret_journal)
@@ -523,6 +525,22 @@ int journal_seal(struct journal *journal, struct diag *diag)
 		return err;
 	set_ends(journal);
 	if (!journal->id)
-		journal->id = hash_all(journal);
+		journal->id = journal->inside->content = hash_all(journal);
 	return 0;
+}
+
+void journal_remember(struct journal *journal)
+{
+	struct journal_inside *inside = journal->inside;
+
+	if (!inside->content)
+		inside->content = hash_all(journal);
+	inside->remembered = true;
+}
+
+bool journal_is_as_it_was(const struct journal *journal)
+{
+	const struct journal_inside *inside = journal->inside;
+
+	return !inside->remembered || inside->content == hash_all(journal);
 }

@@ -102,6 +102,7 @@ struct journal {
 	uint64_t end_step;
 	uint64_t start_ns, end_ns;
 	bool closed; /* the recording ended in order, not by a kill */
+	bool under_way; /* by journal_open(): somebody is still writing it; what was there is in here */
 	struct journal_inside *inside;
 };
 
@@ -112,9 +113,13 @@ struct journal {
  */
 int journal_open(const char *path, struct diag *diag, struct journal **ret_journal);
 struct journal *journal_free(struct journal *journal); /* NULL allowed; returns NULL */
-/* Whether its file was cut, or could not be read any more, since journal_open(): then some of what
- * it says was written reads as zeroes, and nothing that came of it is to be believed. Any thread. */
+/* Whether its file was cut or written to, or could not be read any more, since journal_open(): then
+ * some of what it says was written is something else, and nothing that came of it is to be believed.
+ * Any thread. */
 bool journal_is_broken(const struct journal *journal);
+/* Is all data what it was when the journal was opened? This reads all of it, and so finds what no
+ * time of change tells of; of a journal that no file is behind it is. Any thread. */
+bool journal_is_as_it_was(const struct journal *journal);
 
 /* The time of an event of a sealed journal. */
 uint64_t journal_event_ns(const struct journal *journal, const struct journal_event *event);
@@ -135,6 +140,8 @@ int journal_add_mark(struct journal *journal, uint64_t step, uint64_t time_ns, c
 int journal_own(struct journal *journal, void *memory);
 /* The same for a mapping of @size bytes, which is unmapped. */
 int journal_own_map(struct journal *journal, void *map, size_t size);
+/* Sealed: from here on journal_is_as_it_was() looks. */
+void journal_remember(struct journal *journal);
 /*
  * Filled: sort (indices are those after it), check, name. -EINVAL in words: two things with one
  * step, step 0, something outside its disk or not of whole blocks, a completion before its

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -24,19 +25,34 @@ static int cannot(struct diag *diag, const char *what, const char *path)
 	return diag_set(diag, err, "journal.file", "cannot %s %s: %s", what, path, strerror(-err));
 }
 
+bool journal_is_under_way(int fd)
+{
+	struct stat stat;
+
+	if (fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode))
+		return false;
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK;
+	flock(fd, LOCK_UN);
+	return false;
+}
+
 int journal_map(const char *path, struct diag *diag, struct journal_file *ret_file)
 {
 	_cleanup_close_ int fd = fail_errno("faults/journal_read/open", EACCES,
 					    open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
 	struct stat stat;
+	bool under_way;
 	off_t size;
 	void *bytes;
+	int err;
 
 	if (fd < 0 || fstat(fd, &stat) < 0)
 		return cannot(diag, "open", path);
 	if (!S_ISREG(stat.st_mode) && !S_ISBLK(stat.st_mode))
 		return diag_set(diag, -EINVAL, "journal.file",
 				"%s is neither a file nor a block device, so no recording", path);
+	under_way = journal_is_under_way(fd);
 	/* Of a device fstat() tells no size. */
 	size = lseek(fd, 0, SEEK_END);
 	if (size < 0)
@@ -48,11 +64,15 @@ int journal_map(const char *path, struct diag *diag, struct journal_file *ret_fi
 			   mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0));
 	if (bytes == MAP_FAILED)
 		return cannot(diag, "map", path);
-	if (map_guard(bytes, (size_t)size, PROT_READ)) {
+	err = map_guard_file(bytes, (size_t)size, PROT_READ, fd, under_way);
+	if (err) {
 		munmap(bytes, (size_t)size);
-		return diag_set(diag, -ENOMEM, "journal.memory", "no memory to map %s", path);
+		return diag_set(diag, err, "journal.memory", "cannot watch %s: %s", path,
+				strerror(-err));
 	}
-	*ret_file = (struct journal_file){ .bytes = bytes, .size = (size_t)size };
+	*ret_file = (struct journal_file){ .bytes = bytes,
+					   .size = (size_t)size,
+					   .under_way = under_way };
 	return 0;
 }
 
@@ -106,7 +126,10 @@ int journal_open(const char *path, struct diag *diag, struct journal **ret_journ
 		return err;
 	}
 	err = journal_own_map(journal, file.bytes, file.size);
-	if (err) {
+	if (!err) {
+		journal->under_way = file.under_way && !journal->closed;
+		journal_remember(journal);
+	} else {
 		journal_free(journal);
 		return diag_set(diag, err, "journal.memory", "no memory to open %s", path);
 	}

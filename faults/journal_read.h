@@ -8,12 +8,16 @@
 struct journal_file {
 	void *bytes; /* mapped to be read */
 	size_t size;
+	bool under_way; /* somebody is still writing it */
 };
+
+/* Does whoever writes this recording hold its lock (flock), as `run --record` does to the end? */
+bool journal_is_under_way(int fd);
 
 /*
  * A file or a block device. Its mapping is guarded (base/map_guard.h): of a file that is cut later
- * the rest reads as zeroes, and map_any_broken() says so; who works with it asks before telling
- * what came of it. -errno of opening or mapping it, -EINVAL: neither, or empty; in words.
+ * the rest reads as zeroes, of one that is written to what was written, and map_any_broken() says
+ * so; who works with it asks before telling what came of it. -errno of opening or mapping it, -EINVAL: neither, or empty; in words.
  */
 int journal_map(const char *path, struct diag *diag, struct journal_file *ret_file);
 void journal_unmap(struct journal_file *file); /* one that is all zero: nothing */

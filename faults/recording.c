@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -74,6 +75,12 @@ static int write_all(int fd, struct iovec *iov, int nr)
 	return 0;
 }
 
+/* Nothing more will be written: whoever wants to may replace it. */
+static void unlock_for_others(const struct recording *recording)
+{
+	flock(recording->fds[FILE_FD], LOCK_UN);
+}
+
 void recording_end(struct recording *recording, int ending)
 {
 	struct recording_shared *shared = recording->shared;
@@ -85,6 +92,8 @@ void recording_end(struct recording *recording, int ending)
 	atomic_store(&recording->ours, true);
 	last = atomic_fetch_or(&shared->step, RECORDING_OVER);
 	atomic_store(&shared->close_step, last + 1);
+	if (ending < 0)
+		unlock_for_others(recording);
 }
 
 bool recording_is_full(const struct recording *recording)
@@ -240,6 +249,8 @@ bool recording_try_close(struct recording *recording, uint64_t now_ns)
 						     .nr_waits = shared->nr_waits });
 	closed = shared->closed;
 	unlock_file(recording);
+	if (closed)
+		unlock_for_others(recording);
 	return closed;
 }
 
@@ -321,6 +332,8 @@ static int create_file(struct recording *recording, const struct recorder_option
 	if (fd < 0)
 		return fd;
 	recording->fds[FILE_FD] = fd;
+	/* A new file is nobody else's; where there are no locks it goes without. */
+	flock(fd, LOCK_EX | LOCK_NB);
 	snprintf(shared->path, sizeof(shared->path), "%s", options->path);
 	record_put_header(bytes, &shared->header);
 	err = write_all(fd, &iov, 1);

@@ -7,6 +7,9 @@
  * the recording sets the bit, and thereby knows the last step that anyone has drawn. What was drawn
  * is still written, by all; once as many records are in the file as steps were drawn, the CLOSE
  * follows. If writing fails, nothing follows.
+ *
+ * As long as something may follow, the file is locked (flock), by the open file that all processes
+ * of the recording share: the lock ends with the last of them, however they end.
  */
 #ifndef FAULTS_RECORDING_H
 #define FAULTS_RECORDING_H

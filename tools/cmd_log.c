@@ -81,6 +81,12 @@ static int export_to(const struct log_opts *opts, const struct journal *journal,
 		out_file_drop(&file);
 		return failed(&diag);
 	}
+	if (!journal_is_as_it_was(journal)) {
+		out_file_drop(&file);
+		tool_msg("%s is not written: the content of the recording has changed meanwhile",
+			 path);
+		return EXIT_FAILED;
+	}
 	if (out_file_finish(&file, &diag) < 0)
 		return failed(&diag);
 	tell_export(&export, path);
@@ -96,6 +102,9 @@ static int log_export(const struct log_opts *opts, const struct opt_words *words
 	if (out_file_check(words->words[1], &opts->out, &diag) < 0 ||
 	    journal_open(words->words[0], &diag, &journal) < 0)
 		return failed(&diag);
+	if (journal->under_way)
+		tool_msg("%s is still being written: what it holds now is exported",
+			 words->words[0]);
 	disk = choose_disk(journal, words->words[0], opts->disk);
 	if (disk >= 0)
 		code = export_to(opts, journal, (uint16_t)disk, words->words[1]);
@@ -399,6 +408,8 @@ static int log_show(const struct log_opts *opts, const struct opt_words *words)
 
 	if (journal_map(words->words[0], &diag, &file) < 0)
 		return failed(&diag);
+	if (file.under_way)
+		tool_msg("%s is still being written: what it holds now is shown", words->words[0]);
 	code = journal_format(&file) == JOURNAL_LOGWRITES ? show_log(opts, &file)
 							  : show_journal(opts, &file);
 	code = tool_check_input(code, words->words[0]);

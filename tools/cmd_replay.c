@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/map_guard.h"
 #include "base/units.h"
+#include "faults/journal_read.h"
 #include "faults/kind.h"
 #include "faults/replay.h"
 #include "opt.h"
@@ -65,6 +66,7 @@ struct file {
 	const char *path;
 	void *bytes;
 	size_t size;
+	bool under_way;
 };
 
 /* ------------------------------------------------------------------------------ the file */
@@ -85,8 +87,10 @@ static int map_file(const char *path, struct file *file)
 	}
 	file->path = path;
 	file->size = (size_t)stat.st_size;
+	file->under_way = journal_is_under_way(fd);
 	file->bytes = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (file->bytes != MAP_FAILED && !map_guard(file->bytes, file->size, PROT_READ))
+	if (file->bytes != MAP_FAILED &&
+	    !map_guard_file(file->bytes, file->size, PROT_READ, fd, file->under_way))
 		return EXIT_OK;
 	tool_msg("cannot map %s: %m", path);
 	return EXIT_FAILED;
@@ -341,6 +345,8 @@ int cmd_replay(int argc, char **argv)
 	code = map_file(words.words[0], &file);
 	if (code)
 		return code;
+	if (file.under_way)
+		tool_msg("%s is still being written: what it holds now is read", file.path);
 	if (opts.device && !opts.list)
 		code = check_machine();
 	if (!code)

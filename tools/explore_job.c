@@ -7,6 +7,7 @@
 #include "base/printable.h"
 #include "explore_in.h"
 #include "guard.h"
+#include "results_line.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -594,7 +595,10 @@ static bool tell_broken(const struct run *run)
 {
 	if (!map_any_broken())
 		return false;
-	if (journal_is_broken(run->journal))
+	if (map_any_changed())
+		tool_msg("%s was written to while it was explored; what was told before that holds",
+			 run->job->recording);
+	else if (journal_is_broken(run->journal))
 		tool_msg(
 			"%s was cut while it was explored, or could not be read any more; what was "
 			"told before that holds",
@@ -606,13 +610,30 @@ static bool tell_broken(const struct run *run)
 	return true;
 }
 
+/* As it looks now, but nobody knows since when: all that came of the recording is void, and so say
+ * the results. */
+static bool tell_changed(struct run *run)
+{
+	struct explore_status status;
+
+	if (journal_is_as_it_was(run->journal))
+		return false;
+	explore_status(run->explore, &status);
+	results_end(run->results, &status, RESULTS_CHANGED);
+	tool_msg(
+		"the content of %s is not what it was when this began: nothing that was told of it "
+		"holds",
+		run->job->recording);
+	return true;
+}
+
 static int conclude(struct run *run, int signal)
 {
 	struct explore_status status;
 	int shrink_signal = signal || map_any_broken() ? 0 : reduce_findings(run);
 	size_t nr;
 
-	if (tell_broken(run))
+	if (tell_broken(run) || tell_changed(run))
 		return EXIT_NOT_DONE;
 	nr = tell_findings(run);
 	explore_status(run->explore, &status);
@@ -721,6 +742,11 @@ static int check_state(struct run *run, const struct crash *crash, const struct 
 	free(result.output);
 	if (!err && tell_broken(run))
 		return EXIT_NOT_DONE;
+	if (!err && !journal_is_as_it_was(run->journal)) {
+		tool_msg("the content of %s has changed meanwhile: this says nothing of the state",
+			 run->job->recording);
+		return EXIT_NOT_DONE;
+	}
 	return err ? err : print_state(run, &result);
 }
 
@@ -785,7 +811,10 @@ static int prepare(struct run *run, struct diag *diag)
 		err = parse_range(run, diag);
 	if (err)
 		return err;
-	if (!run->journal->closed && !job->quiet && !job->json)
+	if (run->journal->under_way && !job->quiet && !job->json)
+		tool_msg("%s is still being written: what it holds now is explored",
+			 job->recording);
+	else if (!run->journal->closed && !job->quiet && !job->json)
 		tool_msg("%s ends early: what it holds is explored", job->recording);
 	if (run->common && !job->quiet && !job->json)
 		tool_msg("the caches of the recording differ, or keep an order of units: explored "

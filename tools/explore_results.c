@@ -7,6 +7,8 @@
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "explore_results_in.h"
+#include "left_folder.h"
+#include "lock_wait.h"
 #include "rpc_line.h"
 
 #include <errno.h>
@@ -665,6 +667,7 @@ static int open_file(struct results *r, struct diag *diag, bool *ret_new)
 		.inputs = { job->recording },
 		.force_word = "--resume to go on where it ends, or --force",
 	};
+	char holder[LOCK_WORDS_MAX];
 	int err;
 
 	*ret_new = true;
@@ -681,8 +684,8 @@ static int open_file(struct results *r, struct diag *diag, bool *ret_new)
 				job->results, strerror(errno));
 	/* A new one, too: it has its name long before it is finished. */
 	if (flock(r->fd, LOCK_EX | LOCK_NB) < 0 || (!*ret_new && is_gone(r->fd)))
-		return diag_set(diag, -EBUSY, "explore.results",
-				"%s is being written by another program", job->results);
+		return diag_set(diag, -EBUSY, "explore.results", "%s is being written by %s",
+				job->results, lock_words(r->fd, holder));
 	return 0;
 }
 

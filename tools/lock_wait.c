@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -13,7 +14,7 @@
 #define LOOK_US 10000
 
 /* Of /proc/locks: "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; "->" stands before a waiter. */
-static pid_t find_holder(int fd)
+pid_t lock_holder(int fd)
 {
 	_cleanup_fclose_ FILE *file = fopen("/proc/locks", "re");
 	unsigned long long inode;
@@ -41,10 +42,28 @@ int lock_wait(int fd, unsigned int ms, pid_t *ret_holder)
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return -errno;
 		if (clock_now_ns() >= until_ns) {
-			*ret_holder = find_holder(fd);
+			*ret_holder = lock_holder(fd);
 			return -ETIMEDOUT;
 		}
 		usleep(LOOK_US);
 	}
 	return 0;
+}
+
+const char *lock_words(int fd, char words[LOCK_WORDS_MAX])
+{
+	pid_t holder = fd < 0 ? 0 : lock_holder(fd);
+	_cleanup_fclose_ FILE *file = NULL;
+	char path[64], name[17] = "";
+
+	snprintf(words, LOCK_WORDS_MAX, "another program");
+	if (!holder)
+		return words;
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)holder);
+	file = fopen(path, "re");
+	if (file && fgets(name, sizeof(name), file))
+		name[strcspn(name, "\n")] = '\0';
+	snprintf(words, LOCK_WORDS_MAX, "another program (%s%sprocess %d)", name,
+		 name[0] ? ", " : "", (int)holder);
+	return words;
 }

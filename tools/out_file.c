@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
+#include "lock_wait.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -105,18 +106,26 @@ static bool is_ours(const struct out_file *file)
 	return fd >= 0 && file->options.is_ours(fd);
 }
 
-static int is_busy(const struct out_file *file, struct diag *diag)
+/* @fd: what it holds a lock on; -1: it is not known. */
+static int is_busy(const struct out_file *file, int fd, struct diag *diag)
 {
-	return say(file, diag, -EBUSY, "busy", "is being written by another program");
+	char holder[LOCK_WORDS_MAX], text[LOCK_WORDS_MAX + 32];
+
+	snprintf(text, sizeof(text), "is being written by %s", lock_words(fd, holder));
+	return say(file, diag, -EBUSY, "busy", text);
 }
 
 /* Whoever writes on in a file that has its name holds a lock on it. */
-static bool is_locked(const struct out_file *file)
+static int look_at_lock(const struct out_file *file, struct diag *diag)
 {
 	struct stat stat;
 	_cleanup_close_ int fd = open_existing(file, O_RDONLY, &stat);
 
-	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+		return 0;
+	is_busy(file, fd, diag);
+	diag_hint(diag, "wait until it has ended, or give another name");
+	return -EBUSY;
 }
 
 /* 0: nothing is there, or what is may be replaced. */
@@ -135,11 +144,7 @@ static int look(const struct out_file *file, struct diag *diag)
 	}
 	if (!file->options.force && !is_ours(file))
 		return is_there(file, diag);
-	if (!is_locked(file))
-		return 0;
-	is_busy(file, diag);
-	diag_hint(diag, "wait until it has ended, or give another name");
-	return -EBUSY;
+	return look_at_lock(file, diag);
 }
 
 /* The folder, and the name in it. */
@@ -310,7 +315,7 @@ static int make(struct out_file *file, struct diag *diag)
 		return 0;
 	if (err != -EBUSY)
 		return fail(file, diag, err);
-	is_busy(file, diag);
+	is_busy(file, -1, diag);
 	diag_hint(diag, "what it writes is %s, in the same folder", file->part);
 	return err;
 }
@@ -458,8 +463,8 @@ int out_file_finish(struct out_file *file, struct diag *diag)
 
 	if (!file->published && map_any_broken()) {
 		err = say(file, diag, -ESTALE, "broken",
-			  "is not written: a file that was read for it was cut meanwhile, or could "
-			  "not be read any more");
+			  "is not written: a file that was read for it was cut or written to "
+			  "meanwhile, or could not be read any more");
 		out_file_drop(file);
 		return err;
 	}

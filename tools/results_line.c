@@ -338,6 +338,7 @@ static const char *counts_fault(const char *type, const json_t *line,
 	json_int_t distinct = json_integer_value(json_object_get(line, "distinct"));
 	json_int_t equivalent = json_integer_value(json_object_get(line, "equivalent"));
 	json_int_t generated = json_integer_value(json_object_get(line, "generated"));
+	const char *stopped = json_string_value(json_object_get(line, "stopped"));
 
 	if (strcmp(type, "state") == 0 &&
 	    (nr_lost > limits->writes ||
@@ -346,6 +347,8 @@ static const char *counts_fault(const char *type, const json_t *line,
 	if (strcmp(type, "done") == 0 &&
 	    (distinct > generated || equivalent != generated - distinct))
 		return "its generated, distinct and equivalent contradict each other";
+	if (strcmp(type, "end") == 0 && stopped && strcmp(stopped, RESULTS_CHANGED) == 0)
+		return "the recording was changed while it was explored: none of this holds";
 	return NULL;
 }
 

@@ -22,6 +22,8 @@
 #define RESULTS_SEAL_START 0x6661756c74626c6bull
 #define RESULTS_LOST_MAX   256   /* lost writes that a line lists */
 #define RESULTS_SHARDS_MAX 65536 /* of one exploration */
+/* Why an exploration stopped, in its end: its recording is not what it was, and nothing holds. */
+#define RESULTS_CHANGED "changed"
 
 /*
  * @line (taken; a seal that it has is replaced) in the words of the file with @flags of jansson, its
@@ -57,8 +59,8 @@ struct results_limits {
 
 /*
  * What is wrong with a line of a sealed file: a member that is missing, of another type, or out of
- * its range; counts that contradict each other. NULL: nothing. Types other than these three, and
- * members that are not known, are not looked at.
+ * its range; counts that contradict each other; an end that says that nothing holds. NULL: nothing.
+ * Other types, and members that are not known, are not looked at.
  */
 const char *results_line_fault(const json_t *line, const struct results_limits *limits);
 /* 16 hexadecimal digits, small letters. */

@@ -165,9 +165,14 @@ int tool_check_input(int code, const char *path)
 {
 	if (!map_any_broken())
 		return code;
-	tool_msg("%s was cut while it was read, or could not be read any more: nothing that was "
-		 "said of it counts",
-		 path);
+	if (map_any_changed())
+		tool_msg("%s was written to while it was read: nothing that was said of it counts",
+			 path);
+	else
+		tool_msg(
+			"%s was cut while it was read, or could not be read any more: nothing that "
+			"was said of it counts",
+			path);
 	return EXIT_FAILED;
 }
 

@@ -8,6 +8,10 @@
  * broken. So whoever works with it needs no check at each access, but has to ask once before
  * believing, printing or keeping what came of it.
  *
+ * A file that is written to while it is mapped shows what is written, without any signal: so a
+ * guard of a file also knows when that was last written to, and whoever asks whether it is broken
+ * hears of it. What another mapping writes to a page that it has written before changes no time.
+ *
  * Each guard takes the process's SIGBUS handler anew; a SIGBUS elsewhere still ends the process.
  * Guards are seen by children that are forked later, and what breaks there is broken here too.
  */
@@ -19,11 +23,18 @@
 
 /* @map comes from mmap() with @prot. Any thread. 0 or -ENOMEM. */
 int map_guard(void *map, size_t size_bytes, int prot);
+/*
+ * The same of all of the file @fd, which stays the caller's. @grows: somebody is still appending to
+ * it, which changes nothing that is mapped. A device has no such time, and is not looked at.
+ */
+int map_guard_file(void *map, size_t size_bytes, int prot, int fd, bool grows);
 /* Before munmap(). Of a mapping that is not guarded: nothing. Any thread. */
 void map_unguard(void *map);
 /* Whether @map has been broken since map_guard(). Any thread. */
 bool map_is_broken(const void *map);
 /* Whether any mapping of this process has been, those that are gone included. */
 bool map_any_broken(void);
+/* Whether one is because its file was written to: the words for "cut" do not fit then. */
+bool map_any_changed(void);
 
 #endif

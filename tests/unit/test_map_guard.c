@@ -6,7 +6,9 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define PAGES 64
@@ -141,6 +143,64 @@ static void a_bus_error_elsewhere_still_ends_the_process(void **state)
 	unmap(fd, map);
 }
 
+static bool is_told(unsigned char *map, bool changed)
+{
+	bool broken = map_is_broken(map);
+
+	assert_true(!broken || (map_any_broken() && map_any_changed()));
+	map_unguard(map);
+	munmap(map, PAGES * PAGE);
+	return broken == changed;
+}
+
+static void a_file_that_is_written_to_is_known_as_broken(void **state)
+{
+	static const struct {
+		off_t at;
+		bool grows, changed;
+	} all
+		[] = {
+			{ 5 * PAGE, false, true },
+			{ 5 * PAGE, true, false }, /* its writer is trusted, as it only appends */
+			{ PAGES * PAGE, false, true },
+			{ PAGES * PAGE, true, false },
+			{ -1, false, false },
+		};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		const struct timespec old[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+		char path[] = "/tmp/test-map-XXXXXX";
+		int fd = mkstemp(path);
+		unsigned char *map;
+
+		assert_true(fd >= 0 && ftruncate(fd, PAGES * PAGE) == 0);
+		assert_int_equal(futimens(fd, old), 0);
+		map = mmap(NULL, PAGES * PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
+		assert_ptr_not_equal(map, MAP_FAILED);
+		assert_int_equal(map_guard_file(map, PAGES * PAGE, PROT_READ, fd, all[i].grows), 0);
+		assert_false(map_is_broken(map));
+		if (all[i].at >= 0)
+			assert_int_equal(pwrite(fd, "y", 1, all[i].at), 1);
+		assert_true(is_told(map, all[i].changed));
+		close(fd);
+		unlink(path);
+	}
+}
+
+static void a_file_that_is_cut_is_known_before_it_is_read(void **state)
+{
+	unsigned char *map;
+	int fd = map_new(PROT_READ, &map);
+
+	(void)state;
+	map_unguard(map);
+	assert_int_equal(map_guard_file(map, PAGES * PAGE, PROT_READ, fd, true), 0);
+	assert_int_equal(ftruncate(fd, PAGE), 0);
+	assert_true(map_is_broken(map));
+	unmap(fd, map);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,6 +209,8 @@ int main(void)
 		cmocka_unit_test(threads_may_read_it_while_it_is_cut),
 		cmocka_unit_test(many_are_guarded_and_what_breaks_in_a_child_is_broken_here),
 		cmocka_unit_test(a_bus_error_elsewhere_still_ends_the_process),
+		cmocka_unit_test(a_file_that_is_written_to_is_known_as_broken),
+		cmocka_unit_test(a_file_that_is_cut_is_known_before_it_is_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

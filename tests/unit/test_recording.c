@@ -2,6 +2,7 @@
 /* tsan */
 /* How a recording ends: by its limit, by command, with its processes; and who may still say what.
  */
+#include "faults/journal_read.h"
 #include "tests/unit/recorder_setup.h"
 
 #include <fcntl.h>
@@ -42,6 +43,28 @@ static void wait_state(struct setup *setup, enum recorder_state state)
 		nanosleep(&pause, NULL);
 	}
 	fail_msg("the recorder is in state %d, not %d", status.state, state);
+}
+
+/* Locked for everybody else as long as something may follow. */
+static void it_is_locked_until_it_has_ended(void **state)
+{
+	struct setup setup;
+	int fd;
+
+	(void)state;
+	open_setup(&setup);
+	fd = open(setup.path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_true(journal_is_under_way(fd));
+	recorder_stop(setup.recorder);
+	wait_state(&setup, RECORDER_ENDED);
+	for (int i = 0; i < 20000 && journal_is_under_way(fd); i++)
+		usleep(1000);
+	assert_false(journal_is_under_way(fd));
+	close_setup(&setup, NULL);
+	close(fd);
+	unlink(setup.path);
+	rmdir(setup.dir);
 }
 
 static void at_its_limit_a_recording_ends_in_order_and_the_disk_serves_on(void **state)
@@ -277,6 +300,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_mark_that_is_none_is_refused_and_after_the_end_there_are_none),
+		cmocka_unit_test(it_is_locked_until_it_has_ended),
 		cmocka_unit_test(at_its_limit_a_recording_ends_in_order_and_the_disk_serves_on),
 		cmocka_unit_test(queues_wait_at_the_limit_until_it_is_raised),
 		cmocka_unit_test(stopping_a_full_recording_lets_the_queues_go_on),
