@@ -48,11 +48,11 @@ static bool is_before(size_t point, const char *name, size_t other_point, const 
 	return strcmp(name, other) < 0;
 }
 
-static bool is_same_loss(const struct finding *f, enum explore_verdict verdict,
-			 const uint32_t *lost, uint64_t nr_lost)
+static bool is_same_loss(const struct finding *f, const struct found *found)
 {
-	return f->verdict == verdict && f->nr_lost == nr_lost &&
-	       memcmp(f->lost, lost, f->nr_listed * sizeof(*lost)) == 0;
+	return f->verdict == found->verdict && f->in_recovery == found->in_recovery &&
+	       f->nr_lost == found->nr_lost &&
+	       memcmp(f->lost, found->lost, f->nr_listed * sizeof(*f->lost)) == 0;
 }
 
 static void no_memory(struct results *r)
@@ -114,41 +114,40 @@ static struct finding *new_group(struct results *r, const uint32_t *lost, uint64
 	return f;
 }
 
-void results_remember(struct results *r, size_t point_index, const char *name, uint64_t key,
-		      enum explore_verdict verdict, const char *output, const uint32_t *lost,
-		      uint64_t nr_lost)
+void results_remember(struct results *r, const struct found *found)
 {
 	struct finding *f = NULL;
 	char *copy;
 
 	for (size_t i = 0; i < r->nr_findings && !f; i++)
-		if (is_same_loss(&r->findings[i], verdict, lost, nr_lost))
+		if (is_same_loss(&r->findings[i], found))
 			f = &r->findings[i];
-	if (f && f->key == key)
+	if (f && f->key == found->key)
 		return; /* by an earlier run, and again */
-	copy = fail_alloc("tools/explore_findings/name", strdup(name));
+	copy = fail_alloc("tools/explore_findings/name", strdup(found->name));
 	if (!copy) {
 		no_memory(r);
 		return;
 	}
-	if (f && !is_before(point_index, name, f->point_index, f->name)) {
-		add_same(r, f, point_index, copy);
+	if (f && !is_before(found->point_index, found->name, f->point_index, f->name)) {
+		add_same(r, f, found->point_index, copy);
 		return;
 	}
 	if (f)
 		add_same(r, f, f->point_index, f->name);
 	else
-		f = new_group(r, lost, nr_lost);
+		f = new_group(r, found->lost, found->nr_lost);
 	if (!f) {
 		free(copy);
 		return;
 	}
 	free(f->output);
-	f->point_index = point_index;
+	f->point_index = found->point_index;
 	f->name = copy;
-	f->key = key;
-	f->verdict = verdict;
-	f->output = output ? strdup(output) : NULL;
+	f->key = found->key;
+	f->verdict = found->verdict;
+	f->in_recovery = found->in_recovery;
+	f->output = found->output ? strdup(found->output) : NULL;
 }
 
 static int by_place(const void *a, const void *b)
@@ -170,11 +169,14 @@ size_t results_findings(struct results *r, struct finding **ret_findings)
 
 bool results_fold(struct results *r, struct finding *f)
 {
+	const struct found found = { .verdict = f->verdict,
+				     .in_recovery = f->in_recovery,
+				     .lost = f->lost,
+				     .nr_lost = f->nr_lost };
 	struct finding *into = r->findings;
 
 	while (into < f && (into->folded || into->repeated != FINDING_FAILED ||
-			    into->reordered != f->reordered ||
-			    !is_same_loss(into, f->verdict, f->lost, f->nr_lost)))
+			    into->reordered != f->reordered || !is_same_loss(into, &found)))
 		into++;
 	if (into == f)
 		return false;

@@ -129,8 +129,9 @@ struct finding {
 	char *name; /* as it was found */
 	uint64_t key;
 	enum explore_verdict verdict;
-	char *output;   /* or NULL */
-	uint32_t *lost; /* indices of writes; from explore_reduce() on of the smallest state */
+	bool in_recovery; /* which so ended, and not the check */
+	char *output;     /* or NULL */
+	uint32_t *lost;   /* indices of writes; from explore_reduce() on of the smallest state */
 	uint32_t nr_listed;
 	uint64_t nr_lost, nr_found_lost;
 	/* By explore_reduce(); texts are NULL where there are none. */
@@ -175,7 +176,10 @@ size_t results_findings(struct results *results, struct finding **ret_findings);
 /* Is it the same as one before it, with the same verdict and loss? That one names it from now on.
  */
 bool results_fold(struct results *results, struct finding *finding);
-/* The command that shows it again; from malloc, NULL: too long for a command line, or no memory. */
+/* Is there one that shows it again? Not of a recording that will be gone, without a reproducer. */
+bool results_has_command(const struct results *results, const struct finding *finding);
+/* The command that does, in any folder of this machine; from malloc, NULL: there is none, it is too
+ * long for a command line, or no memory. */
 char *results_command(const struct results *results, const struct finding *finding);
 void results_finding(struct results *results, const struct finding *finding, size_t n);
 void results_end(struct results *results, const struct explore_status *status, const char *stopped);

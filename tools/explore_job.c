@@ -868,6 +868,9 @@ int explore_job_run(const struct explore_job *job)
 	if (code < 0) {
 		progress_clear(run.progress);
 		tool_diag(run.diag.message[0] ? &run.diag : &diag);
+		if (run.results && job->results)
+			tool_msg("%s is kept: --resume goes on where it ends, --force begins anew",
+				 job->results);
 		code = EXIT_NOT_DONE;
 	}
 	close_all(&run);

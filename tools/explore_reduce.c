@@ -288,10 +288,12 @@ void explore_print_finding(const struct results *results, const struct journal *
 		.nr_lost = f->nr_lost,
 		.nr_found_lost = f->nr_found_lost,
 		.shrink_runs = f->shrink_runs,
+		.in_recovery = f->in_recovery,
 	};
 	char words[REPORT_LOSS_MAX];
 
-	printf("finding %zu: step %llu, state %.200s: %s\n", n, (unsigned long long)point->step,
+	printf("finding %zu%s: step %llu, state %.200s: %s\n", n,
+	       f->in_recovery ? " (in recovery)" : "", (unsigned long long)point->step,
 	       f->minimal ? f->minimal : f->name, report_loss_words(&loss, words));
 	for (uint32_t i = 0; i < f->nr_listed && i < PRINTED_MAX; i++)
 		print_write(journal, "lost", f->lost[i], f->names ? f->names[i] : NULL);
@@ -303,4 +305,7 @@ void explore_print_finding(const struct results *results, const struct journal *
 		printf("    %u other states lost the same\n", f->nr_same + f->nr_more);
 	if (command)
 		printf("    %s\n", command);
+	else if (!results_has_command(results, f))
+		printf("    the recording is not kept: crashtest --recording FILE, or -- --results FILE, "
+		       "gives a command that shows it again\n");
 }

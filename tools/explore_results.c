@@ -10,6 +10,7 @@
 #include "left_folder.h"
 #include "lock_wait.h"
 #include "rpc_line.h"
+#include "tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -453,8 +454,14 @@ void results_state(struct results *r, const struct explore_state *state,
 	json_t *line;
 
 	if (explore_is_finding(result->verdict))
-		results_remember(r, state->point_index, state->name, state->key, result->verdict,
-				 result->output, lost, nr_lost);
+		results_remember(r, &(struct found){ .point_index = state->point_index,
+						     .name = state->name,
+						     .output = result->output,
+						     .key = state->key,
+						     .verdict = result->verdict,
+						     .in_recovery = result->in_recovery,
+						     .lost = lost,
+						     .nr_lost = nr_lost });
 	if (r->fd < 0 && !r->print)
 		return;
 	line = json_pack(
@@ -497,11 +504,9 @@ void results_point(struct results *r, const struct explore_point *p)
 
 /* ------------------------------------------------------------------------------ the end */
 
-static void quote(FILE *out, const char *option, const char *text)
+static void quote_word(FILE *out, const char *text)
 {
-	if (!text)
-		return;
-	fprintf(out, " --%s '", option);
+	fputc('\'', out);
 	for (; *text; text++) {
 		if (*text == '\'')
 			fputs("'\\''", out);
@@ -509,6 +514,39 @@ static void quote(FILE *out, const char *option, const char *text)
 			fputc(*text, out);
 	}
 	fputc('\'', out);
+}
+
+static void quote(FILE *out, const char *option, const char *text)
+{
+	if (!text)
+		return;
+	fprintf(out, " --%s ", option);
+	quote_word(out, text);
+}
+
+/* Recovery and check may name what lies where we were started. False: that folder has no name. */
+static bool put_folder(FILE *out)
+{
+	_cleanup_free_ char *folder = getcwd(NULL, 0);
+
+	if (!folder || folder[0] != '/')
+		return false;
+	fputs("(cd ", out);
+	quote_word(out, folder);
+	fputs(" && ", out);
+	return true;
+}
+
+/* By its name, if that is what the shell finds. */
+static void put_program(FILE *out)
+{
+	char path[PATH_MAX];
+
+	if (tool_program(path))
+		quote_word(out, path);
+	else
+		fputs("faultblk", out);
+	fputs(" explore", out);
 }
 
 /* As a path that is good anywhere; @path itself where that cannot be told. */
@@ -540,6 +578,12 @@ static void put_original(const struct results *r, const struct finding *f, FILE 
 	quote_path(out, "recording", r->o.job->recording);
 }
 
+/* A recording that crashtest has made for itself is gone when it has ended. */
+bool results_has_command(const struct results *r, const struct finding *f)
+{
+	return f->reproducer_state || !left_folder_holds(r->o.job->recording, &folder_of_crashtest);
+}
+
 char *results_command(const struct results *r, const struct finding *f)
 {
 	const struct explore_job *job = r->o.job;
@@ -547,11 +591,13 @@ char *results_command(const struct results *r, const struct finding *f)
 	char timeout[UNITS_MAX];
 	char *text = NULL;
 	size_t len;
-	FILE *out = open_memstream(&text, &len);
+	FILE *out = results_has_command(r, f) ? open_memstream(&text, &len) : NULL;
+	bool has_folder;
 
 	if (!out)
 		return NULL;
-	fputs("faultblk explore", out);
+	has_folder = put_folder(out);
+	put_program(out);
 	if (f->reproducer_state)
 		put_reproducer(r, f, out);
 	else
@@ -561,6 +607,8 @@ char *results_command(const struct results *r, const struct finding *f)
 		units_format_time(job->timeout_ns, timeout));
 	quote(out, "recovery", job->recovery);
 	quote(out, "check", job->check);
+	if (has_folder)
+		fputc(')', out);
 	if (fclose(out) == 0 && len <= COMMAND_MAX)
 		return text;
 	free(text);
@@ -609,35 +657,37 @@ void results_finding(struct results *r, const struct finding *f, size_t n)
 	json_t *repeated = f->repeated == FINDING_NOT_REPEATED
 				   ? json_null()
 				   : json_boolean(f->repeated == FINDING_FAILED);
-
-	results_line(r,
-		     json_pack("{s:s, s:I, s:I, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:I, "
-			       "s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:i}",
-			       "type", "finding", "n", (json_int_t)n, "point",
-			       (json_int_t)f->point_index, "state", f->name, "key",
-			       results_hex(f->key), "verdict", explore_verdict_name(f->verdict),
-			       "lost", finding_lost(r, f), "nr_lost", (json_int_t)f->nr_lost,
-			       "nr_found_lost", (json_int_t)f->nr_found_lost, "repeated", repeated,
-			       "shrunk", (int)f->shrunk, "shrink_runs", (json_int_t)f->shrink_runs,
-			       "minimal", results_text(f->minimal), "missing", missing, "reordered",
-			       (int)f->reordered, "output", results_text(f->output), "reproducer",
-			       results_text(f->reproducer), "command", results_text(command),
-			       "same_as", finding_same(r, f), "more_same", (int)f->nr_more));
+	json_t *line = json_pack(
+		"{s:s, s:I, s:I, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:I, "
+		"s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:i}",
+		"type", "finding", "n", (json_int_t)n, "point", (json_int_t)f->point_index, "state",
+		f->name, "key", results_hex(f->key), "verdict", explore_verdict_name(f->verdict),
+		"lost", finding_lost(r, f), "nr_lost", (json_int_t)f->nr_lost, "nr_found_lost",
+		(json_int_t)f->nr_found_lost, "repeated", repeated, "shrunk", (int)f->shrunk,
+		"shrink_runs", (json_int_t)f->shrink_runs, "minimal", results_text(f->minimal),
+		"missing", missing, "reordered", (int)f->reordered, "output",
+		results_text(f->output), "reproducer", results_text(f->reproducer), "command",
+		results_text(command), "same_as", finding_same(r, f), "more_same", (int)f->nr_more);
+	if (line && f->in_recovery)
+		json_object_set_new(line, "in_recovery", json_true());
+	results_line(r, line);
 }
 
 void results_end(struct results *r, const struct explore_status *s, const char *stopped)
 {
 	double seconds = (double)s->elapsed_ns / 1e9;
+	double first = r->first_finding_s;
 
-	results_line(r, json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:s?}", "type", "end",
-				  "states", (json_int_t)s->generated, "distinct",
-				  (json_int_t)s->distinct, "equivalent", (json_int_t)s->equivalent,
-				  "findings", (json_int_t)s->findings, "seconds", seconds, "rate",
-				  seconds > 0 ? (double)(s->done - s->known) / seconds : 0.0,
-				  "first_finding_s",
-				  s->first_finding_ns ? json_real((double)s->first_finding_ns / 1e9)
-						      : json_null(),
-				  "stopped", stopped));
+	if (first < 0 && s->first_finding_ns)
+		first = r->seconds + (double)s->first_finding_ns / 1e9;
+	results_line(r,
+		     json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:s?}", "type", "end",
+			       "states", (json_int_t)s->generated, "distinct",
+			       (json_int_t)s->distinct, "equivalent", (json_int_t)s->equivalent,
+			       "findings", (json_int_t)s->findings, "seconds", r->seconds + seconds,
+			       "rate", seconds > 0 ? (double)(s->done - s->known) / seconds : 0.0,
+			       "first_finding_s", first < 0 ? json_null() : json_real(first),
+			       "stopped", stopped));
 	if (r->fd >= 0 && !r->error &&
 	    fail_errno("tools/explore_results/sync", EIO, fsync(r->fd)) < 0)
 		r->error = -errno;
@@ -736,6 +786,7 @@ int results_open(const struct results_options *options, struct diag *diag,
 	r->fd = r->file.fd = r->file.dir_fd = -1;
 	r->print = options->job->json;
 	r->seal = RESULTS_SEAL_START;
+	r->first_finding_s = -1;
 	for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
 		r->done[i].limit = SIZE_MAX;
 	err = options->job->results ? open_file(r, diag, &is_new) : 0;

@@ -22,7 +22,7 @@ struct results {
 	int error;
 	uint64_t seal;         /* of the last line */
 	struct loader *loader; /* lines are not written: they must be those that it reads */
-	char *bulk; /* lines not written yet, while the head is written */
+	char *bulk;            /* lines not written yet, while the head is written */
 	size_t bulk_len, bulk_size;
 	bool is_bulk;
 	bool *lost; /* scratch: of the volatile writes */
@@ -31,6 +31,7 @@ struct results {
 	struct key_set done[EXPLORE_NR_VERDICTS]; /* keys by verdict */
 	struct explore_lazy_known *lazy;          /* by point; NULL: nothing was there */
 	bool *lazy_done;
+	double seconds, first_finding_s; /* of those that came to an end; negative: none */
 	struct finding *findings;
 	size_t nr_findings;
 };
@@ -53,10 +54,19 @@ json_t *results_head(const struct results *r, bool resumed);
  */
 int results_load(struct results *r, struct diag *diag, uint64_t *ret_good_bytes);
 
-/* Remember a finding: @lost are at most EXPLORE_LOST_MAX of @nr_lost. Texts are copied. */
-void results_remember(struct results *r, size_t point_index, const char *name, uint64_t key,
-		      enum explore_verdict verdict, const char *output, const uint32_t *lost,
-		      uint64_t nr_lost);
+/* A state that fails, on its way to be remembered. */
+struct found {
+	size_t point_index;
+	const char *name, *output;
+	uint64_t key;
+	enum explore_verdict verdict;
+	bool in_recovery;
+	const uint32_t *lost; /* at most EXPLORE_LOST_MAX */
+	uint64_t nr_lost;
+};
+
+/* Remember a finding. Texts are copied. */
+void results_remember(struct results *r, const struct found *found);
 void results_forget(struct results *r);
 
 #endif

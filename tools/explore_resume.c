@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -194,9 +195,17 @@ static void remember_finding(struct loader *l, const json_t *line, size_t point,
 
 	json_array_foreach (list, i, write)
 		lost[i] = (uint32_t)json_integer_value(write);
-	results_remember(l->r, point, json_string_value(json_object_get(line, "state")), key,
-			 verdict, json_string_value(json_object_get(line, "output")), lost,
-			 (uint64_t)json_integer_value(json_object_get(line, "nr_lost")));
+	results_remember(
+		l->r,
+		&(struct found){ .point_index = point,
+				 .name = json_string_value(json_object_get(line, "state")),
+				 .output = json_string_value(json_object_get(line, "output")),
+				 .key = key,
+				 .verdict = verdict,
+				 .in_recovery = json_is_true(json_object_get(line, "in_recovery")),
+				 .lost = lost,
+				 .nr_lost = (uint64_t)json_integer_value(
+					 json_object_get(line, "nr_lost")) });
 }
 
 static void load_state(struct loader *l, const json_t *line)
@@ -236,6 +245,20 @@ static void load_done(struct loader *l, const json_t *line)
 	l->r->lazy_done[point] = json_is_true(json_object_get(line, "complete"));
 }
 
+static double limited(double seconds)
+{
+	return fmax(0, fmin(seconds, 1e12));
+}
+
+/* An end has the time of all runs before it. */
+static void load_end(struct loader *l, const json_t *line)
+{
+	const json_t *first = json_object_get(line, "first_finding_s");
+
+	l->r->seconds = limited(json_number_value(json_object_get(line, "seconds")));
+	l->r->first_finding_s = json_is_number(first) ? limited(json_number_value(first)) : -1;
+}
+
 /* ------------------------------------------------------------------------------ the file */
 
 static bool is_of_head(const char *type)
@@ -263,6 +286,8 @@ static void load_line(struct loader *l, const json_t *line)
 		load_state(l, line);
 	else if (strcmp(type, "done") == 0)
 		load_done(l, line);
+	else if (strcmp(type, "end") == 0)
+		load_end(l, line);
 }
 
 static void load_all(struct loader *l)
@@ -326,12 +351,13 @@ int results_load(struct results *r, struct diag *diag, uint64_t *ret_good_bytes)
 	return l.err ? l.err : l.whole;
 }
 
+/* Of a state that passed and failed the failure counts: one that is good has it last. */
 bool results_known(struct results *r, uint64_t key, enum explore_verdict *ret_verdict)
 {
-	for (int i = 0; i < EXPLORE_NR_VERDICTS; i++) {
+	for (int i = EXPLORE_NR_VERDICTS - 1; i >= 0; i--) {
 		if (!key_set_has(&r->done[i], key))
 			continue;
-		*ret_verdict = i;
+		*ret_verdict = (enum explore_verdict)i;
 		return true;
 	}
 	return false;

@@ -215,6 +215,15 @@ bool left_folder_is_place(const char *where, const struct folder_kind *kind)
 	return fd >= 0 && fits(fd, kind);
 }
 
+bool left_folder_holds(const char *path, const struct folder_kind *kind)
+{
+	const char *slash = strrchr(path, '/'), *name = slash;
+
+	while (name && name > path && name[-1] != '/')
+		name--;
+	return slash && strncmp(name, kind->prefix, strlen(kind->prefix)) == 0;
+}
+
 int left_folder_check_work(const char *where, struct diag *diag)
 {
 	if (left_folder_is_place(where, &folder_of_explore))

@@ -39,6 +39,8 @@ typedef void (*left_folder_fn)(void *ctx, const struct left_folder *folder);
 
 /* May folders of that kind be in @where: is it a folder, on such a file system? */
 bool left_folder_is_place(const char *where, const struct folder_kind *kind);
+/* Does the file @path lie in a folder of that kind, by its name? */
+bool left_folder_holds(const char *path, const struct folder_kind *kind);
 /* The same for the word of --work, with -EINVAL in words. */
 int left_folder_check_work(const char *where, struct diag *diag);
 /*

@@ -35,8 +35,9 @@ enum report_verdict {
 struct report_state {
 	uint64_t key;
 	uint32_t point, shard;
-	uint32_t source; /* of the files that were read, from 0 */
-	bool kept;       /* from report_merge(): of the file that its shard is kept of */
+	uint32_t source;  /* of the files that were read, from 0 */
+	bool kept;        /* from report_merge(): of the file that its shard is kept of */
+	bool in_recovery; /* so ended recovery, and the check was not run */
 	enum report_verdict verdict;
 	double ms;
 	char *name;       /* owned */
@@ -46,27 +47,30 @@ struct report_state {
 
 /*
  * What one shard said of itself. A shard that was read twice is kept as the one that got further,
- * whatever the order of the files; its states are all kept.
+ * whatever the order of the files; its states are all kept, and of each moment the line of the file
+ * that knows more of it.
  */
 struct report_shard {
 	char *file;        /* where it was read from; NULL: it is missing */
 	const char *bytes; /* what was read there, of report_read() */
 	size_t size;
 	uint32_t source;
-	json_t *done;     /* point number in decimal -> its "done" line */
+	json_t *done;   /* point number in decimal -> its "done" line, of all files of the shard */
+	size_t nr_done; /* in the file that is kept */
 	json_t *findings; /* of the last block that an "end" closed, or what there is */
 	json_t *end;      /* NULL: it did not come to its end */
 };
 
 struct report_totals {
 	uint64_t states, distinct, equivalent, verdicts[REPORT_NR_VERDICTS];
-	uint64_t disagree; /* states whose check said different things in two runs */
+	uint64_t in_recovery; /* states that fail already there */
+	uint64_t disagree;    /* states whose check said different things in two runs */
 	uint64_t diverged;
 	uint64_t not_deterministic; /* findings that did not fail when they were repeated */
 	uint64_t points_done, points_complete;
-	uint64_t points_unmade;	      /* of these: with not one state, so that none was checked */
+	uint64_t points_unmade;   /* of these: with not one state, so that none was checked */
 	uint64_t points_left_out; /* by --from, --to and --sample: not among these, nor covered */
-	uint64_t points_missing;      /* with legal states that were not made, see explore_point */
+	uint64_t points_missing;  /* with legal states that were not made, see explore_point */
 	uint32_t missing, unfinished; /* shards */
 	double seconds, longest_s;    /* of all shards together; of the longest */
 	double first_finding_s;       /* of the shard that was first; negative: none or unknown */
@@ -120,6 +124,7 @@ struct report_loss {
 	bool reordered; /* writes in flight together came in another order than they were sent in */
 	bool missing;   /* with writes that were sent later the check passes: that was tried */
 	uint64_t nr_lost, nr_found_lost, shrink_runs;
+	bool in_recovery; /* which failed, so that the check was not run */
 };
 
 const char *report_loss_words(const struct report_loss *loss, char text[REPORT_LOSS_MAX]);

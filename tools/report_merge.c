@@ -2,7 +2,7 @@
 /*
  * Shards made one. States are united by key; of two results of one key a verdict goes before
  * "could not be run", a finding before "ok", the first in order before others. What shards counted
- * adds up: a state belongs to one shard alone. Findings with the same lost writes are one, and each
+ * adds up: a state belongs to one shard alone. Verdicts of a moment are those of its states. Findings with the same lost writes are one, and each
  * state that fails belongs to one. Nothing depends on the order of the files.
  */
 #include "base/cleanup.h"
@@ -81,8 +81,11 @@ static void unite_states(struct report *report)
 	report->nr_states = nr;
 	if (nr)
 		qsort(states, nr, sizeof(*states), by_place);
-	for (size_t i = 0; i < nr; i++)
+	for (size_t i = 0; i < nr; i++) {
 		report->totals.verdicts[states[i].verdict]++;
+		report->totals.in_recovery +=
+			states[i].in_recovery && report_is_finding(states[i].verdict);
+	}
 }
 
 /* ------------------------------------------------------------------------------ moments */
@@ -180,19 +183,49 @@ static void settle_done(const struct report *report, json_t *sum, uint32_t nr)
 	json_object_set_new(sum, "covered", json_real(covered));
 }
 
-/* States of moments that their shard did not come to the end of. */
-static uint64_t not_done(const struct report *report)
+/* States by verdict. */
+struct verdicts {
+	uint64_t nr[REPORT_NR_VERDICTS];
+};
+
+/* The states of each moment, at @verdicts[point]; returns those of moments that their shard did not
+ * come to the end of, which are not among them. */
+static uint64_t count_states(const struct report *report, size_t points, struct verdicts *verdicts)
 {
-	uint64_t nr = 0;
+	uint64_t not_done = 0;
 
 	for (size_t i = 0; i < report->nr_states; i++) {
 		const struct report_state *state = &report->states[i];
 		char name[16];
 
 		snprintf(name, sizeof(name), "%u", state->point);
-		nr += !json_object_get(report->shards[state->shard].done, name);
+		if (state->point < points &&
+		    json_object_get(report->shards[state->shard].done, name))
+			verdicts[state->point].nr[state->verdict]++;
+		else
+			not_done++;
 	}
-	return nr;
+	return not_done;
+}
+
+/* Of files that were run twice, or gone on from, only the states themselves say what is true. */
+static void recount(json_t *sum, const struct verdicts *verdicts)
+{
+	json_int_t equivalent = report_int(sum, "equivalent"),
+		   distinct = report_int(sum, "distinct");
+	json_t *counts = json_object();
+	json_int_t nr = 0;
+
+	for (int i = 0; i < REPORT_NR_VERDICTS; i++) {
+		json_object_set_new(counts, report_verdict_name(i),
+				    json_integer((json_int_t)verdicts->nr[i]));
+		nr += (json_int_t)verdicts->nr[i];
+	}
+	json_object_set_new(sum, "verdicts", counts);
+	if (nr <= distinct || __builtin_add_overflow(nr, equivalent, &equivalent))
+		return;
+	json_object_set_new(sum, "distinct", json_integer(nr));
+	json_object_set_new(sum, "generated", json_integer(equivalent));
 }
 
 static int merge_points(struct report *report)
@@ -203,18 +236,23 @@ static int merge_points(struct report *report)
 		fail_alloc("tools/report_merge/sums", calloc(nr + 1, sizeof(*sums)));
 	_cleanup_free_ uint32_t *counts =
 		fail_alloc("tools/report_merge/counts", calloc(nr + 1, sizeof(*counts)));
+	_cleanup_free_ struct verdicts *verdicts =
+		fail_alloc("tools/report_merge/verdicts", calloc(nr + 1, sizeof(*verdicts)));
 	double covered = 0;
 	int err = 0;
 
-	if (!sums || !counts)
+	if (!sums || !counts || !verdicts)
 		return -ENOMEM;
 	report->done = json_array();
 	sum_done(report, nr, sums, counts);
+	t->states += count_states(report, nr, verdicts);
 	for (size_t i = 0; i < nr; i++) {
 		json_t *line = sums[i];
 
-		if (line)
+		if (line) {
 			settle_done(report, line, counts[i]);
+			recount(line, &verdicts[i]);
+		}
 		/* Which takes the line even then. */
 		if (json_array_append_new(report->done, line ? line : json_null()))
 			err = -ENOMEM;
@@ -229,7 +267,6 @@ static int merge_points(struct report *report)
 		t->diverged += (uint64_t)report_int(line, "diverged");
 		covered += report_real(line, "covered");
 	}
-	t->states += not_done(report);
 	t->covered = nr ? covered / (double)nr : 0;
 	t->exact = nr && t->points_complete == nr;
 	return err;
@@ -238,8 +275,8 @@ static int merge_points(struct report *report)
 /* ------------------------------------------------------------------------------ findings */
 
 /*
- * What a finding is told by: its verdict, what it lost, and whether it did not fail again, which
- * says nothing of one that did. From malloc.
+ * What a finding is told by: its verdict, whether recovery had it or the check, what it lost, and
+ * whether it did not fail again, which says nothing of one that did. From malloc.
  */
 static char *loss_of(const json_t *finding)
 {
@@ -252,7 +289,8 @@ static char *loss_of(const json_t *finding)
 		json_array_append_new(ids, json_integer(report_int(one, "write")));
 	if (nr < (json_int_t)json_array_size(ids))
 		nr = (json_int_t)json_array_size(ids);
-	whole = json_pack("[s, b, I, o]", report_text(finding, "verdict"),
+	whole = json_pack("[s, b, b, I, o]", report_text(finding, "verdict"),
+			  (int)report_bool(finding, "in_recovery"),
 			  json_is_false(json_object_get(finding, "repeated")), nr, ids);
 	text = json_dumps(whole, JSON_COMPACT);
 	json_decref(whole);
@@ -426,6 +464,8 @@ static json_t *finding_of_state(const struct report *report, const struct report
 		report_int(line, "nr_lost"), "repeated", "shrunk", 0, "shrink_runs", (json_int_t)0,
 		"minimal", "output", report_text(line, "output"), "reproducer", "command",
 		"same_as");
+	if (finding && report_bool(line, "in_recovery"))
+		json_object_set_new(finding, "in_recovery", json_true());
 	json_decref(line);
 	return finding;
 }

@@ -119,10 +119,10 @@ static json_t *state_row(const struct report_state *state)
 {
 	json_t *line = json_loadb(state->line, state->len, 0, NULL), *row;
 
-	row = json_pack("[i, s, i, s, f, o, I, I, I]", (int)state->point, state->name,
+	row = json_pack("[i, s, i, s, f, o, I, I, I, b]", (int)state->point, state->name,
 			(int)state->verdict, report_text(line, "strategy"), state->ms,
 			first_lost(line), report_int(line, "nr_lost"), report_int(line, "exit"),
-			report_int(line, "signal"));
+			report_int(line, "signal"), (int)state->in_recovery);
 	json_decref(line);
 	return row;
 }

@@ -252,6 +252,7 @@ static int read_state(struct reader *r, json_t *line, const char *bytes, size_t 
 	if (!json_is_string(json_object_get(line, "state")))
 		return bad(r, "a state without a name", "text");
 	state.ms = report_real(line, "ms");
+	state.in_recovery = report_bool(line, "in_recovery");
 	state.name = fail_alloc("tools/report_read/name", strdup(report_text(line, "state")));
 	if (!state.name || grow(r->report)) {
 		free(state.name);
@@ -401,8 +402,8 @@ static bool is_better(const struct reader *r, const struct report_shard *shard, 
 		return true;
 	if (!r->end != !shard->end)
 		return r->end;
-	if (done != json_object_size(shard->done))
-		return done > json_object_size(shard->done);
+	if (done != shard->nr_done)
+		return done > shard->nr_done;
 	if (findings != json_array_size(shard->findings))
 		return findings > json_array_size(shard->findings);
 	if (size != shard->size)
@@ -411,9 +412,70 @@ static bool is_better(const struct reader *r, const struct report_shard *shard, 
 	return order > 0;
 }
 
+static int compare_reals(double a, double b)
+{
+	return a < b ? -1 : a > b;
+}
+
+/* Which of two lines of one moment, of one shard, knows more; then any, but always the same one. */
+static int compare_done(const json_t *a, const json_t *b)
+{
+	_cleanup_free_ char *one = NULL, *other = NULL;
+	int order = report_bool(a, "complete") - report_bool(b, "complete");
+
+	if (!order)
+		order = report_bool(a, "exact") - report_bool(b, "exact");
+	if (!order)
+		order = compare_reals(report_real(a, "covered"), report_real(b, "covered"));
+	if (!order)
+		order = compare_reals(report_real(a, "generated"), report_real(b, "generated"));
+	if (order)
+		return order;
+	one = json_dumps(a, JSON_COMPACT | JSON_SORT_KEYS);
+	other = json_dumps(b, JSON_COMPACT | JSON_SORT_KEYS);
+	return one && other ? strcmp(one, other) : 0;
+}
+
+static int no_memory(struct reader *r, int err)
+{
+	return err ? diag_set(r->diag, err, "report.memory", "no memory for shards") : 0;
+}
+
+/* One line of two of a moment; that one of the runs went astray is not forgotten. New. */
+static json_t *better_done(json_t *a, json_t *b)
+{
+	json_int_t diverged = report_int(a, "diverged") > report_int(b, "diverged")
+				      ? report_int(a, "diverged")
+				      : report_int(b, "diverged");
+	json_t *better = json_copy(compare_done(a, b) > 0 ? a : b);
+
+	if (better && report_int(better, "diverged") != diverged)
+		json_object_set_new(better, "diverged", json_integer(diverged));
+	return better;
+}
+
+/* What another file of this shard knows of its moments. */
+static int add_done(json_t *done, const json_t *others)
+{
+	const char *name;
+	json_t *line;
+	int failed = 0;
+
+	json_object_foreach ((json_t *)others, name, line) {
+		json_t *ours = json_object_get(done, name);
+
+		if (ours)
+			failed |= json_object_set_new(done, name, better_done(line, ours));
+		else
+			failed |= json_object_set(done, name, line);
+	}
+	return failed ? -ENOMEM : 0;
+}
+
 static int keep_shard(struct reader *r, const char *bytes, size_t size)
 {
 	struct report_shard *shard = &r->report->shards[r->shard];
+	size_t nr_done = json_object_size(r->done);
 	char *file;
 
 	if (json_array_size(r->findings) == 0 && !r->end) {
@@ -421,7 +483,9 @@ static int keep_shard(struct reader *r, const char *bytes, size_t size)
 		r->findings = json_incref(r->block);
 	}
 	if (!is_better(r, shard, bytes, size))
-		return 0;
+		return no_memory(r, add_done(shard->done, r->done));
+	if (no_memory(r, shard->done ? add_done(r->done, shard->done) : 0))
+		return -ENOMEM;
 	file = fail_alloc("tools/report_read/file", strdup(r->file));
 	if (!file)
 		return diag_set(r->diag, -ENOMEM, "report.memory", "no memory for shards");
@@ -433,6 +497,7 @@ static int keep_shard(struct reader *r, const char *bytes, size_t size)
 					.bytes = bytes,
 					.size = size,
 					.source = r->report->nr_sources,
+					.nr_done = nr_done,
 					.done = json_incref(r->done),
 					.findings = json_incref(r->findings),
 					.end = json_incref(r->end) };

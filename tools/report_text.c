@@ -120,6 +120,16 @@ static int put_done(const json_t *list, struct output *out)
 	return err;
 }
 
+/* States that fail: what an exploration counts in its end. */
+static uint64_t failing(const struct report_totals *t)
+{
+	uint64_t nr = 0;
+
+	for (int i = 0; i < REPORT_NR_VERDICTS; i++)
+		nr += report_is_finding(i) ? t->verdicts[i] : 0;
+	return nr;
+}
+
 /* One shard that did not come to its end leaves no end. */
 static int put_end(const struct report *report, struct output *out)
 {
@@ -133,9 +143,8 @@ static int put_end(const struct report *report, struct output *out)
 		stopped = json_string_value(json_object_get(report->shards[i].end, "stopped"));
 	line = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:s?}", "type", "end", "states",
 			 (json_int_t)t->states, "distinct", (json_int_t)t->distinct, "equivalent",
-			 (json_int_t)t->equivalent, "findings",
-			 (json_int_t)json_array_size(report->findings), "seconds", t->seconds,
-			 "first_finding_s",
+			 (json_int_t)t->equivalent, "findings", (json_int_t)failing(t), "seconds",
+			 t->seconds, "first_finding_s",
 			 t->first_finding_s < 0 ? json_null() : json_real(t->first_finding_s),
 			 "stopped", stopped);
 	return put(out, line);
@@ -175,7 +184,7 @@ json_t *report_json(const struct report *report)
 				    json_integer((json_int_t)t->verdicts[i]));
 	return json_pack(
 		"{s:O, s:O?, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:f, s:o, "
-		"s:s?, s:I, s:I, s:O}",
+		"s:s?, s:I, s:I, s:I, s:O}",
 		"recording", json_object_get(report->head, "recording"), "check",
 		json_object_get(report->head, "check"), "states", (json_int_t)t->states, "distinct",
 		(json_int_t)t->distinct, "equivalent", (json_int_t)t->equivalent, "verdicts",
@@ -186,8 +195,9 @@ json_t *report_json(const struct report *report)
 		(int)t->exact, "shards", (json_int_t)report->nr_shards, "seconds", t->seconds,
 		"first_finding_s",
 		t->first_finding_s < 0 ? json_null() : json_real(t->first_finding_s), "gaps",
-		gaps && *gaps ? gaps : NULL, "not_deterministic", (json_int_t)t->not_deterministic,
-		"points_left_out", (json_int_t)t->points_left_out, "findings", report->findings);
+		gaps && *gaps ? gaps : NULL, "in_recovery", (json_int_t)t->in_recovery,
+		"not_deterministic", (json_int_t)t->not_deterministic, "points_left_out",
+		(json_int_t)t->points_left_out, "findings", report->findings);
 }
 
 /* ------------------------------------------------------------------------------ words */
@@ -210,6 +220,7 @@ struct report_loss report_loss(const json_t *finding)
 		.nr_lost = (uint64_t)nr,
 		.nr_found_lost = (uint64_t)(found > nr ? found : nr),
 		.shrink_runs = (uint64_t)report_int(finding, "shrink_runs"),
+		.in_recovery = report_bool(finding, "in_recovery"),
 	};
 }
 
@@ -223,7 +234,8 @@ const char *report_loss_words(const struct report_loss *loss, char text[REPORT_L
 				 "another order than they were sent in"
 		       : loss->missing
 			       ? "no write needs to be lost: what it misses had not been written yet"
-			       : "the check fails with no write lost";
+		       : loss->in_recovery ? "recovery fails with no write lost"
+					   : "the check fails with no write lost";
 	if (loss->repeated == REPORT_NOT_REPEATED && !loss->shrunk)
 		snprintf(text, REPORT_LOSS_MAX, "not repeated; found with %" PRIu64 " lost write%s",
 			 loss->nr_found_lost, loss->nr_found_lost == 1 ? "" : "s");
@@ -298,6 +310,10 @@ static void put_numbers(const struct report *report, FILE *out)
 	for (int i = 0; i < REPORT_NR_VERDICTS; i++)
 		fprintf(out, "%s%s %llu", i ? ", " : "", report_verdict_name(i),
 			(unsigned long long)t->verdicts[i]);
+	if (t->in_recovery)
+		fprintf(out,
+			"\n            %llu of these ended so in recovery, and were not checked",
+			(unsigned long long)t->in_recovery);
 	fprintf(out,
 		"\ncoverage    %s%.3g%% of the legal states, mean of %lld moments; complete in %llu\n",
 		t->exact ? "" : "at least ", t->covered * 100,
@@ -376,8 +392,8 @@ static void put_finding(const struct report *report, const json_t *f, FILE *out)
 	const struct report_loss loss = report_loss(f);
 	char words[REPORT_LOSS_MAX];
 
-	fprintf(out, "\n%3lld %s%s at point %lld, state ", (long long)report_int(f, "n"),
-		report_text(f, "verdict"),
+	fprintf(out, "\n%3lld %s%s%s at point %lld, state ", (long long)report_int(f, "n"),
+		report_text(f, "verdict"), loss.in_recovery ? " of recovery" : "",
 		loss.repeated == REPORT_FAILED_AGAIN ? ", and again when repeated," : "",
 		(long long)report_int(f, "point"));
 	put_clean(out, *minimal ? minimal : found, 120, true);

@@ -60,6 +60,53 @@ void tool_unprepare(void)
 		signal(SIGXFSZ, SIG_DFL);
 }
 
+/* ------------------------------------------------------------------------------ its name */
+
+#define PROGRAM_ENV "FAULTBLK_PROGRAM"
+
+/* Is this what a shell starts that looks for "faultblk" in PATH? */
+static bool is_in_path(const struct stat *self)
+{
+	_cleanup_free_ char *list = strdup(getenv("PATH") ?: "");
+	char *rest = list, *folder;
+	char path[PATH_MAX];
+	struct stat stat_of;
+
+	while (rest && (folder = strsep(&rest, ":"))) {
+		if (snprintf(path, sizeof(path), "%s/faultblk", folder[0] ? folder : ".") >=
+			    (int)sizeof(path) ||
+		    access(path, X_OK) < 0 || stat(path, &stat_of) < 0 || S_ISDIR(stat_of.st_mode))
+			continue;
+		return folder[0] == '/' && stat_of.st_dev == self->st_dev &&
+		       stat_of.st_ino == self->st_ino;
+	}
+	return false;
+}
+
+bool tool_program(char path[PATH_MAX])
+{
+	const char *told = getenv(PROGRAM_ENV);
+	struct stat self;
+	ssize_t len;
+
+	if (told && (!told[0] || told[0] == '/')) {
+		snprintf(path, PATH_MAX, "%s", told);
+		return told[0];
+	}
+	len = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	if (len <= 0 || stat("/proc/self/exe", &self) < 0 || is_in_path(&self))
+		return false;
+	path[len] = '\0';
+	return true;
+}
+
+int tool_tell_program(void)
+{
+	char path[PATH_MAX];
+
+	return setenv(PROGRAM_ENV, tool_program(path) ? path : "", 1) ? -errno : 0;
+}
+
 /* ------------------------------------------------------------------------------ words */
 
 void tool_use_syslog(void)

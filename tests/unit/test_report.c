@@ -215,24 +215,26 @@ static void a_loss_is_told_in_the_words_of_explore(void **ctx)
 		struct report_loss loss;
 		const char *words;
 	} all[] = {
-		{ { REPORT_FAILED_AGAIN, true, false, false, 2, 5, 9 },
+		{ { REPORT_FAILED_AGAIN, true, false, false, 2, 5, 9, false },
 		  "2 of 5 lost writes are enough, found in 9 runs" },
-		{ { REPORT_FAILED_AGAIN, false, false, false, 2, 5, 500 },
+		{ { REPORT_FAILED_AGAIN, false, false, false, 2, 5, 500, false },
 		  "2 of 5 lost writes are enough (fewer may be), found in 500 runs" },
-		{ { REPORT_FAILED_AGAIN, true, false, false, 0, 5, 9 },
+		{ { REPORT_FAILED_AGAIN, true, false, false, 0, 5, 9, false },
 		  "the check fails with no write lost" },
-		{ { REPORT_FAILED_AGAIN, false, false, false, 0, 5, 500 },
+		{ { REPORT_FAILED_AGAIN, false, false, false, 0, 5, 500, false },
 		  "the check fails with no write lost" },
-		{ { REPORT_FAILED_AGAIN, true, true, false, 0, 0, 1 },
+		{ { REPORT_FAILED_AGAIN, true, true, false, 0, 0, 1, false },
 		  "no write is lost, but writes that were in flight together came in another "
 		  "order than they were sent in" },
-		{ { REPORT_FAILED_AGAIN, true, false, true, 0, 5, 9 },
+		{ { REPORT_FAILED_AGAIN, true, false, true, 0, 5, 9, false },
 		  "no write needs to be lost: what it misses had not been written yet" },
-		{ { REPORT_PASSED_THEN, false, false, false, 5, 5, 1 },
+		{ { REPORT_FAILED_AGAIN, true, false, false, 0, 5, 9, true },
+		  "recovery fails with no write lost" },
+		{ { REPORT_PASSED_THEN, false, false, false, 5, 5, 1, false },
 		  "did not fail when repeated: it is not deterministic" },
-		{ { REPORT_NOT_REPEATED, false, false, false, 1, 1, 0 },
+		{ { REPORT_NOT_REPEATED, false, false, false, 1, 1, 0, false },
 		  "not repeated; found with 1 lost write" },
-		{ { REPORT_NOT_REPEATED, false, false, false, 0, 0, 0 },
+		{ { REPORT_NOT_REPEATED, false, false, false, 0, 0, 0, false },
 		  "not repeated; found with 0 lost writes" },
 	};
 
@@ -354,6 +356,124 @@ static void a_state_that_a_finding_tells_of_is_no_other_one(void **ctx)
 	assert_non_null(strstr(text, "    2 other states lost the same\n"));
 }
 
+static json_int_t of_point(const struct report *r, size_t point, const char *name)
+{
+	return report_int(json_array_get(r->done, point), name);
+}
+
+static json_int_t verdict_of_point(const struct report *r, size_t point, const char *name)
+{
+	return report_int(json_object_get(json_array_get(r->done, point), "verdicts"), name);
+}
+
+/* What is said of a moment agrees with its states, of whichever file they come. */
+static void the_counts_of_moments_are_those_of_the_states(void **ctx)
+{
+	static const char ended[] = HEAD(0, 1) STATE(0, "a", K1, "ok") DONE(0, 1, 1.0, "true") END;
+	static const char more[] = HEAD(0, 1) STATE(0, "a", K1, "fail") STATE(0, "c", K3, "ok")
+		STATE(1, "b", K2, "crash") DONE(1, 1, 1.0, "true");
+	static const char *const orders[][2] = { { ended, more }, { more, ended } };
+
+	(void)ctx;
+	for (size_t i = 0; i < array_size(orders); i++) {
+		struct report r;
+
+		report_init(&r);
+		read_text(&r, "one", orders[i][0]);
+		read_text(&r, "two", orders[i][1]);
+		merge(&r);
+		assert_int_equal(verdict_of_point(&r, 0, "ok"), 1);
+		assert_int_equal(verdict_of_point(&r, 0, "fail"), 1);
+		assert_int_equal(of_point(&r, 0, "distinct"), 2);
+		assert_int_equal(of_point(&r, 0, "generated"), 2);
+		assert_int_equal(of_point(&r, 0, "equivalent"), 0);
+		/* Of this moment the file that ended knew nothing. */
+		assert_int_equal(verdict_of_point(&r, 1, "crash"), 1);
+		assert_int_equal(verdict_of_point(&r, 1, "ok"), 0);
+		assert_true(report_bool(json_array_get(r.done, 1), "complete"));
+		assert_int_equal(r.totals.states, 3);
+		assert_int_equal(r.totals.distinct, 3);
+		assert_int_equal(r.totals.points_complete, 2);
+		report_clear(&r);
+	}
+}
+
+/* States of a shard that did not come to the end of a moment are not among what others say of it. */
+static void states_of_a_moment_under_way_are_counted_once(void **ctx)
+{
+	struct report r;
+
+	(void)ctx;
+	report_init(&r);
+	read_text(&r, "1", HEAD(0, 2) STATE(0, "a", K2, "ok") DONE(0, 1, 0.5, "true") END);
+	read_text(&r, "2", HEAD(1, 2) STATE(0, "b", K1, "fail"));
+	merge(&r);
+	assert_int_equal(of_point(&r, 0, "distinct"), 1);
+	assert_int_equal(verdict_of_point(&r, 0, "fail"), 0);
+	assert_int_equal(r.totals.states, 2);
+	report_clear(&r);
+}
+
+/* In one of three files a run of the lazy search went astray; which is kept does not matter. */
+static void one_that_diverged_is_not_forgotten(void **ctx)
+{
+	static const char good[] = HEAD(0, 1) STATE(0, "a", K1, "ok") DONE(0, 1, 1.0, "true") END;
+	static const char astray[] = HEAD(0, 1) STATE(
+		0, "a", K1,
+		"ok") "{\"type\":\"done\",\"point\":0,\"generated\":1,\"distinct\":1,\"equivalent\":0,"
+		      "\"covered\":0.5,\"complete\":false,\"exact\":false,\"diverged\":2,"
+		      "\"verdicts\":{\"ok\":1}}\n";
+	static const char *const orders[][3] = { { good, astray, good },
+						 { astray, good, good },
+						 { good, good, astray } };
+
+	(void)ctx;
+	for (size_t i = 0; i < array_size(orders); i++) {
+		struct report r;
+
+		report_init(&r);
+		for (size_t k = 0; k < 3; k++)
+			read_text(&r, "some", orders[i][k]);
+		merge(&r);
+		assert_int_equal(r.totals.diverged, 2);
+		assert_int_equal(r.totals.points_complete, 1);
+		report_clear(&r);
+	}
+}
+
+#define RECOVERED(point, name, key, verdict)                                                       \
+	"{\"type\":\"state\",\"point\":" #point ",\"state\":\"" name "\",\"key\":\"" key "\","     \
+	"\"verdict\":\"" verdict "\",\"lost\":[3],\"nr_lost\":1,\"in_recovery\":true}\n"
+
+static void recovery_that_fails_is_another_finding_than_the_check(void **ctx)
+{
+	static const char *const texts[] = { HEAD(0, 1) STATE(0, "a", K1, "fail")
+						     RECOVERED(1, "b", K2, "fail")
+							     RECOVERED(1, "c", K3, "ok") END,
+					     NULL };
+	_cleanup_free_ char *text = NULL, *page = NULL;
+	struct report r;
+	size_t len;
+	FILE *out;
+	int code;
+
+	(void)ctx;
+	text = merged_text(texts, &code);
+	assert_non_null(strstr(text, "findings    2\n"));
+	assert_non_null(strstr(text, "1 of these ended so in recovery, and were not checked"));
+	assert_non_null(strstr(text, "0 fail at point 0, state a"));
+	assert_non_null(strstr(text, "1 fail of recovery at point 1, state b"));
+	report_init(&r);
+	read_text(&r, "one", texts[0]);
+	merge(&r);
+	assert_int_equal(r.totals.in_recovery, 1);
+	out = open_memstream(&page, &len);
+	assert_int_equal(report_page(&r, out), 0);
+	fclose(out);
+	assert_non_null(strstr(page, "\"in_recovery\":true"));
+	report_clear(&r);
+}
+
 static void another_exploration_is_refused_by_what_differs(void **ctx)
 {
 	struct report r;
@@ -466,6 +586,10 @@ int main(void)
 		cmocka_unit_test(two_files_that_judge_one_state_differently_are_told_in_any_order),
 		cmocka_unit_test(a_state_that_fails_is_a_finding_also_where_none_is_told),
 		cmocka_unit_test(a_state_that_a_finding_tells_of_is_no_other_one),
+		cmocka_unit_test(the_counts_of_moments_are_those_of_the_states),
+		cmocka_unit_test(states_of_a_moment_under_way_are_counted_once),
+		cmocka_unit_test(one_that_diverged_is_not_forgotten),
+		cmocka_unit_test(recovery_that_fails_is_another_finding_than_the_check),
 		cmocka_unit_test(another_exploration_is_refused_by_what_differs),
 		cmocka_unit_test(shards_of_other_moments_are_refused),
 		cmocka_unit_test(older_files_say_nothing_of_the_choice_of_moments),

@@ -70,6 +70,11 @@ function verdictNode(name, text) {
 	return make('span', {class: 'v v-' + name}, SIGNS[name] + ' ' + (text || name));
 }
 
+/* It was recovery that ended so; the check was not run. */
+function inRecovery() {
+	return make('div', {class: 'soft'}, 'in recovery');
+}
+
 function diskName(n) {
 	return disks[n] ? String(disks[n].name) : 'disk ' + n;
 }
@@ -583,7 +588,7 @@ function statesTable(i) {
 		(state.hidden.has(VERDICTS[v]) ? 0 : n), 0);
 	const rows = all.sort((a, b) => RANK.indexOf(VERDICTS[b[2]]) - RANK.indexOf(VERDICTS[a[2]]))
 		.slice(0, PAGE).map((s) => make('tr', {},
-			make('td', {}, verdictNode(VERDICTS[s[2]])),
+			make('td', {}, verdictNode(VERDICTS[s[2]]), s[9] ? inRecovery() : null),
 			make('td', {class: 'mono'}, s[1] || 'all kept'),
 			make('td', {'data-name': 'strategy'}, s[3]),
 			make('td', {'data-name': 'took'}, digits(s[4], 3) + ' ms'),
@@ -668,6 +673,7 @@ function findingRow(f) {
 	button.addEventListener('click', () => copy(button, code));
 	return make('tr', {'data-point': f.point, class: f.point === state.point ? 'here' : null},
 		make('td', {}, String(f.n)), make('td', {}, verdictNode(f.verdict),
+			f.in_recovery ? inRecovery() : null,
 			f.repeated === false ? make('div', {class: 'v v-timeout once'}, 'not deterministic') : null),
 		make('td', {}, make('button', {type: 'button', class: 'link', click: () => jump(f)},
 			`point ${f.point}`)),
