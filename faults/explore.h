@@ -25,7 +25,7 @@ enum explore_verdict {
 	EXPLORE_FAIL,    /* the check says no */
 	EXPLORE_TIMEOUT, /* it did not come to an end: a finding */
 	EXPLORE_CRASH,   /* it was killed by a signal: a finding */
-	EXPLORE_ERROR,   /* it could not be run at all: no finding, and not done */
+	EXPLORE_ERROR,   /* it could not be run, or the machine lacked something: not done */
 	EXPLORE_NR_VERDICTS
 };
 
@@ -49,8 +49,9 @@ struct explore_state {
 struct explore_result {
 	enum explore_verdict verdict;
 	int exit_code, signal;
-	bool in_recovery;   /* so ended what comes before the check, which was not run */
-	uint64_t time_ns;   /* of the check */
+	bool in_recovery; /* so ended what comes before the check, which was not run */
+	const char *lack; /* EXPLORE_ERROR: what the machine lacked, in words that last; or NULL */
+	uint64_t time_ns; /* of the check */
 	uint64_t switch_ns; /* of presenting the state */
 	char *output; /* what it printed, shortened; from malloc, freed by the explorer; or NULL */
 };

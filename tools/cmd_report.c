@@ -177,8 +177,10 @@ static void warn(const struct report *report)
 		tool_msg("%u file%s cut in the last line, which is left out", report->nr_cut,
 			 report->nr_cut == 1 ? " is" : "s are");
 	if (report->totals.verdicts[REPORT_ERROR])
-		tool_msg("the check of %llu states could not be run; explore --resume tries again",
-			 (unsigned long long)report->totals.verdicts[REPORT_ERROR]);
+		tool_msg(
+			"%llu states could not be judged (the check could not be run, or the machine "
+			"lacked something); explore --resume tries again",
+			(unsigned long long)report->totals.verdicts[REPORT_ERROR]);
 	if (report->totals.points_unmade)
 		tool_msg("of %llu moments no state was checked, as none could be made: see MISSING "
 			 "STATES in faultblk-explore(7)",

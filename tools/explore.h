@@ -4,8 +4,10 @@
  *
  *	cmd_explore.c      options -> struct explore_job
  *	explore_job.c      a job: recording, presenters, faults/explore.h, results, exit code
+ *	explore_words.c    options that are one of a list; how a check ended, in words
  *	explore_shard.c    which share of the states is done
  *	explore_check.c    recovery and check as commands: environment, time limit, output, verdict
+ *	explore_host.c     what of the machine a check may find used up
  *	explore_file.c     a state as image files
  *	explore_fuse.c     a state as files that are served from a view (state_file.h)
  *	explore_device.c   a state as block devices (state_disk.h)

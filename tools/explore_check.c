@@ -207,7 +207,8 @@ static int tell(struct checker *c, const struct explore_state *state, struct dia
 /* ------------------------------------------------------------------------------ what its end means
  */
 
-static enum explore_verdict judge(const struct command_end *end, struct explore_result *result)
+/* Of one that could not be judged the end is told, too. */
+static enum explore_verdict judge_end(const struct command_end *end, struct explore_result *result)
 {
 	result->exit_code = 0;
 	result->signal = 0;
@@ -230,6 +231,14 @@ static enum explore_verdict judge(const struct command_end *end, struct explore_
 	return EXPLORE_FAIL;
 }
 
+static enum explore_verdict judge(const struct command_end *end, struct explore_result *result)
+{
+	enum explore_verdict verdict = judge_end(end, result);
+
+	result->lack = end->lack;
+	return end->lack ? EXPLORE_ERROR : verdict;
+}
+
 static int run_one(struct checker *c, const char *text, struct command_output *output,
 		   struct explore_result *result, struct diag *diag)
 {
@@ -238,7 +247,8 @@ static int run_one(struct checker *c, const char *text, struct command_output *o
 						 .owner = c->owner,
 						 .timeout_ns = c->options->timeout_ns,
 						 .stop_fd = c->options->stop_fd,
-						 .show = c->options->show };
+						 .show = c->options->show,
+						 .host = c->options->host };
 	struct command_end end;
 	int err = command_run(&options, output, &end, diag);
 

@@ -25,9 +25,11 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define DEATH_NS   (30 * NSEC_PER_SEC) /* for a killed process to be gone */
-#define UNSURE_MAX 12                  /* looks at one without environment: 20 ms */
-#define JOB_END_MS 1000                /* between two processes of a job that is ended */
+#define DEATH_NS    (30 * NSEC_PER_SEC) /* for a killed process to be gone */
+#define UNSURE_MAX  12                  /* looks at one without environment: 20 ms */
+#define JOB_END_MS  1000                /* between two processes of a job that is ended */
+#define LOOK_MS     4 /* until the machine is looked at first, then twice as long */
+#define LOOK_MS_MAX 32
 
 /* ------------------------------------------------------------------------------ output */
 
@@ -274,7 +276,7 @@ static int end_all(pid_t leader, const char *owner, struct diag *diag)
 
 /* ------------------------------------------------------------------------------ waiting */
 
-static int poll_ms(uint64_t deadline_ns)
+static int poll_ms(uint64_t deadline_ns, unsigned int look_ms)
 {
 	uint64_t now_ns = clock_now_ns();
 	uint64_t left_ms;
@@ -282,15 +284,16 @@ static int poll_ms(uint64_t deadline_ns)
 	if (now_ns >= deadline_ns)
 		return 0;
 	left_ms = (deadline_ns - now_ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
-	return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+	return left_ms > look_ms ? (int)look_ms : (int)left_ms;
 }
 
 /* 0: its first process has ended; 1: the time is over; -EINTR: stopped; or -errno. */
 static int wait_for(const struct command_options *options, pid_t pid, struct source sources[2],
-		    struct command_output *output)
+		    struct command_output *output, struct host_seen *seen)
 {
 	_cleanup_close_ int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	uint64_t now_ns = clock_now_ns(), deadline_ns;
+	unsigned int look_ms = options->host ? LOOK_MS : INT_MAX;
 	struct pollfd fds[] = { { .fd = pid_fd, .events = POLLIN },
 				{ .fd = options->stop_fd, .events = POLLIN },
 				{ .fd = -1 },
@@ -305,9 +308,12 @@ static int wait_for(const struct command_options *options, pid_t pid, struct sou
 
 		for (int i = 0; i < 2; i++)
 			fds[2 + i] = source_poll(&sources[i]);
-		nr = poll(fds, array_size(fds), poll_ms(deadline_ns));
+		nr = poll(fds, array_size(fds), poll_ms(deadline_ns, look_ms));
 		if (nr < 0 && errno != EINTR)
 			return -errno;
+		host_look(options->host, seen);
+		if (nr == 0 && look_ms < LOOK_MS_MAX)
+			look_ms *= 2;
 		for (int i = 0; i < 2; i++)
 			source_ready(&sources[i], fds[2 + i].revents, output);
 		if (fds[0].revents)
@@ -393,17 +399,28 @@ static int make_pipes(bool show, struct source sources[2], int to[2], struct dia
 	return 0;
 }
 
+/* What it was killed for, or printed, tells of the machine. */
+static const char *end_lack(const struct command_options *options, const struct host_seen *seen,
+			    const struct command_end *end, const struct command_output *output)
+{
+	_cleanup_free_ char *text = options->host ? command_output_text(output) : NULL;
+
+	return host_lack(options->host, seen, end->timed_out ? 0 : end->status, text);
+}
+
 int command_run(const struct command_options *options, struct command_output *output,
 		struct command_end *ret_end, struct diag *diag)
 {
 	uint64_t start_ns = clock_now_ns();
 	struct source sources[2];
+	struct host_seen seen;
 	int to[2], rc, err;
 	pid_t pid;
 
 	err = make_pipes(options->show, sources, to, diag);
 	if (err)
 		return err;
+	host_begin(options->host, &seen);
 	err = start(options, to, diag, &pid);
 	close_ends(to);
 	if (err) {
@@ -411,7 +428,8 @@ int command_run(const struct command_options *options, struct command_output *ou
 		return err;
 	}
 	*ret_end = (struct command_end){ 0 };
-	rc = wait_for(options, pid, sources, output);
+	rc = wait_for(options, pid, sources, output, &seen);
+	host_look(options->host, &seen);
 	ret_end->time_ns = clock_now_ns() - start_ns;
 	ret_end->timed_out = rc == 1;
 	if (rc == 0)
@@ -422,6 +440,7 @@ int command_run(const struct command_options *options, struct command_output *ou
 	for (int i = 0; i < 2 && rc != -EINTR; i++) /* a signal waits for no reader */
 		source_end(&sources[i], output);
 	close_sources(sources);
+	ret_end->lack = rc == 0 || rc == 1 ? end_lack(options, &seen, ret_end, output) : NULL;
 	if (rc < 0 && rc != -EINTR && !err)
 		err = diag_set(diag, rc, "explore.command", "cannot wait for a check: %s",
 			       strerror(-rc));

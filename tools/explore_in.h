@@ -13,19 +13,23 @@
 
 /* ------------------------------------------------------------------------------ commands */
 
+struct host;
+
 struct command_options {
 	const char *text;  /* for /bin/sh -c */
 	char *const *env;  /* NULL-terminated */
 	const char *owner; /* "FAULTBLK_WORKER=..." in env: whoever has it is ended afterwards */
 	uint64_t timeout_ns;
-	int stop_fd; /* readable: end it at once */
-	bool show;   /* print its output, as it comes, instead of keeping it */
+	int stop_fd;             /* readable: end it at once */
+	bool show;               /* print its output, as it comes, instead of keeping it */
+	const struct host *host; /* looked at while it runs; NULL: it is not */
 };
 
 struct command_end {
 	bool timed_out;
 	int status; /* of waitpid(); not if timed_out */
 	uint64_t time_ns;
+	const char *lack; /* what the machine lacked meanwhile, as host_lack() */
 };
 
 /* What commands printed: the first and the last of it. All zero at first. */
@@ -44,6 +48,40 @@ int command_run(const struct command_options *options, struct command_output *ou
 /* One text, from malloc, bounded by EXPLORE_OUTPUT_MAX; NULL: nothing was printed, or no memory. */
 char *command_output_text(const struct command_output *output);
 
+/* ------------------------------------------------------------------------------ the machine */
+
+/* Counters of the kernel; NULL: it has none such. */
+struct host_files {
+	const char *vmstat;      /* "oom_kill N" is in it */
+	const char *const *pids; /* "max N" is in each; NULL-terminated */
+};
+
+/*
+ * What commands of an exploration share with everything else on the machine, and may find used up:
+ * space in @work, memory, processes. @images_bytes: so much of @work they may fill by what is theirs
+ * to write to (images). @files: NULL: those of this machine. What cannot be looked at is not.
+ */
+int host_create(const char *work, uint64_t images_bytes, const struct host_files *files,
+		struct diag *diag, struct host **ret_host);
+struct host *host_free(struct host *host); /* NULL allowed; returns NULL */
+
+/* What was seen during one command. */
+struct host_seen {
+	uint64_t oom_kills, refused; /* when it began */
+	bool tight, full;
+};
+
+/* Before it; while it runs, and at its end, before anything is taken back. NULL as @host: nothing. */
+void host_begin(const struct host *host, struct host_seen *seen);
+void host_look(const struct host *host, struct host_seen *seen);
+/*
+ * It has ended: did the machine lack something meanwhile, so that its end says nothing of the state?
+ * In words that live as long as @host, or NULL. @status: of waitpid(); @output: what it printed, of
+ * its beginning and end (NULL: nothing).
+ */
+const char *host_lack(const struct host *host, const struct host_seen *seen, int status,
+		      const char *output);
+
 /* ------------------------------------------------------------------------------ a worker's checks
  */
 
@@ -54,6 +92,7 @@ struct checker_options {
 	uint64_t timeout_ns, seed;
 	int stop_fd;
 	bool show;
+	const struct host *host; /* or NULL */
 };
 
 struct checker;
@@ -228,6 +267,20 @@ void explore_print_summary(const struct summary *summary);
 void explore_print_finding(const struct results *results, const struct journal *journal,
 			   const struct crash_point *point, const struct finding *finding,
 			   size_t n);
+
+/* ------------------------------------------------------------------------------ words */
+
+/* The place of @word in @words, which NULL ends; -EINVAL in words that name --@option. */
+int explore_word(const char *option, const char *word, const char *const *words, struct diag *diag);
+/* "check" or "recovery". */
+const char *explore_who_ended(const struct explore_result *result);
+/* "exits with 1", "did not end in time", ...; @text is room for it. */
+const char *explore_how_ended(const struct explore_result *result, char *text, size_t size);
+/* Of the first check, that could not be run: it is the command that is wrong, and not the states.
+ * Of the first that was not judged, as the machine lacks something: so will the others. -errno. */
+int explore_cannot_run(const struct explore_result *result, struct diag *diag);
+int explore_lacks(const struct explore_result *result, struct diag *diag);
+#define EXPLORE_LACK_HINT "fewer --jobs need less; --work DIR takes another tmpfs"
 
 /* ------------------------------------------------------------------------------ shares */
 

@@ -3,7 +3,6 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
-#include "base/near.h"
 #include "base/printable.h"
 #include "explore_in.h"
 #include "guard.h"
@@ -48,7 +47,10 @@ struct run {
 	struct results *results;
 	struct progress *progress;
 	int stop_fd;
-	_Atomic bool ran; /* a check could be run: others that cannot are not the end */
+	struct host *host;
+	_Atomic bool ran;            /* a check could be run: others that cannot are not the end */
+	_Atomic uint64_t nr_lacking; /* states that were not judged, for want of something */
+	const char *_Atomic lack;    /* of the last one */
 	uint64_t nr_shown;
 	pthread_mutex_t diag_lock;
 	struct diag diag; /* the first thing that ended it */
@@ -56,56 +58,13 @@ struct run {
 
 /* ------------------------------------------------------------------------------ words */
 
-static const struct presenter_ops *const presenters[] = { &presenter_file, &presenter_fuse,
-							  &presenter_device };
-
-int presenter_find(const char *name, struct diag *diag, const struct presenter_ops **ret_ops)
-{
-	const char *names[array_size(presenters) + 1] = { NULL };
-	const char *near;
-
-	for (size_t i = 0; i < array_size(presenters); i++) {
-		names[i] = presenters[i]->name;
-		if (strcmp(names[i], name) == 0) {
-			*ret_ops = presenters[i];
-			return 0;
-		}
-	}
-	diag_set(diag, -EINVAL, "explore.present",
-		 "--present: got '%.100s', wanted file, fuse or device", name);
-	near = near_word(name, strlen(name), names);
-	if (near)
-		diag_hint(diag, "did you mean %s?", near);
-	return -EINVAL;
-}
-
-/* One word of a list; its place, or -EINVAL in words. */
-static int find_word(const char *option, const char *word, const char *const *words,
-		     struct diag *diag)
-{
-	const char *near = near_word(word, strlen(word), words);
-	char all[128] = "";
-
-	for (int i = 0; words[i]; i++) {
-		if (strcmp(words[i], word) == 0)
-			return i;
-		strncat(all, i ? ", " : "", sizeof(all) - strlen(all) - 1);
-		strncat(all, words[i], sizeof(all) - strlen(all) - 1);
-	}
-	diag_set(diag, -EINVAL, "explore.option", "--%s: got '%.100s', wanted one of %s", option,
-		 word, all);
-	if (near)
-		diag_hint(diag, "did you mean %s?", near);
-	return -EINVAL;
-}
-
 static int parse_words(struct run *run, struct diag *diag)
 {
 	static const char *const sets[] = { "default", "completions", "marks", NULL };
 	static const char *const atomics[] = { "unit", "write", "order", NULL };
 	const struct explore_job *job = run->job;
-	int set = find_word("points", job->points, sets, diag);
-	int atomic = set < 0 ? set : find_word("atomic", job->atomic ?: "unit", atomics, diag);
+	int set = explore_word("points", job->points, sets, diag);
+	int atomic = set < 0 ? set : explore_word("atomic", job->atomic ?: "unit", atomics, diag);
 
 	if (atomic < 0)
 		return atomic;
@@ -203,24 +162,6 @@ static void keep_diag(struct run *run, const struct diag *diag)
 	pthread_mutex_unlock(&run->diag_lock);
 }
 
-static const char *who_ended(const struct explore_result *result)
-{
-	return result->in_recovery ? "recovery" : "check";
-}
-
-/* Not one check could be run: it is the command that is wrong, and not the states. */
-static int cannot_run(const struct explore_result *result, struct diag *diag)
-{
-	diag_set(diag, -ENOEXEC, "explore.check", "the %s cannot be run: it exits with %d%s%.300s",
-		 who_ended(result), result->exit_code, result->output ? " and says: " : "",
-		 result->output ? result->output : "");
-	for (char *p = diag->message; *p; p++)
-		if (*p == '\n')
-			*p = ' ';
-	diag_hint(diag, "126 and 127 mean that a command could not be run");
-	return -ENOEXEC;
-}
-
 static int on_check(void *ctx, unsigned int worker, const struct explore_state *state,
 		    struct explore_result *ret_result)
 {
@@ -231,7 +172,12 @@ static int on_check(void *ctx, unsigned int worker, const struct explore_state *
 	if (!err && ret_result->verdict != EXPLORE_ERROR)
 		atomic_store(&run->ran, true);
 	else if (!err && !atomic_load(&run->ran))
-		err = cannot_run(ret_result, &diag);
+		err = ret_result->lack ? explore_lacks(ret_result, &diag)
+				       : explore_cannot_run(ret_result, &diag);
+	if (!err && ret_result->lack) {
+		atomic_store(&run->lack, ret_result->lack);
+		atomic_fetch_add(&run->nr_lacking, 1);
+	}
 	if (err && err != -EINTR)
 		keep_diag(run, &diag);
 	return err;
@@ -253,18 +199,6 @@ static int on_image(void *ctx, unsigned int worker, uint16_t disk, struct crash_
 	err = image_map(run->journal->disks[disk].size_bytes, memory);
 	*ret_image = *memory;
 	return err;
-}
-
-static const char *how_it_ended(const struct explore_result *result, char *text, size_t size)
-{
-	if (result->verdict == EXPLORE_TIMEOUT)
-		return "did not end in time";
-	if (result->signal)
-		snprintf(text, size, "was killed by signal %d (%s)", result->signal,
-			 strsignal(result->signal));
-	else
-		snprintf(text, size, "exits with %d", result->exit_code);
-	return text;
 }
 
 static void print_indented(const char *text)
@@ -296,8 +230,8 @@ static void print_finding(struct run *run, const struct explore_state *state,
 	       nr_marks ? ", after mark '" : "",
 	       nr_marks ? printable(state->journal->marks[nr_marks - 1].text, mark, sizeof(mark))
 			: "",
-	       nr_marks ? "'" : "", state->name, who_ended(result),
-	       how_it_ended(result, how, sizeof(how)));
+	       nr_marks ? "'" : "", state->name, explore_who_ended(result),
+	       explore_how_ended(result, how, sizeof(how)));
 	print_indented(result->output);
 	fflush(stdout);
 }
@@ -366,6 +300,18 @@ static int open_worker(struct run *run, unsigned int i, struct diag *diag)
 			      &run->workers[i].checker);
 }
 
+/* So much the commands may write to image files. */
+static uint64_t images_bytes(const struct run *run)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t disk = 0; run->ops == &presenter_file && disk < run->journal->nr_disks;
+	     disk++)
+		if (__builtin_add_overflow(sum, run->journal->disks[disk].size_bytes, &sum))
+			return UINT64_MAX;
+	return __builtin_mul_overflow(sum, run->jobs, &sum) ? UINT64_MAX : sum;
+}
+
 static int open_workers(struct run *run, struct diag *diag)
 {
 	uint64_t need = run->ops == &presenter_file ? workdir_need(run->journal) : 0;
@@ -379,6 +325,9 @@ static int open_workers(struct run *run, struct diag *diag)
 		return err;
 	folder = realpath(run->dir.path, NULL);
 	guard_folder(&run->guard, folder ?: "");
+	err = host_create(run->dir.where, images_bytes(run), NULL, diag, &run->host);
+	if (err)
+		return err;
 	run->workers =
 		fail_alloc("tools/explore_job/workers", calloc(run->jobs, sizeof(*run->workers)));
 	run->memory = fail_alloc(
@@ -394,7 +343,8 @@ static int open_workers(struct run *run, struct diag *diag)
 							 .timeout_ns = run->job->timeout_ns,
 							 .seed = run->job->seed,
 							 .stop_fd = run->stop_fd,
-							 .show = run->job->state != NULL };
+							 .show = run->job->state != NULL,
+							 .host = run->host };
 	for (unsigned int i = 0; i < run->jobs && !err; i++)
 		err = open_worker(run, i, diag);
 	return err;
@@ -414,6 +364,7 @@ static void close_all(struct run *run)
 			    run->journal->disks[i % run->journal->nr_disks].size_bytes);
 	free(run->workers);
 	free(run->memory);
+	host_free(run->host);
 	workdir_remove(&run->dir);
 	guard_end(&run->guard, true);
 	journal_free(run->journal);
@@ -652,6 +603,11 @@ static int conclude(struct run *run, int signal)
 							 .common = run->common,
 							 .nr_findings = nr,
 							 .nr_left_out = run->nr_left_out });
+	if (run->nr_lacking) {
+		tool_msg("%" PRIu64 " states were not judged, as %s; --resume does them again",
+			 run->nr_lacking, run->lack);
+		tool_hint(EXPLORE_LACK_HINT);
+	}
 	if (status.points_unmade)
 		tool_msg(
 			"of %" PRIu64 " of %" PRIu64 " moments no state was checked: %d or more "
@@ -713,8 +669,13 @@ static int print_state(const struct run *run, const struct explore_result *resul
 			printf("state %s: good\n", run->job->state);
 		return EXIT_OK;
 	}
-	printf("state %s: the %s %s\n", run->job->state, who_ended(result),
-	       how_it_ended(result, how, sizeof(how)));
+	if (result->lack) {
+		tool_msg("state %s is not judged: %s", run->job->state, result->lack);
+		tool_hint(EXPLORE_LACK_HINT);
+		return EXIT_NOT_DONE;
+	}
+	printf("state %s: the %s %s\n", run->job->state, explore_who_ended(result),
+	       explore_how_ended(result, how, sizeof(how)));
 	return explore_is_finding(result->verdict) ? EXIT_FAILED : EXIT_NOT_DONE;
 }
 

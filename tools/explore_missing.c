@@ -33,6 +33,8 @@ static int passes(const struct missing *m, size_t nr)
 		return -ETIME;
 	err = checker_run_with(m->o->checker, m->state, m->later, nr, &result, m->diag);
 	free(result.output);
+	if (!err && result.lack)
+		err = -ETIME;
 	return err ? err : result.verdict == EXPLORE_OK;
 }
 

@@ -59,7 +59,11 @@ static int fails(void *ctx, const uint16_t *picks)
 	if (clock_now_ns() >= reducing->until_ns)
 		return -ETIME;
 	err = checker_run(o->checker, &state, &result, reducing->diag);
-	if (err || result.verdict != reducing->finding->verdict) {
+	/* What says nothing says neither that it passes. */
+	if (!err && result.lack)
+		err = -ETIME;
+	if (err || result.verdict != reducing->finding->verdict ||
+	    result.in_recovery != reducing->finding->in_recovery) {
 		free(result.output);
 		return err;
 	}
@@ -203,7 +207,9 @@ static int shrink_it(struct reducing *reducing, uint16_t *picks)
 	if (err && err != -ETIME)
 		return err;
 	f->shrink_runs = result.runs;
-	f->repeated = result.reproduced ? FINDING_FAILED : FINDING_PASSED;
+	f->repeated = result.reproduced ? FINDING_FAILED
+		      : err             ? FINDING_NOT_REPEATED
+					: FINDING_PASSED;
 	return result.reproduced ? adopt(reducing, picks, &result) : 0;
 }
 

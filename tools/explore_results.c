@@ -476,6 +476,8 @@ void results_state(struct results *r, const struct explore_state *state,
 		json_object_set_new(line, "covers_log2", json_real(state->covers_log2));
 	if (result->in_recovery)
 		json_object_set_new(line, "in_recovery", json_true());
+	if (result->lack)
+		json_object_set_new(line, "lack", results_text(result->lack));
 	if (result->verdict != EXPLORE_OK && result->output)
 		json_object_set_new(line, "output", results_text(result->output));
 	results_line(r, line);

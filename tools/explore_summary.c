@@ -48,7 +48,7 @@ void explore_print_summary(const struct summary *summary)
 		       "count as not covered: see MISSING STATES in faultblk-explore(7)\n",
 		       s->points_missing);
 	if (s->errors)
-		printf("%" PRIu64 " checks could not be run; --resume does them again\n",
+		printf("%" PRIu64 " states could not be judged; --resume does them again\n",
 		       s->errors);
 	if (s->findings)
 		printf("%" PRIu64 " findings, which lost %zu different sets of writes%s\n",
