@@ -149,6 +149,7 @@ struct crash *crash_free(struct crash *crash)
 {
 	if (!crash)
 		return NULL;
+	crash_untangle(crash);
 	crash_drop_units(crash);
 	crash_flow_free(&crash->flow);
 	for (uint32_t i = 0; crash->disks && i < crash->journal->nr_disks; i++)

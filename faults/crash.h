@@ -24,16 +24,27 @@
  * durable one was submitted. Else a write is replaced if durable ones that were submitted after its
  * completion cover all of its part.
  *
- * CRASH_WRITE: a state is what the durable writes and any set of the others leave, in order of
- * submission. CRASH_ORDER: a state of a disk is a version of all of it, with one order for all of
- * its units; but of writes that lie over each other only the order of submission is made. In both
- * the unit is the smallest logical block, and a write that was replaced counts as replaced.
+ * CRASH_WRITE: a state is what the durable writes and any set of the others leave, in one of these
+ * orders, which is the same for all units. CRASH_ORDER: a state of a disk is a version of all of it,
+ * with one order for all of its units. In both the unit is the smallest logical block, and a write
+ * that was replaced counts as replaced.
  *
- * What is not made, crash_count() tells (missing): there are more states than the cursor knows where
- * writes lie over each other that were in flight together (CRASH_WRITE, CRASH_ORDER); and where a
- * unit has too many versions (CRASH_UNIT): more than 1024, or 16 MiB of them, if more than 16,
- * besides those after each write, borders of writes within it at more than 63 places, or a search
- * that is too long.
+ * What has been discarded reads as zeroes, as soon as a discard has been carried out: this is what
+ * the disks of this project do. One that keeps the old content, or has any other, has more states.
+ *
+ * What is not made, crash_count() tells (missing): there are more states than the cursor knows.
+ *
+ * CRASH_UNIT: a unit has too many versions. Of one with parts: more than 1024, or 16 MiB of them, if
+ * more than 16, besides those after each write; borders of writes within it at more than 63 places;
+ * a search that is too long; more than 60000 writes, or 256 MiB of what they leave, if more than
+ * 256. Of another: more contents than CRASH_CANDIDATES_MAX. The oldest, the newest, and as many of
+ * the others as there may be are made, evenly.
+ *
+ * CRASH_WRITE, CRASH_ORDER: more than 8 writes that were in flight together lie over each other, or
+ * over one that another does, and so on; or fewer in more than 65536 / 2^(their number) orders, or
+ * in more than 64 ways in which units have some of them. Of these only the order of submission is
+ * made. CRASH_ORDER: CRASH_CANDIDATES_MAX writes to a disk, or more, can be lost; of the places
+ * where it may have stopped so many are made, evenly.
  *
  * A power cut that was recorded is no more than durable writes of what its disk held afterwards
  * (journal_write.kept), all at once: there is no moment between them, and crash_points() has none.
@@ -76,6 +87,13 @@ struct crash_options {
  */
 bool crash_as_recorded(struct crash_options *options, bool atomic_given,
 		       const struct journal *journal);
+
+/*
+ * The least that a disk of the recording may keep or lose by itself, in bytes: a unit of its cache,
+ * as far as that was recorded, or a logical block; 0: all of them keep or lose whole writes. States
+ * of what is larger are legal, but not all.
+ */
+uint32_t crash_least_bytes(const struct journal *journal);
 
 /* ------------------------------------------------------------------------------ moments */
 
@@ -144,8 +162,7 @@ int crash_create(const struct journal *journal, const struct crash_options *opti
 struct crash *crash_free(struct crash *crash); /* NULL allowed; returns NULL */
 /*
  * Go to the moment after @step, at or after where it stands (asserted). Costs what has happened
- * between. -ENOMEM: the cursor can only be freed. -E2BIG: it is there, but one choice has more than
- * CRASH_CANDIDATES_MAX candidates, so that it has no picks: it can only be freed or moved on.
+ * between. -ENOMEM: the cursor can only be freed.
  */
 int crash_move(struct crash *crash, uint64_t step);
 uint64_t crash_step(const struct crash *crash);
@@ -153,7 +170,8 @@ const struct journal *crash_journal(const struct crash *crash);
 const struct crash_options *crash_options(const struct crash *crash); /* unit_bytes is settled */
 
 #define CRASH_BASE           UINT32_MAX
-#define CRASH_CANDIDATES_MAX 65535
+#define CRASH_TURNS          (UINT32_MAX - 1)
+#define CRASH_CANDIDATES_MAX 65535 /* of a choice */
 
 struct crash_candidate {
 	/*
@@ -170,9 +188,15 @@ struct crash_candidate {
  * as they first came. CRASH_WRITE: a write of crash_volatile(), at and len_bytes being its own: 0
  * lost, 1 survived; candidates is NULL. CRASH_ORDER: for each disk with such writes one choice,
  * without a write and with its place and size: pick n: its n-th one is the last submitted that
- * survived, 0: none did; then one for each that was in flight when the next came: 0 survived with
- * the later ones, 1 lost, which has no meaning (and is to be 0, see crash_canonical()) where it is
- * not earlier than the last or had completed before that was submitted; candidates is NULL.
+ * survived (of CRASH_CANDIDATES_MAX or more of them: of so many equal parts the n-th is the last), 0:
+ * none did; then one for each that was in flight when the next came: 0 survived with the later ones,
+ * 1 lost, which has no meaning (and is to be 0, see crash_canonical()) where it is not earlier than
+ * the last or had completed before that was submitted; candidates is NULL.
+ *
+ * In both there follows (CRASH_ORDER: for each disk) one choice for each tangle: writes that were in
+ * flight together and lie over each other, with its range, write being CRASH_TURNS: the order in
+ * which they were carried out, 0 that of submission. One that leaves the same as an earlier order
+ * does, of the writes that survived, has no meaning; candidates is NULL.
  */
 struct crash_choice {
 	uint64_t at;
@@ -181,11 +205,11 @@ struct crash_choice {
 	uint16_t newest; /* the candidate that is there when everything survived */
 	uint32_t nr;     /* candidates, at least 2 */
 	const struct crash_candidate *candidates;
-	uint32_t write; /* CRASH_WRITE, CRASH_ORDER: its index; else CRASH_BASE */
+	uint32_t write; /* CRASH_WRITE, CRASH_ORDER: its index, or CRASH_TURNS; else CRASH_BASE */
 };
 
 /*
- * By disk and place (CRASH_WRITE: by submission; CRASH_ORDER: by disk); valid until a move. The
+ * By disk and place (CRASH_WRITE: by submission, then tangles; CRASH_ORDER: by disk); valid until a move. The
  * first time after a move this costs what is undecided, and so do the functions below. Returns how
  * many. All functions with a const cursor may be called by several threads.
  */
@@ -194,14 +218,17 @@ size_t crash_choices(const struct crash *crash, const struct crash_choice **ret_
  * The writes that can make a difference: those that count in some unit. A write counts in a unit
  * when it is submitted, not in every version (durable), not replaced there, and it, or one that is
  * not replaced and was submitted before it, leaves something else there than the image holds; of a
- * unit with parts, when that has several candidates. By submission (indices into journal->writes);
+ * unit with parts, when that has several candidates; of one with writes that were in flight together
+ * and leave different things there (CRASH_WRITE, CRASH_ORDER), always. By submission (indices into
+ * journal->writes);
  * valid until a move.
  */
 size_t crash_volatile(const struct crash *crash, const uint32_t **ret_writes);
 
 /*
  * How many states there are, as a product of powers: exactly (CRASH_UNIT); CRASH_WRITE and
- * CRASH_ORDER count sets of writes, of which several may leave the same content.
+ * CRASH_ORDER count sets of writes, with each order that makes a difference, of which several may
+ * leave the same content.
  */
 struct crash_count {
 	double log2;
@@ -225,10 +252,11 @@ int crash_put(const struct crash *crash, const uint16_t *picks, crash_put_fn put
 uint64_t crash_hash(const struct crash *crash, const uint16_t *picks);
 /*
  * All picks that name a state, each once, from crash_oldest() on; false: that was the last, and it
- * is the first again. But for CRASH_ORDER these are all combinations of candidates.
+ * is the first again. In CRASH_UNIT these are all combinations of candidates.
  */
 bool crash_next(const struct crash *crash, uint16_t *picks);
-/* Set picks without a meaning (CRASH_ORDER) to 0; false: there were such. */
+/* Picks without a meaning become 0, and those of orders the first that leaves the same; false: there
+ * were such. */
 bool crash_canonical(const struct crash *crash, uint16_t *picks);
 /* All lost, all survived. */
 void crash_oldest(const struct crash *crash, uint16_t *picks);
@@ -237,16 +265,23 @@ void crash_newest(const struct crash *crash, uint16_t *picks);
  * Picks of what is left when of the volatile writes (crash_volatile) those with survives[i] did. A
  * unit gets what its durable and surviving writes leave in order of submission, with what must have
  * been there before these; the image's content where none survived that counts there. CRASH_ORDER:
- * the largest state without others.
+ * the largest state without others. Where a state of that name is not made (see above): one with the
+ * newest content before that.
  */
 void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *picks);
 /*
  * lost[i]: of volatile write i some part is not there, though nothing that was submitted after it
  * is in its place: in some unit where it counts it was submitted after the last write that leaves
  * the content there (of a unit with parts: in one of its parts). CRASH_WRITE, CRASH_ORDER: after the
- * last one there that is durable or survived.
+ * last one there that is durable or survived; where writes in flight together leave different things,
+ * also after the last that leaves the content there.
  */
 void crash_lost(const struct crash *crash, const uint16_t *picks, bool *lost);
+/*
+ * Writes that were in flight together are there in another order than that of submission, and what
+ * is lost does not say so: @nr_lost of crash_lost(). CRASH_UNIT: only where nothing is lost.
+ */
+bool crash_reordered(const struct crash *crash, const uint16_t *picks, size_t nr_lost);
 
 /*
  * The state in one word that crash_parse() understands at the same moment of the same journal with

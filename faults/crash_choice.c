@@ -31,21 +31,6 @@ static int make_room(void **array, size_t *room, size_t nr, size_t size)
 	return 0;
 }
 
-static int check_candidates(const struct crash *crash)
-{
-	if (crash->options.atomic == CRASH_ORDER) {
-		for (uint32_t i = 0; i < crash->journal->nr_disks; i++)
-			if (crash->disks[i].nr_open >= CRASH_CANDIDATES_MAX)
-				return -E2BIG;
-	}
-	if (crash->options.atomic != CRASH_UNIT || crash->most_entries < CRASH_CANDIDATES_MAX)
-		return 0;
-	for (size_t i = 0; i < crash->nr_live; i++)
-		if (crash->live[i]->nr >= CRASH_CANDIDATES_MAX)
-			return -E2BIG;
-	return 0;
-}
-
 static int make_order_room(struct crash *crash)
 {
 	uint32_t **arrays[] = { &crash->ordinals, &crash->bits, &crash->rows, &crash->flight };
@@ -65,10 +50,13 @@ int crash_make_room(struct crash *crash)
 	size_t nr_choices = crash->nr_live, scratch = 4 * FEW;
 	int err;
 
+	err = crash_tangle(crash);
+	if (err)
+		return err;
 	if (crash->options.atomic == CRASH_WRITE)
-		nr_choices = crash->nr_open;
+		nr_choices = crash->nr_open + crash->nr_tangles;
 	if (crash->options.atomic == CRASH_ORDER)
-		nr_choices = crash->journal->nr_disks + crash->nr_open;
+		nr_choices = crash->journal->nr_disks + crash->nr_open + crash->nr_tangles;
 	err = make_room((void **)&crash->choices, &crash->room_choices, nr_choices,
 			sizeof(*crash->choices));
 	if (!err && crash->options.atomic == CRASH_ORDER)
@@ -88,9 +76,7 @@ int crash_make_room(struct crash *crash)
 		crash->scratch = grown;
 		crash->room_scratch = scratch;
 	}
-	if (!err)
-		err = crash_mix_changed(crash);
-	return err ? err : check_candidates(crash);
+	return err ? err : crash_mix_changed(crash);
 }
 
 /* ------------------------------------------------------------------------------ candidates */
@@ -125,6 +111,33 @@ static uint32_t find_candidate(const struct crash *crash, const struct crash_uni
 	return i < unit->nr_candidates ? i : unit->nr_candidates;
 }
 
+/* The @i-th of @nr things falls into one of so many equal parts as there are picks. */
+static uint64_t part_of(uint32_t i, uint32_t nr)
+{
+	return (uint64_t)i * (CRASH_CANDIDATES_MAX - 1) / (nr - 1);
+}
+
+/* There are only so many picks: the image keeps its own, the newest, and the first of each part. */
+static void thin_candidates(const struct crash *crash, struct crash_unit *unit)
+{
+	uint32_t newest = unit->entries[unit->nr - 1].candidate, nr = unit->nr_candidates;
+	uint64_t part_of_newest = newest ? part_of(newest, nr) ?: 1 : 0;
+	uint32_t *numbers = crash->scratch;
+
+	unit->nr_candidates = 0;
+	for (uint32_t i = 0; i < nr; i++) {
+		bool is_kept =
+			!i || i == newest ||
+			(part_of(i, nr) != part_of(i - 1, nr) && part_of(i, nr) != part_of_newest);
+
+		numbers[i] = is_kept ? unit->nr_candidates : CRASH_UNMADE;
+		if (is_kept)
+			unit->candidates[unit->nr_candidates++] = unit->candidates[i];
+	}
+	for (uint32_t i = 0; i < unit->nr; i++)
+		unit->entries[i].candidate = numbers[unit->entries[i].candidate];
+}
+
 static void make_candidates(const struct crash *crash, struct crash_unit *unit)
 {
 	const unsigned char *image = crash->disks[unit->disk].bytes + unit_at(crash, unit);
@@ -154,12 +167,16 @@ static void make_candidates(const struct crash *crash, struct crash_unit *unit)
 			if (mask)
 				crash->scratch[slot] = i;
 		}
-		entry->candidate = (uint16_t)i;
+		entry->candidate = i;
 		if (i)
 			unit->candidates[i].write = entry->write;
 		if (i && k < unit->first)
 			unit->first = k;
 	}
+	unit->thinned =
+		crash->options.atomic == CRASH_UNIT && unit->nr_candidates > CRASH_CANDIDATES_MAX;
+	if (unit->thinned)
+		thin_candidates(crash, unit);
 	unit->stale = false;
 }
 
@@ -183,6 +200,8 @@ static void list_units(struct crash *crash)
 
 		if (unit->stale)
 			make_candidates(crash, unit);
+		if (unit->tangled)
+			unit->first = 0;
 		if (unit->nr_candidates > 1)
 			crash->units[crash->nr_units++] = unit;
 	}
@@ -224,7 +243,7 @@ static void choose_units(struct crash *crash)
 			.at = unit_at(crash, unit),
 			.len_bytes = unit_len(crash, unit->disk, unit->number),
 			.disk = unit->disk,
-			.newest = unit->entries[unit->nr - 1].candidate,
+			.newest = (uint16_t)unit->entries[unit->nr - 1].candidate,
 			.nr = unit->nr_candidates,
 			.candidates = unit->candidates,
 			.write = CRASH_BASE,
@@ -247,45 +266,30 @@ static void choose_writes(struct crash *crash)
 			.write = crash->volatiles[i],
 		};
 	}
+	for (uint16_t i = 0; i < crash->journal->nr_disks; i++)
+		crash_choose_turns(crash, i);
 }
 
 /* ------------------------------------------------------------------------------ what is missing */
 
-/* Two writes to the unit were in flight together, and their order makes a difference. */
-static bool has_overlap(const struct crash *crash, const struct crash_unit *unit)
-{
-	const struct journal_write *writes = crash->journal->writes;
-	uint64_t end = 0;
-
-	for (uint32_t k = 0; k < unit->nr; k++) {
-		const struct crash_entry *entry = &unit->entries[k];
-
-		for (uint32_t i = 0; i < k && end > writes[entry->write].submit; i++)
-			if (unit->entries[i].hash != entry->hash &&
-			    writes[unit->entries[i].write].complete > writes[entry->write].submit)
-				return true;
-		if (writes[entry->write].complete > end)
-			end = writes[entry->write].complete;
-	}
-	return false;
-}
-
 static bool is_missing(const struct crash *crash)
 {
-	for (size_t i = 0; i < crash->nr_live; i++) {
-		const struct crash_unit *unit = crash->live[i];
-
-		if (crash->options.atomic == CRASH_UNIT ? unit->mix && unit->mix->missing
-							: has_overlap(crash, unit))
+	if (crash->options.atomic == CRASH_ORDER)
+		for (uint32_t i = 0; i < crash->journal->nr_disks; i++)
+			if (crash->disks[i].nr_rows >= CRASH_CANDIDATES_MAX)
+				return true;
+	if (crash->options.atomic != CRASH_UNIT)
+		return crash->lacks_orders;
+	for (size_t i = 0; i < crash->nr_live; i++)
+		if (crash->live[i]->thinned ||
+		    (crash->live[i]->mix && crash->live[i]->mix->missing))
 			return true;
-	}
 	return false;
 }
 
 static void make(struct crash *crash)
 {
 	list_units(crash);
-	crash->missing = is_missing(crash);
 	list_volatiles(crash);
 	switch (crash->options.atomic) {
 	case CRASH_UNIT:
@@ -298,6 +302,7 @@ static void make(struct crash *crash)
 		crash_choose_orders(crash);
 		break;
 	}
+	crash->missing = is_missing(crash);
 }
 
 struct crash *crash_made(const struct crash *crash)

@@ -16,17 +16,21 @@ struct crash_entry {
 	const unsigned char *data; /* of its part of the unit; NULL: zeroes */
 	uint64_t hash;             /* of the data; 0 exactly when it is zero */
 	uint32_t write;
-	uint32_t from, to;  /* its part of the unit */
-	uint16_t candidate; /* that is there after it; valid while the unit is not stale */
-	bool durable;       /* in this unit: in every version that it may still have */
-	bool fresh;         /* durable since the image was made up last */
+	uint32_t from, to; /* its part of the unit */
+	/* That is there after it, or CRASH_UNMADE; valid while the unit is not stale. */
+	uint32_t candidate;
+	bool durable;    /* in this unit: in every version that it may still have */
+	bool fresh;      /* durable since the image was made up last */
+	uint16_t tangle; /* of crash->tangles, from 1; 0: none. Valid if the unit is tangled */
 };
+
+#define CRASH_UNMADE UINT32_MAX /* there are more contents than picks: this one has none */
 
 /* Of a unit with writes to a part of it, see crash_mix.c: */
 struct crash_mix {
 	uint32_t *borders; /* of the parts, nr_parts + 1 */
 	uint32_t nr_parts;
-	uint16_t *writers; /* for each candidate and part: the last to write there, an entry */
+	uint32_t *writers; /* for each candidate and part: the last to write there, an entry */
 	bool missing;      /* there may be more candidates */
 	/* Contents of candidates from 1 on, in order: of the first chunk 4, of each next one twice
 	 * as many. */
@@ -47,12 +51,30 @@ struct crash_unit {
 	uint32_t nr_candidates;
 	uint32_t first; /* entry that leaves something else than the image; valid as candidates */
 	uint32_t slot;  /* in crash->live */
+	uint64_t end;   /* no entry is in flight behind it */
 	/* In crash->changed; the link to it is NULL where it is not. */
 	struct crash_unit *next_changed, **link_changed;
 	uint16_t disk;
-	bool mixed;  /* some entry covers only a part */
-	bool stale;  /* candidates are to be made again */
-	bool queued; /* in crash->queue */
+	bool mixed;   /* some entry covers only a part */
+	bool stale;   /* candidates are to be made again */
+	bool queued;  /* in crash->queue */
+	bool thinned; /* it has more candidates than are made; valid as candidates */
+	bool tangled; /* see crash_tangle.c: some were in flight together and leave other things */
+};
+
+/* Writes of one disk that were in flight together and lie over each other, see crash_tangle.c. */
+#define CRASH_TANGLE_MAX 8u
+struct crash_tangle {
+	uint32_t writes[CRASH_TANGLE_MAX]; /* by submission */
+	uint32_t nr;
+	uint32_t nr_turns; /* orders, the first is that of submission; 0: too many, none is made */
+	uint8_t (*turns)[CRASH_TANGLE_MAX]; /* for each order: the place in it of each write */
+	/* For each set of the writes and each order: the first that leaves the same of the set. And
+	 * then for each set how many different ones there are. */
+	uint16_t *same;
+	uint32_t choice;
+	uint16_t disk;
+	uint8_t durable; /* a bit for each write: they are in every set */
 };
 
 struct crash_disk {
@@ -68,7 +90,7 @@ struct crash_disk {
 	double log2_states;
 };
 
-enum { WRITE_DURABLE = 1, WRITE_SEEN = 2, WRITE_SKIPPED = 4 };
+enum { WRITE_DURABLE = 1, WRITE_SEEN = 2, WRITE_SKIPPED = 4, WRITE_TANGLED = 8 };
 
 struct crash {
 	const struct journal *journal;
@@ -88,7 +110,12 @@ struct crash {
 	size_t nr_queue;
 	struct crash_unit *changed; /* entries came or went: those mixed are to be mixed again */
 	uint32_t most_entries;
-	bool parts; /* some write covers only a part of a unit */
+	bool parts;    /* some write covers only a part of a unit */
+	bool overlaps; /* writes to a unit were in flight together */
+	/* CRASH_WRITE, CRASH_ORDER: of the moment. */
+	struct crash_tangle *tangles;
+	uint32_t nr_tangles;
+	bool lacks_orders; /* there are more orders than are made */
 	/* Writes in flight that some unit does not know of, since it is zero all the same. */
 	struct crash_skipped skipped;
 	/* Submitted, not durable, by submission; and durable ones that are yet to be taken out. */
@@ -171,7 +198,21 @@ typedef bool (*crash_is_there_fn)(const void *ctx, const struct crash_unit *unit
 uint16_t crash_mix_find(const struct crash_unit *unit, crash_is_there_fn there, const void *ctx,
 			uint16_t otherwise);
 
-/* crash_choice.c: what is made when it is asked for. crash_make_room(): also -E2BIG. */
+/* crash_tangle.c: orders of whole writes. Make those of the moment, -ENOMEM; and forget them. */
+int crash_tangle(struct crash *crash);
+void crash_untangle(struct crash *crash);
+/* Of two entries of a tangled unit, in the state of these picks. */
+bool crash_comes_later(const struct crash *crash, const uint16_t *picks,
+		       const struct crash_entry *entry, const struct crash_entry *than);
+/* A choice for each tangle of the disk. */
+void crash_choose_turns(struct crash *crash, uint16_t disk);
+/* See crash_canonical() and crash_next(). */
+bool crash_canonical_turns(const struct crash *crash, uint16_t *picks);
+bool crash_next_turns(const struct crash *crash, uint16_t disk, uint16_t *picks);
+/* How many orders differ, over all sets with the writes of @there and some of @open (bits). */
+uint64_t crash_count_turns(const struct crash_tangle *tangle, uint32_t there, uint32_t open);
+
+/* crash_choice.c: what is made when it is asked for. */
 int crash_make_room(struct crash *crash);
 struct crash *crash_made(const struct crash *crash);
 /* Does this write of crash_volatile() survive? CRASH_WRITE, CRASH_ORDER. */

@@ -36,8 +36,12 @@
 #define FOUND_MAX  1024u       /* versions besides those after each write, in submission order */
 #define FOUND_ROOM (16u << 20) /* of their contents together, but at least so many: */
 #define FOUND_MIN  16u
+/* Versions after each write: so many, or fewer where their contents are large, but so many: */
+#define TURNS_MAX  60000u
+#define TURNS_ROOM (256u << 20)
+#define TURNS_MIN  256u
 #define TRIES_MAX  (1u << 16) /* of a part's writer */
-#define BASE       UINT16_MAX /* no write: what is in the image */
+#define BASE       UINT32_MAX /* no write: what is in the image */
 
 /* What is looked for in one unit; entries are meant by their numbers. */
 struct search {
@@ -45,14 +49,15 @@ struct search {
 	struct crash_unit *unit;
 	struct crash_mix *mix;
 	uint32_t len;
-	uint32_t room, found_max;
+	uint32_t room, found_max, turns_max;
+	uint32_t *table, mask; /* candidates by their hashes; UINT32_MAX: none */
 	uint32_t tries;
 	bool spent; /* there may be more */
 	/* Of the set with a certain last submitted write: */
 	uint32_t last_write; /* it */
 	bool *must, *may;
 	uint64_t *last_submit; /* of those that must be there, for each part */
-	uint16_t *writers;
+	uint32_t *writers;
 };
 
 static const struct journal_write *write_of(const struct search *search, uint32_t entry)
@@ -104,16 +109,17 @@ static int grow(struct search *search)
 	return 0;
 }
 
-static uint32_t find(const struct search *search, const unsigned char *content, uint64_t hash)
+/* Where it is in the table, or where it belongs. */
+static uint32_t *find(const struct search *search, const unsigned char *content, uint64_t hash)
 {
-	const struct crash_unit *unit = search->unit;
-	uint32_t i;
+	const struct crash_candidate *candidates = search->unit->candidates;
+	uint32_t slot = (uint32_t)hash & search->mask, i;
 
-	for (i = 0; i < unit->nr_candidates; i++)
-		if (unit->candidates[i].hash == hash &&
-		    (!hash || !memcmp(unit->candidates[i].data, content, search->len)))
+	for (; (i = search->table[slot]) != UINT32_MAX; slot = (slot + 1) & search->mask)
+		if (candidates[i].hash == hash &&
+		    (!hash || !memcmp(candidates[i].data, content, search->len)))
 			break;
-	return i;
+	return &search->table[slot];
 }
 
 /* Room for one more content; it is taken by ++mix->nr_contents. */
@@ -140,6 +146,7 @@ static int add(struct search *search, uint32_t *ret_candidate)
 {
 	struct crash_unit *unit = search->unit;
 	unsigned char *content = next_content(search);
+	uint32_t *found;
 	uint64_t hash;
 
 	if (!content)
@@ -147,14 +154,16 @@ static int add(struct search *search, uint32_t *ret_candidate)
 	for (uint32_t part = 0; part < search->mix->nr_parts; part++)
 		copy_part(search, content, part);
 	hash = crash_content_hash(content, search->len);
-	*ret_candidate = find(search, content, hash);
-	if (*ret_candidate < unit->nr_candidates)
+	found = find(search, content, hash);
+	*ret_candidate = *found;
+	if (*found != UINT32_MAX)
 		return 0;
 	if (unit->nr_candidates == search->room && grow(search) < 0)
 		return -ENOMEM;
 	memcpy(search->mix->writers + (size_t)unit->nr_candidates * search->mix->nr_parts,
 	       search->writers, search->mix->nr_parts * sizeof(*search->writers));
 	search->mix->nr_contents += hash != 0;
+	*found = *ret_candidate = unit->nr_candidates;
 	unit->candidates[unit->nr_candidates++] = (struct crash_candidate){
 		.data = hash ? content : NULL, .hash = hash, .write = search->last_write
 	};
@@ -163,33 +172,52 @@ static int add(struct search *search, uint32_t *ret_candidate)
 
 /* ------------------------------------------------------------------------------ after each write */
 
-/* All that is durable, and of the others those up to @last, in order of submission. */
-static void write_in_turn(struct search *search, uint32_t last)
+/* All that is durable, and of the others those before the first. */
+static void begin_turns(struct search *search)
 {
-	for (uint32_t part = 0; part < search->mix->nr_parts; part++) {
+	for (uint32_t part = 0; part < search->mix->nr_parts; part++)
 		search->writers[part] = BASE;
-		for (uint32_t i = search->unit->nr; i-- > 0;) {
-			if ((i > last && !search->unit->entries[i].durable) ||
-			    !covers(search, i, part))
-				continue;
-			search->writers[part] = (uint16_t)i;
-			break;
-		}
-	}
+	for (uint32_t i = 0; i < search->unit->nr; i++)
+		for (uint32_t part = 0; part < search->mix->nr_parts; part++)
+			if (search->unit->entries[i].durable && covers(search, i, part))
+				search->writers[part] = i;
+}
+
+/* And this one: durable ones that were submitted later are over it. */
+static void take_turn(struct search *search, uint32_t entry)
+{
+	for (uint32_t part = 0; part < search->mix->nr_parts; part++)
+		if (covers(search, entry, part) &&
+		    (search->writers[part] == BASE || search->writers[part] < entry))
+			search->writers[part] = entry;
+}
+
+/* Of many writes the last, and so many of the others, evenly. */
+static bool is_made(const struct search *search, uint32_t entry)
+{
+	uint64_t nr = search->unit->nr;
+
+	return nr <= search->turns_max || entry == nr - 1 ||
+	       entry * (uint64_t)(search->turns_max - 1) / nr !=
+		       (entry + 1) * (uint64_t)(search->turns_max - 1) / nr;
 }
 
 static int add_in_turn(struct search *search)
 {
 	struct crash_unit *unit = search->unit;
 
+	begin_turns(search);
 	for (uint32_t i = 0; i < unit->nr; i++) {
 		uint32_t candidate;
 
-		write_in_turn(search, i);
+		unit->entries[i].candidate = CRASH_UNMADE;
+		take_turn(search, i);
+		if (!is_made(search, i))
+			continue;
 		search->last_write = unit->entries[i].write;
 		if (add(search, &candidate) < 0)
 			return -ENOMEM;
-		unit->entries[i].candidate = (uint16_t)candidate;
+		unit->entries[i].candidate = candidate;
 		/* The later one that leaves it: so that less is lost. */
 		memcpy(search->mix->writers + (size_t)candidate * search->mix->nr_parts,
 		       search->writers, search->mix->nr_parts * sizeof(*search->writers));
@@ -202,7 +230,7 @@ static int add_in_turn(struct search *search)
 /* ------------------------------------------------------------------------------ is it possible? */
 
 /* The writers of parts [0, @nr), each once. */
-static uint32_t list_writers(const struct search *search, uint32_t nr, uint16_t *list)
+static uint32_t list_writers(const struct search *search, uint32_t nr, uint32_t *list)
 {
 	uint32_t nr_listed = 0;
 
@@ -218,7 +246,7 @@ static uint32_t list_writers(const struct search *search, uint32_t nr, uint16_t 
 }
 
 /* Must @before have been carried out before @after, which is the last in some part? */
-static bool must_follow(const struct search *search, uint32_t nr, uint16_t before, uint16_t after)
+static bool must_follow(const struct search *search, uint32_t nr, uint32_t before, uint32_t after)
 {
 	for (uint32_t part = 0; part < nr; part++)
 		if (search->writers[part] == after && covers(search, before, part))
@@ -227,7 +255,7 @@ static bool must_follow(const struct search *search, uint32_t nr, uint16_t befor
 }
 
 /* The earliest time of a writer, but for the other writers. */
-static uint64_t earliest(const struct search *search, uint32_t nr, uint16_t writer)
+static uint64_t earliest(const struct search *search, uint32_t nr, uint32_t writer)
 {
 	uint64_t time = write_of(search, writer)->submit;
 
@@ -238,7 +266,7 @@ static uint64_t earliest(const struct search *search, uint32_t nr, uint16_t writ
 }
 
 /* One after the other gets its time, as all that it must follow have theirs. */
-static bool have_times(const struct search *search, uint32_t nr, const uint16_t *list,
+static bool have_times(const struct search *search, uint32_t nr, const uint32_t *list,
 		       uint32_t nr_writers)
 {
 	uint64_t times[PARTS_MAX];
@@ -273,7 +301,7 @@ static bool have_times(const struct search *search, uint32_t nr, const uint16_t 
 /* Can the writers of parts [0, @nr) be the last there, all of them? */
 static bool is_possible(const struct search *search, uint32_t nr)
 {
-	uint16_t list[PARTS_MAX];
+	uint32_t list[PARTS_MAX];
 	uint32_t nr_writers = list_writers(search, nr, list);
 
 	for (uint32_t part = 0; part < nr; part++)
@@ -307,7 +335,7 @@ static int search_from(struct search *search, uint32_t part)
 			continue;
 		if (search->spent)
 			return 0;
-		search->writers[part] = (uint16_t)i;
+		search->writers[part] = i;
 		search->spent = ++search->tries >= TRIES_MAX ||
 				search->unit->nr_candidates >= search->found_max;
 		if (is_possible(search, part + 1))
@@ -430,10 +458,27 @@ void crash_unmix(struct crash_unit *unit)
 
 /* ------------------------------------------------------------------------------ the unit */
 
+/* Less than half full. */
+static int make_table(struct search *search)
+{
+	const struct crash_candidate *first = &search->unit->candidates[0];
+	size_t nr = 16;
+
+	while (nr < 2 * (size_t)search->found_max + 2)
+		nr *= 2;
+	search->table = fail_alloc("faults/crash_mix/table", malloc(nr * sizeof(*search->table)));
+	if (!search->table)
+		return -ENOMEM;
+	memset(search->table, 0xff, nr * sizeof(*search->table));
+	search->mask = (uint32_t)(nr - 1);
+	search->table[(uint32_t)first->hash & search->mask] = 0;
+	return 0;
+}
+
 static int start(struct search *search)
 {
 	struct crash_unit *unit = search->unit;
-	uint32_t most = FOUND_ROOM / search->len, nr_parts;
+	uint32_t most = FOUND_ROOM / search->len, turns = TURNS_ROOM / search->len, nr_parts;
 	int err;
 
 	search->mix = unit->mix = fail_alloc("faults/crash_mix/mix", calloc(1, sizeof(*unit->mix)));
@@ -442,7 +487,11 @@ static int start(struct search *search)
 		return err;
 	nr_parts = unit->mix->nr_parts;
 	most = most < FOUND_MIN ? FOUND_MIN : most < FOUND_MAX ? most : FOUND_MAX;
-	search->found_max = unit->nr + 1 + most;
+	turns = turns < TURNS_MIN ? TURNS_MIN : turns < TURNS_MAX ? turns : TURNS_MAX;
+	search->turns_max = turns;
+	search->found_max = 1 + most + (unit->nr < turns ? unit->nr : turns);
+	if (make_table(search) < 0)
+		return -ENOMEM;
 	search->must = fail_alloc("faults/crash_mix/must", calloc(unit->nr, sizeof(bool)));
 	search->may = fail_alloc("faults/crash_mix/may", calloc(unit->nr, sizeof(bool)));
 	search->last_submit = fail_alloc("faults/crash_mix/submits",
@@ -451,8 +500,9 @@ static int start(struct search *search)
 		fail_alloc("faults/crash_mix/last", calloc(nr_parts, sizeof(*search->writers)));
 	if (!search->must || !search->may || !search->last_submit || !search->writers)
 		return -ENOMEM;
-	unit->mix->writers = fail_alloc("faults/crash_mix/first",
-					malloc(search->room * nr_parts * sizeof(uint16_t)));
+	unit->mix->writers =
+		fail_alloc("faults/crash_mix/first",
+			   malloc((size_t)search->room * nr_parts * sizeof(*unit->mix->writers)));
 	return unit->mix->writers ? 0 : -ENOMEM;
 }
 
@@ -462,9 +512,10 @@ static int find_versions(struct search *search)
 
 	if (!err)
 		err = add_in_turn(search);
+	search->mix->missing = search->unit->nr > search->turns_max;
 	if (err || is_in_turn(search))
 		return err;
-	search->spent = search->mix->nr_parts > PARTS_MAX;
+	search->spent = search->mix->nr_parts > PARTS_MAX || search->mix->missing;
 	if (!search->spent)
 		err = search_all(search);
 	search->mix->missing = search->spent;
@@ -489,6 +540,7 @@ int crash_mix(struct crash *crash, struct crash_unit *unit)
 	};
 	unit->nr_candidates = 1;
 	err = find_versions(&search);
+	free(search.table);
 	free(search.must);
 	free(search.may);
 	free(search.last_submit);
@@ -512,7 +564,7 @@ static bool is_in(const struct crash_mix *mix, const struct crash_entry *entry, 
 bool crash_mix_lacks(const struct crash_unit *unit, uint32_t entry, uint16_t candidate)
 {
 	const struct crash_mix *mix = unit->mix;
-	const uint16_t *writers = mix->writers + (size_t)candidate * mix->nr_parts;
+	const uint32_t *writers = mix->writers + (size_t)candidate * mix->nr_parts;
 
 	for (uint32_t part = 0; part < mix->nr_parts; part++)
 		if (is_in(mix, &unit->entries[entry], part) &&
@@ -522,18 +574,18 @@ bool crash_mix_lacks(const struct crash_unit *unit, uint32_t entry, uint16_t can
 }
 
 /* The last in the part of those that are there, all in order of submission. */
-static uint16_t writer_among(const struct crash_unit *unit, uint32_t part, crash_is_there_fn there,
+static uint32_t writer_among(const struct crash_unit *unit, uint32_t part, crash_is_there_fn there,
 			     const void *ctx)
 {
 	for (uint32_t i = unit->nr; i-- > 0;)
 		if (is_in(unit->mix, &unit->entries[i], part) && there(ctx, unit, i))
-			return (uint16_t)i;
+			return i;
 	return BASE;
 }
 
 /* Does the candidate hold in this part what the writer, or the image, has there? */
 static bool holds(const struct crash_unit *unit, const struct crash_candidate *candidate,
-		  uint32_t part, uint16_t writer)
+		  uint32_t part, uint32_t writer)
 {
 	uint32_t from = unit->mix->borders[part], end = unit->mix->borders[part + 1];
 	const struct crash_entry *entry = &unit->entries[writer == BASE ? 0 : writer];

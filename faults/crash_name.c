@@ -123,6 +123,7 @@ int crash_parse(const struct crash *crash, const char *name, struct diag *diag, 
 		return 0;
 	return diag_set(diag, -EINVAL, "crash.other-moment",
 			"'%.60s' loses a write that must have been done before the last that it "
-			"keeps: it is the name of a state of another moment, or of other options",
+			"keeps, or names an order that makes no difference: it is the name of a "
+			"state of another moment, or of other options",
 			name);
 }

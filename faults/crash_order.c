@@ -15,6 +15,8 @@
  *
  * A place behind which a write is not in flight, or at or before the write itself, leaves its
  * choice without meaning: it is 0 then, so that each set has one name. crash_next() knows no others.
+ *
+ * Where there are more places than picks only so many of them are made, evenly.
  */
 #include "faults/crash_inside.h"
 
@@ -32,15 +34,36 @@ static bool must_precede(const struct crash *crash, uint32_t write, uint32_t lat
 	       !(w->lied && crash->options.illegal);
 }
 
+static bool is_thinned(const struct crash_disk *disk)
+{
+	return disk->nr_rows >= CRASH_CANDIDATES_MAX;
+}
+
+/* How many of the disk's volatile writes were submitted up to the last one that is there. */
+static uint32_t place_of(const struct crash_disk *disk, uint16_t pick)
+{
+	if (!is_thinned(disk))
+		return pick;
+	return (uint32_t)((uint64_t)pick * disk->nr_rows / (CRASH_CANDIDATES_MAX - 1));
+}
+
+/* The last pick with this place, or one before it. */
+static uint16_t pick_of(const struct crash_disk *disk, uint32_t place)
+{
+	uint64_t end = (uint64_t)(place + 1) * (CRASH_CANDIDATES_MAX - 1);
+
+	return (uint16_t)(is_thinned(disk) ? (end + disk->nr_rows - 1) / disk->nr_rows - 1 : place);
+}
+
 /* The last write of the state on this disk; not where the place is 0. */
-static uint32_t last_of(const struct crash *crash, const struct crash_disk *disk, uint16_t place)
+static uint32_t last_of(const struct crash *crash, const struct crash_disk *disk, uint32_t place)
 {
 	return crash->rows[disk->first_row + place - 1];
 }
 
 /* Does the choice of a write in flight mean something where its disk stops at @place? */
 static bool is_free(const struct crash *crash, const struct crash_disk *disk, uint32_t write,
-		    uint32_t ordinal, uint16_t place)
+		    uint32_t ordinal, uint32_t place)
 {
 	return ordinal < place && !must_precede(crash, write, last_of(crash, disk, place));
 }
@@ -58,12 +81,64 @@ static double add_log2(double a, double b)
 	return a > b ? a + log2(1 + exp2(b - a)) : b + log2(1 + exp2(a - b));
 }
 
-/* For each place 2 to the number of writes in flight there; and 1 for nothing. */
+struct number {
+	uint64_t exact; /* UINT64_MAX: too many */
+	double log2;
+};
+
+static struct number power_of_2(uint32_t power)
+{
+	return (struct number){ power > 63 ? UINT64_MAX : 1ull << power, power };
+}
+
+static void multiply(struct number *number, uint64_t by)
+{
+	if (__builtin_mul_overflow(number->exact, by, &number->exact))
+		number->exact = UINT64_MAX;
+	number->log2 += log2((double)by);
+}
+
+static void add(struct number *number, const struct number *more)
+{
+	if (__builtin_add_overflow(number->exact, more->exact, &number->exact))
+		number->exact = UINT64_MAX;
+	number->log2 = add_log2(number->log2, more->log2);
+}
+
+/* In how many ways the tangle's writes may be there where its disk stops at @place. */
+static uint64_t count_tangle(const struct crash *crash, const struct crash_disk *disk,
+			     const struct crash_tangle *tangle, uint32_t place)
+{
+	uint32_t there = tangle->durable, open = 0;
+
+	for (uint32_t i = 0; i < tangle->nr; i++) {
+		uint32_t ordinal =
+			there >> i & 1 ? place + 1 : ordinal_of(crash, tangle->writes[i]);
+
+		if (is_free(crash, disk, tangle->writes[i], ordinal, place))
+			open |= 1u << i;
+		else if (ordinal <= place)
+			there |= 1u << i;
+	}
+	return crash_count_turns(tangle, there, open);
+}
+
+/* For each place 2 to the number of writes in flight there, and what tangles make of theirs. */
+static struct number count_place(const struct crash *crash, const struct crash_disk *disk,
+				 uint32_t place, uint32_t nr_in_flight)
+{
+	struct number number = power_of_2(nr_in_flight);
+
+	for (uint32_t i = 0; i < crash->nr_tangles; i++)
+		if (crash->tangles[i].nr_turns && &crash->disks[crash->tangles[i].disk] == disk)
+			multiply(&number, count_tangle(crash, disk, &crash->tangles[i], place));
+	return number;
+}
+
 static void count_states(struct crash *crash, struct crash_disk *disk)
 {
+	struct number sum = count_place(crash, disk, 0, 0), number;
 	uint32_t *flight = crash->flight, nr = 0;
-	double log_2 = 0;
-	uint64_t exact = 1;
 
 	for (uint32_t i = 0; i < disk->nr_rows; i++) {
 		uint32_t write = crash->rows[disk->first_row + i], kept = 0;
@@ -72,14 +147,15 @@ static void count_states(struct crash *crash, struct crash_disk *disk)
 			if (!must_precede(crash, flight[k], write))
 				flight[kept++] = flight[k];
 		nr = kept;
-		if (exact == UINT64_MAX || nr > 63 ||
-		    __builtin_add_overflow(exact, 1ull << nr, &exact))
-			exact = UINT64_MAX;
-		log_2 = add_log2(log_2, nr);
-		flight[nr++] = write;
+		if (place_of(disk, pick_of(disk, i + 1)) == i + 1) {
+			number = count_place(crash, disk, i + 1, nr);
+			add(&sum, &number);
+		}
+		if (!(crash->writes[write] & WRITE_TANGLED))
+			flight[nr++] = write;
 	}
-	disk->nr_states = exact;
-	disk->log2_states = log_2;
+	disk->nr_states = sum.exact;
+	disk->log2_states = sum.log2;
 }
 
 /* ------------------------------------------------------------------------------ the choices */
@@ -129,21 +205,24 @@ void crash_choose_orders(struct crash *crash)
 		const uint32_t *rows;
 
 		disk->order_choice = (uint32_t)crash->nr_choices;
-		if (!disk->nr_rows)
+		count_states(crash, disk);
+		if (!disk->nr_rows) {
+			crash_choose_turns(crash, i);
 			continue;
+		}
 		rows = crash->rows + disk->first_row;
 		crash->choices[crash->nr_choices++] = (struct crash_choice){
 			.len_bytes = disk->size_bytes,
 			.disk = i,
-			.newest = (uint16_t)disk->nr_rows,
-			.nr = disk->nr_rows + 1,
+			.newest = pick_of(disk, disk->nr_rows),
+			.nr = pick_of(disk, disk->nr_rows) + 1u,
 			.write = CRASH_BASE,
 		};
-		count_states(crash, disk);
 		/* If not for the next one, then for none: they are submitted later still. */
 		for (uint32_t k = 0; k + 1 < disk->nr_rows; k++)
 			if (!must_precede(crash, rows[k], rows[k + 1]))
 				choose_in_flight(crash, rows[k]);
+		crash_choose_turns(crash, i);
 	}
 }
 
@@ -151,7 +230,7 @@ bool crash_survives_in_order(const struct crash *crash, const uint16_t *picks, u
 {
 	const struct crash_disk *disk = &crash->disks[crash->journal->writes[write].disk];
 	size_t i = crash_volatile_index(crash, write);
-	uint16_t place = picks[disk->order_choice];
+	uint32_t place = place_of(disk, picks[disk->order_choice]);
 
 	if (crash->ordinals[i] >= place)
 		return crash->ordinals[i] == place;
@@ -177,45 +256,49 @@ bool crash_canonical(const struct crash *crash, uint16_t *picks)
 	bool was = true;
 
 	crash_made(crash);
-	if (crash->options.atomic != CRASH_ORDER)
-		return true;
-	for (size_t i = 0; i < crash->nr_choices; i++) {
+	for (size_t i = 0; i < crash->nr_choices && crash->options.atomic == CRASH_ORDER; i++) {
 		const struct crash_choice *choice = &crash->choices[i];
 		const struct crash_disk *disk = &crash->disks[choice->disk];
-		uint16_t place = picks[disk->order_choice];
+		uint32_t place = place_of(disk, picks[disk->order_choice]);
 
-		if (choice->write == CRASH_BASE || !picks[i])
+		if (choice->write == CRASH_BASE || choice->write == CRASH_TURNS || !picks[i])
 			continue;
 		if (is_free(crash, disk, choice->write, ordinal_of(crash, choice->write), place))
 			continue;
 		picks[i] = 0;
 		was = false;
 	}
-	return was;
+	return crash_canonical_turns(crash, picks) && was;
 }
 
 /* On one disk; false: that was the last, and now it is the first again. */
-static bool next_on(const struct crash *crash, const struct crash_disk *disk, uint16_t *picks)
+static bool next_on(const struct crash *crash, uint16_t number, uint16_t *picks)
 {
-	uint16_t *place = &picks[disk->order_choice];
+	const struct crash_disk *disk = &crash->disks[number];
+	uint16_t *pick = &picks[disk->order_choice];
 
+	if (crash_next_turns(crash, number, picks))
+		return true;
+	if (!disk->nr_rows)
+		return false;
 	for (size_t i = end_of(crash, disk); --i > disk->order_choice;) {
 		uint32_t write = crash->choices[i].write;
 
-		if (!is_free(crash, disk, write, ordinal_of(crash, write), *place))
+		if (write == CRASH_TURNS ||
+		    !is_free(crash, disk, write, ordinal_of(crash, write), place_of(disk, *pick)))
 			continue;
 		picks[i] = !picks[i];
 		if (picks[i])
 			return true;
 	}
-	*place = *place < disk->nr_rows ? *place + 1 : 0;
-	return *place;
+	*pick = *pick < pick_of(disk, disk->nr_rows) ? *pick + 1 : 0;
+	return *pick;
 }
 
 static bool next_place(const struct crash *crash, uint16_t *picks)
 {
-	for (uint32_t i = 0; i < crash->journal->nr_disks; i++)
-		if (crash->disks[i].nr_rows && next_on(crash, &crash->disks[i], picks))
+	for (uint16_t i = 0; i < crash->journal->nr_disks; i++)
+		if (next_on(crash, i, picks))
 			return true;
 	return false;
 }
@@ -225,7 +308,12 @@ bool crash_next(const struct crash *crash, uint16_t *picks)
 	crash_made(crash);
 	if (crash->options.atomic == CRASH_ORDER)
 		return next_place(crash, picks);
+	for (uint16_t i = 0; i < crash->journal->nr_disks; i++)
+		if (crash_next_turns(crash, i, picks))
+			return true;
 	for (size_t i = 0; i < crash->nr_choices; i++) {
+		if (crash->choices[i].write == CRASH_TURNS)
+			continue;
 		if (++picks[i] < crash->choices[i].nr)
 			return true;
 		picks[i] = 0;
@@ -248,7 +336,8 @@ void crash_survivors_in_order(const struct crash *crash, const bool *survives, u
 		if (w->submit > end[w->disk])
 			continue;
 		if (survives[i])
-			picks[crash->disks[w->disk].order_choice] = (uint16_t)crash->ordinals[i];
+			picks[crash->disks[w->disk].order_choice] =
+				pick_of(&crash->disks[w->disk], crash->ordinals[i]);
 		else if (!w->failed && !(w->lied && crash->options.illegal) &&
 			 w->complete < end[w->disk])
 			end[w->disk] = w->complete;

@@ -50,6 +50,24 @@ static bool settle_unit(struct crash_options *options, const struct journal *jou
 	return smallest < unit;
 }
 
+uint32_t crash_least_bytes(const struct journal *journal)
+{
+	uint32_t least = 0;
+
+	for (uint32_t i = 0; i < journal->nr_disks; i++) {
+		const struct journal_disk *disk = &journal->disks[i];
+		uint32_t its = disk->cache && disk->cache_unit_bytes > disk->block_bytes
+				       ? disk->cache_unit_bytes
+				       : disk->block_bytes;
+
+		if (disk->cache && !disk->cache_unit_bytes &&
+		    (disk->cache_writes || disk->cache_order))
+			continue;
+		least = !least || its < least ? its : least;
+	}
+	return least;
+}
+
 bool crash_as_recorded(struct crash_options *options, bool atomic_given,
 		       const struct journal *journal)
 {

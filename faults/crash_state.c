@@ -14,17 +14,21 @@
 static const struct crash_entry *left_in(const struct crash *crash, const struct crash_unit *unit,
 					 const uint16_t *picks)
 {
-	for (uint32_t i = unit->nr; i-- > unit->first;) {
+	const struct crash_entry *left = NULL;
+
+	for (uint32_t i = unit->nr; i-- > unit->first && !(left && !unit->tangled);) {
 		const struct crash_entry *entry = &unit->entries[i];
 
-		if (entry->durable || crash_survives(crash, picks, entry->write))
-			return entry;
+		if (!entry->durable && !crash_survives(crash, picks, entry->write))
+			continue;
+		if (!left || crash_comes_later(crash, picks, entry, left))
+			left = entry;
 	}
-	return NULL;
+	return left;
 }
 
 /* The candidate of unit @i of the undecided ones. */
-static uint16_t candidate_of(const struct crash *crash, size_t i, const uint16_t *picks)
+static uint32_t candidate_of(const struct crash *crash, size_t i, const uint16_t *picks)
 {
 	const struct crash_entry *entry;
 
@@ -39,7 +43,7 @@ int crash_put(const struct crash *crash, const uint16_t *picks, crash_put_fn put
 	crash_made(crash);
 	for (size_t i = 0; i < crash->nr_units; i++) {
 		const struct crash_unit *unit = crash->units[i];
-		uint16_t pick = candidate_of(crash, i, picks);
+		uint32_t pick = candidate_of(crash, i, picks);
 		int answer;
 
 		assert(pick < unit->nr_candidates);
@@ -61,7 +65,7 @@ uint64_t crash_hash(const struct crash *crash, const uint16_t *picks)
 	for (size_t i = 0; i < crash->nr_units; i++) {
 		const struct crash_unit *unit = crash->units[i];
 		uint64_t at = unit_at(crash, unit);
-		uint16_t pick = candidate_of(crash, i, picks);
+		uint32_t pick = candidate_of(crash, i, picks);
 
 		if (pick)
 			hash ^= place_hash(unit->image_hash, unit->disk, at) ^
@@ -111,13 +115,21 @@ static bool is_there_too(const void *ctx, const struct crash_unit *unit, uint32_
 	       !(write->lied && crash->options.illegal);
 }
 
+/* What is there after the entry, or after the last one before it of which that is made. */
+static uint16_t made_after(const struct crash_unit *unit, const struct crash_entry *entry)
+{
+	while (entry > unit->entries && entry->candidate == CRASH_UNMADE)
+		entry--;
+	return entry->candidate == CRASH_UNMADE ? 0 : (uint16_t)entry->candidate;
+}
+
 static uint16_t survivor_in_mixed(const struct crash *crash, const struct crash_unit *unit,
 				  const struct crash_entry *last, const bool *survives)
 {
 	struct surviving surviving = { crash, survives,
 				       crash->journal->writes[last->write].submit };
 
-	return crash_mix_find(unit, is_there_too, &surviving, last->candidate);
+	return crash_mix_find(unit, is_there_too, &surviving, made_after(unit, last));
 }
 
 static uint16_t survivor_in(const struct crash *crash, const struct crash_unit *unit,
@@ -136,7 +148,7 @@ static uint16_t survivor_in(const struct crash *crash, const struct crash_unit *
 		if (!last && (among || entry->durable))
 			last = entry;
 	}
-	return any ? last->candidate : 0;
+	return any ? made_after(unit, last) : 0;
 }
 
 void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *picks)
@@ -148,6 +160,7 @@ void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *
 			picks[i] = survivor_in(crash, crash->units[i], survives);
 		break;
 	case CRASH_WRITE:
+		memset(picks, 0, crash->nr_choices * sizeof(*picks));
 		for (size_t i = 0; i < crash->nr_volatiles; i++)
 			picks[i] = survives[i];
 		break;
@@ -161,12 +174,14 @@ void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *
 static void lost_in(const struct crash *crash, size_t i, const uint16_t *picks, bool *lost)
 {
 	const struct crash_unit *unit = crash->units[i];
+	bool by_content = crash->options.atomic == CRASH_UNIT || unit->tangled;
+	uint32_t left = by_content ? candidate_of(crash, i, picks) : CRASH_UNMADE;
 
 	for (uint32_t k = unit->nr; k-- > unit->first;) {
 		const struct crash_entry *entry = &unit->entries[k];
-		bool there = crash->options.atomic == CRASH_UNIT
-				     ? entry->candidate == picks[i]
-				     : entry->durable || crash_survives(crash, picks, entry->write);
+		bool there = entry->candidate == left ||
+			     (crash->options.atomic != CRASH_UNIT &&
+			      (entry->durable || crash_survives(crash, picks, entry->write)));
 
 		if (there)
 			return;
@@ -261,44 +276,56 @@ static void write_count(struct factors *factors, struct crash_count *count)
 	}
 }
 
-/* One factor; false: it has none that is told. */
-static bool factor_of(const struct crash *crash, size_t i, uint64_t *ret_factor, double *ret_log2)
+static void count_factor(struct factors *factors, struct crash_count *count, uint64_t factor,
+			 double log_2)
 {
-	const struct crash_choice *choice = &crash->choices[i];
+	if (factor == 1)
+		return;
+	add_factor(factors, factor);
+	/* It has no number: the list is too long, too. */
+	if (factor == UINT64_MAX)
+		factors->nr_bases = FACTORS_MAX + 1;
+	count->log2 += log_2;
+	if (__builtin_mul_overflow(count->exact, factor, &count->exact))
+		count->exact = UINT64_MAX;
+}
 
-	if (crash->options.atomic != CRASH_ORDER) {
-		*ret_factor = choice->nr;
-		*ret_log2 = log2(choice->nr);
-		return true;
+/* Tangles with the sets of their writes; each other choice by itself. */
+static void count_choices(const struct crash *crash, struct factors *factors,
+			  struct crash_count *count)
+{
+	for (size_t i = 0; i < crash->nr_choices; i++) {
+		const struct crash_choice *choice = &crash->choices[i];
+
+		if (choice->write == CRASH_TURNS ||
+		    (choice->write != CRASH_BASE && crash->writes[choice->write] & WRITE_TANGLED))
+			continue;
+		count_factor(factors, count, choice->nr, log2(choice->nr));
 	}
-	if (choice->write != CRASH_BASE)
-		return false;
-	*ret_factor = crash->disks[choice->disk].nr_states;
-	*ret_log2 = crash->disks[choice->disk].log2_states;
-	return true;
+	for (uint32_t i = 0; i < crash->nr_tangles; i++) {
+		const struct crash_tangle *tangle = &crash->tangles[i];
+		uint32_t all = (1u << tangle->nr) - 1;
+		uint64_t factor;
+
+		if (!tangle->nr_turns)
+			continue;
+		factor = crash_count_turns(tangle, tangle->durable, all & ~tangle->durable);
+		count_factor(factors, count, factor, log2((double)factor));
+	}
 }
 
 void crash_count(const struct crash *crash, struct crash_count *ret_count)
 {
 	struct factors factors = { .nr_bases = 0 };
-	uint64_t exact = 1, factor;
-	bool many = false;
-	double log_2;
 
-	*ret_count = (struct crash_count){ 0 };
+	*ret_count = (struct crash_count){ .exact = 1 };
 	crash_made(crash);
-	for (size_t i = 0; i < crash->nr_choices; i++) {
-		if (!factor_of(crash, i, &factor, &log_2))
-			continue;
-		add_factor(&factors, factor);
-		/* It has no number: the list is too long, too. */
-		if (factor == UINT64_MAX)
-			factors.nr_bases = FACTORS_MAX + 1;
-		ret_count->log2 += log_2;
-		if (__builtin_mul_overflow(exact, factor, &exact))
-			many = true;
-	}
-	ret_count->exact = many ? UINT64_MAX : exact;
+	if (crash->options.atomic != CRASH_ORDER)
+		count_choices(crash, &factors, ret_count);
+	for (uint32_t i = 0; i < crash->journal->nr_disks; i++)
+		if (crash->options.atomic == CRASH_ORDER)
+			count_factor(&factors, ret_count, crash->disks[i].nr_states,
+				     crash->disks[i].log2_states);
 	ret_count->missing = crash->missing;
 	write_count(&factors, ret_count);
 }

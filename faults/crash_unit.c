@@ -238,6 +238,9 @@ static int add_entry(struct crash *crash, struct crash_unit *unit, uint32_t inde
 	entry.to = (uint32_t)((write_end < end ? write_end : end) - at);
 	if (unit->nr == unit->room && grow_unit(crash, unit) < 0)
 		return -ENOMEM;
+	crash->overlaps |= unit->end > write->submit;
+	if (write->complete > unit->end)
+		unit->end = write->complete;
 	entry.data = write->data ? write->data + (at + entry.from - write->at) : NULL;
 	entry.hash = crash_content_hash(entry.data, entry.to - entry.from);
 	unit->mixed |= !is_whole(&entry, (uint32_t)(end - at));

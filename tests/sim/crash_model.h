@@ -37,7 +37,8 @@ struct model_unit {
 	uint32_t of_write[MAX_WRITES]; /* candidate that the write leaves */
 	bool durable[MAX_WRITES];      /* in every version of this unit */
 	bool parts;                    /* some write, not replaced, covers only a part */
-	bool large;                    /* too many orders: the candidates are not known */
+	bool tangled; /* of whole writes some were in flight together and leave other things */
+	bool large;   /* too many orders: the candidates are not known */
 	uint32_t newest;
 };
 
@@ -212,6 +213,16 @@ static inline void model_every_order(const struct model *m, struct model_unit *u
 	}
 }
 
+static inline bool model_is_tangled(const struct model *m, const struct model_unit *u)
+{
+	for (uint32_t a = 0; a < m->journal->nr_writes; a++)
+		for (uint32_t b = a + 1; b < m->journal->nr_writes; b++)
+			if (u->covers[a] && u->covers[b] && !u->replaced[a] && !u->replaced[b] &&
+			    !model_after(m, b, a) && u->of_write[a] != u->of_write[b])
+				return true;
+	return false;
+}
+
 /* Of whole units each write that is not replaced leaves its own. */
 static inline void model_fill_whole(struct model *m, struct model_unit *u)
 {
@@ -266,6 +277,7 @@ static inline void model_fill_unit(struct model *m, struct model_unit *u)
 		model_fill_parts(m, u);
 	else
 		model_fill_whole(m, u);
+	u->tangled = m->options->atomic != CRASH_UNIT && model_is_tangled(m, u);
 }
 
 /* CRASH_ORDER: what was done before a durable write was submitted has come before it. */
@@ -310,7 +322,7 @@ static inline bool model_counts(const struct model_unit *u, uint32_t w)
 {
 	if (!u->covers[w] || u->replaced[w] || u->durable[w])
 		return false;
-	if (u->parts)
+	if (u->parts || u->tangled)
 		return u->nr > 1;
 	for (uint32_t i = 0; i <= w; i++)
 		if (u->covers[i] && !u->replaced[i] && u->of_write[i])

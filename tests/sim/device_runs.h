@@ -104,8 +104,11 @@ struct sim {
 	struct run *runs;
 	uint32_t *slots;
 	unsigned int nr_runs;
+	unsigned int rivals; /* of the step: how many hang together at most */
 	/* Of all rounds. */
-	uint64_t nr_looks, nr_compared, nr_enumerated, nr_admitted, nr_skipped;
+	uint64_t nr_looks, nr_compared, nr_admitted, nr_skipped;
+	uint64_t nr_enumerated[CRASH_ORDER + 1]; /* of units, whole writes, in order */
+	uint64_t nr_places[2][CRASH_ORDER + 1];  /* compared in whole: without rivals, with */
 };
 
 static uint64_t pick(const struct sim *sim, unsigned int slot, unsigned int what, uint64_t bound)
@@ -309,7 +312,10 @@ static bool check_same(struct sim *sim, const struct print *left, unsigned int n
 {
 	unsigned int i = 0;
 
-	sim->nr_enumerated += nr_left;
+	if (!missing) {
+		sim->nr_enumerated[sim->options.atomic] += nr_left;
+		sim->nr_places[sim->rivals > 1][sim->options.atomic]++;
+	}
 	for (unsigned int k = 0; k < nr; k++) {
 		while (i < nr_left && compare_prints(&left[i], &states[k]) < 0)
 			if (missing)

@@ -84,10 +84,68 @@ static bool check_unit_choice(struct sim *sim, const struct crash_choice *c, str
 	       fail(sim, "newest at %" PRIu64 " is %u, expected %u", u->at, c->newest, u->newest);
 }
 
+/* For the cursor; whether it is right check_volatile() says. */
+static bool is_volatile(const struct sim *sim, uint32_t w)
+{
+	const uint32_t *writes;
+	size_t nr = crash_volatile(sim->crash, &writes);
+
+	for (size_t i = 0; i < nr; i++)
+		if (writes[i] == w)
+			return true;
+	return false;
+}
+
 /* Must write a have been done before b was? */
 static bool comes_before(const struct sim *sim, uint32_t a, uint32_t b)
 {
 	return model_is_done(&sim->model, a) && model_after(&sim->model, b, a);
+}
+
+/* Of writes that lie over each other, whose orders are sim_device's: not of those that do not. */
+static size_t nr_turns(const struct sim *sim)
+{
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(sim->crash, &choices), nr_turns = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		nr_turns += choices[i].write == CRASH_TURNS;
+	return nr_turns;
+}
+
+static size_t skip_turns(const struct crash_choice *choices, size_t nr, size_t k, uint16_t disk)
+{
+	while (k < nr && choices[k].write == CRASH_TURNS && choices[k].disk == disk &&
+	       choices[k].nr > 1 && !choices[k].newest && !choices[k].candidates)
+		k++;
+	return k;
+}
+
+static bool check_turns(struct sim *sim)
+{
+	struct crash_count count;
+	bool tangled = false;
+
+	crash_count(sim->crash, &count);
+	for (uint32_t i = 0; i < sim->model.nr_units; i++)
+		tangled |= sim->model.units[i].tangled;
+	/* Of which a later moment may have more. */
+	sim->all_small &= !count.missing;
+	return tangled == (nr_turns(sim) || count.missing) || sim->options.atomic == CRASH_UNIT ||
+	       fail(sim, "%zu choices of turns, expected %s", nr_turns(sim),
+		    tangled ? "some" : "none");
+}
+
+/* In order of submission. */
+static bool is_in_turn(const struct sim *sim, const uint16_t *picks)
+{
+	const struct crash_choice *choices;
+	size_t nr = crash_choices(sim->crash, &choices);
+
+	for (size_t i = 0; i < nr; i++)
+		if (choices[i].write == CRASH_TURNS && picks[i])
+			return false;
+	return true;
 }
 
 /* A choice of the last one, and one for each that some later one may have overtaken. */
@@ -99,11 +157,12 @@ static bool check_order_choices(struct sim *sim, const struct crash_choice *choi
 		uint32_t any = 0, writes[MAX_WRITES];
 
 		for (uint32_t w = 0; w < sim->journal->nr_writes; w++)
-			if (sim->journal->writes[w].disk == disk &&
-			    model_is_volatile(&sim->model, w))
+			if (sim->journal->writes[w].disk == disk && is_volatile(sim, w))
 				writes[any++] = w;
-		if (!any)
+		if (!any) {
+			k = skip_turns(choices, nr, k, disk);
 			continue;
+		}
 		if (k >= nr || choices[k].disk != disk || choices[k].nr != any + 1 ||
 		    choices[k].newest != any || choices[k].candidates ||
 		    choices[k].write != CRASH_BASE)
@@ -118,6 +177,7 @@ static bool check_order_choices(struct sim *sim, const struct crash_choice *choi
 				return fail(sim, "no choice of write %u in flight", writes[i]);
 			k++;
 		}
+		k = skip_turns(choices, nr, k, disk);
 	}
 	return k == nr || fail(sim, "%zu choices of order, expected %zu", nr, k);
 }
@@ -126,6 +186,7 @@ static bool check_write_choices(struct sim *sim, const struct crash_choice *choi
 {
 	const uint32_t *writes;
 
+	nr -= nr_turns(sim);
 	if (crash_volatile(sim->crash, &writes) != nr)
 		return fail(sim, "%zu choices, but other volatile writes", nr);
 	for (size_t i = 0; i < nr; i++) {
@@ -166,7 +227,8 @@ static bool check_choices(struct sim *sim)
 static bool has_parts(const struct sim *sim, uint32_t w)
 {
 	for (uint32_t i = 0; i < sim->model.nr_units; i++)
-		if (sim->model.units[i].covers[w] && sim->model.units[i].parts)
+		if (sim->model.units[i].covers[w] &&
+		    (sim->model.units[i].parts || sim->model.units[i].tangled))
 			return true;
 	return false;
 }
@@ -217,7 +279,7 @@ static bool check_count(struct sim *sim, uint64_t *ret_exact)
 	double product = 1, log_2 = 0;
 
 	crash_count(sim->crash, &count);
-	if (sim->options.atomic == CRASH_ORDER) {
+	if (sim->options.atomic == CRASH_ORDER || nr_turns(sim)) {
 		*ret_exact = count.exact;
 		return true;
 	}
@@ -249,7 +311,7 @@ static void survives_in_order(const struct sim *sim, uint16_t disk,
 	while (k < nr && (choices[k].disk != disk || choices[k].write != CRASH_BASE))
 		k++;
 	for (uint32_t w = 0; w < sim->journal->nr_writes && k < nr; w++)
-		if (sim->journal->writes[w].disk == disk && model_is_volatile(&sim->model, w) &&
+		if (sim->journal->writes[w].disk == disk && is_volatile(sim, w) &&
 		    ++nth <= picks[k]) {
 			survives[w] = true;
 			last = w;
@@ -269,7 +331,7 @@ static void model_survives(const struct sim *sim, const uint16_t *picks, bool *s
 	memset(survives, 0, MAX_WRITES * sizeof(*survives));
 	if (sim->options.atomic == CRASH_WRITE)
 		for (uint32_t w = 0; w < sim->journal->nr_writes; w++)
-			if (model_is_volatile(&sim->model, w))
+			if (is_volatile(sim, w))
 				survives[w] = picks[next++];
 	if (sim->options.atomic == CRASH_ORDER)
 		for (uint16_t disk = 0; disk < sim->journal->nr_disks; disk++)
@@ -338,6 +400,8 @@ static bool check_state(struct sim *sim, const uint16_t *picks, bool thorough)
 	uint32_t candidates[MAX_UNITS];
 	struct put_check check = { sim, candidates, 0 };
 
+	if (!is_in_turn(sim, picks))
+		return true;
 	model_picks(sim, picks, candidates);
 	saw(sim, model_id(&sim->model, candidates), crash_hash(sim->crash, picks));
 	if (!thorough)
@@ -384,6 +448,13 @@ static bool list_states(struct sim *sim, size_t moment, uint64_t nr_states)
 	return true;
 }
 
+/* So many in order of submission; the others have some more. */
+static bool check_number(struct sim *sim, size_t moment, size_t nr)
+{
+	return nr == sim->nr_states[moment] || (nr_turns(sim) && nr < sim->nr_states[moment]) ||
+	       fail(sim, "%zu different states, expected %zu", sim->nr_states[moment], nr);
+}
+
 /* Every set of not durable writes: is what it leaves among the states? Are there no others? */
 static bool check_sets(struct sim *sim, size_t moment)
 {
@@ -406,9 +477,7 @@ static bool check_sets(struct sim *sim, size_t moment)
 			candidates[i] = model_left(m, &m->units[i], survives);
 		ids[nr_ids++] = model_id(m, candidates);
 	}
-	nr_ids = unique(ids, nr_ids);
-	return nr_ids == sim->nr_states[moment] ||
-	       fail(sim, "%zu different states, expected %zu", sim->nr_states[moment], nr_ids);
+	return check_number(sim, moment, unique(ids, nr_ids));
 }
 
 /* The set has what must have been done before each of it. */
@@ -448,9 +517,7 @@ static bool check_closed(struct sim *sim, size_t moment)
 			candidates[i] = model_left(m, &m->units[i], survives);
 		ids[nr_ids++] = model_id(m, candidates);
 	}
-	nr_ids = unique(ids, nr_ids);
-	return nr_ids == sim->nr_states[moment] ||
-	       fail(sim, "%zu different states, expected %zu", sim->nr_states[moment], nr_ids);
+	return check_number(sim, moment, unique(ids, nr_ids));
 }
 
 /* ------------------------------------------------------------------------------ picks */
@@ -494,7 +561,8 @@ static bool is_there(const struct sim *sim, const struct model_unit *u, uint32_t
 			continue;
 		if (sim->options.atomic != CRASH_UNIT && (durable || survives[by]))
 			return true;
-		if (sim->options.atomic == CRASH_UNIT && u->of_write[by] == candidate)
+		if ((sim->options.atomic == CRASH_UNIT || u->tangled) &&
+		    u->of_write[by] == candidate)
 			return true;
 	}
 	return false;
@@ -525,6 +593,8 @@ static bool check_lost(struct sim *sim, const uint16_t *picks)
 	bool got[MAX_WRITES], want[MAX_WRITES] = { false }, survives[MAX_WRITES];
 	uint32_t candidates[MAX_UNITS];
 
+	if (!is_in_turn(sim, picks))
+		return true;
 	for (uint32_t i = 0; i < m->nr_units; i++)
 		if (m->units[i].parts && m->units[i].nr > 1)
 			return check_lost_parts(sim);
@@ -550,7 +620,7 @@ static void close_down(const struct sim *sim, bool *survives)
 {
 	for (uint32_t b = 0; b < sim->journal->nr_writes; b++)
 		for (uint32_t a = 0; a < b; a++)
-			if (model_is_volatile(&sim->model, a) && !survives[a] &&
+			if (is_volatile(sim, a) && !survives[a] &&
 			    sim->journal->writes[a].disk == sim->journal->writes[b].disk &&
 			    comes_before(sim, a, b))
 				survives[b] = false;
@@ -639,7 +709,7 @@ static bool check_moment(struct sim *sim, size_t moment, uint64_t step)
 	model_at(&sim->model, step);
 	if (crash_move(sim->crash, step) < 0)
 		return fail(sim, "moving");
-	if (!check_images(sim) || !check_choices(sim))
+	if (!check_images(sim) || !check_choices(sim) || !check_turns(sim))
 		return false;
 	for (uint32_t i = 0; i < sim->model.nr_units; i++) {
 		if (!sim->model.units[i].large)

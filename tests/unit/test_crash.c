@@ -451,27 +451,137 @@ static void units_that_do_not_fit_are_refused_with_words(void **state)
 	end_world(&world);
 }
 
-static void more_candidates_than_there_are_picks_is_an_error_that_passes(void **state)
+/* ------------------------------------------------------------------------------ more than picks */
+
+enum { MANY = CRASH_CANDIDATES_MAX };
+
+/* The first bytes of a block: the number of its write. */
+static unsigned char (*numbered(uint32_t nr))[BLOCK]
 {
-	enum { NR = CRASH_CANDIDATES_MAX };
+	unsigned char(*blocks)[BLOCK] = calloc(nr, BLOCK);
+
+	assert_non_null(blocks);
+	for (uint32_t i = 0; i < nr; i++)
+		memcpy(blocks[i], &(uint32_t){ i + 1 }, sizeof(i));
+	return blocks;
+}
+
+static void write_numbers(struct world *world, unsigned char (*blocks)[BLOCK], uint32_t nr,
+			  uint32_t equal)
+{
+	for (uint32_t i = 0; i < nr; i++)
+		assert_int_equal(
+			journal_add_write(world->journal,
+					  &(struct journal_write){ .submit = 2 * i + 1,
+								   .complete = 2 * i + 2,
+								   .len_bytes = BLOCK,
+								   .data = blocks[i % equal] }),
+			0);
+}
+
+static uint32_t number_in(const struct crash_choice *choice, uint32_t candidate)
+{
+	uint32_t number = 0;
+
+	if (choice->candidates[candidate].data)
+		memcpy(&number, choice->candidates[candidate].data, sizeof(number));
+	return number;
+}
+
+static bool is_missing(const struct world *world)
+{
+	struct crash_count count;
+
+	crash_count(world->crash, &count);
+	return count.missing;
+}
+
+/* It is contents that have picks, and not writes. */
+static void many_writes_of_few_contents_have_all_states(void **state)
+{
+	struct world world = make_world(4 * BLOCK, true);
+	unsigned char(*blocks)[BLOCK] = numbered(8);
+	const struct crash_choice *choices;
+
+	(void)state;
+	write_numbers(&world, blocks, MANY + 9, 8);
+	go(&world, by_unit, 2 * (MANY + 9));
+	assert_int_equal(crash_choices(world.crash, &choices), 1);
+	assert_int_equal(choices[0].nr, 9);
+	assert_false(is_missing(&world));
+	end_world(&world);
+	free(blocks);
+}
+
+/* The oldest, the newest, and of the others what there are picks for. */
+static void of_more_contents_than_picks_some_are_made_and_that_is_told(void **state)
+{
+	for (uint32_t nr = MANY - 1; nr <= 2 * MANY; nr += MANY - 8) {
+		struct world world = make_world(4 * BLOCK, true);
+		unsigned char(*blocks)[BLOCK] = numbered(nr);
+		const struct crash_choice *choices;
+		uint32_t last = 0, widest = 0;
+		uint16_t pick;
+		bool *survives = calloc(nr, 1);
+
+		assert_non_null(survives);
+		write_numbers(&world, blocks, nr, nr);
+		go(&world, by_unit, 2 * nr);
+		assert_int_equal(crash_choices(world.crash, &choices), 1);
+		assert_int_equal(choices[0].nr, MANY);
+		assert_int_equal(is_missing(&world), nr >= MANY);
+		assert_int_equal(number_in(&choices[0], 0), 0);
+		assert_int_equal(number_in(&choices[0], choices[0].newest), nr);
+		for (uint32_t i = 1; i < choices[0].nr; i++) {
+			uint32_t number = number_in(&choices[0], i);
+
+			assert_true(number > last);
+			widest = number - last > widest ? number - last : widest;
+			last = number;
+		}
+		assert_true(widest <= nr / MANY + 2);
+		/* One that is not made: the newest before it. */
+		survives[nr - 2] = true;
+		crash_survivors(world.crash, survives, &pick);
+		assert_in_range(number_in(&choices[0], pick), nr - 3, nr - 1);
+		memset(survives, 0, nr);
+		crash_lost(world.crash, &choices[0].newest, survives);
+		assert_false(memchr(survives, true, nr));
+		end_world(&world);
+		free(blocks);
+		free(survives);
+	}
+	(void)state;
+}
+
+static void of_more_places_than_picks_some_are_made_and_that_is_told(void **state)
+{
 	struct world world = make_world(4 * BLOCK, true);
 	struct crash_options options = { .atomic = CRASH_ORDER };
 	const struct crash_choice *choices;
-	struct diag diag;
+	uint16_t oldest = 0, newest;
+	uint64_t hashes[2];
 
 	(void)state;
-	for (uint64_t i = 0; i < NR; i++)
+	for (uint64_t i = 0; i < MANY + 100; i++)
 		write_at(&world, 2 * i + 1, 2 * i + 2, i % 4, 1, 'a' + (char)(i % 26), 0);
-	flush_at(&world, 2 * NR + 1, 2 * NR + 2);
-	assert_int_equal(journal_seal(world.journal, &diag), 0);
-	assert_int_equal(crash_create(world.journal, &options, &world.image, &diag, &world.crash),
-			 0);
-	assert_int_equal(crash_move(world.crash, 2 * NR - 2), 0);
+	flush_at(&world, 2 * MANY + 201, 2 * MANY + 202);
+	go(&world, options, 2 * MANY - 2);
 	assert_int_equal(crash_choices(world.crash, &choices), 1);
-	assert_int_equal(choices[0].nr, NR);
-	assert_int_equal(crash_move(world.crash, 2 * NR), -E2BIG);
-	assert_int_equal(crash_move(world.crash, 2 * NR + 2), 0);
+	assert_int_equal(choices[0].nr, MANY);
+	assert_false(is_missing(&world));
+	go(&world, options, 2 * MANY + 200);
+	assert_int_equal(crash_choices(world.crash, &choices), 1);
+	assert_int_equal(choices[0].nr, MANY);
+	assert_true(is_missing(&world));
+	newest = choices[0].newest;
+	hashes[0] = crash_hash(world.crash, &oldest);
+	hashes[1] = crash_hash(world.crash, &newest);
+	assert_int_not_equal(hashes[0], hashes[1]);
+	go(&world, options, 2 * MANY + 202);
 	assert_int_equal(crash_choices(world.crash, &choices), 0);
+	assert_false(is_missing(&world));
+	assert_true(crash_hash(world.crash, NULL) == hashes[1]);
 	end_world(&world);
 }
 
@@ -562,7 +672,9 @@ int main(void)
 		cmocka_unit_test(words_that_are_no_states_are_refused_and_random_ones_do_no_harm),
 		cmocka_unit_test(the_shorter_name_is_given),
 		cmocka_unit_test(units_that_do_not_fit_are_refused_with_words),
-		cmocka_unit_test(more_candidates_than_there_are_picks_is_an_error_that_passes),
+		cmocka_unit_test(many_writes_of_few_contents_have_all_states),
+		cmocka_unit_test(of_more_contents_than_picks_some_are_made_and_that_is_told),
+		cmocka_unit_test(of_more_places_than_picks_some_are_made_and_that_is_told),
 		cmocka_unit_test(discards_of_a_tebibyte_of_holes_cost_next_to_nothing),
 		cmocka_unit_test(walking_costs_what_happened),
 	};

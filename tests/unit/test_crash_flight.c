@@ -204,21 +204,151 @@ static void in_order_a_name_that_loses_what_cannot_be_lost_is_refused(void **sta
 	case_free(&c);
 }
 
-static void whole_writes_over_each_other_are_said_to_lack_an_order(void **state)
+/* So many sectors from one on. */
+static size_t begin_long(struct crash_case *c, unsigned int sector, unsigned int nr, char letter,
+			 uint32_t flags)
+{
+	static unsigned char bytes[26][8 * LETTER];
+	unsigned char *data = bytes[letter - 'a'];
+
+	memset(data, letter, sizeof(bytes[0]));
+	return case_write(c, 0, sector * 512ull, nr * 512ull, data, flags);
+}
+
+static uint64_t count_of(const struct crash_case *c)
+{
+	struct crash_count count;
+
+	crash_count(c->crash, &count);
+	return count.exact;
+}
+
+static void of_whole_writes_over_each_other_either_is_the_last(void **state)
+{
+	struct crash_case c = new_case();
+
+	(void)state;
+	begin_long(&c, 0, 2, 'a', 0);
+	begin_long(&c, 1, 2, 'b', 0);
+	seal(&c, by_write);
+	assert_string_equal(states_of(&c, 3), "... aa. .bb abb aab");
+	assert_int_equal(count_of(&c), 5);
+	assert_false(is_missing(&c));
+	case_free(&c);
+}
+
+static void what_was_done_before_comes_before(void **state)
+{
+	struct crash_case c = new_case();
+
+	(void)state;
+	case_complete(&c, begin_long(&c, 0, 2, 'a', 0));
+	begin_long(&c, 1, 2, 'b', 0);
+	seal(&c, by_write);
+	assert_string_equal(states_of(&c, 3), "... aa. .bb abb");
+	case_free(&c);
+}
+
+/* a and b meet, b and c do, and a was done before c: the third order would be a circle. */
+static void orders_of_three_go_round_in_no_circle(void **state)
+{
+	struct crash_case c = new_case();
+	size_t a, b;
+
+	(void)state;
+	a = begin_long(&c, 0, 2, 'a', IO_FUA);
+	b = begin_long(&c, 1, 2, 'b', IO_FUA);
+	case_complete(&c, a);
+	case_complete(&c, begin_long(&c, 2, 2, 'c', IO_FUA));
+	case_complete(&c, b);
+	seal(&c, by_write);
+	assert_string_equal(states_of(&c, 4), "abcc abbc aacc");
+	assert_int_equal(count_of(&c), 3);
+	case_free(&c);
+}
+
+/* Once durable, their order stays open until one comes over them that is. */
+static void an_order_stays_open_until_it_is_written_over(void **state)
+{
+	for (int over = 0; over < 2; over++) {
+		for (int i = 0; i < 2; i++) {
+			struct crash_case c = new_case();
+			size_t a = begin_write(&c, 0, 'a', 0), b = begin_write(&c, 0, 'b', 0);
+
+			case_complete(&c, a);
+			case_complete(&c, b);
+			case_flush(&c, 0);
+			if (over)
+				case_complete(&c, begin_write(&c, 0, 'c', IO_FUA));
+			seal(&c, i ? in_order : by_write);
+			assert_string_equal(states_of(&c, 1), over ? "c" : "b a");
+			case_free(&c);
+		}
+	}
+	(void)state;
+}
+
+/* What the disk held before is what one of them writes: it is there only over the other one. */
+static void one_that_changes_nothing_alone_may_come_over_another(void **state)
+{
+	struct crash_case c = new_case();
+
+	(void)state;
+	case_complete(&c, begin_write(&c, 0, 'a', IO_FUA));
+	begin_write(&c, 0, 'a', 0);
+	begin_long(&c, 0, 2, 'b', 0);
+	seal(&c, by_write);
+	assert_string_equal(states_of(&c, 2), "a. a. bb bb ab");
+	case_free(&c);
+}
+
+static void a_disk_that_keeps_an_order_may_have_had_another_one(void **state)
+{
+	struct crash_case c = new_case();
+
+	(void)state;
+	case_complete(&c, begin_write(&c, 3, 'x', 0));
+	begin_long(&c, 0, 2, 'a', 0);
+	begin_long(&c, 1, 2, 'b', 0);
+	seal(&c, in_order);
+	assert_string_equal(states_of(&c, 4), ".... ...x aa.x abbx aabx .bbx");
+	assert_int_equal(count_of(&c), 6);
+	case_free(&c);
+}
+
+static void too_many_over_each_other_are_said_to_lack_orders(void **state)
 {
 	(void)state;
-	for (int together = 0; together < 2; together++) {
+	for (unsigned int nr = 6; nr <= 9; nr++) {
 		struct crash_case c = new_case();
-		size_t first = begin_write(&c, 0, 'a', 0);
 
-		if (!together)
-			case_complete(&c, first);
-		begin_write(&c, 0, 'b', 0);
-		begin_write(&c, 1, 'c', 0);
+		for (unsigned int i = 0; i < nr; i++)
+			begin_write(&c, 0, (char)('a' + i), 0);
 		seal(&c, by_write);
-		assert_int_equal(is_missing(&c), together);
+		assert_int_equal(is_missing(&c), nr > 6);
+		/* Of each set each may be the last. */
+		assert_int_equal(count_of(&c), nr > 6 ? 1u << nr : 1 + nr * (1u << (nr - 1)));
 		case_free(&c);
 	}
+}
+
+static void an_order_that_makes_no_difference_has_no_name(void **state)
+{
+	struct crash_case c = new_case();
+	uint16_t picks[3];
+	struct diag diag;
+
+	(void)state;
+	begin_long(&c, 0, 2, 'a', 0);
+	begin_long(&c, 1, 2, 'b', 0);
+	seal(&c, by_write);
+	assert_int_equal(crash_parse(c.crash, "new~2=1", &diag, picks), 0);
+	assert_true(crash_reordered(c.crash, picks, 0));
+	assert_int_equal(crash_parse(c.crash, "new", &diag, picks), 0);
+	assert_false(crash_reordered(c.crash, picks, 0));
+	assert_int_equal(crash_parse(c.crash, "old~0=1,2=1", &diag, picks), -EINVAL);
+	assert_string_equal(diag.id, "crash.other-moment");
+	case_free(&c);
 }
 
 int main(void)
@@ -233,7 +363,14 @@ int main(void)
 		cmocka_unit_test(
 			in_order_a_flush_of_a_later_write_does_not_make_one_in_flight_durable),
 		cmocka_unit_test(in_order_a_name_that_loses_what_cannot_be_lost_is_refused),
-		cmocka_unit_test(whole_writes_over_each_other_are_said_to_lack_an_order),
+		cmocka_unit_test(of_whole_writes_over_each_other_either_is_the_last),
+		cmocka_unit_test(what_was_done_before_comes_before),
+		cmocka_unit_test(orders_of_three_go_round_in_no_circle),
+		cmocka_unit_test(an_order_stays_open_until_it_is_written_over),
+		cmocka_unit_test(one_that_changes_nothing_alone_may_come_over_another),
+		cmocka_unit_test(a_disk_that_keeps_an_order_may_have_had_another_one),
+		cmocka_unit_test(too_many_over_each_other_are_said_to_lack_orders),
+		cmocka_unit_test(an_order_that_makes_no_difference_has_no_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
