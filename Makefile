@@ -101,7 +101,13 @@ deps:
 
 # ---------------------------------------------------------------------------------- building
 
-$B/obj/%.o: %.c
+# Where something is missing: that, and not the compiler's words about it.
+$B/buildable: tests/buildable
+	@mkdir -p $(@D)
+	@sh tests/buildable "$(CC)"
+	@touch $@
+
+$B/obj/%.o: %.c | $B/buildable
 	@mkdir -p $(@D)
 	$(CC) $(ALLFLAGS) -c $< -o $@
 
@@ -128,7 +134,7 @@ $B/libfaults.a: $(call obj,$(FAULT_SRC))
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$B/vm/init: tools/vm/init.c $(wildcard tools/vm/*.h)
+$B/vm/init: tools/vm/init.c $(wildcard tools/vm/*.h) | $B/buildable
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) $(WARN) -Os -static -s $< -o $@
 
@@ -167,13 +173,13 @@ $B/man/faultblk-rules.5: tools/man/faultblk-rules.5.scd $B/faultblk
 	sed -e '/^@KINDS@$$/{r $@.kinds' -e 'd}' $< | scdoc | sed '$(NO_HYPHENS)' >$@
 	@rm -f $@.kinds
 
-$B/man/%: tools/man/%.scd
+$B/man/%: tools/man/%.scd | $B/buildable
 	@mkdir -p $(@D)
 	scdoc <$< | sed '$(NO_HYPHENS)' >$@
 
 # ---------------------------------------------------------------------------------- tests
 
-UNIT_OBJ = $(filter-out $B/obj/tools/faultblk.o $B/obj/tools/cmd_vm.o $B/obj/tools/vm/%,$(TOOL_OBJ))
+UNIT_OBJ = $(filter-out $(patsubst %,$B/obj/tools/%.o,faultblk cmd_vm cmd_doctor) $B/obj/tools/vm/%,$(TOOL_OBJ))
 $B/unit/%: $B/obj/tests/unit/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(UNIT_LIBS) -o $@
