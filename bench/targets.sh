@@ -282,7 +282,7 @@ prepare() {
 	queue=/sys/block/${dev##*/}/queue
 	echo none >"$queue/scheduler"
 	echo 2 >"$queue/nomerges"
-	fio --name=fill --filename="$dev" --rw=write --bs=1M --direct=1 --ioengine=psync \
+	fio --name=fill --allow_file_create=0 --filename="$dev" --rw=write --bs=1M --direct=1 --ioengine=psync \
 		--size="${size_mib}M" --randseed=1 >/dev/null
 } 2>/dev/null
 

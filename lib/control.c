@@ -230,8 +230,9 @@ static int control_say(const struct logger *log, int err)
 		int err;
 		const char *text;
 	} rows[] = {
-		{ -ENOENT, "no " CONTROL_PATH ": the kernel has no ublk driver loaded; try: "
-			   "modprobe ublk_drv" },
+		{ -ENOENT,
+		  "no " CONTROL_PATH ": the ublk driver is not loaded (modprobe ublk_drv), "
+		  "or the kernel has none" },
 		{ -ENODEV, CONTROL_PATH " has no driver behind it; try: modprobe ublk_drv" },
 		{ -EACCES, "no permission to open " CONTROL_PATH ": run as root" },
 		{ -EPERM, "the ublk driver refused us: CAP_SYS_ADMIN is needed; run as root" },

@@ -22,6 +22,7 @@
 #include "control.h"
 #include "holders.h"
 #include "log.h"
+#include "node.h"
 #include "options.h"
 #include "orphan.h"
 #include "queue.h"
@@ -36,6 +37,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define NODE_TIMEOUT_MS 10000 /* for udev or devtmpfs to make a node, and to leave it alone */
@@ -163,16 +165,25 @@ static int add_device(struct ublk_dev *dev)
 static int open_cdev(struct ublk_dev *dev)
 {
 	uint64_t deadline_ns = clock_now_ns() + NODE_TIMEOUT_MS * NSEC_PER_MSEC;
-	char path[32];
+	char path[32], why[256] = "";
 	struct stat st;
 	int fd;
 
 	snprintf(path, sizeof(path), "/dev/ublkc%d", dev->options.id);
-	while ((fd = fail_errno("lib/device/cdev", EMFILE, open(path, O_RDWR | O_CLOEXEC))) < 0) {
-		if ((errno != ENOENT && errno != EACCES && errno != EBUSY) ||
+	for (;;) {
+		int err;
+
+		if (node_look(path, S_IFCHR, NULL) == NODE_IN_THE_WAY)
+			return node_say_in_the_way(path, &dev->log);
+		fd = fail_errno("lib/device/cdev", EMFILE, open(path, O_RDWR | O_CLOEXEC));
+		if (fd >= 0)
+			break;
+		err = -errno;
+		if ((err != -ENOENT && err != -EACCES && err != -EBUSY) ||
 		    clock_now_ns() > deadline_ns)
-			return log_error(&dev->log, -errno, "opening %s: %s; is /dev a devtmpfs?",
-					 path, strerror(errno));
+			return log_error(&dev->log, err, "opening %s: %s%s", path, strerror(-err),
+					 err == -ENOENT ? node_why_missing("/dev", why, sizeof(why))
+							: "");
 		usleep(NODE_POLL_US);
 	}
 	dev->shared->cdev_fd = fd;
@@ -269,19 +280,41 @@ static int start_queues(struct ublk_dev *dev)
 	return 0;
 }
 
+/* The numbers by which the kernel knows the disk; 0: it does not say. */
+static dev_t number_of(const struct ublk_dev *dev)
+{
+	struct disk_nodes nodes = { .nr_devs = 0 };
+
+	disk_nodes_find(&nodes, dev->options.id);
+	return nodes.nr_devs ? nodes.devs[0] : 0;
+}
+
+/* A node that was there before may be of another device: whoever wrote to it would hit that one. */
 static int wait_for_node(struct ublk_dev *dev)
 {
 	uint64_t deadline_ns = clock_now_ns() + NODE_TIMEOUT_MS * NSEC_PER_MSEC;
-	struct stat st;
+	dev_t want = number_of(dev), got = 0;
+	char why[256];
 
-	while (stat(dev->path, &st) < 0 || !S_ISBLK(st.st_mode) || failpoint("lib/device/node")) {
+	for (;;) {
+		enum node_is is = node_look(dev->path, S_IFBLK, &got);
+
+		if (is == NODE_IN_THE_WAY)
+			return node_say_in_the_way(dev->path, &dev->log);
+		if (is == NODE_THERE && (!want || got == want) && !failpoint("lib/device/node"))
+			return 0;
 		if (clock_now_ns() > deadline_ns)
-			return log_error(&dev->log, -ETIMEDOUT,
-					 "%s did not appear within %d s; is /dev a devtmpfs?",
-					 dev->path, NODE_TIMEOUT_MS / 1000);
+			break;
 		usleep(NODE_POLL_US);
 	}
-	return 0;
+	if (want && got && got != want)
+		return log_error(
+			&dev->log, -EEXIST,
+			"%s is the node of device %u:%u, and the disk is %u:%u; remove it: "
+			"rm %s",
+			dev->path, major(got), minor(got), major(want), minor(want), dev->path);
+	return log_error(&dev->log, -ETIMEDOUT, "%s did not appear within %d s%s", dev->path,
+			 NODE_TIMEOUT_MS / 1000, node_why_missing("/dev", why, sizeof(why)));
 }
 
 /*
@@ -309,6 +342,9 @@ static int bring_up(struct ublk_dev *dev)
 		return err;
 	dev->has_control = true;
 	err = add_device(dev);
+	/* Before anything is started: the node appears with START_DEV. */
+	if (!err && node_look(dev->path, S_IFBLK, NULL) == NODE_IN_THE_WAY)
+		err = node_say_in_the_way(dev->path, &dev->log);
 	if (!err)
 		err = open_cdev(dev);
 	if (!err)

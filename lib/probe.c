@@ -5,8 +5,10 @@
 #include "ring.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 static unsigned int read_ublks_max(void)
@@ -54,6 +56,39 @@ int ublk_probe(struct ublk_probe *probe)
 	return probe->io_uring ? probe->io_uring : probe->control ? probe->control : probe->command;
 }
 
+bool ublk_module_there(void)
+{
+	struct utsname system;
+	char pattern[256];
+	glob_t found;
+	bool there;
+
+	if (uname(&system) < 0)
+		return false;
+	snprintf(pattern, sizeof(pattern), "/lib/modules/%s/kernel/drivers/block/ublk_drv.ko*",
+		 system.release);
+	there = glob(pattern, GLOB_NOSORT, NULL, &found) == 0;
+	globfree(&found);
+	return there;
+}
+
+static void say_no_driver(char *buf, size_t size)
+{
+	struct utsname system = { .release = "?" };
+
+	uname(&system);
+	if (ublk_module_there())
+		snprintf(buf, size,
+			 "the ublk driver of kernel %s is not loaded (no /dev/ublk-control; try: "
+			 "modprobe ublk_drv)",
+			 system.release);
+	else
+		snprintf(buf, size,
+			 "there is no ublk driver (no /dev/ublk-control, and no module ublk_drv "
+			 "for the running kernel, %s)",
+			 system.release);
+}
+
 const char *ublk_probe_text(const struct ublk_probe *p, char *buf, size_t size)
 {
 	if (p->io_uring == -EPERM)
@@ -66,9 +101,7 @@ const char *ublk_probe_text(const struct ublk_probe *p, char *buf, size_t size)
 	else if (p->io_uring)
 		snprintf(buf, size, "io_uring cannot be set up: %s", strerror(-p->io_uring));
 	else if (p->control == -ENOENT || p->control == -ENODEV || p->control == -ENXIO)
-		snprintf(buf, size,
-			 "this machine has no ublk driver loaded (no /dev/ublk-control; "
-			 "try: modprobe ublk_drv)");
+		say_no_driver(buf, size);
 	else if (p->control)
 		snprintf(buf, size, "/dev/ublk-control cannot be opened: %s (run as root)",
 			 strerror(-p->control));

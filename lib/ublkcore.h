@@ -249,7 +249,7 @@ void ublk_options_init(struct ublk_options *options);
  * -ENOENT	no /dev/ublk-control: the ublk_drv module is not loaded or not there
  * -EPERM	no permission (CAP_SYS_ADMIN is needed), or io_uring is disabled
  * -ENOSYS	no io_uring in this kernel, or a seccomp filter hides it
- * -EEXIST	the id is taken
+ * -EEXIST	the id is taken, or something that is no node has the name of one of the disk's in /dev
  * -ENFILE	the driver's limit of devices (module parameter ublks_max) is reached; current kernels
  *		count only the devices of unprivileged users
  * -EOPNOTSUPP	the kernel lacks what an option asks for, or gives less
@@ -370,6 +370,11 @@ struct ublk_probe {
 /* Look at this machine. Always fills *ret_probe; 0 if devices can be made here, else the first
  * error. */
 int ublk_probe(struct ublk_probe *ret_probe);
+/*
+ * Is the driver's module there, to be loaded into the running kernel? One that is built in is not,
+ * nor one in a folder that is not this kernel's.
+ */
+bool ublk_module_there(void);
 /* One sentence for a failed probe: what is missing and what to do. Empty text for a good one. */
 const char *ublk_probe_text(const struct ublk_probe *probe, char *buf, size_t size);
 

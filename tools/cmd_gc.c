@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "guard.h"
 #include "left_folder.h"
+#include "node_file.h"
 #include "opt.h"
 #include "rpc_client.h"
 #include "runtime.h"
@@ -14,13 +15,16 @@
 
 struct gc_opts {
 	const char *work;
-	bool json, dry_run;
+	bool json, dry_run, quiet, node_files;
 };
 
 static const struct opt gc_table[] = {
 	OPT_FLAG(struct gc_opts, dry_run, "dry-run", "delete and end nothing, say what would be"),
 	OPT_TEXT(struct gc_opts, work, "work", NULL, "DIR",
 		 "look for images there, too: the --work of explore"),
+	OPT_FLAG(struct gc_opts, node_files, "node-files",
+		 "remove also files with content that lie where nodes of disks belong"),
+	OPT_FLAG(struct gc_opts, quiet, "quiet", "say only what could not be taken away"),
 	OPT_FLAG(struct gc_opts, json, "json", "print JSON"),
 	OPT_END,
 };
@@ -31,28 +35,48 @@ static const struct opt_help gc_help = {
 		"sockets, the processes of checks of explorations, and the folders of explore and\n"
 		"crashtest in TMPDIR, /dev/shm and /tmp. A disk is only touched if this program made\n"
 		"it and the process that served it is gone; a socket only if it is ours and dead; a\n"
-		"folder only if it is ours and nobody holds its lock. What cannot be taken away is\n"
-		"told, with the reason.",
+		"folder only if it is ours and nobody holds its lock. A regular file in /dev that has\n"
+		"the name of a disk keeps disks from getting that name: it goes if it is empty and\n"
+		"nobody has it open; one that holds something only by --node-files. What cannot be\n"
+		"taken away is told, with the reason.",
 	.examples = "  faultblk gc --dry-run\n  faultblk gc",
 	.exits = "  0  done, even if there was nothing to do\n"
 		 "  1  something could not be deleted or ended\n  2  wrong options\n"
 		 "  3  this machine has no ublk, and so no disks; all else is done",
 };
 
-static void log_gc(void *ctx, enum ublk_log_level level, const char *message)
-{
-	int *nr_failures = ctx;
+struct swept {
+	int nr_sockets, nr_folders, nr_processes, nr_files, nr_failures;
+	bool dry_run, quiet, node_files;
+};
 
-	if (level == UBLK_LOG_ERROR || level == UBLK_LOG_WARNING)
-		(*nr_failures)++;
-	if (level <= UBLK_LOG_INFO)
-		tool_msg("%s", message);
+/* What was done, or would be. */
+static void did(const struct swept *swept, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+static void did(const struct swept *swept, const char *fmt, ...)
+{
+	char text[PATH_MAX + 64];
+	va_list ap;
+
+	if (swept->quiet)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	tool_msg("%s", text);
 }
 
-struct swept {
-	int nr_sockets, nr_folders, nr_processes, nr_failures;
-	bool dry_run;
-};
+static void log_gc(void *ctx, enum ublk_log_level level, const char *message)
+{
+	struct swept *swept = ctx;
+
+	if (level == UBLK_LOG_ERROR || level == UBLK_LOG_WARNING) {
+		swept->nr_failures++;
+		tool_msg("%s", message);
+	} else if (level == UBLK_LOG_INFO) {
+		did(swept, "%s", message);
+	}
+}
 
 static void tell_socket(void *ctx, const char *path, const char *why)
 {
@@ -61,7 +85,7 @@ static void tell_socket(void *ctx, const char *path, const char *why)
 	if (!why) {
 		swept->nr_sockets++;
 		if (swept->dry_run)
-			tool_msg("would remove the socket %s", path);
+			did(swept, "would remove the socket %s", path);
 		return;
 	}
 	swept->nr_failures++;
@@ -74,8 +98,8 @@ static void tell_process(void *ctx, const struct guard_left *process, const char
 
 	if (!why) {
 		swept->nr_processes++;
-		tool_msg("%s process %d (%s), left by a check",
-			 swept->dry_run ? "would end" : "ended", (int)process->pid, process->name);
+		did(swept, "%s process %d (%s), left by a check",
+		    swept->dry_run ? "would end" : "ended", (int)process->pid, process->name);
 		return;
 	}
 	swept->nr_failures++;
@@ -89,8 +113,8 @@ static void tell_folder(void *ctx, const struct left_folder *folder)
 
 	if (!folder->why) {
 		swept->nr_folders++;
-		tool_msg("%s the folder %s/%s", swept->dry_run ? "would remove" : "removed",
-			 folder->where, folder->name);
+		did(swept, "%s the folder %s/%s", swept->dry_run ? "would remove" : "removed",
+		    folder->where, folder->name);
 		return;
 	}
 	/* Of others, who may be at work, there is nothing for us to take away. */
@@ -106,6 +130,44 @@ static void tell_place(void *ctx, const char *where, int err)
 	tool_msg("what is left in %s cannot be looked for: %s", where, strerror(-err));
 }
 
+/* It keeps the disks of that number from being made: one that stays is a failure. */
+static void tell_node_file(void *ctx, const struct node_file *file)
+{
+	struct swept *swept = ctx;
+	char why[96];
+	int err;
+
+	if (!file->is_regular) {
+		swept->nr_failures++;
+		tool_msg("/dev/%s is %s, and no disk of that number can be made; take it away",
+			 file->name, file->what);
+		return;
+	}
+	err = node_file_remove("/dev", file->name, swept->node_files, swept->dry_run, why);
+	if (!err) {
+		swept->nr_files++;
+		did(swept, "%s /dev/%s, a regular file of %llu bytes where a disk's node belongs",
+		    swept->dry_run ? "would remove" : "removed", file->name,
+		    (unsigned long long)file->size_bytes);
+		return;
+	}
+	swept->nr_failures++;
+	tool_msg("/dev/%s is a regular file, and no disk of that number can be made; it stays: %s",
+		 file->name, why);
+	if (err == -ENOTEMPTY)
+		tool_hint("see whether somebody needs it; faultblk gc --node-files removes it");
+}
+
+static void sweep_node_files(struct swept *swept)
+{
+	int nr = node_file_each("/dev", tell_node_file, swept);
+
+	if (nr >= 0)
+		return;
+	swept->nr_failures++;
+	tool_msg("/dev cannot be read: %s", strerror(-nr));
+}
+
 static const char *s_of(int nr)
 {
 	return nr == 1 ? "" : "s";
@@ -116,11 +178,12 @@ static void print_swept(int nr_disks, const struct swept *swept, bool json)
 	const bool dry_run = swept->dry_run;
 
 	if (json)
-		tool_print_json(json_pack("{s:i, s:i, s:i, s:i, s:i, s:b}", "deleted", nr_disks,
-					  "sockets", swept->nr_sockets, "folders",
+		tool_print_json(json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "deleted",
+					  nr_disks, "sockets", swept->nr_sockets, "folders",
 					  swept->nr_folders, "processes", swept->nr_processes,
-					  "failures", swept->nr_failures, "dry_run", dry_run));
-	else
+					  "node_files", swept->nr_files, "failures",
+					  swept->nr_failures, "dry_run", dry_run));
+	else if (!swept->quiet)
 		printf("%s %d disk%s, %d socket%s and %d folder%s, %s %d process%s\n",
 		       dry_run ? "would delete" : "deleted", nr_disks, s_of(nr_disks),
 		       swept->nr_sockets, s_of(swept->nr_sockets), swept->nr_folders,
@@ -143,14 +206,15 @@ static void sweep_sockets(struct swept *swept)
 /* -ENOENT, told: this machine has no ublk. */
 static int sweep_disks(struct swept *swept)
 {
-	int nr_told = 0;
-	int nr = swept->dry_run ? ublk_gc_look(log_gc, &nr_told) : ublk_gc(log_gc, &nr_told);
+	int before = swept->nr_failures;
+	int nr = swept->dry_run ? ublk_gc_look(log_gc, swept) : ublk_gc(log_gc, swept);
 
-	if (nr == -ENOENT)
-		return nr;
-	if (nr < 0 && !nr_told++)
+	if (nr < 0 && nr != -ENOENT && swept->nr_failures == before) {
+		swept->nr_failures++;
 		tool_msg("gc: %s", strerror(-nr));
-	swept->nr_failures += nr_told;
+	}
+	if (nr == -ENOENT)
+		swept->nr_failures = before;
 	return nr;
 }
 
@@ -168,8 +232,11 @@ int cmd_gc(int argc, char **argv)
 		tool_diag(&diag);
 		return EXIT_USAGE;
 	}
-	swept.dry_run = opts.dry_run;
+	swept = (struct swept){ .dry_run = opts.dry_run,
+				.quiet = opts.quiet,
+				.node_files = opts.node_files };
 	nr_disks = sweep_disks(&swept);
+	sweep_node_files(&swept);
 	/* Who may still fill a folder goes first. */
 	err = guard_sweep(opts.dry_run, tell_process, &swept);
 	if (err) {

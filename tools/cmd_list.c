@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
+#include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "opt.h"
+#include "others.h"
 #include "rpc_client.h"
 #include "runtime.h"
 #include "tool.h"
+#include "ublkcore.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 struct list_opts {
 	bool json;
@@ -17,31 +23,108 @@ static const struct opt list_table[] = {
 
 static const struct opt_help list_help = {
 	.usage = "faultblk list [options]",
-	.what = "The disks that are being served, as far as their sockets lie in the runtime\n"
-		"directory.",
-	.examples = "  faultblk list",
+	.what = "The disks that are there, a line each: name, device, state, process of the server,\n"
+		"socket. States:\n"
+		"  live        its server answers\n"
+		"  silent      its socket takes connections, and nobody answers there\n"
+		"  elsewhere   it is served, by a socket that is not in the runtime directory\n"
+		"  dead        its server is gone: faultblk gc takes it away\n"
+		"  ending      its server was killed, and has not ended yet\n"
+		"  unknown     its server is or was in another pid namespace, not seen from here\n"
+		"  foreign     another program has made it\n"
+		"A socket whose server is gone has a line of its own: dead, with device '-'.\n"
+		"Who may not command the driver sees the disks of his own sockets only.",
+	.examples = "  faultblk list\n  faultblk list --json",
 	.exits = "  0  printed, even if there is none\n  1  the runtime directory is not readable\n"
 		 "  2  wrong options",
 };
 
-/* The greeting says all that is shown; a server that does not give it is shown as such. */
-static int add_disk(void *ctx, const char *name, const char *path, bool live)
+#define ENTRIES_MAX 4096
+
+struct listing {
+	struct ublk_dev_entry *entries; /* of the driver */
+	bool *seen;                     /* those of our sockets */
+	int nr;
+	json_t *disks;
+};
+
+static int id_of(const char *device)
 {
+	int id;
+
+	return device && sscanf(device, "/dev/ublkb%d", &id) == 1 ? id : -1;
+}
+
+/* What the driver says of the disk @id, which is then listed; NULL: nothing. */
+static const struct ublk_dev_entry *take_entry(struct listing *l, int id)
+{
+	for (int i = 0; i < l->nr; i++)
+		if (l->entries[i].id == id) {
+			l->seen[i] = true;
+			return &l->entries[i];
+		}
+	return NULL;
+}
+
+static void add_row(struct listing *l, const char *name, const char *socket, const char *device,
+		    const struct ublk_dev_entry *entry, const char *state)
+{
+	int id = entry ? entry->id : id_of(device);
+	json_t *row = json_pack("{s:s?, s:s?, s:s?, s:s}", "name", name, "socket", socket, "device",
+				device, "state", state);
+
+	json_object_set_new(row, "id", id >= 0 ? json_integer(id) : json_null());
+	json_object_set_new(row, "pid",
+			    entry && entry->owner_pid ? json_integer(entry->owner_pid)
+						      : json_null());
+	json_array_append_new(l->disks, row);
+}
+
+/* The greeting says what disk it is. */
+static int add_socket(void *ctx, const char *name, const char *path, bool live)
+{
+	struct listing *l = ctx;
 	struct rpc_client *client = NULL;
 	struct diag diag = { 0 };
-	json_t *row, *device = NULL;
+	const char *device = NULL;
+	int err;
 
-	if (!live)
+	if (!live) {
+		/* Of its disk the driver may still know, by number and not by name. */
+		add_row(l, name, path, NULL, NULL, "dead");
 		return 0;
-	row = json_pack("{s:s, s:s}", "name", name, "socket", path);
-	if (rpc_client_open_path(path, &diag, &client) == 0)
-		device = json_object_get(rpc_client_hello(client), "device");
-	else
-		json_object_set_new(row, "error", json_string(diag.message));
-	json_object_set(row, "device", device ?: json_null());
+	}
+	err = rpc_client_open_path(path, &diag, &client);
+	if (!err)
+		device = json_string_value(json_object_get(rpc_client_hello(client), "device"));
+	add_row(l, name, path, device, take_entry(l, id_of(device)), err ? "silent" : "live");
+	if (err)
+		json_object_set_new(json_array_get(l->disks, json_array_size(l->disks) - 1),
+				    "error", json_string(diag.message));
 	rpc_client_free(client);
-	json_array_append_new(ctx, row);
 	return 0;
+}
+
+static const char *state_of(const struct ublk_dev_entry *entry)
+{
+	return !entry->ours          ? "foreign"
+	       : entry->owner_gone   ? "dead"
+	       : entry->owner_ending ? "ending"
+	       : entry->owner_unseen ? "unknown"
+				     : "elsewhere";
+}
+
+/* Disks that no socket of ours speaks for. */
+static void add_rest(struct listing *l)
+{
+	for (int i = 0; i < l->nr; i++) {
+		char device[32];
+
+		if (l->seen[i])
+			continue;
+		snprintf(device, sizeof(device), "/dev/ublkb%d", l->entries[i].id);
+		add_row(l, NULL, NULL, device, &l->entries[i], state_of(&l->entries[i]));
+	}
 }
 
 static void print_disks(json_t *disks)
@@ -52,33 +135,66 @@ static void print_disks(json_t *disks)
 	json_array_foreach (disks, i, disk) {
 		const char *device = json_string_value(json_object_get(disk, "device"));
 		const char *error = json_string_value(json_object_get(disk, "error"));
+		json_t *pid = json_object_get(disk, "pid");
+		char number[24] = "-";
 
-		printf("%-16s %-16s %s%s%s\n", json_string_value(json_object_get(disk, "name")),
-		       device ?: "?", json_string_value(json_object_get(disk, "socket")),
-		       error ? "  " : "", error ?: "");
+		if (json_is_integer(pid))
+			snprintf(number, sizeof(number), "%lld", json_integer_value(pid));
+		printf("%-16s %-16s %-9s %7s  %s%s%s\n",
+		       json_string_value(json_object_get(disk, "name")) ?: "-", device ?: "-",
+		       json_string_value(json_object_get(disk, "state")), number,
+		       json_string_value(json_object_get(disk, "socket")) ?: "-", error ? "  " : "",
+		       error ?: "");
 	}
+}
+
+static void say_none(void)
+{
+	char others[320];
+
+	tool_msg("no disk is running");
+	if (others_look("/sys/block", "/proc", geteuid(), others, sizeof(others)))
+		tool_hint(others);
+}
+
+static int list_all(struct listing *l, bool json)
+{
+	struct diag diag = { 0 };
+
+	l->nr = ublk_list(l->entries, ENTRIES_MAX);
+	l->nr = l->nr < 0 ? 0 : l->nr > ENTRIES_MAX ? ENTRIES_MAX : l->nr;
+	if (runtime_each(add_socket, l, &diag)) {
+		tool_diag(&diag);
+		return EXIT_FAILED;
+	}
+	add_rest(l);
+	if (json)
+		return tool_print_json(json_incref(l->disks));
+	if (json_array_size(l->disks) == 0)
+		say_none();
+	print_disks(l->disks);
+	return EXIT_OK;
 }
 
 int cmd_list(int argc, char **argv)
 {
 	struct list_opts opts;
-	struct diag diag = { 0 };
 	enum opt_result result = opt_parse(argc, argv, list_table, &list_help, &opts, NULL);
-	json_t *disks;
+	_cleanup_free_ struct ublk_dev_entry *entries = NULL;
+	_cleanup_free_ bool *seen = NULL;
+	struct listing listing;
+	int code;
 
 	if (result != OPT_OK)
 		return opt_exit(result);
-	disks = json_array();
-	if (runtime_each(add_disk, disks, &diag)) {
-		tool_diag(&diag);
-		json_decref(disks);
+	entries = fail_alloc("tools/cmd_list/entries", calloc(ENTRIES_MAX, sizeof(*entries)));
+	seen = fail_alloc("tools/cmd_list/seen", calloc(ENTRIES_MAX, sizeof(*seen)));
+	if (!entries || !seen) {
+		tool_msg("no memory for a list of disks");
 		return EXIT_FAILED;
 	}
-	if (opts.json)
-		return tool_print_json(disks);
-	if (json_array_size(disks) == 0)
-		tool_msg("no disk is running");
-	print_disks(disks);
-	json_decref(disks);
-	return EXIT_OK;
+	listing = (struct listing){ .entries = entries, .seen = seen, .disks = json_array() };
+	code = list_all(&listing, opts.json);
+	json_decref(listing.disks);
+	return code;
 }

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/list_text.h"
+#include "others.h"
 #include "rpc_line.h"
 #include "runtime.h"
 #include "tool.h"
@@ -225,8 +226,9 @@ static int choose(const struct disk_choice *choice, char path[PATH_MAX], struct 
 	if (err)
 		return err;
 	if (found.nr == 0) {
-		diag_set(diag, 0, "client.no-disk", "no disk is running");
+		diag_set(diag, 0, "client.no-disk", "no disk of user %u is running", geteuid());
 		diag_hint(diag, "begin one with: faultblk run");
+		others_hint(diag);
 		return -ENODEV;
 	}
 	if (found.nr > 1) {

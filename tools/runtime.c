@@ -10,6 +10,7 @@
 #include "base/failpoint.h"
 #include "base/name.h"
 #include "lock_wait.h"
+#include "others.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -41,6 +42,7 @@ int runtime_dir(char path[PATH_MAX], struct diag *diag)
 		diag_set(diag, 0, "runtime.no-directory",
 			 "no place for control sockets: XDG_RUNTIME_DIR is not set");
 		diag_hint(diag, "set FAULTBLK_RUNTIME_DIR to a directory of your own");
+		others_hint(diag);
 		return -ENOENT;
 	}
 	if (len >= PATH_MAX)
@@ -149,6 +151,7 @@ int runtime_connect(const char *path, struct diag *diag, int *ret_fd)
 			 : is_socket(path)    ? "its server is gone"
 					      : "that is no socket");
 		diag_hint(diag, "faultblk list shows the disks that are");
+		others_hint(diag);
 		return err;
 	}
 	*ret_fd = take_fd(&fd);

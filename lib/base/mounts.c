@@ -135,6 +135,25 @@ struct mounts *mounts_free(struct mounts *mounts)
 
 /* ------------------------------------------------------------------------------ devices */
 
+int mounts_type_of(const char *path, char *ret_type, size_t size)
+{
+	struct mounts *mounts;
+	struct stat st;
+	int err;
+
+	ret_type[0] = '\0';
+	if (stat(path, &st) < 0)
+		return -errno;
+	err = mounts_read("/proc/self/mountinfo", &mounts);
+	if (err)
+		return err;
+	for (size_t i = 0; i < mounts->nr; i++)
+		if (mounts->entries[i].dev == st.st_dev)
+			snprintf(ret_type, size, "%s", mounts->entries[i].type);
+	mounts_free(mounts);
+	return 0;
+}
+
 bool mounts_has_source(const struct mount_entry *entry)
 {
 	_cleanup_fclose_ FILE *types =

@@ -32,6 +32,12 @@ int mounts_read(const char *path, struct mounts **ret_mounts);
 struct mounts *mounts_free(struct mounts *mounts);
 
 /*
+ * The type of the file system that @path lies on, "devtmpfs" say; "" where none of the mounts that
+ * this process sees is that file system. 0 or -errno.
+ */
+int mounts_type_of(const char *path, char *ret_type, size_t size);
+
+/*
  * Is file system type @type one that lies on block devices? Without /proc/filesystems nothing is.
  * Only then the source of a mount names a device.
  */

@@ -20,6 +20,7 @@
 #include "abi.h"
 #include "base/clock.h"
 #include "control.h"
+#include "node.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,6 +80,7 @@ static struct {
 	struct fake_ring rings[FAKE_QUEUES];
 	unsigned int nr_rings;
 	const char *hold;
+	mode_t in_the_way; /* what is to be a node of this type is none; 0: all are */
 	sem_t held, go;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
@@ -425,11 +427,16 @@ static int fake_open(const char *path, int flags)
 	return fcntl(fake.memfd, F_DUPFD_CLOEXEC, 0);
 }
 
-static int fake_stat(const char *path, struct stat *st)
+static enum node_is fake_node_look(mode_t type, dev_t *ret_dev)
 {
-	(void)path;
-	*st = (struct stat){ .st_mode = S_IFBLK };
-	return 0;
+	if (ret_dev)
+		*ret_dev = 0;
+	return type == fake.in_the_way ? NODE_IN_THE_WAY : NODE_THERE;
+}
+
+static int fake_node_say(const char *path, const struct logger *log)
+{
+	return log_error(log, -EEXIST, "%s is in the way", path);
 }
 
 /* A machine with the driver, and without disks. */
@@ -450,6 +457,7 @@ static void fake_init(void)
 	fake.stopping = fake.stopped = false;
 	fake.has_safe_stop = true;
 	fake.hold = NULL;
+	fake.in_the_way = 0;
 }
 
 /* From here on the core under test sees all of that. */
@@ -462,6 +470,7 @@ static void fake_init(void)
 #define io_uring_submit_and_get_events(r)                fake_enter(r, 0)
 #define io_uring_submit_and_wait_timeout(r, c, n, ts, s) ((void)(c), fake_wait_timeout(r, ts))
 #define open                                             fake_open
-#define stat(path, st)                                   fake_stat(path, st)
+#define node_look(path, type, dev)                       fake_node_look(type, dev)
+#define node_say_in_the_way                              fake_node_say
 
 #endif

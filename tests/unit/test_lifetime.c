@@ -348,6 +348,25 @@ static void *close_main(void *dev)
 	return (void *)(intptr_t)ublk_dev_close(dev);
 }
 
+static void what_lies_where_a_node_belongs_ends_the_start_before_anything_serves(void **state)
+{
+	const mode_t types[] = { S_IFBLK, S_IFCHR };
+	struct ublk_options o = usual();
+	struct ublk_dev *dev = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		fake_init();
+		fake.in_the_way = types[i];
+		said[0] = '\0';
+		assert_int_equal(ublk_dev_open(&backend, NULL, &o, &dev), -EEXIST);
+		assert_null(dev);
+		assert_said(types[i] == S_IFBLK ? "/dev/ublkb" : "/dev/ublkc");
+		assert_said("is in the way");
+		assert_int_equal(fake.nr_rings, 0);
+	}
+}
+
 static void closing_from_eight_threads_closes_once(void **state)
 {
 	struct ublk_options o = usual();
@@ -508,6 +527,8 @@ int main(void)
 		cmocka_unit_test(what_waits_for_a_kept_tag_fails_without_touching_it),
 		cmocka_unit_test(a_refused_stop_lets_nothing_go),
 		cmocka_unit_test(a_stop_that_the_kernel_refuses_says_so_and_serves_on),
+		cmocka_unit_test(
+			what_lies_where_a_node_belongs_ends_the_start_before_anything_serves),
 		cmocka_unit_test(closing_from_eight_threads_closes_once),
 		cmocka_unit_test(a_queue_thread_cannot_close_its_own_device),
 		cmocka_unit_test(free_waits_for_a_kick_under_way),
