@@ -4,13 +4,18 @@
  * sentence, with the command that mends it. Nothing is changed.
  */
 #include "base/cleanup.h"
+#include "base/mounts.h"
+#include "machine.h"
+#include "node_file.h"
 #include "opt.h"
 #include "rpc_client.h"
 #include "runtime.h"
 #include "tool.h"
 #include "ublkcore.h"
+#include "vm/vm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -88,22 +93,18 @@ static bool matches(const char *pattern)
 
 static void check_module(const struct ublk_probe *probe, struct finding *f)
 {
+	const char *hint = machine_kernel_hint();
 	struct utsname system;
-	char pattern[256];
 
 	uname(&system);
 	if (probe->control == 0 || probe->control == -EACCES || probe->control == -EPERM) {
 		found(f, LEVEL_OK, "kernel %s has the ublk driver", system.release);
-		return;
-	}
-	snprintf(pattern, sizeof(pattern), "/lib/modules/%s/kernel/drivers/block/ublk_drv.ko*",
-		 system.release);
-	if (matches(pattern)) {
+	} else if (ublk_module_there()) {
 		found(f, LEVEL_FAIL, "the ublk driver of kernel %s is not loaded", system.release);
 		fix(f, "modprobe ublk_drv");
 	} else {
-		found(f, LEVEL_FAIL, "kernel %s has no ublk driver (CONFIG_BLK_DEV_UBLK)",
-		      system.release);
+		found(f, LEVEL_FAIL, "kernel %s has no ublk driver (CONFIG_BLK_DEV_UBLK)%s%s",
+		      system.release, hint ? "; " : "", hint ?: "");
 		fix(f, "faultblk vm -- faultblk doctor");
 	}
 }
@@ -277,12 +278,86 @@ static void check_runtime(const struct ublk_probe *probe, struct finding *f)
 	}
 }
 
+/* Where /dev is another file system, what makes nodes there, if anything does, is not known. */
+static void check_nodes(const struct ublk_probe *probe, struct finding *f)
+{
+	char type[32];
+	int err = mounts_type_of("/dev", type, sizeof(type));
+
+	(void)probe;
+	if (err || !type[0]) {
+		found(f, LEVEL_WARN,
+		      "what /dev is, and so whether new disks appear there, is not known%s%s",
+		      err ? ": " : "", err ? strerror(-err) : "");
+	} else if (strcmp(type, "devtmpfs") == 0) {
+		found(f, LEVEL_OK, "/dev is a devtmpfs: new disks appear there");
+	} else {
+		found(f, LEVEL_WARN,
+		      "/dev is a %s, not the kernel's devtmpfs: new disks appear there only if "
+		      "something else makes their nodes",
+		      type);
+		fix(f,
+		    "docker run --privileged -v /dev:/dev ...; or: mount -t devtmpfs devtmpfs /dev");
+	}
+}
+
+static void note_file(void *ctx, const struct node_file *file)
+{
+	struct finding *f = ctx;
+	size_t len = strlen(f->what);
+
+	snprintf(f->what + len, sizeof(f->what) - len, "%s/dev/%.32s is %s of %llu bytes",
+		 len ? ", " : "", file->name, file->what, (unsigned long long)file->size_bytes);
+}
+
+static void check_node_files(const struct ublk_probe *probe, struct finding *f)
+{
+	int nr = node_file_each("/dev", note_file, f);
+	size_t len = strlen(f->what);
+
+	(void)probe;
+	if (nr <= 0) {
+		found(f, nr ? LEVEL_WARN : LEVEL_OK, "%s%s",
+		      nr ? "/dev cannot be read: " : "nothing else has the name of a disk in /dev",
+		      nr ? strerror(-nr) : "");
+		return;
+	}
+	f->level = LEVEL_FAIL;
+	snprintf(f->what + len, sizeof(f->what) - len, ": no disk of that number can be made");
+	fix(f, "faultblk gc (--node-files removes those with content, too)");
+}
+
+static void check_fuse(const struct ublk_probe *probe, struct finding *f)
+{
+	_cleanup_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	(void)probe;
+	if (fd >= 0) {
+		found(f, LEVEL_OK, "/dev/fuse opens, for explore --present fuse");
+		return;
+	}
+	found(f, LEVEL_WARN, "/dev/fuse does not open, so no explore --present fuse: %s",
+	      strerror(errno));
+	if (errno == ENOENT || errno == ENODEV)
+		fix(f, "modprobe fuse; in a container: docker run --device /dev/fuse ...");
+}
+
 /* ------------------------------------------------------------------------------ faultblk vm */
 
 static void check_kvm(const struct ublk_probe *probe, struct finding *f)
 {
+	struct vm_kvm_note note;
+
 	(void)probe;
-	if (access("/dev/kvm", R_OK | W_OK) == 0) {
+	if (access("/dev/kvm", R_OK | W_OK) == 0 && vm_look_kvm(&note) == 0) {
+		found(f, note.works ? LEVEL_OK : LEVEL_WARN,
+		      note.works ? "vm: KVM works: a boot has shown it"
+				 : "vm: KVM does not carry a boot: emulation, which is slow; %llu "
+				   "minutes ago: %s",
+		      (unsigned long long)note.age_sec / 60, note.why);
+		if (!note.works)
+			fix(f, "faultblk vm --accel kvm -- true, once that is mended");
+	} else if (access("/dev/kvm", R_OK | W_OK) == 0) {
 		found(f, LEVEL_OK,
 		      "vm: /dev/kvm opens; whether it works only a boot can say "
 		      "(faultblk vm -- true)");
@@ -295,44 +370,17 @@ static void check_kvm(const struct ublk_probe *probe, struct finding *f)
 	}
 }
 
-static bool in_path(const char *name)
+static void check_archive(const struct ublk_probe *probe, struct finding *f)
 {
-	_cleanup_free_ char *path = strdup(getenv("PATH") ?: "/usr/bin:/bin");
-	char *rest = path, *dir, file[PATH_MAX];
-
-	while ((dir = strsep(&rest, ":"))) {
-		snprintf(file, sizeof(file), "%s/%s", dir, name);
-		if (access(file, X_OK) == 0)
-			return true;
-	}
-	/* Where the tools of root are, even if they are not in the user's PATH. */
-	snprintf(file, sizeof(file), "/usr/sbin/%s", name);
-	return access(file, X_OK) == 0;
-}
-
-static void check_packages(const struct ublk_probe *probe, struct finding *f)
-{
-	static const struct {
-		const char *command, *package;
-	} needs[] = {
-		{ "apt-get", "apt" }, { "dpkg-deb", "dpkg" }, { "xz", "xz-utils" },
-		{ "zstd", "zstd" },   { "depmod", "kmod" },
-	};
-	char missing[128] = "";
+	char text[sizeof(f->what)];
+	int err = vm_look_archive(text, sizeof(text));
 
 	(void)probe;
-	for (size_t i = 0; i < array_size(needs); i++) {
-		size_t at = strlen(missing);
-
-		if (!in_path(needs[i].command))
-			snprintf(missing + at, sizeof(missing) - at, " %s", needs[i].package);
-	}
-	if (missing[0]) {
-		found(f, LEVEL_WARN, "vm: packages are missing:%s", missing);
-		fix(f, "apt-get install%s", missing);
-	} else {
-		found(f, LEVEL_OK, "vm: everything that it needs to fetch a kernel is there");
-	}
+	if (err)
+		found(f, LEVEL_WARN, "vm: no kernel can be fetched: %s",
+		      text[0] ? text : strerror(-err));
+	else
+		found(f, LEVEL_OK, "vm: kernel and QEMU are fetched from %s", text);
 }
 
 /* ------------------------------------------------------------------------------ the table */
@@ -341,18 +389,14 @@ static const struct check {
 	const char *name;
 	void (*run)(const struct ublk_probe *probe, struct finding *f);
 } checks[] = {
-	{ "module", check_module },
-	{ "permission", check_permission },
-	{ "io_uring", check_io_uring },
-	{ "features", check_features },
-	{ "ublks_max", check_ublks_max },
-	{ "nofile", check_nofile },
-	{ "memlock", check_memlock },
-	{ "udev", check_udev },
-	{ "orphans", check_orphans },
-	{ "runtime", check_runtime },
-	{ "kvm", check_kvm },
-	{ "packages", check_packages },
+	{ "module", check_module },       { "permission", check_permission },
+	{ "io_uring", check_io_uring },   { "features", check_features },
+	{ "ublks_max", check_ublks_max }, { "nofile", check_nofile },
+	{ "memlock", check_memlock },     { "udev", check_udev },
+	{ "orphans", check_orphans },     { "runtime", check_runtime },
+	{ "nodes", check_nodes },         { "node-files", check_node_files },
+	{ "fuse", check_fuse },           { "kvm", check_kvm },
+	{ "archive", check_archive },
 };
 
 static void print_finding(const struct check *check, const struct finding *f)

@@ -24,9 +24,9 @@
 #define EXIT_TIMEOUT     124
 
 struct vm_opts {
-	const char *kernel, *accel, *append;
+	const char *kernel, *accel, *append, *archive, *keyring;
 	uint64_t cpus, mem_bytes, timeout_sec, ublks_max;
-	bool icount, no_ublk, fetch_only, refresh, quiet;
+	bool icount, no_ublk, fetch_only, refresh, quiet, udev;
 };
 
 static const struct opt vm_table[] = {
@@ -45,6 +45,11 @@ static const struct opt vm_table[] = {
 	OPT_COUNT(struct vm_opts, ublks_max, "ublks-max", NULL, 1, 1000000,
 		  "the driver's limit of disks (default: the driver's own, 64)"),
 	OPT_FLAG(struct vm_opts, no_ublk, "no-ublk", "do not load the ublk driver"),
+	OPT_FLAG(struct vm_opts, udev, "udev", "start this system's udev in the machine"),
+	OPT_TEXT(struct vm_opts, archive, "archive", NULL, "URL",
+		 "fetch from this mirror of Debian (default: that of this system's apt)"),
+	OPT_TEXT(struct vm_opts, keyring, "keyring", NULL, "FILE",
+		 "Debian's archive keys (default: those of debian-archive-keyring)"),
 	OPT_FLAG(struct vm_opts, fetch_only, "fetch-only", "fetch the packages and end"),
 	OPT_FLAG(struct vm_opts, refresh, "refresh", "ask the archive for newer packages first"),
 	OPT_FLAG(struct vm_opts, quiet, "quiet", "do not print the versions in use"),
@@ -57,9 +62,12 @@ static const struct opt_help vm_help = {
 		"It sees this machine's files, environment and working directory. What it writes\n"
 		"into the working directory stays; everything else it writes is forgotten.\n"
 		"The first use fetches a kernel and QEMU with apt-get into FAULTBLK_CACHE,\n"
-		"XDG_CACHE_HOME/faultblk or ~/.cache/faultblk; nothing is installed.\n"
+		"XDG_CACHE_HOME/faultblk or ~/.cache/faultblk; nothing is installed. Where apt knows\n"
+		"no archive of Debian's, --archive (or FAULTBLK_ARCHIVE) and --keyring\n"
+		"(FAULTBLK_KEYRING) name it.\n"
 		"Ctrl-C goes to COMMAND; again, or Ctrl-] three times, ends the machine.",
 	.examples = "  faultblk vm -- ls -l /dev/ublk-control\n"
+		    "  faultblk vm --udev -- udevadm info /dev/ublk-control\n"
 		    "  faultblk vm --kernel latest --cpus 2 -- faultblk doctor",
 	.exits = "  COMMAND's status; 128+N when signal N ended it\n"
 		 "  124  the timeout passed\n"
@@ -104,6 +112,22 @@ static int boot_once(const struct vm_config *config, struct vm_session *session,
 	return err;
 }
 
+/* What became of a trial boot; empty: it worked. */
+static void kvm_failure(enum vm_end end, int status, const struct vm_session *proof, char *why,
+			size_t size)
+{
+	const char *words = proof->last_words;
+
+	why[0] = 0;
+	if (end == VM_END_STATUS && status)
+		snprintf(why, size, "its first command ended with status %d", status);
+	else if (end == VM_END_TIMEOUT)
+		snprintf(why, size, "it had not booted after %llu s%s%.200s",
+			 KVM_PROOF_NS / NSEC_PER_SEC, words[0] ? "; its last words: " : "", words);
+	else if (end != VM_END_STATUS)
+		snprintf(why, size, "%.240s", words[0] ? words : "QEMU ended without a word");
+}
+
 /* /dev/kvm may open and still not carry a guest: only a boot proves it. */
 static bool kvm_works(const struct vm_config *config, const struct vm_session *session)
 {
@@ -111,22 +135,29 @@ static bool kvm_works(const struct vm_config *config, const struct vm_session *s
 	struct vm_config trial = *config;
 	struct vm_session proof = *session;
 	enum vm_end end = VM_END_DIED;
-	int status = -1, verdict;
+	struct vm_kvm_note note;
+	char why[256];
+	int status = -1;
 
 	if (access("/dev/kvm", R_OK | W_OK))
 		return false;
-	verdict = vm_cache_kvm_verdict(config->cache);
-	if (verdict >= 0)
-		return verdict;
+	if (vm_cache_kvm(config->cache, &note) == 0)
+		return note.works;
 	tool_msg("vm: /dev/kvm is there; trying a boot with it, once, for at most %llu seconds",
 		 KVM_PROOF_NS / NSEC_PER_SEC);
 	trial.kvm = true;
 	proof.quiet = true;
 	proof.argv = command;
 	proof.deadline_ns = clock_now_ns() + KVM_PROOF_NS;
-	if (boot_once(&trial, &proof, &end, &status) == 0 && end != VM_END_SIGNAL)
-		vm_cache_set_kvm_verdict(config->cache, end == VM_END_STATUS && status == 0);
-	return end == VM_END_STATUS && status == 0;
+	if (boot_once(&trial, &proof, &end, &status) || end == VM_END_SIGNAL)
+		return false;
+	kvm_failure(end, status, &proof, why, sizeof(why));
+	vm_cache_set_kvm(config->cache, why[0] ? why : NULL);
+	if (why[0])
+		tool_msg("vm: KVM does not carry a boot here: %s; emulating instead (it is tried "
+			 "again after %d minutes; --accel kvm tries it at once)",
+			 why, VM_KVM_RETRY_SEC / 60);
+	return !why[0];
 }
 
 static int choose_accel(const struct vm_opts *opts, struct vm_config *config,
@@ -199,15 +230,34 @@ static int run_machine(const struct vm_opts *opts, struct vm_config *config,
 	for (int try = 0;; try++) {
 		if (boot_once(config, session, &end, &status))
 			return EXIT_OURS;
+		if (end == VM_END_STATUS && config->kvm)
+			vm_cache_set_kvm(config->cache, NULL);
 		if (end != VM_END_NOT_BOOTED || try == BOOT_RETRIES)
 			return exit_code(end, status, opts, session);
 		tool_msg("vm: the machine died before the command started; trying again (%d of %d)",
 			 try + 1, BOOT_RETRIES);
 		if (config->kvm && strcmp(opts->accel, "auto") == 0) {
-			vm_cache_set_kvm_verdict(config->cache, false);
+			vm_cache_set_kvm(config->cache, session->last_words[0]
+								? session->last_words
+								: "QEMU ended without a word");
 			config->kvm = false;
 		}
 	}
+}
+
+/* What the script that fetches, and what runs in the machine, find in their environment. */
+static void set_environment(const struct vm_opts *opts)
+{
+	char keyring[PATH_MAX];
+
+	if (opts->archive)
+		setenv("FAULTBLK_ARCHIVE", opts->archive, 1);
+	if (opts->keyring)
+		setenv("FAULTBLK_KEYRING",
+		       realpath(opts->keyring, keyring) ? keyring : opts->keyring, 1);
+	/* Without udev nobody else makes the nodes that dmsetup would wait for. */
+	if (!opts->udev)
+		setenv("DM_DISABLE_UDEV", "1", 0);
 }
 
 static int vm_main(const struct vm_opts *opts, char **command)
@@ -220,6 +270,7 @@ static int vm_main(const struct vm_opts *opts, char **command)
 	struct vm_session session = { .argv = command && *command ? command : shell };
 
 	vm_signals_catch();
+	set_environment(opts);
 	if (!shell[0] || access(shell[0], X_OK))
 		shell[0] = "/bin/sh";
 	if (!getcwd(session.job.work, sizeof(session.job.work))) {
@@ -238,6 +289,8 @@ static int vm_main(const struct vm_opts *opts, char **command)
 	}
 	if (!opts->no_ublk)
 		session.job.flags |= VM_JOB_UBLK;
+	if (opts->udev)
+		session.job.flags |= VM_JOB_UDEV;
 	if (!opts->icount)
 		session.job.flags |= VM_JOB_SET_CLOCK;
 	if (geteuid() != 0)

@@ -8,4 +8,10 @@
  */
 int machine_check(int argc, char **argv);
 
+/*
+ * Where the running kernel has no ublk driver and is one of those that Debian 12 itself has, which
+ * are built without: the sentence that says which of its kernels has it. Else NULL.
+ */
+const char *machine_kernel_hint(void);
+
 #endif

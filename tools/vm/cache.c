@@ -7,7 +7,8 @@
  *	CACHE/kernel-ROLE -> kernels/RELEASE	vmlinux, lib/modules/RELEASE, release, digests
  *	CACHE/qemu -> qemus/VERSION		usr/bin, usr/lib, usr/share, release, digests
  *	CACHE/init-HASH				the guest's first process, as this program has it
- *	CACHE/kvm-RELEASE			boot id of this machine, and 1 or 0: a boot worked
+ *	CACHE/kvm-boot-RELEASE			boot id of this machine, the second since then, and `works`
+ *						or why a boot did not
  *	CACHE/checked-RELEASE			boot id, and 1: all of it was read and is whole
  *
  * What is in it runs as root, so nobody but root and us may be able to write there. Everything is
@@ -17,6 +18,7 @@
 #include "vm.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "tools/tool.h"
 
 #include <dirent.h>
@@ -34,6 +36,9 @@
 #include <unistd.h>
 
 #define STALE_INIT_SEC (24 * 3600)
+#define NOTE_MAX       320
+#define KVM_NOTE       "kvm-boot" /* "kvm" had another form, for programs that are older */
+#define KVM_WORKS      "works"
 #define SAID_WHY       (-ECANCELED) /* failed, and a message is out already */
 
 static const char *const roles[] = { "lts", "latest" };
@@ -75,22 +80,26 @@ static int make_dirs(const char *path)
 	return mkdir(part, 0755) && errno != EEXIST ? -errno : 0;
 }
 
-static int find_dir(struct vm_cache *cache)
+static int cache_path(char path[PATH_MAX])
 {
 	const char *ours = getenv("FAULTBLK_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
 	const char *home = getenv("HOME");
-	struct diag diag = { .line = 0 };
-	char path[PATH_MAX];
-	int err;
 
 	if (ours && *ours)
-		err = path_format(path, "%s", ours);
-	else if (xdg && *xdg == '/')
-		err = path_format(path, "%s/faultblk", xdg);
-	else if (home && *home == '/')
-		err = path_format(path, "%s/.cache/faultblk", home);
-	else
-		err = path_format(path, "/var/cache/faultblk");
+		return path_format(path, "%s", ours);
+	if (xdg && *xdg == '/')
+		return path_format(path, "%s/faultblk", xdg);
+	if (home && *home == '/')
+		return path_format(path, "%s/.cache/faultblk", home);
+	return path_format(path, "/var/cache/faultblk");
+}
+
+static int find_dir(struct vm_cache *cache)
+{
+	struct diag diag = { .line = 0 };
+	char path[PATH_MAX];
+	int err = cache_path(path);
+
 	if (!err)
 		err = make_dirs(path);
 	if (!err && !realpath(path, cache->dir))
@@ -134,7 +143,7 @@ static int publish(const struct vm_cache *cache, int fd, const char *temporary, 
 }
 
 /*
- * A note is a file of one line: a word about @name that holds until this machine starts again.
+ * A note is a file of one line: words about @name that hold until this machine starts again.
  * Nothing depends on one: where it is lost, what it says is found out anew.
  */
 static int note_path(const struct vm_cache *cache, const char *kind, const char *name,
@@ -145,10 +154,11 @@ static int note_path(const struct vm_cache *cache, const char *kind, const char 
 	return err ? err : path_format(path, "%s/%s-%s", cache->dir, kind, name);
 }
 
-/* 1 or 0 as it was set, or -ENOENT. */
-static int note_get(const struct vm_cache *cache, const char *kind, const char *name)
+/* 0 and the words as they were set, or -ENOENT. */
+static int note_get(const struct vm_cache *cache, const char *kind, const char *name,
+		    char ret_words[NOTE_MAX])
 {
-	char path[PATH_MAX], boot[64], line[96];
+	char path[PATH_MAX], boot[64], line[64 + NOTE_MAX];
 	size_t len;
 
 	if (note_path(cache, kind, name, path, boot) || read_line(path, line, sizeof(line)))
@@ -156,10 +166,12 @@ static int note_get(const struct vm_cache *cache, const char *kind, const char *
 	len = strlen(boot);
 	if (strncmp(line, boot, len) || line[len] != ' ')
 		return -ENOENT;
-	return line[len + 1] == '1';
+	snprintf(ret_words, NOTE_MAX, "%.*s", NOTE_MAX - 1, line + len + 1);
+	return 0;
 }
 
-static void note_set(const struct vm_cache *cache, const char *kind, const char *name, bool value)
+static void note_set(const struct vm_cache *cache, const char *kind, const char *name,
+		     const char *words)
 {
 	char path[PATH_MAX], temporary[PATH_MAX], boot[64];
 	_cleanup_close_ int fd = -1;
@@ -170,7 +182,7 @@ static void note_set(const struct vm_cache *cache, const char *kind, const char 
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return;
-	if (dprintf(fd, "%s %d\n", boot, value) < 0 || publish(cache, fd, temporary, path))
+	if (dprintf(fd, "%s %s\n", boot, words) < 0 || publish(cache, fd, temporary, path))
 		unlink(temporary);
 }
 
@@ -301,7 +313,8 @@ static int check(const struct vm_cache *cache, const char *dir, struct diag *dia
 {
 	const char *name = strrchr(dir, '/') + 1;
 	char dependencies[PATH_MAX];
-	bool all = note_get(cache, "checked", name) != 1;
+	char words[NOTE_MAX];
+	bool all = note_get(cache, "checked", name, words) || strcmp(words, "1") != 0;
 	int err = path_format(dependencies, "lib/modules/%s/modules.dep", name);
 
 	if (!err && !is_inside(cache, dir))
@@ -310,7 +323,7 @@ static int check(const struct vm_cache *cache, const char *dir, struct diag *dia
 	if (!err)
 		err = vm_package_check(dir, dependencies, all, diag);
 	if (!err && all)
-		note_set(cache, "checked", name, true);
+		note_set(cache, "checked", name, "1");
 	return err;
 }
 
@@ -505,12 +518,96 @@ int vm_cache_open(struct vm_cache *cache, const char *kernel, bool refresh)
 
 /* ---- what is known about KVM ---- */
 
-int vm_cache_kvm_verdict(const struct vm_cache *cache)
+int vm_cache_kvm(const struct vm_cache *cache, struct vm_kvm_note *ret_note)
 {
-	return note_get(cache, "kvm", cache->kernel_release);
+	char words[NOTE_MAX];
+	uint64_t now_sec = clock_now_ns() / NSEC_PER_SEC;
+	unsigned long long at_sec;
+	int len = 0;
+
+	if (note_get(cache, KVM_NOTE, cache->kernel_release, words) ||
+	    sscanf(words, "%llu %n", &at_sec, &len) != 1 || !words[len] || at_sec > now_sec)
+		return -ENOENT;
+	*ret_note = (struct vm_kvm_note){ .works = strcmp(words + len, KVM_WORKS) == 0,
+					  .age_sec = now_sec - at_sec };
+	if (ret_note->works)
+		return 0;
+	snprintf(ret_note->why, sizeof(ret_note->why), "%.255s", words + len);
+	return ret_note->age_sec < VM_KVM_RETRY_SEC ? 0 : -ENOENT;
 }
 
-void vm_cache_set_kvm_verdict(const struct vm_cache *cache, bool works)
+void vm_cache_set_kvm(const struct vm_cache *cache, const char *why)
 {
-	note_set(cache, "kvm", cache->kernel_release, works);
+	char words[NOTE_MAX];
+
+	snprintf(words, sizeof(words), "%llu %.255s",
+		 (unsigned long long)(clock_now_ns() / NSEC_PER_SEC), why ?: KVM_WORKS);
+	note_set(cache, KVM_NOTE, cache->kernel_release, words);
+}
+
+int vm_look_kvm(struct vm_kvm_note *ret_note)
+{
+	struct vm_cache cache = { .dir = "" };
+	struct vm_kvm_note note;
+	char path[PATH_MAX], dir[PATH_MAX];
+	int err = -ENOENT;
+
+	if (cache_path(path) || !realpath(path, cache.dir))
+		return -ENOENT;
+	for (size_t i = 0; i < array_size(roles); i++) {
+		snprintf(path, sizeof(path), "kernel-%s", roles[i]);
+		if (resolve(&cache, path, dir, cache.kernel_release,
+			    sizeof(cache.kernel_release)) ||
+		    vm_cache_kvm(&cache, &note) || (!err && note.age_sec > ret_note->age_sec))
+			continue;
+		*ret_note = note;
+		err = 0;
+	}
+	return err;
+}
+
+/* ---- what doctor asks of the archive ---- */
+
+/* A line that begins as our messages do, without that. */
+static void strip_prefix(char *text)
+{
+	static const char prefix[] = "faultblk: vm: ";
+	size_t len = strlen(prefix);
+
+	if (strncmp(text, prefix, len) == 0)
+		memmove(text, text + len, strlen(text + len) + 1);
+	for (char *c = text; *c; c++)
+		if (*c == '\n')
+			*c = ' ';
+}
+
+/* The script only looks. */
+int vm_look_archive(char *ret_text, size_t size)
+{
+	const struct package look = { .what = "look", .role = "-" };
+	_cleanup_close_ int script = script_fd();
+	int ends[2], status = -1;
+	size_t len = 0;
+	ssize_t n;
+	pid_t pid;
+
+	ret_text[0] = 0;
+	if (script < 0 || pipe2(ends, O_CLOEXEC))
+		return -errno;
+	pid = fork();
+	if (pid == 0) {
+		dup2(ends[1], STDERR_FILENO);
+		script_exec(script, getppid(), "-", &look, "look");
+	}
+	close(ends[1]);
+	while (pid > 0 && len + 1 < size && (n = read(ends[0], ret_text + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	close(ends[0]);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	ret_text[len] = 0;
+	while (len && ret_text[len - 1] == '\n')
+		ret_text[--len] = 0;
+	strip_prefix(ret_text);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENOENT;
 }

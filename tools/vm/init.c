@@ -13,6 +13,7 @@
  *
  * It ends by telling the host the status and the number of bytes; the host ends the machine.
  */
+#include "clock.h"
 #include "wire.h"
 
 #include <dirent.h>
@@ -42,6 +43,9 @@
 #define CHUNK_BYTES    32768
 #define PORT_WAIT_MS   20000
 #define CLOCK_AHEAD_NS 5000000u
+#define COMPARE_NS     1000000000u /* of the host's: so long the clocks are compared at most */
+#define COMPARE_MAX    64
+#define COMPARE_US     20000
 #define array_size(a)  (sizeof(a) / sizeof((a)[0]))
 
 /* One direction of one stream. @in or @out is -1 once that side is gone. */
@@ -62,17 +66,25 @@ static pid_t child = -1;
 static int child_status = -1;
 
 /* To the host's standard error once there is a port, to the kernel's console before. */
-static void say(const char *text)
+static void tell(const char *text)
 {
-	char line[640];
-	int len = snprintf(line, sizeof(line), "faultblk: vm: guest: %s: %s\n", text,
-			   strerror(errno));
+	char line[704];
+	int len = snprintf(line, sizeof(line), "faultblk: vm: guest: %s\n", text);
 	int fd = port_stderr >= 0 ? port_stderr : 2;
 
 	if (len > (int)sizeof(line) - 1)
 		len = sizeof(line) - 1;
 	if (write(fd, line, (size_t)len) == len && fd == port_stderr)
 		chan_err.out_bytes += (uint64_t)len;
+}
+
+/* What failed, and why. */
+static void say(const char *text)
+{
+	char line[640];
+
+	snprintf(line, sizeof(line), "%s: %s", text, strerror(errno));
+	tell(line);
 }
 
 __attribute__((format(printf, 1, 2), noreturn)) static void die(const char *fmt, ...)
@@ -177,25 +189,76 @@ static void read_job(void)
 	job_env = string_table(job.nr_env, &at, strings + job.strings_bytes);
 }
 
+/* ---- the clock ---- */
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* The host's clock, read now; @ret_wall_ns: its time of day. */
+static struct clock_reading ask_time(uint64_t *ret_wall_ns)
+{
+	const struct vm_msg ask = { .type = VM_MSG_ASK_TIME };
+	struct clock_reading reading = { .asked_ns = now_ns() };
+	struct vm_msg msg = { .type = 0 };
+
+	send_msg(&ask);
+	while (msg.type != VM_MSG_TIME)
+		read_all(control, &msg, sizeof(msg));
+	reading.answered_ns = now_ns();
+	reading.host_ns = msg.err_bytes;
+	*ret_wall_ns = msg.bytes;
+	return reading;
+}
+
+/*
+ * Time-outs, delays and windows in the machine are worth what its clock is. What has been done since
+ * @first is mostly long enough to tell; otherwise some more time is spent.
+ */
+static void compare_clocks(const struct clock_reading *first, struct clock_reading last)
+{
+	uint64_t percent = 0, wall_ns;
+	enum clock_verdict verdict = clock_compare(first, &last, &percent);
+	char text[256];
+
+	for (int i = 0; verdict == CLOCK_UNKNOWN && i < COMPARE_MAX &&
+			last.host_ns - first->host_ns < COMPARE_NS;
+	     i++) {
+		usleep(COMPARE_US);
+		last = ask_time(&wall_ns);
+		verdict = clock_compare(first, &last, &percent);
+	}
+	if (verdict != CLOCK_WRONG)
+		return;
+	snprintf(text, sizeof(text),
+		 "the machine's clock goes wrong, at %llu%% of the host's speed: times in it (of "
+		 "delays, time-outs, windows) are false by as much; end it and start it anew",
+		 (unsigned long long)percent);
+	tell(text);
+}
+
 /*
  * The machine's clock chip counts whole seconds: a file that the host has just written would lie
  * in the future, and make warns of that. So ask; ours may be ahead a little, never behind.
  */
-static void set_clock(void)
+static void set_clock(const struct clock_reading *first)
 {
-	const struct vm_msg ask = { .type = VM_MSG_ASK_TIME };
-	struct vm_msg msg = { .type = 0 };
+	struct clock_reading last;
 	struct timespec ts;
+	uint64_t wall_ns;
 
 	if (!(job.flags & VM_JOB_SET_CLOCK))
 		return;
-	send_msg(&ask);
-	while (msg.type != VM_MSG_TIME)
-		read_all(control, &msg, sizeof(msg));
-	msg.bytes += CLOCK_AHEAD_NS;
-	ts.tv_sec = (time_t)(msg.bytes / 1000000000u);
-	ts.tv_nsec = (long)(msg.bytes % 1000000000u);
+	last = ask_time(&wall_ns);
+	wall_ns += CLOCK_AHEAD_NS;
+	ts.tv_sec = (time_t)(wall_ns / 1000000000u);
+	ts.tv_nsec = (long)(wall_ns % 1000000000u);
 	clock_settime(CLOCK_REALTIME, &ts);
+	compare_clocks(first, last);
 }
 
 /* ---- the command ---- */
@@ -501,8 +564,9 @@ static void open_console(void)
 		close(fd);
 }
 
-static void prepare(void)
+static void prepare(struct clock_reading *ret_first)
 {
+	uint64_t wall_ns;
 	int modules;
 
 	umask(0);
@@ -514,33 +578,38 @@ static void prepare(void)
 	port_stdio = open_port(VM_PORT_STDIO, O_NONBLOCK);
 	port_stderr = open_port(VM_PORT_STDERR, O_NONBLOCK);
 	read_job();
+	if (job.flags & VM_JOB_SET_CLOCK)
+		*ret_first = ask_time(&wall_ns);
 	modules = open(job.modules, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (modules < 0)
 		die("open %s", job.modules);
 	enter_overlay(modules);
-	mount_all();
+	mount_all(modules);
 	bind_modules(modules);
 	make_static_nodes(modules);
 	load_ublk(modules);
 	close(modules);
+	write_modprobe_rules();
 	network_up();
 	(void)!sethostname("faultblk", 8);
 	mount_work();
+	start_udev();
 }
 
 int main(void)
 {
 	const struct vm_msg started = { .type = VM_MSG_STARTED };
 	const char *runtime = NULL;
+	struct clock_reading first = { .asked_ns = 0 };
 	int sigfd = block_signals();
 
-	prepare();
+	prepare(&first);
 	for (char **e = job_env; *e; e++)
 		if (!strncmp(*e, "XDG_RUNTIME_DIR=", 16))
 			runtime = *e + 16;
 	if (runtime)
 		make_dirs(runtime, 0700);
-	set_clock();
+	set_clock(&first);
 	start_command();
 	send_msg(&started);
 	while (child_status < 0)

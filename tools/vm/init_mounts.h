@@ -41,10 +41,26 @@ static const struct mount_row guest_mounts[] = {
 	{ "cgroup2", "/sys/fs/cgroup", "cgroup2", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
 	{ "debugfs", "/sys/kernel/debug", "debugfs", NULL, 0, false },
 	{ "tracefs", "/sys/kernel/tracing", "tracefs", NULL, 0, false },
+	{ "configfs", "/sys/kernel/config", "configfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC,
+	  false },
 };
 
-static void mount_all(void)
+static int load_module(int dir, const char *path, const char *options)
 {
+	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = syscall(SYS_finit_module, fd, options, 0) ? -errno : 0;
+	close(fd);
+	return err == -EEXIST ? 0 : err;
+}
+
+static void mount_all(int modules)
+{
+	/* Where it is built in there is no such file. */
+	(void)load_module(modules, "kernel/fs/configfs/configfs.ko", "");
 	for (size_t i = 0; i < array_size(guest_mounts); i++) {
 		const struct mount_row *m = &guest_mounts[i];
 
@@ -58,18 +74,6 @@ static void mount_all(void)
 	(void)!symlink("/proc/self/fd/2", "/dev/stderr");
 	mkdir("/run/lock", 01777);
 	mkdir("/run/user", 0755);
-}
-
-static int load_module(int dir, const char *path, const char *options)
-{
-	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
-	int err;
-
-	if (fd < 0)
-		return -errno;
-	err = syscall(SYS_finit_module, fd, options, 0) ? -errno : 0;
-	close(fd);
-	return err == -EEXIST ? 0 : err;
 }
 
 /*
@@ -182,6 +186,62 @@ static void load_ublk(int modules)
 		errno = -err;
 		say("load ublk_drv.ko");
 	}
+}
+
+/*
+ * What other test suites expect of a system. modprobe of scsi_debug brings the driver of its disks
+ * along, which udev would do elsewhere. configfs gets its mount from mount_all().
+ */
+static void write_modprobe_rules(void)
+{
+	static const char rules[] = "softdep scsi_debug post: sd_mod\n";
+	int fd;
+
+	mkdir("/run/modprobe.d", 0755);
+	fd = open("/run/modprobe.d/faultblk-vm.conf", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0 || write(fd, rules, sizeof(rules) - 1) < 0)
+		say("/run/modprobe.d/faultblk-vm.conf");
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Run one program to its end; its status, or -1. */
+static int run_program(char *const argv[])
+{
+	pid_t pid = fork();
+	int status = -1;
+
+	if (pid == 0) {
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* The host's own udev, with the host's rules; devices from before it are told to it. */
+static void start_udev(void)
+{
+	static const char *const daemons[] = { "/usr/lib/systemd/systemd-udevd",
+					       "/lib/systemd/systemd-udevd", "/sbin/udevd",
+					       "/usr/sbin/udevd" };
+	const char *udevadm =
+		access("/usr/bin/udevadm", X_OK) ? "/sbin/udevadm" : "/usr/bin/udevadm";
+	size_t i = 0;
+
+	if (!(job.flags & VM_JOB_UDEV))
+		return;
+	while (i < array_size(daemons) && access(daemons[i], X_OK))
+		i++;
+	if (i == array_size(daemons)) {
+		tell("--udev: there is no systemd-udevd on this system; install the package udev");
+		return;
+	}
+	if (run_program((char *[]){ (char *)daemons[i], "--daemon", NULL }) ||
+	    run_program((char *[]){ (char *)udevadm, "trigger", NULL }) ||
+	    run_program((char *[]){ (char *)udevadm, "settle", NULL }))
+		tell("--udev: udev did not start, or does not answer");
 }
 
 static void network_up(void)

@@ -32,7 +32,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ARGS_MAX 96
+#define ARGS_MAX   96
+#define ICOUNT_KHZ 1000000u
 
 /* A command line under construction; the words are owned. */
 struct args {
@@ -107,13 +108,21 @@ static void child_setup(pid_t parent, int log)
 	dup2(log, 2);
 }
 
+/* A package that has brought a loader has brought all of its libraries with it, for that loader. */
 static void child_exec(const struct vm_cache *cache, struct args *a)
 {
-	char libraries[PATH_MAX + 64];
+	char libraries[PATH_MAX + 64], loader[PATH_MAX + 64];
+	char *words[ARGS_MAX + 4] = { loader, "--library-path", libraries };
 
 	snprintf(libraries, sizeof(libraries), "%s/usr/lib/x86_64-linux-gnu", cache->qemu);
-	setenv("LD_LIBRARY_PATH", libraries, 1);
-	execv(a->words[0], a->words);
+	snprintf(loader, sizeof(loader), "%s/usr/bin/" VM_LOADER, cache->qemu);
+	if (access(loader, X_OK) == 0) {
+		memcpy(words + 3, a->words, (a->count + 1) * sizeof(*words));
+		execv(loader, words);
+	} else {
+		setenv("LD_LIBRARY_PATH", libraries, 1);
+		execv(a->words[0], a->words);
+	}
 	dprintf(2, "cannot run %s: %s\n", a->words[0], strerror(errno));
 	_exit(127);
 }
@@ -270,27 +279,45 @@ static void args_port(struct args *a, const char *id, int fd, enum vm_port nr)
 }
 
 /*
- * The kernel's words. norandmaps makes exec several times faster under emulation. The time stamp
- * counter is stated to be good: emulation makes the kernel doubt it, and reading any other clock
- * leaves the guest. Under -icount one instruction is one nanosecond, so its rate is known.
- * The jitter entropy test is a fixed cost of an eighth of a second for nothing here.
+ * What an emulated kernel must be told of time. The time stamp counter is stated to be good:
+ * emulation makes the kernel doubt it, and reading any other clock leaves the guest. Its rate is
+ * stated, too: a kernel that is kept waiting while it measures gets it wrong, up to 50 times. The
+ * counter is the host's; under -icount one instruction is one nanosecond. What looks for processors
+ * that do not come forward finds a busy host, and its long reports on the console hold up the rest.
+ */
+static void words_of_time(const struct vm_config *c, char *words, size_t size)
+{
+	uint32_t khz = c->icount ? ICOUNT_KHZ : vm_tsc_khz();
+	size_t len;
+
+	len = (size_t)snprintf(words, size,
+			       " tsc=reliable clocksource=tsc rcupdate.rcu_cpu_stall_suppress=1 "
+			       "rcupdate.rcu_cpu_stall_suppress_at_boot=1 nowatchdog");
+	if (khz)
+		snprintf(words + len, size - len, " tsc_early_khz=%u", khz);
+}
+
+/*
+ * The kernel's words. norandmaps makes exec several times faster under emulation. The jitter entropy
+ * test is a fixed cost of an eighth of a second for nothing here. The caller's words come last: they
+ * have the last word.
  */
 static void args_kernel(struct args *a, const struct vm_config *c)
 {
-	const char *tsc;
+	char time[256] = "";
 
+	/* A guest under KVM has a clock of KVM's, which knows its rate. */
+	if (!c->kvm)
+		words_of_time(c, time, sizeof(time));
 	args_add(a, "-kernel");
 	args_add(a, "%s", c->cache->kernel);
 	args_add(a, "-append");
-	tsc = c->kvm      ? ""
-	      : c->icount ? " tsc=reliable clocksource=tsc tsc_early_khz=1000000"
-			  : " tsc=reliable clocksource=tsc";
 	args_add(a,
 		 "rootfstype=virtiofs root=" VM_TAG_ROOT
 		 " ro \"init=%s\" norandmaps mitigations=off "
 		 "nokaslr random.trust_cpu=on panic=-1 quiet console=ttyS0 8250.nr_uarts=1 "
 		 "no_timer_check initcall_blacklist=jent_mod_init%s %s",
-		 c->cache->init, tsc, c->append);
+		 c->cache->init, time, c->append);
 }
 
 static int start_qemu(struct vm_machine *vm, const struct vm_config *c, const int shares[2],

@@ -233,6 +233,7 @@ static bool is_wanted(const struct package *p, const char *path)
 	if (!strncmp(path, modules, strlen(modules)))
 		return !strstr(path, ".ko") || is_used_module(p, path);
 	return strncmp(path, programs, strlen(programs)) != 0 ||
+	       strcmp(path + strlen(programs), VM_LOADER) == 0 ||
 	       strcmp(path + strlen(programs), "qemu-system-x86_64") == 0;
 }
 

@@ -86,6 +86,17 @@ static void queue_msg(struct run *r, enum vm_msg_type type, uint32_t value, uint
 	(void)queue_bytes(r, &msg, sizeof(msg));
 }
 
+static void queue_time(struct run *r)
+{
+	struct vm_msg msg = { .type = VM_MSG_TIME };
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	msg.bytes = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	msg.err_bytes = clock_now_ns();
+	(void)queue_bytes(r, &msg, sizeof(msg));
+}
+
 static int queue_strings(struct run *r, char **list, uint32_t *count, uint32_t *bytes)
 {
 	for (; *list; list++, (*count)++) {
@@ -165,12 +176,8 @@ static void leave_raw(struct run *r)
 
 static void on_msg(struct run *r, const struct vm_msg *msg)
 {
-	struct timespec ts;
-
 	if (msg->type == VM_MSG_ASK_TIME) {
-		clock_gettime(CLOCK_REALTIME, &ts);
-		queue_msg(r, VM_MSG_TIME, 0,
-			  (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec);
+		queue_time(r);
 	} else if (msg->type == VM_MSG_STARTED) {
 		r->started = true;
 		enter_raw(r);
@@ -470,6 +477,21 @@ static void run_setup(struct run *r)
 	r->err_flow.write_max = write_max_of(STDERR_FILENO);
 }
 
+/* The last line of the log that says something, without what a kernel puts before it. */
+static void keep_last_words(struct run *r)
+{
+	char *line, *text = r->log;
+
+	r->s->last_words[0] = 0;
+	text[r->log_bytes < LOG_BYTES ? r->log_bytes : LOG_BYTES - 1] = 0;
+	while ((line = strsep(&text, "\r\n")))
+		if (line[strspn(line, " \t")])
+			snprintf(r->s->last_words, sizeof(r->s->last_words), "%s", line);
+	for (char *c = r->s->last_words; *c; c++)
+		if ((unsigned char)*c < ' ')
+			*c = ' ';
+}
+
 static void run_show_log(struct run *r)
 {
 	size_t before;
@@ -483,6 +505,7 @@ static void run_show_log(struct run *r)
 	if (r->log_bytes && !r->s->quiet)
 		fprintf(stderr, "faultblk: vm: last words of the machine:\n%.*s\n",
 			(int)r->log_bytes, r->log);
+	keep_last_words(r);
 }
 
 enum vm_end vm_session_run(struct vm_session *s, struct vm_machine *vm, int *ret_status)
@@ -507,7 +530,7 @@ enum vm_end vm_session_run(struct vm_session *s, struct vm_machine *vm, int *ret
 	leave_raw(r);
 	s->out_error = r->out_flow.error;
 	free(r->queue);
-	if (end == VM_END_NOT_BOOTED || end == VM_END_DIED)
+	if (end == VM_END_NOT_BOOTED || end == VM_END_DIED || (s->quiet && end == VM_END_TIMEOUT))
 		run_show_log(r);
 	return end;
 }

@@ -6,9 +6,11 @@
  *	vm/cache.c	the cache folder: packages, the guest's first process, what is known of KVM
  *	vm/package.c	who can write to a folder; whether a package is what was fetched
  *	vm/machine.c	starts QEMU and the two virtiofsd, and ends them
+ *	vm/tsc.c	how fast the counter is that an emulated guest takes its time from
  *	vm/session.c	carries input, output, signals and window sizes until COMMAND has ended
  *	vm/signals.c	the signals that end us, on their way to COMMAND
- *	vm/init.c	the guest's first process; vm/wire.h is what it and the host say
+ *	vm/init.c	the guest's first process; vm/wire.h is what it and the host say, vm/clock.h
+ *			how it compares their clocks
  *	vm/fetch	the script that fetches packages
  *
  * One thread. No function keeps a pointer that it is given.
@@ -24,7 +26,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define VM_BOOT_DEADLINE_NS (120 * 1000000000ull)
+#define VM_BOOT_DEADLINE_NS (240 * 1000000000ull) /* a busy host is slow, not dead */
+#define VM_LOADER           "ld.so" /* beside QEMU, where the package has all of its libraries */
 
 struct vm_cache {
 	char dir[PATH_MAX];
@@ -41,9 +44,27 @@ struct vm_cache {
  */
 int vm_cache_open(struct vm_cache *cache, const char *kernel, bool refresh);
 
-/* Whether a boot under KVM worked here before: 1, 0, or -ENOENT where nobody tried since boot. */
-int vm_cache_kvm_verdict(const struct vm_cache *cache);
-void vm_cache_set_kvm_verdict(const struct vm_cache *cache, bool works);
+/* What the last boot under KVM has shown. */
+struct vm_kvm_note {
+	bool works;
+	uint64_t age_sec;
+	char why[256]; /* it did not */
+};
+/*
+ * The note about KVM and the kernel of the cache. -ENOENT: nobody tried since this machine started,
+ * or it failed more than VM_KVM_RETRY_SEC ago, and is to be tried again: what was wrong (a busy
+ * host, a module that was not loaded) may be over.
+ */
+#define VM_KVM_RETRY_SEC 3600
+int vm_cache_kvm(const struct vm_cache *cache, struct vm_kvm_note *ret_note);
+/* @why: NULL: it works. */
+void vm_cache_set_kvm(const struct vm_cache *cache, const char *why);
+
+/* For `doctor`, which changes nothing. */
+/* As vm_cache_kvm(), for the kernel of the cache that was tried last; -ENOENT: none. */
+int vm_look_kvm(struct vm_kvm_note *ret_note);
+/* Could packages be fetched? 0, or -ENOENT; @ret_text: from where, or what is missing. */
+int vm_look_archive(char *ret_text, size_t size);
 
 /*
  * Whether nobody but root and us can put anything into the folder @path, a real path, by way of any
@@ -57,6 +78,9 @@ int vm_folder_check(const char *path, struct diag *diag);
  * -EBADMSG: it is not, and @diag says which file. Uses threads of its own.
  */
 int vm_package_check(const char *dir, const char *dependencies, bool all, struct diag *diag);
+
+/* Ticks of this machine's time stamp counter in a millisecond; 0: not known. Takes 10 ms. */
+uint32_t vm_tsc_khz(void);
 
 struct vm_config {
 	const struct vm_cache *cache;
@@ -91,6 +115,8 @@ struct vm_session {
 	char **argv;          /* COMMAND, NULL-terminated */
 	uint64_t deadline_ns; /* on clock_now_ns(); 0: none */
 	bool quiet;           /* a trial boot: no input, output thrown away */
+	char last_words[256]; /* of a machine that did not come to its end: why, as far as it said;
+				 written by vm_session_run() */
 	struct vm_job job;    /* flags, ublks_max, modules and work are the caller's */
 	int out_error; /* of vm_session_run(): why standard output could not be written, errno; or 0 */
 };

@@ -28,8 +28,9 @@ enum vm_job_flags {
 	VM_JOB_STDIN_NULL = 1u << 2,   /* standard input is /dev/null */
 	VM_JOB_UBLK = 1u << 3,         /* load ublk_drv */
 	VM_JOB_SHARE = 1u << 4,        /* the working directory is shared, writable */
-	VM_JOB_SET_CLOCK = 1u << 6,    /* ask for the time before COMMAND starts */
-	VM_JOB_NOT_ROOT = 1u << 5,     /* the host's user, and so its virtiofsd, is not root */
+	VM_JOB_SET_CLOCK = 1u << 6, /* set the clock by the host's, and compare how fast they go */
+	VM_JOB_UDEV = 1u << 7,      /* start udev before COMMAND */
+	VM_JOB_NOT_ROOT = 1u << 5,  /* the host's user, and so its virtiofsd, is not root */
 };
 
 struct vm_job {
@@ -51,7 +52,8 @@ enum vm_msg_type {
 	VM_MSG_SIGNAL = 1, /* value: signal for COMMAND's process group */
 	VM_MSG_WINDOW,     /* value: rows << 16 | columns */
 	VM_MSG_STDIN_END,  /* bytes: how many were sent on the stdio port */
-	VM_MSG_TIME,       /* bytes: the host's CLOCK_REALTIME in ns; answers VM_MSG_ASK_TIME */
+	VM_MSG_TIME,       /* bytes, err_bytes: the host's CLOCK_REALTIME and CLOCK_MONOTONIC in
+			      ns; answers VM_MSG_ASK_TIME */
 	/* guest to host */
 	VM_MSG_ASK_TIME,
 	VM_MSG_STARTED, /* COMMAND is about to run: from here on nothing may be retried */
