@@ -4,6 +4,7 @@
 #define TOOLS_EXPLORE_IN_H
 
 #include "explore.h"
+#include "report.h"
 
 #include <limits.h>
 #include <sys/types.h>
@@ -257,9 +258,17 @@ struct summary {
 	struct explore_status status;  /* at the end */
 	unsigned int shard, nr_shards; /* 0-based */
 	bool illegal, common;          /* which states were explored, see explore_job.c */
-	size_t nr_findings;            /* sets of lost writes */
-	uint64_t nr_left_out;          /* moments, by --from, --to and --sample */
+	struct report_model model;
+	size_t nr_findings;   /* sets of lost writes */
+	uint64_t nr_left_out; /* moments, by --from, --to and --sample */
 };
+
+/* What the states of an exploration are states of. */
+struct report_model explore_model(const struct journal *journal,
+				  const struct crash_options *options);
+const char *explore_atomic_name(enum crash_atomic atomic);
+/* Requests to discard. */
+uint64_t explore_discards(const struct journal *journal);
 
 /* To stdout: what all of it came to. */
 void explore_print_summary(const struct summary *summary);

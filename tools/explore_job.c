@@ -596,13 +596,15 @@ static int conclude(struct run *run, int signal)
 		return EXIT_NOT_DONE;
 	}
 	if (!run->job->quiet && !run->job->json)
-		explore_print_summary(&(struct summary){ .status = status,
-							 .shard = run->shard,
-							 .nr_shards = run->nr_shards,
-							 .illegal = run->crash.illegal,
-							 .common = run->common,
-							 .nr_findings = nr,
-							 .nr_left_out = run->nr_left_out });
+		explore_print_summary(&(struct summary){
+			.status = status,
+			.shard = run->shard,
+			.nr_shards = run->nr_shards,
+			.illegal = run->crash.illegal,
+			.common = run->common,
+			.model = explore_model(run->journal, explore_crash_options(run->explore)),
+			.nr_findings = nr,
+			.nr_left_out = run->nr_left_out });
 	if (run->nr_lacking) {
 		tool_msg("%" PRIu64 " states were not judged, as %s; --resume does them again",
 			 run->nr_lacking, run->lack);

@@ -197,19 +197,6 @@ static json_t *strategies_json(const struct results *r)
 	return list;
 }
 
-static const char *atomic_name(enum crash_atomic atomic)
-{
-	switch (atomic) {
-	case CRASH_UNIT:
-		return "unit";
-	case CRASH_WRITE:
-		return "write";
-	case CRASH_ORDER:
-		return "order";
-	}
-	return "unit";
-}
-
 static const char *set_name(enum crash_set set)
 {
 	switch (set) {
@@ -235,6 +222,14 @@ static void add_select(const struct results_options *o, json_t *head)
 	json_object_set_new(head, "moments", json_integer(all));
 }
 
+/* What the disks of the recording may be left in beside the states: see report_model. */
+static void add_model(const struct results_options *o, json_t *head)
+{
+	json_object_set_new(head, "least_bytes", json_integer(crash_least_bytes(o->journal)));
+	json_object_set_new(head, "discards",
+			    json_integer((json_int_t)explore_discards(o->journal)));
+}
+
 json_t *results_head(const struct results *r, bool resumed)
 {
 	const struct results_options *o = &r->o;
@@ -245,14 +240,16 @@ json_t *results_head(const struct results *r, bool resumed)
 			 "type", "explore", "version", RESULTS_VERSION, "recording",
 			 recording_json(r), "check", results_text(o->job->check), "recovery",
 			 results_text(o->job->recovery), "present", o->job->present, "unit_bytes",
-			 (json_int_t)o->crash->unit_bytes, "atomic", atomic_name(o->crash->atomic),
-			 "illegal", (int)o->crash->illegal, "by_content", (int)o->job->by_content,
-			 "strategies", strategies_json(r), "seed", decimal(o->job->seed), "shard",
-			 (int)o->shard, "shards", (int)o->nr_shards, "points",
-			 (json_int_t)o->nr_points, "sample", (json_int_t)o->job->sample, "resumed",
-			 (int)resumed);
-	if (head)
+			 (json_int_t)o->crash->unit_bytes, "atomic",
+			 explore_atomic_name(o->crash->atomic), "illegal", (int)o->crash->illegal,
+			 "by_content", (int)o->job->by_content, "strategies", strategies_json(r),
+			 "seed", decimal(o->job->seed), "shard", (int)o->shard, "shards",
+			 (int)o->nr_shards, "points", (json_int_t)o->nr_points, "sample",
+			 (json_int_t)o->job->sample, "resumed", (int)resumed);
+	if (head) {
 		add_select(o, head);
+		add_model(o, head);
+	}
 	return head;
 }
 
@@ -572,7 +569,7 @@ static void put_original(const struct results *r, const struct finding *f, FILE 
 	_cleanup_free_ char *state = NULL;
 
 	fprintf(out, " --unit %u --atomic %s%s", r->o.crash->unit_bytes,
-		atomic_name(r->o.crash->atomic), r->o.crash->illegal ? " --illegal" : "");
+		explore_atomic_name(r->o.crash->atomic), r->o.crash->illegal ? " --illegal" : "");
 	if (asprintf(&state, "%" PRIu64 ":%s", r->o.points[f->point_index].step,
 		     f->minimal ? f->minimal : f->name) < 0)
 		return;

@@ -5,24 +5,78 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+const char *explore_atomic_name(enum crash_atomic atomic)
+{
+	switch (atomic) {
+	case CRASH_UNIT:
+		return "unit";
+	case CRASH_WRITE:
+		return "write";
+	case CRASH_ORDER:
+		return "order";
+	}
+	return "unit";
+}
+
+uint64_t explore_discards(const struct journal *journal)
+{
+	uint64_t nr = 0;
+
+	for (size_t i = 0; i < journal->nr_writes; i++)
+		nr += journal->writes[i].op == IO_DISCARD;
+	return nr;
+}
+
+struct report_model explore_model(const struct journal *journal,
+				  const struct crash_options *options)
+{
+	struct report_model model = {
+		.unit_bytes = options->unit_bytes,
+		.atomic = explore_atomic_name(options->atomic),
+		.least_bytes = crash_least_bytes(journal),
+		.discards = explore_discards(journal) > 0,
+	};
+
+	for (uint32_t i = 0; i < journal->nr_disks; i++)
+		if (journal->disks[i].block_bytes > model.smallest_bytes)
+			model.smallest_bytes = journal->disks[i].block_bytes;
+	return model;
+}
+
 /* Of a share it is what itself has covered: only all of them together have all states. */
 static void print_covered(const struct summary *summary)
 {
 	const struct explore_status *s = &summary->status;
-	const char *of = summary->illegal  ? " (with states that only a lying disk leaves)"
-			 : summary->common ? " (of the states that its caches have in common)"
-					   : "";
+	const char *more = summary->illegal  ? "; with states that only a lying disk leaves"
+			   : summary->common ? "; of the states that its caches have in common"
+					     : "";
+	char text[REPORT_MODEL_MAX];
+	const char *of = report_model_words(&summary->model, text);
 	const char *at_least = s->points_exact == s->nr_points ? "" : " at least";
 
 	if (summary->nr_shards > 1)
 		printf("this is share %u of %u\n"
 		       "covered by this share: on average%s %.3g%% of the legal states of a "
-		       "moment%s\n",
-		       summary->shard + 1, summary->nr_shards, at_least, s->covered * 100, of);
+		       "moment (%s%s)\n",
+		       summary->shard + 1, summary->nr_shards, at_least, s->covered * 100, of,
+		       more);
 	else
 		printf("covered: all legal states of %" PRIu64 " of %" PRIu64
-		       " moments; on average%s %.3g%% of those of a moment%s\n",
-		       s->points_complete, s->nr_points, at_least, s->covered * 100, of);
+		       " moments; on average%s %.3g%% of those of a moment (%s%s)\n",
+		       s->points_complete, s->nr_points, at_least, s->covered * 100, of, more);
+}
+
+/* States that disks may be left in, though they are not among these. */
+static void print_others(const struct summary *summary)
+{
+	char text[REPORT_MODEL_MAX];
+	const char *coarse = report_coarse_words(&summary->model, text);
+	const char *discards = report_discard_words(&summary->model);
+
+	if (coarse)
+		printf("%s\n", coarse);
+	if (discards)
+		printf("%s\n", discards);
 }
 
 void explore_print_summary(const struct summary *summary)
@@ -40,6 +94,7 @@ void explore_print_summary(const struct summary *summary)
 		printf("; %" PRIu64 " too many to be remembered", s->forgotten);
 	printf("\n");
 	print_covered(summary);
+	print_others(summary);
 	if (summary->nr_left_out)
 		printf("%" PRIu64 " more moments were left out by --from, --to or --sample\n",
 		       summary->nr_left_out);

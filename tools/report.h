@@ -116,6 +116,25 @@ json_t *report_json(const struct report *report); /* new; NULL: no memory */
  * there. From malloc. */
 char *report_gaps(const struct report *report);
 
+/* What legal states are states of, in the words that explore and report share. */
+#define REPORT_MODEL_MAX 256
+struct report_model {
+	uint64_t unit_bytes;
+	const char *atomic;      /* as --atomic has it */
+	uint64_t least_bytes;    /* see crash_least_bytes() */
+	uint64_t smallest_bytes; /* that --unit may be */
+	bool discards;           /* there are such in the recording */
+};
+
+/* Of the head; what is missing there counts as nothing to be told. */
+struct report_model report_model(const json_t *head);
+/* "units of 4 KiB, each by itself" */
+const char *report_model_words(const struct report_model *model, char text[REPORT_MODEL_MAX]);
+/* Sentences without a full stop about states that a disk may be left in, and that are not among
+ * them; NULL: none. Where a disk of the recording may lose less than a unit; where it discards. */
+const char *report_coarse_words(const struct report_model *model, char text[REPORT_MODEL_MAX]);
+const char *report_discard_words(const struct report_model *model);
+
 /* How a finding came to what it has lost, in the words that explore and report share. */
 #define REPORT_LOSS_MAX 128
 struct report_loss {

@@ -176,6 +176,8 @@ int report_write(const struct report *report, bool canonical, FILE *file)
 json_t *report_json(const struct report *report)
 {
 	const struct report_totals *t = &report->totals;
+	const struct report_model model = report_model(report->head);
+	char states[REPORT_MODEL_MAX], coarse[REPORT_MODEL_MAX];
 	_cleanup_free_ char *gaps = report_gaps(report);
 	json_t *verdicts = json_object();
 
@@ -184,7 +186,7 @@ json_t *report_json(const struct report *report)
 				    json_integer((json_int_t)t->verdicts[i]));
 	return json_pack(
 		"{s:O, s:O?, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:f, s:o, "
-		"s:s?, s:I, s:I, s:I, s:O}",
+		"s:s?, s:I, s:I, s:I, s:s, s:I, s:s, s:s?, s:s?, s:O}",
 		"recording", json_object_get(report->head, "recording"), "check",
 		json_object_get(report->head, "check"), "states", (json_int_t)t->states, "distinct",
 		(json_int_t)t->distinct, "equivalent", (json_int_t)t->equivalent, "verdicts",
@@ -197,10 +199,85 @@ json_t *report_json(const struct report *report)
 		t->first_finding_s < 0 ? json_null() : json_real(t->first_finding_s), "gaps",
 		gaps && *gaps ? gaps : NULL, "in_recovery", (json_int_t)t->in_recovery,
 		"not_deterministic", (json_int_t)t->not_deterministic, "points_left_out",
-		(json_int_t)t->points_left_out, "findings", report->findings);
+		(json_int_t)t->points_left_out, "atomic", model.atomic, "unit_bytes",
+		(json_int_t)model.unit_bytes, "states_of", report_model_words(&model, states),
+		"coarse", report_coarse_words(&model, coarse), "discards",
+		report_discard_words(&model), "findings", report->findings);
 }
 
 /* ------------------------------------------------------------------------------ words */
+
+struct report_model report_model(const json_t *head)
+{
+	const json_t *disks = json_object_get(json_object_get(head, "recording"), "disks"), *disk;
+	struct report_model model = {
+		.unit_bytes = (uint64_t)report_int(head, "unit_bytes"),
+		.atomic = report_text(head, "atomic"),
+		.least_bytes = (uint64_t)report_int(head, "least_bytes"),
+		.discards = report_int(head, "discards") > 0,
+	};
+	size_t i;
+
+	json_array_foreach (disks, i, disk) {
+		uint64_t block = (uint64_t)report_int(disk, "block_bytes");
+
+		model.smallest_bytes = block > model.smallest_bytes ? block : model.smallest_bytes;
+	}
+	return model;
+}
+
+static const char *size_words(uint64_t bytes, char text[UNITS_MAX])
+{
+	if (bytes && bytes % 1024 == 0 && bytes < 1u << 20)
+		snprintf(text, UNITS_MAX, "%" PRIu64 " KiB", bytes / 1024);
+	else if (bytes && bytes % (1u << 20) == 0)
+		snprintf(text, UNITS_MAX, "%" PRIu64 " MiB", bytes >> 20);
+	else
+		snprintf(text, UNITS_MAX, "%" PRIu64 " bytes", bytes);
+	return text;
+}
+
+const char *report_model_words(const struct report_model *model, char text[REPORT_MODEL_MAX])
+{
+	char size[UNITS_MAX];
+
+	if (strcmp(model->atomic, "write") == 0)
+		return "whole writes, each by itself";
+	if (strcmp(model->atomic, "order") == 0)
+		return "whole writes, in an order that the disk may have kept";
+	snprintf(text, REPORT_MODEL_MAX, "units of %s, each by itself",
+		 size_words(model->unit_bytes, size));
+	return text;
+}
+
+const char *report_coarse_words(const struct report_model *model, char text[REPORT_MODEL_MAX])
+{
+	bool is_unit = strcmp(model->atomic, "unit") == 0;
+	char least[UNITS_MAX];
+	int len;
+
+	if (!model->least_bytes || (is_unit && model->least_bytes >= model->unit_bytes))
+		return NULL;
+	len = snprintf(text, REPORT_MODEL_MAX,
+		       "a disk of the recording may keep or lose %s by itself: states in which it "
+		       "did are not among these",
+		       size_words(model->least_bytes, least));
+	if (!is_unit || model->smallest_bytes < model->unit_bytes)
+		snprintf(text + len, REPORT_MODEL_MAX - (size_t)len,
+			 "; explore%s --unit %" PRIu64 " makes them",
+			 is_unit ? "" : " --atomic unit",
+			 model->smallest_bytes > model->least_bytes ? model->smallest_bytes
+								    : model->least_bytes);
+	return text;
+}
+
+const char *report_discard_words(const struct report_model *model)
+{
+	if (!model->discards)
+		return NULL;
+	return "what was discarded reads as zeroes in all states; a disk that may have other "
+	       "content there may be left in more";
+}
 
 struct report_loss report_loss(const json_t *finding)
 {
@@ -298,6 +375,22 @@ static void put_recording(const struct report *report, FILE *out)
 		put_field(out, "states", "also such that only a lying disk can leave");
 }
 
+/* What the legal states are. */
+static void put_model(const struct report *report, FILE *out)
+{
+	const struct report_model model = report_model(report->head);
+	char text[REPORT_MODEL_MAX];
+	const char *words = report_model_words(&model, text);
+
+	fprintf(out, "            of %s\n", words);
+	words = report_coarse_words(&model, text);
+	if (words)
+		fprintf(out, "            %s\n", words);
+	words = report_discard_words(&model);
+	if (words)
+		fprintf(out, "            %s\n", words);
+}
+
 static void put_numbers(const struct report *report, FILE *out)
 {
 	const struct report_totals *t = &report->totals;
@@ -319,6 +412,7 @@ static void put_numbers(const struct report *report, FILE *out)
 		t->exact ? "" : "at least ", t->covered * 100,
 		(long long)report_int(report->head, "points"),
 		(unsigned long long)t->points_complete);
+	put_model(report, out);
 	if (t->points_left_out)
 		fprintf(out,
 			"            %llu more moments were left out by --from, --to or --sample\n",

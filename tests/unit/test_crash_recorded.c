@@ -273,12 +273,37 @@ static void a_unit_is_never_smaller_than_a_block(void **state)
 	assert_false(common);
 }
 
+/* What a disk may lose by itself, whatever the states are of. */
+static void the_least_that_may_be_lost_is_a_block_or_what_was_recorded(void **state)
+{
+	const struct cache unknown = { .unit_bytes = 0 }, large = { .unit_bytes = 8192 },
+			   writes = { .writes = true },
+			   units = { .unit_bytes = 2048, .order = true };
+	struct journal_disk disks[] = { disk_of("a", &large), disk_of("b", &writes),
+					disk_of("c", &units), disk_of("d", &unknown) };
+	static const uint32_t least[] = { 8192, 8192, 2048, 512 };
+	struct journal journal = { .disks = disks };
+
+	(void)state;
+	for (size_t i = 0; i < array_size(least); i++) {
+		journal.nr_disks = (uint32_t)i + 1;
+		assert_int_equal(crash_least_bytes(&journal), least[i]);
+	}
+	/* Without a cache what is in flight is torn between blocks. */
+	journal.nr_disks = 1;
+	disks[0].cache = false;
+	assert_int_equal(crash_least_bytes(&journal), 512);
+	disks[0] = disks[1];
+	assert_int_equal(crash_least_bytes(&journal), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_legal_for_all_disks_is_legal_for_each),
 		cmocka_unit_test(what_is_given_is_left_alone),
 		cmocka_unit_test(a_unit_is_never_smaller_than_a_block),
+		cmocka_unit_test(the_least_that_may_be_lost_is_a_block_or_what_was_recorded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

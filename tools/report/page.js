@@ -774,7 +774,10 @@ function showHeader() {
 		fact('First finding', s.first_finding_s === null ? '\u2013' : digits(s.first_finding_s, 3) + ' s'),
 		fact('Writes', count(r.writes)), fact('Flushes', count(r.flushes)), fact('Marks', count(r.marks)),
 		fact('Strategies', (data.head.strategies || []).join(' ')), fact('Seed', data.head.seed),
-		fact('Atomic', data.head.atomic + (data.head.illegal ? ', illegal states too' : '')));
+		fact('Legal states', 'of ' + s.states_of + (data.head.illegal ? ', illegal states too' : '')));
+	for (const words of [s.coarse, s.discards])
+		if (words)
+			$('facts').append(fact('Not among them', words, true));
 	if (data.head.recovery)
 		$('facts').append(fact('Recovery', make('code', {}, String(data.head.recovery)), true));
 	$('facts').append(fact('Check', make('code', {}, String(data.head.check)), true));
