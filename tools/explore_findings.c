@@ -51,7 +51,7 @@ static bool is_before(size_t point, const char *name, size_t other_point, const 
 static bool is_same_loss(const struct finding *f, const struct found *found)
 {
 	return f->verdict == found->verdict && f->in_recovery == found->in_recovery &&
-	       f->nr_lost == found->nr_lost &&
+	       f->nr_lost == found->nr_lost && f->reordered == found->reordered &&
 	       memcmp(f->lost, found->lost, f->nr_listed * sizeof(*f->lost)) == 0;
 }
 
@@ -147,6 +147,7 @@ void results_remember(struct results *r, const struct found *found)
 	f->key = found->key;
 	f->verdict = found->verdict;
 	f->in_recovery = found->in_recovery;
+	f->reordered = found->reordered;
 	f->output = found->output ? strdup(found->output) : NULL;
 }
 
@@ -172,11 +173,12 @@ bool results_fold(struct results *r, struct finding *f)
 	const struct found found = { .verdict = f->verdict,
 				     .in_recovery = f->in_recovery,
 				     .lost = f->lost,
-				     .nr_lost = f->nr_lost };
+				     .nr_lost = f->nr_lost,
+				     .reordered = f->reordered };
 	struct finding *into = r->findings;
 
-	while (into < f && (into->folded || into->repeated != FINDING_FAILED ||
-			    into->reordered != f->reordered || !is_same_loss(into, &found)))
+	while (into < f &&
+	       (into->folded || into->repeated != FINDING_FAILED || !is_same_loss(into, &found)))
 		into++;
 	if (into == f)
 		return false;

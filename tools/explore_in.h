@@ -177,7 +177,7 @@ struct finding {
 	/* By explore_reduce(); texts are NULL where there are none. */
 	enum finding_repeated repeated;
 	bool shrunk;    /* nothing that is lost can be given back */
-	bool reordered; /* writes in flight together are there in another order, nothing is lost */
+	bool reordered; /* of the smallest state from explore_reduce() on; see crash_reordered() */
 	bool folded;    /* the same as one before it, which names it */
 	uint64_t shrink_runs;
 	char *minimal;      /* name of the smallest state found, at the same moment */
@@ -259,7 +259,7 @@ struct summary {
 	unsigned int shard, nr_shards; /* 0-based */
 	bool illegal, common;          /* which states were explored, see explore_job.c */
 	struct report_model model;
-	size_t nr_findings;   /* sets of lost writes */
+	size_t nr_findings;   /* sets of lost writes, and orders of the others */
 	uint64_t nr_left_out; /* moments, by --from, --to and --sample */
 };
 

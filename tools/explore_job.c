@@ -112,8 +112,10 @@ static int parse_when(const struct run *run, const char *option, const char *tex
 		diag_hint(diag, "it has %zu marks, the first is '%.80s', the last '%.80s'",
 			  journal->nr_marks, journal->marks[0].text,
 			  journal->marks[journal->nr_marks - 1].text);
-	else
+	else if (journal->end_step)
 		diag_hint(diag, "it has no marks; its steps are 1 to %" PRIu64, journal->end_step);
+	else
+		diag_hint(diag, "it has no marks, and no steps: nothing was written");
 	return -EINVAL;
 }
 

@@ -156,19 +156,6 @@ static int write_down(struct reducing *reducing, const uint16_t *picks, size_t n
 	return f->reproducer_state ? 0 : -ENOMEM;
 }
 
-/* Nothing is lost, and yet a unit holds something else than all writes left in order of submission:
- * it can only be writes in flight together, in another order (CRASH_UNIT has the others). */
-static bool is_reordered(const struct crash *crash, const struct finding *f, const uint16_t *picks)
-{
-	const struct crash_choice *choices;
-	size_t nr = crash_choices(crash, &choices);
-
-	for (size_t i = 0; i < nr && !f->nr_lost; i++)
-		if (picks[i] != choices[i].newest)
-			return crash_options(crash)->atomic == CRASH_UNIT;
-	return false;
-}
-
 /* The smallest state that was found is what the finding is from now on. */
 static int adopt(struct reducing *reducing, const uint16_t *picks,
 		 const struct shrink_result *result)
@@ -183,7 +170,7 @@ static int adopt(struct reducing *reducing, const uint16_t *picks,
 	}
 	f->minimal = name;
 	f->shrunk = result->minimal;
-	f->reordered = is_reordered(reducing->o->crash, f, picks);
+	f->reordered = crash_reordered(reducing->o->crash, picks, f->nr_lost);
 	free(f->output);
 	f->output = take_ptr(reducing->output);
 	return 0;

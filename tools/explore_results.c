@@ -448,6 +448,7 @@ void results_state(struct results *r, const struct explore_state *state,
 {
 	uint32_t lost[EXPLORE_LOST_MAX];
 	uint64_t nr_lost = list_lost(r, state, lost);
+	bool reordered = crash_reordered(state->crash, state->picks, nr_lost);
 	json_t *line;
 
 	if (explore_is_finding(result->verdict))
@@ -458,7 +459,8 @@ void results_state(struct results *r, const struct explore_state *state,
 						     .verdict = result->verdict,
 						     .in_recovery = result->in_recovery,
 						     .lost = lost,
-						     .nr_lost = nr_lost });
+						     .nr_lost = nr_lost,
+						     .reordered = reordered });
 	if (r->fd < 0 && !r->print)
 		return;
 	line = json_pack(
@@ -471,6 +473,8 @@ void results_state(struct results *r, const struct explore_state *state,
 		lost_json(lost, nr_lost), "nr_lost", (json_int_t)nr_lost);
 	if (state->strategy == STRATEGY_LAZY)
 		json_object_set_new(line, "covers_log2", json_real(state->covers_log2));
+	if (reordered)
+		json_object_set_new(line, "reordered", json_true());
 	if (result->in_recovery)
 		json_object_set_new(line, "in_recovery", json_true());
 	if (result->lack)

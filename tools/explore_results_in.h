@@ -63,6 +63,7 @@ struct found {
 	bool in_recovery;
 	const uint32_t *lost; /* at most EXPLORE_LOST_MAX */
 	uint64_t nr_lost;
+	bool reordered; /* see crash_reordered() */
 };
 
 /* Remember a finding. Texts are copied. */

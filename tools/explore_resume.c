@@ -202,15 +202,16 @@ static void remember_finding(struct loader *l, const json_t *line, size_t point,
 		lost[i] = (uint32_t)json_integer_value(write);
 	results_remember(
 		l->r,
-		&(struct found){ .point_index = point,
-				 .name = json_string_value(json_object_get(line, "state")),
-				 .output = json_string_value(json_object_get(line, "output")),
-				 .key = key,
-				 .verdict = verdict,
-				 .in_recovery = json_is_true(json_object_get(line, "in_recovery")),
-				 .lost = lost,
-				 .nr_lost = (uint64_t)json_integer_value(
-					 json_object_get(line, "nr_lost")) });
+		&(struct found){
+			.point_index = point,
+			.name = json_string_value(json_object_get(line, "state")),
+			.output = json_string_value(json_object_get(line, "output")),
+			.key = key,
+			.verdict = verdict,
+			.in_recovery = json_is_true(json_object_get(line, "in_recovery")),
+			.lost = lost,
+			.nr_lost = (uint64_t)json_integer_value(json_object_get(line, "nr_lost")),
+			.reordered = json_is_true(json_object_get(line, "reordered")) });
 }
 
 static void load_state(struct loader *l, const json_t *line)

@@ -106,7 +106,8 @@ void explore_print_summary(const struct summary *summary)
 		printf("%" PRIu64 " states could not be judged; --resume does them again\n",
 		       s->errors);
 	if (s->findings)
-		printf("%" PRIu64 " findings, which lost %zu different sets of writes%s\n",
+		printf("%" PRIu64 " findings, which lost or reordered %zu different sets of "
+		       "writes%s\n",
 		       s->findings, summary->nr_findings,
 		       summary->illegal ? "" : ": legal states that fail the check");
 	else

@@ -136,7 +136,7 @@ const char *report_coarse_words(const struct report_model *model, char text[REPO
 const char *report_discard_words(const struct report_model *model);
 
 /* How a finding came to what it has lost, in the words that explore and report share. */
-#define REPORT_LOSS_MAX 128
+#define REPORT_LOSS_MAX 192
 struct report_loss {
 	enum { REPORT_NOT_REPEATED, REPORT_FAILED_AGAIN, REPORT_PASSED_THEN } repeated;
 	bool shrunk;

@@ -275,8 +275,9 @@ static int merge_points(struct report *report)
 /* ------------------------------------------------------------------------------ findings */
 
 /*
- * What a finding is told by: its verdict, whether recovery had it or the check, what it lost, and
- * whether it did not fail again, which says nothing of one that did. From malloc.
+ * What a finding is told by: its verdict, whether recovery had it or the check, what it lost,
+ * whether the others came in another order, and whether it did not fail again, which says nothing of
+ * one that did. From malloc.
  */
 static char *loss_of(const json_t *finding)
 {
@@ -289,8 +290,9 @@ static char *loss_of(const json_t *finding)
 		json_array_append_new(ids, json_integer(report_int(one, "write")));
 	if (nr < (json_int_t)json_array_size(ids))
 		nr = (json_int_t)json_array_size(ids);
-	whole = json_pack("[s, b, b, I, o]", report_text(finding, "verdict"),
+	whole = json_pack("[s, b, b, b, I, o]", report_text(finding, "verdict"),
 			  (int)report_bool(finding, "in_recovery"),
+			  (int)report_bool(finding, "reordered"),
 			  json_is_false(json_object_get(finding, "repeated")), nr, ids);
 	text = json_dumps(whole, JSON_COMPACT);
 	json_decref(whole);
@@ -466,6 +468,8 @@ static json_t *finding_of_state(const struct report *report, const struct report
 		"same_as");
 	if (finding && report_bool(line, "in_recovery"))
 		json_object_set_new(finding, "in_recovery", json_true());
+	if (finding && report_bool(line, "reordered"))
+		json_object_set_new(finding, "reordered", json_true());
 	json_decref(line);
 	return finding;
 }

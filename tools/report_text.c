@@ -303,6 +303,9 @@ struct report_loss report_loss(const json_t *finding)
 
 const char *report_loss_words(const struct report_loss *loss, char text[REPORT_LOSS_MAX])
 {
+	const char *others =
+		loss->reordered ? ", with others in another order than they were sent in" : "";
+
 	if (loss->repeated == REPORT_PASSED_THEN)
 		return "did not fail when repeated: it is not deterministic";
 	if (loss->repeated == REPORT_FAILED_AGAIN && !loss->nr_lost)
@@ -314,14 +317,15 @@ const char *report_loss_words(const struct report_loss *loss, char text[REPORT_L
 		       : loss->in_recovery ? "recovery fails with no write lost"
 					   : "the check fails with no write lost";
 	if (loss->repeated == REPORT_NOT_REPEATED && !loss->shrunk)
-		snprintf(text, REPORT_LOSS_MAX, "not repeated; found with %" PRIu64 " lost write%s",
-			 loss->nr_found_lost, loss->nr_found_lost == 1 ? "" : "s");
+		snprintf(text, REPORT_LOSS_MAX,
+			 "not repeated; found with %" PRIu64 " lost write%s%s", loss->nr_found_lost,
+			 loss->nr_found_lost == 1 ? "" : "s", others);
 	else
 		snprintf(text, REPORT_LOSS_MAX,
-			 "%" PRIu64 " of %" PRIu64 " lost writes are enough%s, found in %" PRIu64
+			 "%" PRIu64 " of %" PRIu64 " lost writes are enough%s%s, found in %" PRIu64
 			 " runs",
 			 loss->nr_lost, loss->nr_found_lost, loss->shrunk ? "" : " (fewer may be)",
-			 loss->shrink_runs);
+			 others, loss->shrink_runs);
 	return text;
 }
 

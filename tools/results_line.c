@@ -208,6 +208,7 @@ static const struct member {
 	{ "state", "switch_ms", REAL, true, "its switch_ms is no time" },
 	{ "state", "lost", LOST, false, "what it lost are not writes of the recording, ascending" },
 	{ "state", "nr_lost", COUNT, false, "its nr_lost is no count" },
+	{ "state", "reordered", FLAG, true, "its reordered is neither true nor false" },
 	{ "state", "output", TEXT, true, "its output is no text" },
 	{ "done", "point", POINT, false, "its point is none of the exploration's" },
 	{ "done", "generated", COUNT, false, "its generated is no count" },
@@ -221,6 +222,7 @@ static const struct member {
 	{ "finding", "point", POINT, false, "its point is none of the exploration's" },
 	{ "finding", "state", NAME, false, "its state has no name" },
 	{ "finding", "verdict", FINDING, false, "its verdict is no finding" },
+	{ "finding", "reordered", FLAG, true, "its reordered is neither true nor false" },
 };
 
 static bool read_verdict(const json_t *value, enum explore_verdict *ret_verdict)

@@ -428,6 +428,59 @@ static void of_writes_in_flight_only_the_one_that_is_missed_stays_lost(void **st
 	done(&moment);
 }
 
+static int put(void *ctx, uint16_t disk, uint64_t at, const unsigned char *data, uint32_t len)
+{
+	if (!disk && data)
+		memcpy((unsigned char *)ctx + at, data, len);
+	return 0;
+}
+
+/* Fails where the second of two is there, and yet the first is over it. */
+static int fails_reordered(void *ctx, const uint16_t *picks)
+{
+	const struct moment *moment = ctx;
+	unsigned char bytes[SIZE] = { 0 };
+
+	crash_put(moment->crash, picks, put, bytes);
+	return bytes[BLOCK] == 'a' && bytes[2 * BLOCK] == 'b';
+}
+
+static void of_an_order_that_fails_nothing_but_the_order_stays(void **state)
+{
+	for (enum crash_atomic atomic = CRASH_WRITE; atomic <= CRASH_ORDER; atomic++) {
+		struct moment moment;
+		const struct shrink_options options = { .fails = fails_reordered, .ctx = &moment };
+		struct shrink_result result;
+		uint16_t picks[MOST];
+
+		begin(&moment);
+		for (uint32_t i = 0; i < 6; i++) {
+			const struct journal_write write = { .submit = i + 1,
+							     .complete = 10 + i,
+							     .at = (i < 2 ? i : 2 * i) * BLOCK,
+							     .len_bytes = 2 * BLOCK,
+							     .data = contents[i],
+							     .op = IO_WRITE };
+
+			assert_int_equal(journal_add_write(moment.journal, &write), 0);
+		}
+		stand(&moment, atomic);
+		memcpy(picks, moment.newest, sizeof(picks));
+		assert_int_equal(moment.choices[moment.nr - 1].write, CRASH_TURNS);
+		picks[moment.nr - 1] = 1;
+		for (size_t i = 0; i < moment.nr; i++)
+			if (moment.choices[i].nr == 2 && moment.choices[i].write > 1 &&
+			    moment.choices[i].write < 6)
+				picks[i] = !picks[i];
+		assert_int_equal(shrink(moment.crash, &options, picks, &result), 0);
+		assert_true(result.minimal && result.nr_before > 3);
+		assert_int_equal(result.nr_lost, 1);
+		assert_true(crash_reordered(moment.crash, picks, 0));
+		done(&moment);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -440,6 +493,7 @@ int main(void)
 		cmocka_unit_test(what_comes_out_is_minimal_and_the_same_each_time),
 		cmocka_unit_test(of_prefixes_the_longest_that_fails_is_found_by_halving),
 		cmocka_unit_test(of_writes_in_flight_only_the_one_that_is_missed_stays_lost),
+		cmocka_unit_test(of_an_order_that_fails_nothing_but_the_order_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
