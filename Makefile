@@ -179,8 +179,12 @@ $B/man/%: tools/man/%.scd | $B/buildable
 
 # ---------------------------------------------------------------------------------- tests
 
-UNIT_OBJ = $(filter-out $(patsubst %,$B/obj/tools/%.o,faultblk cmd_vm cmd_doctor) $B/obj/tools/vm/%,$(TOOL_OBJ))
-$B/unit/%: $B/obj/tests/unit/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
+# The tools as an archive: a test is linked with those that it calls.
+$B/libtools.a: $(filter-out $(patsubst %,$B/obj/tools/%.o,faultblk cmd_vm cmd_doctor) $B/obj/tools/vm/%,$(TOOL_OBJ))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$B/unit/%: $B/obj/tests/unit/%.o $B/libtools.a $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(UNIT_LIBS) -o $@
 
@@ -196,7 +200,7 @@ else
 FUZZ_MAIN := $B/obj/tests/fuzz/replay.o
 FUZZ_LINK := $(SANFLAGS_$(SAN))
 endif
-$B/fuzz/%: $B/obj/tests/fuzz/%.o $(FUZZ_MAIN) $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
+$B/fuzz/%: $B/obj/tests/fuzz/%.o $(FUZZ_MAIN) $B/libtools.a $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(FUZZ_LINK) $^ $(TOOL_LIBS) -o $@
 
@@ -210,7 +214,7 @@ $B/explore/%: $B/obj/tests/explore/%.o $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(FAULT_LIBS) -o $@
 
-$B/bench/%: $B/obj/bench/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
+$B/bench/%: $B/obj/bench/%.o $B/libtools.a $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
 
@@ -220,7 +224,7 @@ $B/count/%: $B/obj/tests/count/%.o $B/libfaults.a $B/libcore.a
 	$(CC) -Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset $^ $(FAULT_LIBS) -o $@
 
 # What makes failure points fail: only with FIU=1.
-$B/fail/%: $B/obj/tests/fail/%.o $(UNIT_OBJ) $B/libfaults.a $B/libcore.a
+$B/fail/%: $B/obj/tests/fail/%.o $B/libtools.a $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
 
