@@ -24,11 +24,14 @@ static bool len_fits(const struct rule *rule, enum rule_word word, const struct 
 	return io->len_bytes == wanted;
 }
 
+/* Written out, as all here: see above. */
 static bool range_overlaps(const struct rule *rule, const struct io *io)
 {
-	const struct value *range = &rule->word[WORD_range];
-
-	return io_start(io) < range->hi && io_start(io) + io->len_bytes > range->lo;
+	for (uint32_t i = 0; i < rule->nr_ranges; i++)
+		if (io_start(io) < rule->ranges[i].to &&
+		    io_start(io) + io->len_bytes > rule->ranges[i].from)
+			return true;
+	return false;
 }
 
 static bool flags_fit(const struct value *wanted, uint32_t flags)
@@ -58,6 +61,7 @@ static bool selector_fits(const struct rule *rule, enum rule_word word, const st
 	case WORD_state:
 		return rule->state_hash == state_hash;
 	/* The data is not there, and to ask libfiu could change what it answers next. */
+	case WORD_part: /* it is resolved before the rule is put in force */
 	case WORD_content:
 	case WORD_fiu:
 	case WORD_after:

@@ -52,10 +52,17 @@ static inline bool kind_has(const struct kind_args *args, unsigned int param)
 struct kind_arm {
 	const struct kind_args *args;
 	const struct rule_geometry *geometry;
-	uint64_t from, to; /* the rule's range in bytes, cut to the disk */
+	uint64_t from, to; /* the rule's range in bytes, of several from the first to the last, cut
+			    * to the disk */
 	bool has_range;    /* false: no range=, so all of the disk */
+	/* Those that range= has, ascending, the last perhaps open; the rule's, as long as it lives. */
+	const struct value_range *ranges;
+	uint32_t nr_ranges;
 	uint64_t now_ns;
 };
+
+/* For a kind that remembers one range only: -EINVAL, in words, if the rule has several. */
+int kind_arm_one_range(const struct kind_arm *arm, const char *what, struct diag *diag);
 
 /* What a hit acts with. */
 struct kind_hit {
@@ -76,6 +83,7 @@ struct kind_tell {
 	const char *verb;
 	bool has_range;
 	uint64_t from, to;  /* bytes, inside the disk; of all of it without a range */
+	bool dry;           /* only say whether it would be refused */
 	uint64_t ret_count; /* the answer */
 	/* For each range of an answer that has some, in ascending order; never NULL. */
 	void (*each)(void *ctx, uint64_t from, uint64_t to);

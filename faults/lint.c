@@ -99,15 +99,17 @@ static bool fit_lengths(const struct rule *rule, const struct rule_geometry *geo
 static bool fit_place(const struct rule *rule, const struct rule_geometry *geometry,
 		      unsigned int op, const struct reach *reach)
 {
-	const struct value *range = &rule->word[WORD_range];
-	bool has_range = rule_has(rule, WORD_range);
-	uint64_t last = geometry->size_bytes - reach->min_len[op], start;
+	uint64_t most = geometry->size_bytes - reach->min_len[op];
 
-	/* The further up the start, the further the request reaches. */
-	if (has_range && range->hi - 1 < last)
-		last = range->hi - 1;
-	start = last / reach->align * reach->align;
-	return !has_range || start + reach->max_len[op] > range->lo;
+	for (uint32_t i = 0; i < rule->nr_ranges; i++) {
+		const struct value_range *range = &rule->ranges[i];
+		/* The further up the start, the further the request reaches. */
+		uint64_t last = range->to - 1 < most ? range->to - 1 : most;
+
+		if (last / reach->align * reach->align + reach->max_len[op] > range->from)
+			return true;
+	}
+	return !rule->nr_ranges;
 }
 
 static void close_flags(const struct rule *rule, const struct rule_geometry *geometry,
@@ -296,7 +298,7 @@ static bool covers_lengths(const struct rule *rule, const struct reach *reach)
 	return true;
 }
 
-/* The rule's range, cut to the disk. */
+/* The rule's range, cut to the disk; of several, from the first to the last. */
 static struct shade shade_of(const struct rule *rule, const struct rule_geometry *geometry)
 {
 	const struct value *range = &rule->word[WORD_range];
@@ -400,7 +402,8 @@ _cold_ void rule_set_lint(const struct rule_set *set, const struct rule_geometry
 			hardly_acts(&lint, rule);
 			starts_only(&lint, rule);
 		}
-		if (shades && ends_all(rule))
+		/* What lies between several ranges it leaves alone. */
+		if (shades && ends_all(rule) && rule->nr_ranges <= 1)
 			shades[lint.nr_shades++] = shade_of(rule, geometry);
 	}
 }

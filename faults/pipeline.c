@@ -481,12 +481,11 @@ enum io_verdict pipeline_submit(struct pipeline *pipeline, struct io *io, uint64
 static bool decision_fits(const struct decision *decision, const struct io *io, bool last)
 {
 	const struct rule *rule = decision->rule;
-	const struct value *range = &rule->word[WORD_range];
 	uint64_t from = io_start(io);
 
 	if (!rule->armed || !(rule->op_bits >> io->op & 1))
 		return false;
-	if (rule_has(rule, WORD_range) && (from >= range->hi || from + io->len_bytes <= range->lo))
+	if (!rule_touches(rule, from, from + io->len_bytes))
 		return false;
 	if (rule->kind->role != KIND_MODIFIER)
 		return last && !decision->delay_ns;

@@ -83,10 +83,8 @@ static int compile_op(struct plan *plan, unsigned int op)
 
 		if (!(rule->op_bits >> op & 1))
 			continue;
-		if (rule_has(rule, WORD_range))
-			to->nr_ranged++;
-		else
-			to->nr_plain++;
+		to->nr_ranged += rule->nr_ranges;
+		to->nr_plain += !rule->nr_ranges;
 	}
 	if (!to->nr_ranged && !to->nr_plain)
 		return 0;
@@ -104,15 +102,14 @@ static void fill_op(struct plan *plan, unsigned int op)
 
 	for (uint32_t i = 0; i < plan->nr_rules; i++) {
 		const struct rule *rule = plan->rules[i].rule;
-		const struct value *range = &rule->word[WORD_range];
 
 		if (!(rule->op_bits >> op & 1))
 			continue;
-		if (!rule_has(rule, WORD_range))
+		if (!rule->nr_ranges)
 			to->plain[plain++] = i;
-		else
-			to->nodes[ranged++] = (struct plan_node){ .start = range->lo,
-								  .end = range->hi,
+		for (uint32_t r = 0; r < rule->nr_ranges; r++)
+			to->nodes[ranged++] = (struct plan_node){ .start = rule->ranges[r].from,
+								  .end = rule->ranges[r].to,
 								  .index = i };
 	}
 	if (!ranged)

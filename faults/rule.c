@@ -60,6 +60,7 @@ struct rule *rule_unref(struct rule *rule)
 	for (unsigned int i = 0; i < RULE_NR_WORDS; i++)
 		value_clear(&rule->word[i]);
 	kind_args_clear(&rule->args);
+	free(rule->ranges);
 	free(rule);
 	return NULL;
 }
@@ -215,9 +216,9 @@ static int check_times(const struct rule *rule, const struct place *place,
 /* A flush has neither place nor length. */
 static bool asks_about_data(const struct rule *rule)
 {
-	return rule_has(rule, WORD_range) || rule_has(rule, WORD_len) ||
-	       rule_has(rule, WORD_min_len) || rule_has(rule, WORD_max_len) ||
-	       rule_has(rule, WORD_align);
+	return rule_has(rule, WORD_range) || rule_has(rule, WORD_part) ||
+	       rule_has(rule, WORD_len) || rule_has(rule, WORD_min_len) ||
+	       rule_has(rule, WORD_max_len) || rule_has(rule, WORD_align);
 }
 
 static int derive_ops(struct rule *rule, const struct place *place,
@@ -270,8 +271,95 @@ static void derive_triggers(struct rule *rule)
 	rule->threshold = rule->always ? 0 : (uint64_t)(p * 0x1p64);
 }
 
+static int derive_ranges(struct rule *rule, const struct place *place)
+{
+	const struct value *range = &rule->word[WORD_range];
+	const struct param *param = rule_word_param(WORD_range);
+	struct text text = { range->text, range->text ? strlen(range->text) : 0 };
+	size_t nr = 0;
+	int err;
+
+	if (!rule_has(rule, WORD_range))
+		return 0;
+	rule->nr_ranges = 1;
+	if (range->text) {
+		err = ranges_parse(place, param, text, &rule->ranges, &nr);
+		rule->nr_ranges = (uint32_t)nr;
+		return err;
+	}
+	rule->ranges = fail_alloc("faults/rule/range", malloc(sizeof(*rule->ranges)));
+	if (!rule->ranges)
+		return diag_set(place->diag, -ENOMEM, "rule.memory", "no memory for a rule");
+	rule->ranges[0] = (struct value_range){ range->lo, range->hi };
+	return 0;
+}
+
+unsigned int rule_part(const struct rule *rule)
+{
+	return rule_has(rule, WORD_part) ? (unsigned int)rule->word[WORD_part].lo : 0;
+}
+
+int rule_copy_ranges(const struct rule *rule, struct diag *diag, struct value_range **ret_ranges,
+		     size_t *ret_nr)
+{
+	size_t nr = rule->nr_ranges ? rule->nr_ranges : 1;
+	struct value_range *ranges =
+		fail_alloc("faults/rule/copy-ranges", calloc(nr, sizeof(*ranges)));
+
+	if (!ranges)
+		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for a rule");
+	ranges[0] = (struct value_range){ 0, UINT64_MAX };
+	if (rule->nr_ranges)
+		memcpy(ranges, rule->ranges, nr * sizeof(*ranges));
+	*ret_ranges = ranges;
+	*ret_nr = nr;
+	return 0;
+}
+
+int rule_set_ranges(struct rule *rule, const struct value_range *ranges, size_t nr,
+		    struct diag *diag)
+{
+	struct value_range *copy = fail_alloc("faults/rule/set-ranges", calloc(nr, sizeof(*copy)));
+	struct value value = { .text = NULL };
+
+	assert(!rule->armed && nr);
+	if (!copy || ranges_value(ranges, nr, &value)) {
+		free(copy);
+		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for a rule");
+	}
+	memcpy(copy, ranges, nr * sizeof(*copy));
+	free(rule->ranges);
+	value_clear(&rule->word[WORD_range]);
+	rule->ranges = copy;
+	rule->nr_ranges = (uint32_t)nr;
+	rule->word[WORD_range] = value;
+	rule->word[WORD_part] = (struct value){ .text = NULL };
+	rule->given = (rule->given | 1u << WORD_range) & ~(1u << WORD_part);
+	return 0;
+}
+
+bool rule_touches(const struct rule *rule, uint64_t from, uint64_t to)
+{
+	uint32_t lo = 0, hi = rule->nr_ranges;
+
+	if (!hi)
+		return true;
+	/* The first that ends past @from. */
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (rule->ranges[mid].to > from)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo < rule->nr_ranges && rule->ranges[lo].from < to;
+}
+
 int rule_finish(struct rule *rule, const struct place *place, const struct rule_places *places)
 {
+	int err;
+
 	if (!rule->kind) {
 		place_fail(place, places->end, "rule.no-do", "rule '%s' does not say what to do",
 			   rule->name);
@@ -281,6 +369,9 @@ int rule_finish(struct rule *rule, const struct place *place, const struct rule_
 	if (check_lengths(rule, place, places) < 0 || check_times(rule, place, places) < 0 ||
 	    derive_ops(rule, place, places) < 0)
 		return -EINVAL;
+	err = derive_ranges(rule, place);
+	if (err < 0)
+		return err;
 	derive_triggers(rule);
 	/* It is a switch of the rule, not a word that stays: see rule_enable(). */
 	if (rule_has(rule, WORD_enabled))
@@ -338,6 +429,7 @@ int rule_parse(const char *text, size_t len, struct diag *diag, struct rule **re
 	struct place place = { .line = text, .diag = diag };
 	struct rule_places places = { .end = text + len };
 	struct text rest = { text, len }, word;
+	int err;
 
 	if (len > RULE_TEXT_MAX)
 		return place_fail(&place, text + RULE_TEXT_MAX, "rule.too-long",
@@ -352,8 +444,9 @@ int rule_parse(const char *text, size_t len, struct diag *diag, struct rule **re
 	for (word = next_word(&rest); word.len; word = next_word(&rest))
 		if (parse_word(rule, &place, word, &places) < 0)
 			return -EINVAL;
-	if (rule_finish(rule, &place, &places) < 0)
-		return -EINVAL;
+	err = rule_finish(rule, &place, &places);
+	if (err < 0)
+		return err;
 	*ret_rule = take_ptr(rule);
 	return 0;
 }
@@ -394,23 +487,23 @@ bool rule_equal(const struct rule *a, const struct rule *b)
 	return kind_args_equal(a->kind, &a->args, &b->args);
 }
 
-static int check_range(const struct rule *rule, const struct rule_geometry *geometry,
-		       struct diag *diag)
+static int check_range(const struct rule *rule, const struct value_range *range,
+		       const struct rule_geometry *geometry, struct diag *diag)
 {
-	const struct value *range = &rule->word[WORD_range];
-	bool open_end = range->hi == UINT64_MAX;
+	bool open_end = range->to == UINT64_MAX;
 	char at[UNITS_MAX], size[UNITS_MAX];
 
-	if (range->lo < geometry->size_bytes && (open_end || range->hi <= geometry->size_bytes))
+	if (range->from < geometry->size_bytes && (open_end || range->to <= geometry->size_bytes))
 		return 0;
 	diag_set(diag, -EINVAL, "rule.range-outside",
 		 "rule '%s': range %s at %s, but the disk ends at %s", rule->name,
-		 range->lo >= geometry->size_bytes ? "starts" : "ends",
-		 units_format_size(range->lo >= geometry->size_bytes ? range->lo : range->hi, at),
+		 range->from >= geometry->size_bytes ? "starts" : "ends",
+		 units_format_size(range->from >= geometry->size_bytes ? range->from : range->to,
+				   at),
 		 units_format_size(geometry->size_bytes, size));
-	if (range->lo < geometry->size_bytes)
+	if (range->from < geometry->size_bytes)
 		diag_hint(diag, "%s.. reaches to the end of the disk",
-			  units_format_size(range->lo, at));
+			  units_format_size(range->from, at));
 	return -EINVAL;
 }
 
@@ -430,8 +523,17 @@ int rule_blame(const struct rule *rule, int err, struct diag *diag)
 int rule_check(const struct rule *rule, const struct rule_geometry *geometry, struct diag *diag)
 {
 	assert(geometry->block_bytes >= SECTOR_SIZE);
-	if (rule_has(rule, WORD_range) && check_range(rule, geometry, diag) < 0)
+	if (rule_has(rule, WORD_part)) {
+		diag_set(diag, -EINVAL, "rule.part",
+			 "rule '%s': part= is about a partition that the kernel knows, and here is "
+			 "no disk to ask it of",
+			 rule->name);
+		diag_hint(diag, "put the rule once the disk is there: faultblk rule put");
 		return -EINVAL;
+	}
+	for (uint32_t i = 0; i < rule->nr_ranges; i++)
+		if (check_range(rule, &rule->ranges[i], geometry, diag) < 0)
+			return -EINVAL;
 	if (rule_has(rule, WORD_queue) && rule->word[WORD_queue].lo >= geometry->nr_queues)
 		return diag_set(diag, -EINVAL, "rule.no-such-queue",
 				"rule '%s': queue=%" PRIu64 ", but the disk has %u, counted from 0",

@@ -83,6 +83,19 @@ char *rule_print(const struct rule *rule);
 /* Does the rule make sense on this disk (range inside it, unit a multiple of the block, ...)? */
 int rule_check(const struct rule *rule, const struct rule_geometry *geometry, struct diag *diag);
 
+/*
+ * The partition that the rule's range= is relative to; 0: the disk. rule_check() refuses a rule with
+ * one: only who knows the disk's partitions can say which bytes are meant, and does so before anybody
+ * else has the rule: takes a copy of its ranges (all: one from 0 to UINT64_MAX; the caller frees it),
+ * and sets them as bytes of the disk.
+ */
+unsigned int rule_part(const struct rule *rule);
+struct value_range;
+int rule_copy_ranges(const struct rule *rule, struct diag *diag, struct value_range **ret_ranges,
+		     size_t *ret_nr);
+int rule_set_ranges(struct rule *rule, const struct value_range *ranges, size_t nr,
+		    struct diag *diag);
+
 /* Enable or disable a rule; it takes effect with the next publish of a set that holds it. */
 void rule_enable(struct rule *rule, bool enabled);
 bool rule_enabled(const struct rule *rule);

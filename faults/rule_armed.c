@@ -36,6 +36,8 @@ static int arm_kind(struct rule *rule, const struct rule_geometry *geometry, uin
 			      ? range->hi
 			      : geometry->size_bytes,
 		.has_range = rule_has(rule, WORD_range),
+		.ranges = rule->ranges,
+		.nr_ranges = rule->nr_ranges,
 		.now_ns = now_ns,
 	};
 

@@ -48,6 +48,8 @@ struct rule {
 	const struct kind *kind;
 	struct kind_args args;
 	/* Derived from it by rule_derive(). */
+	struct value_range *ranges; /* of range=, ascending and apart; NULL: all of the disk */
+	uint32_t nr_ranges;
 	uint32_t op_bits;   /* 1 << enum io_op: asked about these */
 	uint64_t name_hash; /* the rule's stream of random bits */
 	uint64_t after, every, times, for_ns;
@@ -92,6 +94,8 @@ struct rule_places {
 int rule_finish(struct rule *rule, const struct place *place, const struct rule_places *places);
 /* What rule->name_hash is made of. */
 uint64_t rule_hash_name(const char *name);
+/* Does the rule's range=, if it has one, overlap bytes [from, to)? */
+bool rule_touches(const struct rule *rule, uint64_t from, uint64_t to);
 /* Same name, same words, same values. */
 bool rule_equal(const struct rule *a, const struct rule *b);
 /*

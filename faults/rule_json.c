@@ -50,7 +50,7 @@ static bool is_list(struct text name)
 		enum value_type type = rule_word_param(i)->type;
 
 		if (text_is(name, rule_word_param(i)->name))
-			return type == VALUE_OPS || type == VALUE_FLAGS || type == VALUE_RANGE;
+			return type == VALUE_OPS || type == VALUE_FLAGS || type == VALUE_RANGES;
 	}
 	return false;
 }
@@ -164,19 +164,20 @@ static int from_object(json_t *object, struct diag *diag, struct rule **ret_rule
 	const struct rule_places nowhere = { .end = NULL };
 	const char *key;
 	json_t *value;
+	int err;
 
 	if (!rule)
 		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for a rule");
 	json_object_foreach (object, key, value) {
-		int err = is_counter(key, value) ? 0 : set_member(rule, &place, key, value);
-
+		err = is_counter(key, value) ? 0 : set_member(rule, &place, key, value);
 		if (err < 0)
 			return err;
 	}
 	if (!rule->name[0])
 		return diag_set(diag, -EINVAL, "rule.bad-name", "a rule wants a \"name\"");
-	if (rule_finish(rule, &place, &nowhere) < 0)
-		return -EINVAL;
+	err = rule_finish(rule, &place, &nowhere);
+	if (err < 0)
+		return err;
 	*ret_rule = take_ptr(rule);
 	return 0;
 }

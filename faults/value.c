@@ -3,6 +3,7 @@
 #include "faults/value.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/io.h"
 
@@ -272,6 +273,104 @@ static void print_range(FILE *out, const struct value *value)
 	if (value->hi != UINT64_MAX)
 		units_format_size(value->hi, to);
 	fprintf(out, "%s..%s", units_format_size(value->lo, from), to);
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+	const struct value_range *x = a, *y = b;
+
+	return x->from < y->from ? -1 : x->from > y->from;
+}
+
+size_t ranges_merge(struct value_range *ranges, size_t nr)
+{
+	size_t last = 0;
+
+	if (!nr)
+		return 0;
+	qsort(ranges, nr, sizeof(*ranges), compare_ranges);
+	for (size_t i = 1; i < nr; i++) {
+		if (ranges[i].from > ranges[last].to)
+			ranges[++last] = ranges[i];
+		else if (ranges[i].to > ranges[last].to)
+			ranges[last].to = ranges[i].to;
+	}
+	return last + 1;
+}
+
+int ranges_parse(const struct place *place, const struct param *param, struct text text,
+		 struct value_range **ret_ranges, size_t *ret_nr)
+{
+	_cleanup_free_ struct value_range *ranges = NULL;
+	size_t nr = 1, at = 0;
+
+	for (size_t i = 0; i < text.len; i++)
+		nr += text.at[i] == ',';
+	ranges = fail_alloc("faults/value/ranges", calloc(nr, sizeof(*ranges)));
+	if (!ranges)
+		return diag_set(place->diag, -ENOMEM, "rule.memory", "no memory for a rule");
+	for (; at < nr; at++) {
+		struct text word = text_cut(&text, ',');
+		struct value value = { .lo = 0 };
+
+		if (parse_range(place, param, word, &value) < 0)
+			return -EINVAL;
+		ranges[at] = (struct value_range){ value.lo, value.hi };
+	}
+	*ret_nr = ranges_merge(ranges, nr);
+	*ret_ranges = take_ptr(ranges);
+	return 0;
+}
+
+static char *ranges_text(const struct value_range *ranges, size_t nr)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = fail_alloc("faults/value/ranges-text", open_memstream(&text, &len));
+
+	if (!out)
+		return NULL;
+	for (size_t i = 0; i < nr; i++) {
+		fputs(i ? "," : "", out);
+		print_range(out, &(struct value){ .lo = ranges[i].from, .hi = ranges[i].to });
+	}
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* The text that stays is the one that is printed, so that equal sets are equal. */
+int ranges_value(const struct value_range *ranges, size_t nr, struct value *ret_value)
+{
+	char *text = nr > 1 ? ranges_text(ranges, nr) : NULL;
+
+	if (nr > 1 && !text)
+		return -ENOMEM;
+	*ret_value = (struct value){ .lo = ranges[0].from, .hi = ranges[nr - 1].to, .text = text };
+	return 0;
+}
+
+static int parse_ranges(const struct place *place, const struct param *param, struct text text,
+			struct value *ret)
+{
+	_cleanup_free_ struct value_range *ranges = NULL;
+	size_t nr = 0;
+	int err = ranges_parse(place, param, text, &ranges, &nr);
+
+	if (err)
+		return err;
+	if (!ranges_value(ranges, nr, ret))
+		return 0;
+	return diag_set(place->diag, -ENOMEM, "rule.memory", "no memory for a rule");
+}
+
+static void print_ranges(FILE *out, const struct value *value)
+{
+	if (value->text)
+		fputs(value->text, out);
+	else
+		print_range(out, value);
 }
 
 static bool is_plain_number(struct text text)
@@ -641,6 +740,7 @@ static const struct type {
 	[VALUE_OPS] = { "OP,...", parse_ops, print_ops },
 	[VALUE_FLAGS] = { "FLAG,...", parse_flags, print_flags },
 	[VALUE_RANGE] = { "START..END", parse_range, print_range },
+	[VALUE_RANGES] = { "START..END,...", parse_ranges, print_ranges },
 	[VALUE_SIZE] = { "SIZE", parse_size, print_size },
 	[VALUE_TIME] = { "TIME", parse_time, print_time },
 	[VALUE_SPAN] = { "TIME|MIN..MAX", parse_span, print_span },

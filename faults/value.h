@@ -16,10 +16,12 @@
 #include <stdio.h>
 
 enum value_type {
-	VALUE_MARK,   /* no value: the word itself */
-	VALUE_OPS,    /* lo: bits 1 << enum io_op */
-	VALUE_FLAGS,  /* lo: enum io_flag that must be there, hi: that must not */
-	VALUE_RANGE,  /* lo..hi in bytes, hi exclusive; UINT64_MAX: to the end of the disk */
+	VALUE_MARK,  /* no value: the word itself */
+	VALUE_OPS,   /* lo: bits 1 << enum io_op */
+	VALUE_FLAGS, /* lo: enum io_flag that must be there, hi: that must not */
+	VALUE_RANGE, /* lo..hi in bytes, hi exclusive; UINT64_MAX: to the end of the disk */
+	/* lo..hi: from the first to the last of them; text: all, ascending and apart; NULL: but one */
+	VALUE_RANGES,
 	VALUE_SIZE,   /* lo: bytes */
 	VALUE_TIME,   /* lo: nanoseconds */
 	VALUE_SPAN,   /* lo..hi in nanoseconds, hi included */
@@ -113,6 +115,21 @@ void value_clear(struct value *value);
 const char *param_placeholder(const struct param *param);
 /* The bytes of a VALUE_BYTES, value->lo of them. */
 void value_bytes(const struct value *value, unsigned char bytes[VALUE_BYTES_MAX]);
+
+/* Bytes [from, to); to UINT64_MAX: to the end of the disk. */
+struct value_range {
+	uint64_t from, to;
+};
+/*
+ * Parse "17s..23s,1M..2M", in any order: *ret_ranges (the caller frees it), ascending, and those that
+ * touch each other are one. Errors as value_parse(), with the name of @param.
+ */
+int ranges_parse(const struct place *place, const struct param *param, struct text text,
+		 struct value_range **ret_ranges, size_t *ret_nr);
+/* The value that stands for these, which are ascending and apart. -ENOMEM. */
+int ranges_value(const struct value_range *ranges, size_t nr, struct value *ret_value);
+/* Put them in ascending order, and make those that touch each other one; returns how many are left. */
+size_t ranges_merge(struct value_range *ranges, size_t nr);
 
 /* "EIO" <-> EIO, for the errnos that survive to the application; NULL or 0 for all others. */
 const char *value_errno_name(int err);

@@ -2,38 +2,57 @@
 /* faultblk badblock: commands to the rules whose kind is badblock. */
 #include "base/cleanup.h"
 #include "base/near.h"
+#include "base/units.h"
 #include "opt.h"
+#include "partition.h"
+#include "places.h"
 #include "rpc_client.h"
+#include "rpc_line.h"
 #include "tool.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#define CALL_BYTES (RPC_LINE_MAX - 4096) /* of ranges in one call */
+
 struct badblock_opts {
 	struct disk_choice disk;
+	const char *file;
+	uint64_t unit, part;
 	bool json;
 };
 
 static const struct opt badblock_table[] = {
+	OPT_TEXT(struct badblock_opts, file, "file", NULL, "FILE",
+		 "the ranges stand in a file; -: standard input"),
+	OPT_SIZE(struct badblock_opts, unit, "unit", NULL, 512, 1ull << 30,
+		 "what a number without a unit counts blocks of"),
+	OPT_COUNT(struct badblock_opts, part, "part", NULL, 1, PARTITION_MAX,
+		  "ranges count from the start of this partition"),
 	OPT_DISK_CHOICE(struct badblock_opts, disk),
 	OPT_FLAG(struct badblock_opts, json, "json", "print JSON"),
 	OPT_END,
 };
 
 static const struct opt_help badblock_help = {
-	.usage = "faultblk badblock [options] add|remove|query|count|list RULE [RANGE]",
+	.usage = "faultblk badblock [options] add|remove|query|count|list RULE [RANGE...]",
 	.what = "The bad blocks of a rule with do=badblock, which fail to be read until rewritten.\n"
-		"  add RULE RANGE     these are bad from now on; prints how many are new\n"
-		"  remove RULE RANGE  these are good again; prints how many were bad\n"
-		"  query RULE RANGE   how many in it are bad\n"
-		"  count RULE         how many there are\n"
-		"  list RULE [RANGE]  where they are\n"
-		"RANGE is START..END as in a rule: 17s..23s, 1M..2M.\n" DISK_CHOICE_HELP,
+		"  add RULE RANGE...     these are bad from now on; prints how many are new\n"
+		"  remove RULE RANGE...  these are good again; prints how many were bad\n"
+		"  query RULE RANGE...   how many in them are bad\n"
+		"  count RULE            how many there are\n"
+		"  list RULE [RANGE...]  where they are\n"
+		"RANGE is START..END as in a rule: 17s..23s, 1M..2M. With --unit SIZE also a block\n"
+		"(4711), blocks with the last one (4711-4720) or so many (4711+10); a file may have\n"
+		"these, one or more a line, or be what `filefrag -v` printed.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk rule put 'dust do=badblock'\n"
-		    "  faultblk badblock add dust 60s..61s && faultblk badblock list dust",
+		    "  faultblk badblock add dust 60s..61s && faultblk badblock list dust\n"
+		    "  filefrag -v /mnt/file | faultblk badblock add dust --file -\n"
+		    "  faultblk badblock add dust --unit 1k --file badblocks.txt",
 	.exits = "  0  done\n  1  that failed\n  2  wrong options or words\n  4  no such disk",
 	.min_words = 2,
-	.max_words = 3,
+	.max_words = -1,
 };
 
 static const struct verb {
@@ -60,6 +79,121 @@ static const struct verb *find_verb(const char *name)
 	return NULL;
 }
 
+/* ------------------------------------------------------------------------------ ranges */
+
+static int read_file(struct places *places, const char *path, struct diag *diag)
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+	_cleanup_fclose_ FILE *opened = is_stdin ? NULL : fopen(path, "re");
+
+	if (!is_stdin && !opened)
+		return diag_set(diag, -errno, "places.read", "cannot read %.200s: %s", path,
+				strerror(errno));
+	return places_read(places, is_stdin ? stdin : opened, is_stdin ? "standard input" : path,
+			   diag);
+}
+
+/* Those of the command line and of the file. */
+static int read_places(const struct badblock_opts *opts, const struct opt_words *words,
+		       struct places *places)
+{
+	struct diag diag = { 0 };
+	int err = 0;
+
+	places->unit_bytes = opts->unit;
+	for (int i = 2; i < words->count && !err; i++)
+		err = places_line(places, (struct text){ words->words[i], strlen(words->words[i]) },
+				  &diag);
+	if (!err && opts->file)
+		err = read_file(places, opts->file, &diag);
+	if (err) {
+		tool_diag(&diag);
+		return err == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
+	}
+	places_end(places);
+	return EXIT_OK;
+}
+
+/* As many as fit into one call, from @from on; *ret_next: the first that does not. */
+static json_t *pack_ranges(const struct places *places, size_t from, size_t *ret_next)
+{
+	json_t *array = json_array();
+	size_t bytes = 0, i = from;
+
+	for (; i < places->nr; i++) {
+		char text[2 * UNITS_MAX + 2], a[UNITS_MAX], b[UNITS_MAX] = "";
+		int len;
+
+		if (places->ranges[i].to != UINT64_MAX)
+			units_format_size(places->ranges[i].to, b);
+		len = snprintf(text, sizeof(text), "%s..%s",
+			       units_format_size(places->ranges[i].from, a), b);
+		bytes += (size_t)len + 3;
+		if (bytes > CALL_BYTES)
+			break;
+		json_array_append_new(array, json_string(text));
+	}
+	*ret_next = i;
+	return array;
+}
+
+/* ------------------------------------------------------------------------------ calls */
+
+static json_t *pack_call(const struct badblock_opts *opts, const char *verb, const char *rule,
+			 json_t *ranges)
+{
+	json_t *params = json_pack("{s:s, s:s, s:o*}", "name", rule, "verb", verb, "range", ranges);
+
+	if (opts->part)
+		json_object_set_new(params, "part", json_integer((json_int_t)opts->part));
+	return params;
+}
+
+/* Add up the answers of several calls. Steals @answer. */
+static void add_answer(json_t *sum, json_t *answer)
+{
+	json_t *ranges = json_object_get(answer, "ranges"), *all;
+
+	json_object_set_new(sum, "count",
+			    json_integer(json_integer_value(json_object_get(sum, "count")) +
+					 json_integer_value(json_object_get(answer, "count"))));
+	if (ranges) {
+		all = json_object_get(sum, "ranges");
+		if (all)
+			json_array_extend(all, ranges);
+		else
+			json_object_set(sum, "ranges", ranges);
+	}
+	json_decref(answer);
+}
+
+static int ask(const struct badblock_opts *opts, const char *verb, const char *rule,
+	       const struct places *places, json_t *sum)
+{
+	struct rpc_client *client = NULL;
+	struct diag diag = { 0 };
+	size_t at = 0, before;
+	int code = 0, err = rpc_client_open(&opts->disk, &diag, &client);
+
+	do {
+		json_t *answer = NULL, *ranges;
+
+		before = at;
+		if (err)
+			break;
+		ranges = places->nr ? pack_ranges(places, at, &at) : NULL;
+		err = rpc_client_call(client, "rules.tell", pack_call(opts, verb, rule, ranges),
+				      &diag, &code, &answer);
+		if (!err)
+			add_answer(sum, answer);
+	} while (at < places->nr);
+	rpc_client_free(client);
+	if (err && before)
+		tool_msg("badblock %s: the first %zu of %zu ranges are done, the others are not",
+			 verb, before, places->nr);
+	return err ? rpc_client_fail(err, code, &diag) : EXIT_OK;
+}
+
 static void print_answer(const struct verb *verb, json_t *answer)
 {
 	json_t *range;
@@ -73,12 +207,13 @@ static void print_answer(const struct verb *verb, json_t *answer)
 
 int cmd_badblock(int argc, char **argv)
 {
+	_cleanup_(places_free) struct places places = { .ranges = NULL };
 	struct badblock_opts opts;
-	json_t *answer = NULL;
 	struct opt_words words;
 	enum opt_result result =
 		opt_parse(argc, argv, badblock_table, &badblock_help, &opts, &words);
 	const struct verb *verb;
+	json_t *sum;
 	int code;
 
 	if (result != OPT_OK)
@@ -86,19 +221,20 @@ int cmd_badblock(int argc, char **argv)
 	verb = find_verb(words.words[0]);
 	if (!verb)
 		return EXIT_USAGE;
-	if (verb->needs_range && words.count < 3) {
-		tool_msg("badblock %s: the range is missing: wanted START..END, such as 17s..23s",
-			 verb->name);
+	code = read_places(&opts, &words, &places);
+	if (code)
+		return code;
+	if (!places.nr && (verb->needs_range || opts.file)) {
+		tool_msg("badblock %s: %s: wanted START..END, such as 17s..23s", verb->name,
+			 opts.file ? "there is no range in the file" : "the range is missing");
 		return EXIT_USAGE;
 	}
-	code = rpc_client_once(&opts.disk, "rules.tell",
-			       json_pack("{s:s, s:s, s:s*}", "name", words.words[1], "verb",
-					 verb->name, "range",
-					 words.count > 2 ? words.words[2] : NULL),
-			       &answer);
-	if (code || opts.json)
-		return code ? code : tool_print_json(answer);
-	print_answer(verb, answer);
-	json_decref(answer);
-	return EXIT_OK;
+	sum = json_object();
+	code = ask(&opts, verb->name, words.words[1], &places, sum);
+	if (!code && opts.json)
+		return tool_print_json(sum);
+	if (!code)
+		print_answer(verb, sum);
+	json_decref(sum);
+	return code;
 }

@@ -2,9 +2,11 @@
 /* Methods about what happens: hits, held requests, commands to one rule, the disk's condition. */
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/recorder.h"
 #include "faults/rule_ast.h"
+#include "partition.h"
 #include "rpc_call.h"
 #include "watch.h"
 
@@ -63,40 +65,137 @@ static void append_range(void *ctx, uint64_t from, uint64_t to)
 	json_array_append_new(ranges, json_string(text));
 }
 
-/* "range" as in a rule, cut to the disk. */
-static int tell_range(struct rpc_call *call, struct kind_tell *tell)
-{
-	const struct param word = { .name = "range", .type = VALUE_RANGE };
-	const struct place place = { .diag = &call->diag };
-	const char *text;
-	struct value value;
-	int err = rpc_param_string(call, "range", false, &text);
+#define RANGE_WANTED "ranges as in a rule, as text or in an array"
 
-	tell->to = call->target->geometry.size_bytes;
-	if (err || !text)
-		return err;
-	if (value_parse(&place, &word, (struct text){ text, strlen(text) }, &value))
-		return RPC_INVALID_PARAMS;
-	tell->has_range = true;
-	tell->from = value.lo;
-	if (value.hi != UINT64_MAX)
-		tell->to = value.hi;
-	if (tell->from < tell->to && tell->to <= call->target->geometry.size_bytes)
-		return 0;
-	return rpc_bad_param(call, "range", "a range inside the disk");
+/* What stands in "range", in any order and overlapping; *ret_ranges NULL: it is not given. */
+static int param_ranges(struct rpc_call *call, struct value_range **ret_ranges, size_t *ret_nr)
+{
+	static const struct param word = { .name = "range", .type = VALUE_RANGES };
+	const struct place place = { .diag = &call->diag };
+	json_t *param = rpc_param(call, "range");
+	size_t nr_texts = json_is_array(param) ? json_array_size(param) : 1, nr = 0, room = 0;
+	_cleanup_free_ struct value_range *all = NULL;
+
+	for (size_t i = 0; param && i < nr_texts; i++) {
+		json_t *value = json_is_array(param) ? json_array_get(param, i) : param;
+		struct text text = { json_string_value(value), json_string_length(value) };
+		_cleanup_free_ struct value_range *some = NULL;
+		struct value_range *more;
+		size_t nr_some;
+		int err;
+
+		if (!json_is_string(value))
+			return rpc_bad_param(call, "range", RANGE_WANTED);
+		err = text_check(&place, text);
+		if (!err)
+			err = ranges_parse(&place, &word, text, &some, &nr_some);
+		if (err)
+			return err == -ENOMEM ? rpc_engine_error(call, err) : RPC_INVALID_PARAMS;
+		if (nr + nr_some > room) {
+			room = 2 * (nr + nr_some) + nr_texts;
+			more = fail_alloc("tools/rpc_events/ranges",
+					  reallocarray(all, room, sizeof(*all)));
+			if (!more)
+				return rpc_engine_error(call, -ENOMEM);
+			all = more;
+		}
+		memcpy(all + nr, some, nr_some * sizeof(*some));
+		nr += nr_some;
+	}
+	if (param && !nr)
+		return rpc_bad_param(call, "range", RANGE_WANTED);
+	*ret_nr = nr ? ranges_merge(all, nr) : 0;
+	*ret_ranges = nr ? take_ptr(all) : NULL;
+	return 0;
+}
+
+/* In bytes of the disk, and inside of it. */
+static int place_ranges(struct rpc_call *call, struct value_range *ranges, size_t nr)
+{
+	uint64_t part = 0, size = call->target->geometry.size_bytes;
+	struct partition partition = { .size = size };
+	char from[UNITS_MAX], to[UNITS_MAX], whole[UNITS_MAX];
+	int err = rpc_param_count(call, "part", 1, PARTITION_MAX, &part);
+
+	if (!err && part && !nr)
+		return rpc_bad_param(call, "part", "it together with range");
+	if (!err && part)
+		err = partition_find(call->target->disk ? disk_dev(call->target->disk) : NULL,
+				     (unsigned int)part, &call->diag, &partition)
+			      ? RPC_NOT_FOUND
+			      : 0;
+	for (size_t i = 0; i < nr && !err; i++) {
+		if (part && partition_shift(&partition, &ranges[i], &call->diag))
+			return RPC_INVALID_PARAMS;
+		if (ranges[i].to == UINT64_MAX)
+			ranges[i].to = size;
+		if (ranges[i].from < ranges[i].to && ranges[i].to <= size)
+			continue;
+		diag_set(&call->diag, 0, "protocol.param",
+			 "range: got %s..%s, wanted a range inside the disk of %s",
+			 units_format_size(ranges[i].from, from),
+			 units_format_size(ranges[i].to, to), units_format_size(size, whole));
+		err = RPC_INVALID_PARAMS;
+	}
+	return err;
+}
+
+/* For each of the ranges, or once without one. */
+static int tell_each(struct rpc_call *call, struct rule *rule, struct kind_tell *tell,
+		     const struct value_range *ranges, size_t nr, uint64_t *ret_count)
+{
+	int err = 0;
+
+	*ret_count = 0;
+	for (size_t i = 0; i < (nr ? nr : 1) && !err; i++) {
+		tell->has_range = nr;
+		tell->from = nr ? ranges[i].from : 0;
+		tell->to = nr ? ranges[i].to : call->target->geometry.size_bytes;
+		if (!tell->dry && pipeline_recorder(call->target->pipeline))
+			recorder_tell(pipeline_recorder(call->target->pipeline), rule, tell);
+		err = rule->kind->ops->tell(rule->state, tell, &call->diag);
+		*ret_count += tell->ret_count;
+	}
+	return err;
+}
+
+/* All of them or none: what would be refused is, before anything is changed. */
+static int tell_all(struct rpc_call *call, struct rule *rule, const char *verb,
+		    const struct value_range *ranges, size_t nr)
+{
+	struct kind_tell tell = { .verb = verb, .each = append_range, .dry = true };
+	json_t *listed = json_array();
+	uint64_t count;
+	int err;
+
+	tell.ctx = listed;
+	err = tell_each(call, rule, &tell, ranges, nr, &count);
+	tell.dry = false;
+	if (!err)
+		err = tell_each(call, rule, &tell, ranges, nr, &count);
+	if (!err) {
+		call->result = json_pack("{s:I}", "count", (json_int_t)count);
+		if (json_array_size(listed) || strcmp(verb, "list") == 0)
+			json_object_set(call->result, "ranges", listed);
+	}
+	json_decref(listed);
+	return err ? rpc_engine_error(call, err) : 0;
 }
 
 int rpc_rules_tell(struct rpc_call *call)
 {
-	struct kind_tell tell = { .each = append_range };
+	_cleanup_free_ struct value_range *ranges = NULL;
 	struct rule *rule = NULL;
-	json_t *ranges;
+	const char *verb;
+	size_t nr = 0;
 	int err = rpc_param_rule(call, &rule);
 
 	if (!err)
-		err = rpc_param_string(call, "verb", true, &tell.verb);
+		err = rpc_param_string(call, "verb", true, &verb);
 	if (!err)
-		err = tell_range(call, &tell);
+		err = param_ranges(call, &ranges, &nr);
+	if (!err)
+		err = place_ranges(call, ranges, nr);
 	if (err)
 		return err;
 	if (!rule->kind->ops->tell || !rule->armed) {
@@ -105,20 +204,7 @@ int rpc_rules_tell(struct rpc_call *call)
 			 rule->kind->name);
 		return RPC_FAILED;
 	}
-	ranges = json_array();
-	tell.ctx = ranges;
-	if (pipeline_recorder(call->target->pipeline))
-		recorder_tell(pipeline_recorder(call->target->pipeline), rule, &tell);
-	err = rule->kind->ops->tell(rule->state, &tell, &call->diag);
-	if (err) {
-		json_decref(ranges);
-		return rpc_engine_error(call, err);
-	}
-	call->result = json_pack("{s:I}", "count", (json_int_t)tell.ret_count);
-	if (json_array_size(ranges) || strcmp(tell.verb, "list") == 0)
-		json_object_set(call->result, "ranges", ranges);
-	json_decref(ranges);
-	return 0;
+	return tell_all(call, rule, verb, ranges, nr);
 }
 
 /* ------------------------------------------------------------------------------ held requests */

@@ -37,7 +37,7 @@ static const struct method {
 	{ "rules.enable", rpc_rules_enable, NEEDS_QUEUES, { "name", NULL } },
 	{ "rules.disable", rpc_rules_disable, NEEDS_QUEUES, { "name", NULL } },
 	{ "rules.wait", rpc_rules_wait, 0, { "name", "hits", "timeout_ms", NULL } },
-	{ "rules.tell", rpc_rules_tell, 0, { "name", "verb", "range", NULL } },
+	{ "rules.tell", rpc_rules_tell, 0, { "name", "verb", "range", "part", NULL } },
 	{ "rules.replace", rpc_rules_replace, NEEDS_QUEUES | NEEDS_FILES, { "rules", NULL } },
 	{ "rules.explain",
 	  rpc_rules_explain,

@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "faults/kind.h"
 #include "faults/rule_json.h"
+#include "partition.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -229,6 +230,8 @@ static int add_rule(struct rpc_call *call, struct rule_set *set, json_t *value, 
 	int err = call->reading ? rpc_reading_take(call->reading, index, &call->diag, &rule)
 				: rule_from_json(value, &call->diag, &rule);
 
+	if (!err && rule_part(rule) && call->target->disk)
+		err = partition_resolve(disk_dev(call->target->disk), rule, &call->diag);
 	if (err)
 		return err;
 	if (rule_set_find(set, rule_name(rule)))

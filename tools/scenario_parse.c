@@ -220,7 +220,8 @@ static int parse_rule(const struct parser *p, const struct scenario_disk *disk, 
 			place_mark(&p->place, text.at);
 		return err;
 	}
-	err = rule_check(rule, &disk->geometry, diag);
+	/* Only the server can say which bytes a partition has, and when the time has come. */
+	err = rule_part(rule) ? 0 : rule_check(rule, &disk->geometry, diag);
 	if (err) {
 		rule_unref(rule);
 		place_mark(&p->place, text.at);
@@ -476,7 +477,7 @@ static int parse_shared_rule(const struct parser *p, struct text text, struct sc
 	int err = parse_rule(p, &s->disks[first], text, &step->rule);
 
 	for (unsigned int i = first + 1; i < s->nr_disks && !err; i++)
-		if (step->disks >> i & 1)
+		if (step->disks >> i & 1 && !rule_part(step->rule))
 			err = rule_check(step->rule, &s->disks[i].geometry, p->place.diag);
 	if (err && step->rule)
 		place_mark(&p->place, text.at);

@@ -44,7 +44,10 @@
 #define LIST_MAX      1000000u
 
 struct badblock {
-	uint64_t from, to; /* bytes of the disk that the rule is about */
+	uint64_t from,
+		to; /* bytes of the disk that the rule is about, from the first to the last */
+	const struct value_range *ranges; /* the rule's; none: all of the disk */
+	uint32_t nr_ranges;
 	uint32_t block_bytes;
 	uint32_t remap; /* 0: never */
 	uint64_t nr_blocks, nr_regions;
@@ -256,33 +259,49 @@ static void disarm(void *data)
 	free(state);
 }
 
-static int check_range(const struct kind_arm *arm, struct diag *diag)
+static int check_range(const struct kind_arm *arm, const struct value_range *range,
+		       struct diag *diag)
 {
 	uint32_t block = arm->geometry->block_bytes;
+	uint64_t end = range->to < arm->to ? range->to : arm->to;
 	char from[UNITS_MAX], to[UNITS_MAX], size[UNITS_MAX];
 
-	if (arm->from % block == 0 &&
-	    (arm->to % block == 0 || arm->to == arm->geometry->size_bytes))
+	if (range->from % block == 0 && (end % block == 0 || end == arm->geometry->size_bytes))
 		return 0;
 	units_format_size(block, size);
 	diag_set(diag, -EINVAL, "rule.bad-range",
 		 "badblock wants a range of whole logical blocks of %s, got range=%s..%s", size,
-		 units_format_size(arm->from, from), units_format_size(arm->to, to));
+		 units_format_size(range->from, from), units_format_size(end, to));
 	diag_hint(diag, "start and end at multiples of %s", size);
 	return -EINVAL;
+}
+
+/* What the rule's range= names is bad from the start. */
+static void begin_bad(struct badblock *state)
+{
+	for (uint32_t i = 0; i < state->nr_ranges; i++) {
+		const struct value_range *range = &state->ranges[i];
+		uint64_t to = range->to < state->to ? range->to : state->to;
+
+		change(state, (range->from - state->from) / state->block_bytes,
+		       (to - state->from + state->block_bytes - 1) / state->block_bytes, true);
+	}
 }
 
 static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 {
 	struct badblock *state;
 
-	if (check_range(arm, diag) < 0)
-		return -EINVAL;
+	for (uint32_t i = 0; i < arm->nr_ranges; i++)
+		if (check_range(arm, &arm->ranges[i], diag) < 0)
+			return -EINVAL;
 	state = fail_alloc("faults/kinds/badblock/alloc", calloc(1, sizeof(*state)));
 	if (!state)
 		return -ENOMEM;
 	state->from = arm->from;
 	state->to = arm->to;
+	state->ranges = arm->ranges;
+	state->nr_ranges = arm->nr_ranges;
 	state->block_bytes = arm->geometry->block_bytes;
 	state->remap = (uint32_t)arm->args->value[badblock_remap].lo;
 	state->nr_blocks = (arm->to - arm->from + state->block_bytes - 1) / state->block_bytes;
@@ -295,8 +314,7 @@ static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 		disarm(state);
 		return -ENOMEM;
 	}
-	if (arm->has_range)
-		change(state, 0, state->nr_blocks, true);
+	begin_bad(state);
 	*ret_state = state;
 	return 0;
 }
@@ -457,6 +475,24 @@ static int find_verb(const struct kind_tell *tell, struct diag *diag, enum verb 
 	return 0;
 }
 
+/* Is [from, to) inside of what the rule is about? The first of its ranges that ends past it decides. */
+static bool is_inside(const struct badblock *state, uint64_t from, uint64_t to)
+{
+	uint32_t lo = 0, hi = state->nr_ranges;
+
+	if (from < state->from || to > state->to)
+		return false;
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (state->ranges[mid].to >= to)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return !state->nr_ranges || state->ranges[lo].from <= from;
+}
+
 static int check_told(const struct badblock *state, const struct kind_tell *tell, struct diag *diag)
 {
 	char from[UNITS_MAX], to[UNITS_MAX], mine[UNITS_MAX], end[UNITS_MAX], size[UNITS_MAX];
@@ -464,9 +500,10 @@ static int check_told(const struct badblock *state, const struct kind_tell *tell
 	units_format_size(tell->from, from);
 	units_format_size(tell->to, to);
 	units_format_size(state->block_bytes, size);
-	if (tell->from < state->from || tell->to > state->to) {
+	if (!is_inside(state, tell->from, tell->to)) {
 		diag_set(diag, -EINVAL, "badblock.outside",
-			 "%s %s..%s: the rule is only about %s..%s", tell->verb, from, to,
+			 "%s %s..%s: the rule is only about %s%s..%s", tell->verb, from, to,
+			 state->nr_ranges > 1 ? "parts of " : "",
 			 units_format_size(state->from, mine), units_format_size(state->to, end));
 		diag_hint(diag, "stay inside, or put the rule again with another range=, or none");
 		return -EINVAL;
@@ -495,6 +532,8 @@ static int tell(void *data, struct kind_tell *tell, struct diag *diag)
 		end = (tell->to - state->from + state->block_bytes - 1) / state->block_bytes;
 	}
 	tell->ret_count = 0;
+	if (tell->dry)
+		return 0;
 	switch (verb) {
 	case VERB_ADD:
 	case VERB_REMOVE:

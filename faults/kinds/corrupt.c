@@ -124,9 +124,10 @@ static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 {
 	struct stuck *stuck;
 
-	(void)diag;
 	if (!kind_has(arm->args, corrupt_stuck))
 		return 0;
+	if (kind_arm_one_range(arm, "corrupt:stuck", diag) < 0)
+		return -EINVAL;
 	stuck = fail_alloc("faults/kinds/corrupt/alloc", malloc(sizeof(*stuck)));
 	if (!stuck)
 		return -ENOMEM;

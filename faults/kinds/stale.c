@@ -32,9 +32,12 @@ static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 	uint32_t block = arm->geometry->block_bytes;
 	uint64_t from = arm->from / block * block;
 	uint64_t to = (arm->to + block - 1) / block * block;
-	struct stale *stale = fail_alloc("faults/kinds/stale/alloc", calloc(1, sizeof(*stale)));
+	struct stale *stale;
 	char size[UNITS_MAX];
 
+	if (kind_arm_one_range(arm, "stale", diag) < 0)
+		return -EINVAL;
+	stale = fail_alloc("faults/kinds/stale/alloc", calloc(1, sizeof(*stale)));
 	if (stale && shadow_create(from, to, block, &stale->shadow) == 0) {
 		stale->block_bytes = block;
 		stale->first = kind_has(arm->args, stale_first);

@@ -51,6 +51,29 @@ static inline char *random_text(struct draw *draw, const char *chars, size_t len
 	return text;
 }
 
+/* One range or several, parsed from a text in which they may touch and stand in any order. */
+static inline struct value random_ranges(struct draw *draw, const struct param *param)
+{
+	const struct place place = { .line = NULL };
+	struct value value = { .lo = 0 };
+	char text[1024] = "";
+	size_t len = 0;
+
+	for (uint64_t nr = 1 + draw_below(draw, 2) * draw_below(draw, 9); nr--;) {
+		uint64_t from = draw_bits(draw) >> (10 + draw_below(draw, 40));
+
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%llus..", len ? "," : "",
+					(unsigned long long)from);
+		if (draw_below(draw, 4))
+			len += (size_t)snprintf(
+				text + len, sizeof(text) - len, "%llus",
+				(unsigned long long)(from + 1 + draw_below(draw, 5000)));
+	}
+	if (value_parse(&place, param, (struct text){ text, len }, &value))
+		fail_msg("refused: %s", text);
+	return value;
+}
+
 static inline struct value random_value(struct draw *draw, const struct param *param)
 {
 	const uint64_t all_flags = IO_FUA | IO_META | IO_NOUNMAP | IO_SWAP | IO_FAILFAST_DEV |
@@ -71,6 +94,8 @@ static inline struct value random_value(struct draw *draw, const struct param *p
 			value.hi = draw_bits(draw) & all_flags & ~value.lo;
 		} while (!value.lo && !value.hi);
 		break;
+	case VALUE_RANGES:
+		return random_ranges(draw, param);
 	case VALUE_RANGE:
 		value.lo = (draw_bits(draw) >> (1 + draw_below(draw, 40))) & ~511ull;
 		value.hi = value.lo + (1 + draw_below(draw, 5000)) * SEC;

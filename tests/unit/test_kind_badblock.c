@@ -106,6 +106,27 @@ static void all_blocks_of_the_range_are_bad_until_they_are_rewritten(void **stat
 	free_disk(&disk);
 }
 
+static void of_several_ranges_each_is_bad_and_nothing_between_them(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 1);
+	unsigned char data[64 * SEC];
+
+	(void)state;
+	use_rules(&disk, "b range=48s..,8s..16s,32s..40s do=badblock");
+	check_list(&disk, "8..16 32..40 48..64");
+	assert_int_equal(run_io(&disk, IO_READ, 16, 16 * SEC, data), 16 * SEC);
+	assert_int_equal(run_io(&disk, IO_READ, 16, 17 * SEC, data), -EIO);
+	assert_int_equal(run_io(&disk, IO_WRITE, 8, 32 * SEC, data), 32 * SEC);
+	check_list(&disk, "48..64");
+	assert_int_equal(tell(&disk, "add", 32, 40), 8);
+	check_refused(&disk, "add", 16 * SEC, 24 * SEC, "badblock.outside", "parts of 4k..32k",
+		      "range=");
+	check_refused(&disk, "add", 8 * SEC, 24 * SEC, "badblock.outside", "parts of", "range=");
+	check_refused(&disk, "query", 32 * SEC, 48 * SEC, "badblock.outside", "parts of", "range=");
+	check_list(&disk, "32..40 48..64");
+	free_disk(&disk);
+}
+
 static void a_part_of_a_block_heals_nothing_and_a_failed_write_neither(void **state)
 {
 	struct disk disk = make_disk(DISK, 4096, 1, 1);
@@ -498,6 +519,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_blocks_of_the_range_are_bad_until_they_are_rewritten),
+		cmocka_unit_test(of_several_ranges_each_is_bad_and_nothing_between_them),
 		cmocka_unit_test(a_part_of_a_block_heals_nothing_and_a_failed_write_neither),
 		cmocka_unit_test(blocks_turn_bad_and_good_on_command),
 		cmocka_unit_test(commands_that_make_no_sense_are_refused_by_name),

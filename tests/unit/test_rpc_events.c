@@ -139,6 +139,26 @@ static void what_needs_a_disk_or_a_kind_that_listens_says_so(void **state)
 	says("rules.tell", "{\"name\":\"e\",\"verb\":\"add\",\"range\":\"2M..3M\"}",
 	     "a range inside the disk");
 	says("rules.tell", "{\"name\":\"e\",\"verb\":\"add\",\"range\":\"x\"}", "START..END");
+	says("rules.tell", "{\"name\":\"e\",\"verb\":\"add\",\"range\":[\"1k..2k\",7]}",
+	     "ranges as in a rule");
+	says("rules.tell", "{\"name\":\"e\",\"verb\":\"add\",\"range\":[]}", "ranges as in a rule");
+	says("rules.tell", "{\"name\":\"e\",\"verb\":\"add\",\"part\":1}", "together with range");
+	says("rules.tell", "{\"name\":\"e\",\"verb\":\"add\",\"range\":\"0..1k\",\"part\":1}",
+	     "the disk has no device now");
+	says("rules.put", "{\"rule\":\"p part=1 do=error:EIO\"}", "here is no disk to ask");
+	says("rules.put", "{\"rule\":\"m range=4k..8k,16k..20k do=badblock\"}", "\"count\"");
+	says("rules.tell", "{\"name\":\"m\",\"verb\":\"list\"}", "[\"4k..8k\",\"16k..20k\"]");
+	/* All of them or none, in any order, overlapping or not. */
+	says("rules.tell", "{\"name\":\"m\",\"verb\":\"remove\",\"range\":[\"4k..5k\",\"8k..9k\"]}",
+	     "parts of 4k..20k");
+	says("rules.tell", "{\"name\":\"m\",\"verb\":\"count\"}", "\"count\":16");
+	says("rules.tell",
+	     "{\"name\":\"m\",\"verb\":\"remove\",\"range\":[\"18k..19k,4k..5k\",\"4k..6k\"]}",
+	     "\"count\":6");
+	says("rules.tell", "{\"name\":\"m\",\"verb\":\"query\",\"range\":\"4k..8k,16k..20k\"}",
+	     "\"count\":10");
+	says("rules.tell", "{\"name\":\"m\",\"verb\":\"list\",\"range\":[\"17k..20k\"]}",
+	     "[\"17k..18k\",\"19k..20k\"]");
 	says("rules.wait", "{\"name\":\"e\"}", "no disk to listen to");
 	says("events.subscribe", "{}", "no disk to listen to");
 	says("disk.revive", "{}", "disk.none");

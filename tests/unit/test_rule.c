@@ -39,6 +39,11 @@ static void words_come_in_any_order_and_print_in_one(void **state)
 	(void)state;
 	check_print("  a\tdo=error:EIO   times=2 range=0..1k op=write,read ",
 		    "a op=read,write range=0..1k times=2 do=error:EIO");
+	/* One that touches another is one with it. */
+	check_print("a range=40s..48s,17s..23s do=error:EIO",
+		    "a range=17s..23s,20k..24k do=error:EIO");
+	check_print("a range=4k..8k,2k..4k,1M.. do=error:EIO", "a range=2k..8k,1M.. do=error:EIO");
+	check_print("a range=4k..,2k..5k part=2 do=error:EIO", "a range=2k.. part=2 do=error:EIO");
 	check_print("a do=torn:fail=EIO,unit=512,keep=1024", "a do=torn:keep=1k,unit=1s,fail");
 	check_print("a flags=swap,fua do=delay:5000ns", "a flags=fua,swap do=delay:5us");
 	check_print("a do=delay:5ms..5ms", "a do=delay:5ms");
@@ -198,6 +203,9 @@ static void errors_name_the_place_what_was_wanted_and_the_nearest_word(void **st
 static void bad_values_are_explained(void **state)
 {
 	(void)state;
+	check_error("a range=1k..2k,, do=error:EIO", "rule.bad-range", 16, "got nothing", NULL);
+	check_error("a range=1k..2k,17s do=error:EIO", "rule.bad-range", 16, "got '17s'", NULL);
+	check_error("a part=0 do=error:EIO", "rule.bad-number", 8, "1 to 255", NULL);
 	check_error("a range=17s do=error:EIO", "rule.bad-range", 9, "START..END", NULL);
 	check_error("a range=..5k do=error:EIO", "rule.bad-range", 9, "got nothing", NULL);
 	check_error("a range=1k..1000 do=error:EIO", "rule.bad-range", 13,
@@ -308,6 +316,10 @@ static void a_rule_that_does_not_fit_the_disk_is_refused(void **state)
 		{ "a range=1s.. do=error:EIO", NULL },
 		{ "a range=0..1025k do=error:EIO", "rule.range-outside" },
 		{ "a range=1M.. do=error:EIO", "rule.range-outside" },
+		{ "a range=0..1k,1023k..1M do=error:EIO", NULL },
+		{ "a range=0..1k,1023k..1025k do=error:EIO", "rule.range-outside" },
+		{ "a range=2M..,0..1k do=error:EIO", "rule.range-outside" },
+		{ "a part=1 range=0..1k do=error:EIO", "rule.part" },
 		{ "a range=2M..3M do=error:EIO", "rule.range-outside" },
 		{ "a queue=1 do=error:EIO", NULL },
 		{ "a queue=2 do=error:EIO", "rule.no-such-queue" },
