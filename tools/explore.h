@@ -146,7 +146,7 @@ struct explore_job {
 		OPT_COUNT(s, m.max_findings, "max-findings", NULL, 0, UINT64_MAX,                  \
 			  "stop after so many findings; 0: go on"),                                \
 		OPT_COUNT(s, m.shrink, "shrink", "8", 0, UINT64_MAX,                               \
-			  "make so many findings small; 0: none"),                                 \
+			  "make findings small, up to so many causes; 0: none"),                                 \
 		OPT_TEXT(s, m.state, "state", NULL, "STEP:NAME",                                   \
 			 "check this one state and show what the check prints"),                   \
 		OPT_TEXT(s, m.work, "work", NULL, "DIR", "where images are kept: a tmpfs"),        \

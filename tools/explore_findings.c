@@ -151,10 +151,15 @@ void results_remember(struct results *r, const struct found *found)
 	f->output = found->output ? strdup(found->output) : NULL;
 }
 
+/* Those that were made small are first, as they were numbered. */
 static int by_place(const void *a, const void *b)
 {
 	const struct finding *one = a, *other = b;
+	size_t rank = one->rank ? one->rank : SIZE_MAX;
+	size_t other_rank = other->rank ? other->rank : SIZE_MAX;
 
+	if (rank != other_rank)
+		return rank < other_rank ? -1 : 1;
 	if (is_before(one->point_index, one->name, other->point_index, other->name))
 		return -1;
 	return is_before(other->point_index, other->name, one->point_index, one->name);
@@ -175,12 +180,12 @@ bool results_fold(struct results *r, struct finding *f)
 				     .lost = f->lost,
 				     .nr_lost = f->nr_lost,
 				     .reordered = f->reordered };
-	struct finding *into = r->findings;
+	struct finding *into = r->findings, *end = into + r->nr_findings;
 
-	while (into < f &&
-	       (into->folded || into->repeated != FINDING_FAILED || !is_same_loss(into, &found)))
+	while (into < end && (into == f || into->folded || into->repeated != FINDING_FAILED ||
+			      !is_same_loss(into, &found)))
 		into++;
-	if (into == f)
+	if (into == end)
 		return false;
 	add_same(r, into, f->point_index, strdup(f->name));
 	for (uint32_t i = 0; i < f->nr_same; i++) {

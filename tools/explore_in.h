@@ -178,7 +178,8 @@ struct finding {
 	enum finding_repeated repeated;
 	bool shrunk;    /* nothing that is lost can be given back */
 	bool reordered; /* of the smallest state from explore_reduce() on; see crash_reordered() */
-	bool folded;    /* the same as one before it, which names it */
+	bool folded;    /* the same as another, which names it */
+	size_t rank;    /* from 1 on, of those that were made small; 0: it was not */
 	uint64_t shrink_runs;
 	char *minimal;      /* name of the smallest state found, at the same moment */
 	char **names;       /* of each listed write */
@@ -210,11 +211,11 @@ bool results_known_lazy(struct results *results, size_t point_index,
 void results_state(struct results *results, const struct explore_state *state,
 		   const struct explore_result *result);
 void results_point(struct results *results, const struct explore_point *point);
-/* Findings, grouped by what was lost: of this run and of those that it goes on from. In the order
- * of moments and names. */
+/* Findings, grouped by what was lost: of this run and of those that it goes on from. Those with a
+ * rank first, then in the order of moments and names. */
 size_t results_findings(struct results *results, struct finding **ret_findings);
-/* Is it the same as one before it, with the same verdict and loss? That one names it from now on.
- */
+/* Is it the same as one that failed again, with the same verdict and loss? That one names it from
+ * now on. */
 bool results_fold(struct results *results, struct finding *finding);
 /* Is there one that shows it again? Not of a recording that will be gone, without a reproducer. */
 bool results_has_command(const struct results *results, const struct finding *finding);
@@ -237,7 +238,7 @@ struct reduce_options {
 	/* Reproducers: this and ".findN.rec"; one that is there is replaced if it is a recording,
 	 * but not the one that is explored. NULL: none. */
 	const char *results, *recording;
-	uint64_t max; /* findings, the first ones */
+	uint64_t max; /* causes: findings that come down to different losses */
 };
 
 /*

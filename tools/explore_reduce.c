@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TRIES_PER_CAUSE 4u /* of findings that no cause explains: where they do not fail again */
 #define REDUCE_NS (60 * NSEC_PER_SEC) /* for one finding, and twice the limit of a check */
 
 struct reducing {
@@ -226,21 +227,59 @@ static int reduce_one(struct reducing *reducing, struct results *results, size_t
 	return err || f->repeated != FINDING_FAILED ? err : write_down(reducing, picks, n);
 }
 
+/* Does @f lose all that @cause does? Lists are in the order of the journal. */
+static bool includes(const struct finding *f, const struct finding *cause)
+{
+	uint32_t found = 0;
+
+	if (f->verdict != cause->verdict || f->in_recovery != cause->in_recovery)
+		return false;
+	if (!cause->nr_lost)
+		return !f->nr_lost && f->reordered == cause->reordered;
+	for (uint32_t i = 0; i < f->nr_listed && found < cause->nr_listed; i++)
+		found += f->lost[i] == cause->lost[found];
+	return found == cause->nr_lost;
+}
+
+/* It may fail for a cause that is known, and would be made small for nothing new. */
+static bool may_be_known(const struct finding *findings, size_t nr, const struct finding *f)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (findings[i].repeated == FINDING_FAILED && !findings[i].folded &&
+		    includes(f, &findings[i]))
+			return true;
+	return false;
+}
+
+/*
+ * Causes are counted, not findings: one write that matters is lost by half of all states. Of findings
+ * that a known cause may explain only so many are tried as causes are wanted.
+ */
 int explore_reduce(const struct reduce_options *options, struct results *results, struct diag *diag)
 {
 	struct finding *findings;
 	size_t nr = results_findings(results, &findings), n = 0;
+	uint64_t causes = 0, tries[2] = { 0 };
 	int err = 0;
 
-	for (size_t i = 0; i < nr && i < options->max && !err; i++) {
-		struct reducing reducing = { .o = options, .finding = &findings[i], .diag = diag };
+	for (size_t i = 0; i < nr && causes < options->max && !err; i++) {
+		struct finding *f = &findings[i];
+		struct reducing reducing = { .o = options, .finding = f, .diag = diag };
+		bool explained = may_be_known(findings, i, f);
 
+		if (tries[explained] / (explained ? 1 : TRIES_PER_CAUSE) >= options->max)
+			continue;
+		tries[explained]++;
 		err = reduce_one(&reducing, results, n);
 		free(reducing.output);
-		n += !findings[i].folded;
+		if (f->folded)
+			continue;
+		f->rank = ++n;
+		causes += f->repeated == FINDING_FAILED;
 	}
-	for (size_t i = options->max; i < nr && !err; i++)
-		results_fold(results, &findings[i]);
+	for (size_t i = 0; i < nr && !err; i++)
+		if (!findings[i].rank && !findings[i].folded)
+			results_fold(results, &findings[i]);
 	if (err && err != -EINTR && !diag->message[0])
 		diag_set(diag, err, "explore.reduce", "cannot shrink a finding: %s",
 			 strerror(-err));
