@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/sparse.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -45,14 +46,7 @@ static uint64_t bits_bytes(const struct shadow *shadow)
 
 static void *map(uint64_t size_bytes)
 {
-	void *at = fail_value("faults/shadow/map", MAP_FAILED,
-			      mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-
-	if (at == MAP_FAILED)
-		return NULL;
-	madvise(at, size_bytes, MADV_DONTDUMP);
-	return at;
+	return fail_alloc("faults/shadow/map", sparse_map(size_bytes));
 }
 
 int shadow_create(uint64_t from, uint64_t to, uint32_t block_bytes, struct shadow **ret_shadow)

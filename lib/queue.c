@@ -30,6 +30,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/sparse.h"
 #include "ring.h"
 
 #include <poll.h>
@@ -41,8 +42,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define WAKE_TAG       UINT64_MAX /* user_data of the poll on the eventfd */
-#define CDEV_SLOT      0          /* in the ring's file table */
+/* user_data of the poll on the eventfd. Below it QUEUE_IDLE_TAG, and then tags. */
+#define WAKE_TAG       UINT64_MAX
+#define CDEV_SLOT      0 /* in the ring's file table */
 #define WAKE_SLOT      1
 #define NOT_DONE_BELOW (-4095) /* the kernel's MAX_ERRNO: smaller is no errno */
 
@@ -161,7 +163,7 @@ static void end_batch(struct queue *q)
 		be->batch_done(q->shared->ctx, q->index);
 }
 
-static struct io_uring_sqe *next_sqe(struct queue *q)
+struct io_uring_sqe *queue_next_sqe(struct queue *q)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&q->ring);
 
@@ -178,7 +180,7 @@ static struct io_uring_sqe *next_sqe(struct queue *q)
 static void queue_io_cmd(struct queue *q, struct req *req, uint32_t cmd_op, int result,
 			 const unsigned char *buf)
 {
-	struct io_uring_sqe *sqe = next_sqe(q);
+	struct io_uring_sqe *sqe = queue_next_sqe(q);
 	struct abi_io_cmd cmd = {
 		.queue_id = q->index,
 		.tag = req->pub.tag,
@@ -221,6 +223,9 @@ static void count_done(struct queue *q)
 		count_one(q, &q->reqs[q->done[i]], now_ns);
 	relaxed_add(&q->in_flight, -(uint64_t)q->nr_done);
 	q->nr_done = 0;
+	q->used = true;
+	if (__builtin_expect(!q->ticking, false))
+		queue_watch_idle(q);
 }
 
 static void check_result(const struct req *req, int result)
@@ -398,13 +403,8 @@ static void run_remote(struct queue *q)
  */
 static _cold_ void cut_all(struct queue *q, bool tell)
 {
-	void *p;
-
-	if (tell && q->bufs && !q->scrap) {
-		p = mmap(NULL, q->shared->max_io_bytes, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		q->scrap = p == MAP_FAILED ? NULL : p;
-	}
+	if (tell && q->bufs && !q->scrap)
+		q->scrap = sparse_map(q->shared->max_io_bytes);
 	for (uint32_t tag = 0; tag < q->shared->depth; tag++) {
 		struct req *req = &q->reqs[tag];
 		unsigned char kept = REQ_BACKEND;
@@ -487,17 +487,22 @@ static void dispatch(struct queue *q, struct req *req)
 
 static void arm_wake(struct queue *q)
 {
-	struct io_uring_sqe *sqe = next_sqe(q);
+	struct io_uring_sqe *sqe = queue_next_sqe(q);
 
 	io_uring_prep_poll_multishot(sqe, WAKE_SLOT, POLLIN);
 	sqe->flags |= IOSQE_FIXED_FILE;
 	sqe->user_data = WAKE_TAG;
 }
 
-static void on_wake(struct queue *q, const struct io_uring_cqe *cqe)
+/* @alone: there is no other completion now. */
+static void on_own(struct queue *q, const struct io_uring_cqe *cqe, bool alone)
 {
 	eventfd_t ignored;
 
+	if (cqe->user_data == QUEUE_IDLE_TAG) {
+		queue_on_idle(q, alone);
+		return;
+	}
 	/* Only so that a poll that is armed anew waits; each wake is told of, whatever was read. */
 	eventfd_read(q->wake_fd, &ignored);
 	q->closing = atomic_load(&q->shared->closing);
@@ -522,8 +527,8 @@ static void reap(struct queue *q)
 
 	io_uring_for_each_cqe (&q->ring, head, cqe) {
 		nr++;
-		if (cqe->user_data == WAKE_TAG) {
-			on_wake(q, cqe);
+		if (cqe->user_data >= QUEUE_IDLE_TAG) {
+			on_own(q, cqe, io_uring_cq_ready(&q->ring) == 1);
 		} else if (cqe->res == ABI_RES_OK && __builtin_expect(q->cut, false)) {
 			refuse(q, &q->reqs[cqe->user_data]);
 		} else if (cqe->res == ABI_RES_OK) {
@@ -611,13 +616,8 @@ static _cold_ int map_memory(struct queue *q)
 	if (s->data_path != UBLK_DATA_COPY)
 		return 0;
 	q->bufs_bytes = (size_t)s->depth * s->max_io_bytes;
-	p = fail_value("lib/queue/map-bufs", (errno = ENOMEM, MAP_FAILED),
-		       mmap(NULL, q->bufs_bytes, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-	if (p == MAP_FAILED)
-		return -errno;
-	q->bufs = p;
-	return 0;
+	q->bufs = fail_alloc("lib/queue/map-bufs", sparse_map(q->bufs_bytes));
+	return q->bufs ? 0 : -errno;
 }
 
 static _cold_ int alloc_requests(struct queue *q)
@@ -655,6 +655,8 @@ static _cold_ int init_ring(struct queue *q)
 
 	if (err)
 		return err;
+	/* Where another thread's work may fill a buffer at any time, none is ever taken back. */
+	q->ticking = !q->bufs || !(q->ring.flags & IORING_SETUP_DEFER_TASKRUN);
 	err = fail_value("lib/queue/register-files", -ENOMEM,
 			 io_uring_register_files(&q->ring, files, 2));
 	if (err)

@@ -16,7 +16,8 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
-#define QUEUE_ERRNO_MAX 134 /* counters exist for errno values below this */
+#define QUEUE_IDLE_TAG  (UINT64_MAX - 1) /* user_data of the timer of idle.c */
+#define QUEUE_ERRNO_MAX 134              /* counters exist for errno values below this */
 
 enum req_state {
 	REQ_KERNEL,  /* the driver has it (or the queue is not running) */
@@ -84,6 +85,8 @@ struct queue {
 	uint16_t index;
 	bool closing; /* this thread has seen shared->closing */
 	bool cut;     /* and shared->cut */
+	bool ticking; /* the timer of idle.c runs, or never will */
+	bool used;    /* a request has ended since it began */
 	/* Written by any thread. */
 	_Atomic(struct req *) remote; /* completed elsewhere: a stack, newest first */
 	/* Its life, each thread within finish_remote(), each request in REQ_CUT. */
@@ -99,6 +102,7 @@ struct queue {
 	unsigned char *bufs;
 	unsigned char *scrap; /* where the kernel puts data that nobody wants any more */
 	size_t bufs_bytes;
+	struct __kernel_timespec idle; /* what the timer was given; the kernel reads it */
 	size_t descs_bytes;
 	/* Written by the loop, read by anyone. */
 	struct op_counters ops[UBLK_NR_OPS];
@@ -131,6 +135,15 @@ void queue_kick(struct queue *q);
  * backend keeps even then stays its own: the memory goes with the last such request.
  */
 void queue_join(struct queue *q, unsigned int timeout_ms);
+/* The queue's thread. Hands what is queued to the kernel where there is no room. */
+struct io_uring_sqe *queue_next_sqe(struct queue *q);
+/*
+ * The queue's thread: requests have ended and no timer runs. It gives the memory of the buffers back
+ * once no request has ended for a while, and runs no more until the next one.
+ */
+void queue_watch_idle(struct queue *q);
+/* Its time is over: this is its completion, which is the only one at hand if @alone. */
+void queue_on_idle(struct queue *q, bool alone);
 /* Is the caller one of the threads of these queues? */
 bool queue_is_own_thread(const struct queue_shared *shared);
 

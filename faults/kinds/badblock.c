@@ -29,6 +29,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/sparse.h"
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/kind.h"
@@ -230,16 +231,7 @@ static uint64_t count(const struct badblock *state, uint64_t first, uint64_t end
 
 static void *map(uint64_t size_bytes)
 {
-	void *at = fail_value("faults/kinds/badblock/map", MAP_FAILED,
-			      mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-
-	if (at == MAP_FAILED)
-		return NULL;
-	/* One bad block shall cost a small page. Both are advice. */
-	madvise(at, size_bytes, MADV_NOHUGEPAGE);
-	madvise(at, size_bytes, MADV_DONTDUMP);
-	return at;
+	return fail_alloc("faults/kinds/badblock/map", sparse_map(size_bytes));
 }
 
 static void unmap(const volatile void *at, uint64_t size_bytes)
