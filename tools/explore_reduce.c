@@ -25,7 +25,7 @@
 #include <string.h>
 
 #define TRIES_PER_CAUSE 4u /* of findings that no cause explains: where they do not fail again */
-#define REDUCE_NS (60 * NSEC_PER_SEC) /* for one finding, and twice the limit of a check */
+#define REDUCE_NS       (60 * NSEC_PER_SEC) /* for one finding, and twice the limit of a check */
 
 struct reducing {
 	const struct reduce_options *o;
