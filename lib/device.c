@@ -11,9 +11,10 @@
  * mappings included. `stage` says how far a device has come, so that close can start from anywhere.
  *
  * A stop cannot be taken back, and what is parked or kept may be let go only for one that is
- * certain: so an unforced close does not begin one while anybody is seen to hold the disk or a
- * request is unfinished (then somebody uses it, seen or not), lets the kernel decide where it can
- * (TRY_STOP_DEV), and tells the queues that the device is closing only when that is decided.
+ * certain: so an unforced close does not begin one while a request is unfinished (then somebody uses
+ * it, seen or not), lets the kernel decide whether it is held (TRY_STOP_DEV), and tells the queues
+ * that the device is closing only when that is decided. Who holds it is asked of /proc, process by
+ * process, only for the message; and where the kernel cannot decide, before each try.
  */
 #include "abi.h"
 #include "base/cleanup.h"
@@ -507,7 +508,9 @@ static int try_stop(struct ublk_dev *dev)
 	bool safe = has_safe_stop(dev);
 	int err;
 
-	ask_holders(dev);
+	dev->held_by[0] = '\0';
+	if (!safe)
+		ask_holders(dev);
 	dev->nr_unfinished = unfinished(dev);
 	if (dev->held_by[0] || dev->nr_unfinished)
 		return -EBUSY;
@@ -520,6 +523,8 @@ static int try_stop(struct ublk_dev *dev)
 /* As the last try has found it. */
 static int say_busy(struct ublk_dev *dev)
 {
+	if (has_safe_stop(dev))
+		ask_holders(dev);
 	if (dev->held_by[0])
 		return log_error(&dev->log, -EBUSY, "%s is %s; end that and close it again",
 				 dev->path, dev->held_by);
@@ -534,9 +539,9 @@ static int say_busy(struct ublk_dev *dev)
 			 dev->path);
 }
 
-static int stop_device(struct ublk_dev *dev)
+static int stop_device(struct ublk_dev *dev, unsigned int wait_ms)
 {
-	uint64_t deadline_ns = clock_now_ns() + dev->options.close_timeout_ms * NSEC_PER_MSEC;
+	uint64_t deadline_ns = clock_now_ns() + wait_ms * NSEC_PER_MSEC;
 	int err;
 
 	/* udev and the like look at a disk whenever somebody closes it: give them time to finish.
@@ -658,15 +663,19 @@ static int delete_device(struct ublk_dev *dev)
 			 strerror(-err));
 }
 
-/* From whatever stage to gone. With @force only a kernel that does not answer makes it fail. */
-static int take_down(struct ublk_dev *dev, bool force)
+/*
+ * From whatever stage to gone. With @force only a kernel that does not answer makes it fail; without,
+ * whoever holds the disk is waited for no longer than @wait_ms.
+ */
+static int take_down(struct ublk_dev *dev, bool force, unsigned int wait_ms)
 {
 	int err = 0;
 
 	if (dev->stage == STAGE_SERVING || dev->stage == STAGE_LIVE) {
 		/* Once it is stopped nobody can tell any more. */
 		disk_nodes_find(&dev->nodes, dev->options.id);
-		err = force || dev->stage == STAGE_SERVING ? force_stop(dev) : stop_device(dev);
+		err = force || dev->stage == STAGE_SERVING ? force_stop(dev)
+							   : stop_device(dev, wait_ms);
 		if (err && !force)
 			return err;
 	}
@@ -692,7 +701,7 @@ static int take_down(struct ublk_dev *dev, bool force)
 	return err;
 }
 
-int ublk_dev_close(struct ublk_dev *dev)
+static int close_within(struct ublk_dev *dev, unsigned int wait_ms)
 {
 	int err;
 
@@ -703,10 +712,20 @@ int ublk_dev_close(struct ublk_dev *dev)
 				 dev->path);
 	enter(dev);
 	pthread_mutex_lock(&dev->life);
-	err = take_down(dev, false);
+	err = take_down(dev, false, wait_ms);
 	pthread_mutex_unlock(&dev->life);
 	leave(dev);
 	return err;
+}
+
+int ublk_dev_close(struct ublk_dev *dev)
+{
+	return close_within(dev, dev->options.close_timeout_ms);
+}
+
+int ublk_dev_try_close(struct ublk_dev *dev)
+{
+	return close_within(dev, 0);
 }
 
 struct ublk_dev *ublk_dev_free(struct ublk_dev *dev)
@@ -722,8 +741,8 @@ struct ublk_dev *ublk_dev_free(struct ublk_dev *dev)
 	pthread_mutex_lock(&dev->life);
 	/* Whatever went wrong the first time has been said; once more, rather than leave a device.
 	 */
-	if (take_down(dev, true))
-		take_down(dev, true);
+	if (take_down(dev, true, 0))
+		take_down(dev, true, 0);
 	pthread_mutex_unlock(&dev->life);
 	while (atomic_load(&dev->callers))
 		usleep(CALLERS_POLL_US);

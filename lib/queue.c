@@ -664,6 +664,15 @@ static _cold_ int init_ring(struct queue *q)
 	return err;
 }
 
+/* The kernel takes a ring apart some time later, and DEL_DEV would wait until it lets go of the device. */
+static _cold_ void exit_ring(struct queue *q)
+{
+	const int none = -1;
+
+	io_uring_register_files_update(&q->ring, CDEV_SLOT, &none, 1);
+	io_uring_queue_exit(&q->ring);
+}
+
 static _cold_ void free_memory(struct queue *q)
 {
 	timer_exit(&q->timers);
@@ -711,7 +720,7 @@ static _cold_ int set_up(struct queue *q)
 	if (be->queue_stop)
 		be->queue_stop(q->shared->ctx, q->index);
 fail_ring:
-	io_uring_queue_exit(&q->ring);
+	exit_ring(q);
 fail_memory:
 	free_memory(q);
 	return err;
@@ -747,7 +756,7 @@ static _cold_ void *queue_main(void *arg)
 	atomic_store_explicit(&q->in_flight, 0, memory_order_relaxed);
 	if (s->backend->queue_stop)
 		s->backend->queue_stop(s->ctx, q->index);
-	io_uring_queue_exit(&q->ring);
+	exit_ring(q);
 	if (atomic_fetch_sub(&s->running, 1) == 1)
 		eventfd_write(s->gone_fd, 1);
 	sem_post(&q->turn);

@@ -221,11 +221,11 @@ struct ublk_options {
 	unsigned int max_io_bytes;   /* largest READ or WRITE; pages, up to 32 MiB; 512 KiB */
 	/* bytes; power of two, logical..1 GiB; default 4096; raised to the physical block */
 	unsigned int discard_granularity;
-	uint64_t max_discard_bytes;       /* largest DISCARD; 0 (none)..2 GiB; default 1 GiB */
-	uint64_t max_zeroes_bytes;        /* largest WRITE_ZEROES; 0..2 GiB; default 1 GiB */
-	bool read_only;                   /* default false, but true without a write callback */
-	bool rotational;                  /* default false */
-	bool volatile_cache;              /* flushes arrive; default true, false without flush */
+	uint64_t max_discard_bytes;    /* largest DISCARD; 0 (none)..2 GiB; default 1 GiB */
+	uint64_t max_zeroes_bytes;     /* largest WRITE_ZEROES; 0..2 GiB; default 1 GiB */
+	bool read_only;                /* default false, but true without a write callback */
+	bool rotational;               /* default false */
+	bool volatile_cache;           /* flushes arrive; default true, false without flush */
 	bool fua;                      /* FUA writes arrive; default true, needs volatile_cache */
 	enum ublk_data_path data_path; /* default UBLK_DATA_COPY */
 	unsigned int close_timeout_ms; /* how long close waits for others; 0..600000; 5000 */
@@ -276,6 +276,8 @@ int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ub
  *		again, too
  */
 int ublk_dev_close(struct ublk_dev *dev);
+/* The same, but one that is in use is not waited for: -EBUSY comes at once. */
+int ublk_dev_try_close(struct ublk_dev *dev);
 
 /*
  * Close even if it is held (whoever holds it gets errors), and free. NULL allowed; returns NULL.
@@ -383,8 +385,8 @@ enum ublk_dev_state { UBLK_DEV_DEAD, UBLK_DEV_LIVE, UBLK_DEV_QUIESCED, UBLK_DEV_
 struct ublk_dev_entry {
 	int id;
 	enum ublk_dev_state state;
-	int owner_pid;   /* process that made it, as far as known; 0 unknown */
-	bool ours;       /* made by this library: pid and start time of the owner are known */
+	int owner_pid; /* process that made it, as far as known; 0 unknown */
+	bool ours;     /* made by this library: pid and start time of the owner are known */
 	/* Of ours, at most one is true; none: the owner lives. */
 	bool owner_gone;   /* that process has ended, for certain */
 	bool owner_ending; /* it was killed, and the kernel has not done with it */

@@ -98,7 +98,10 @@ bool disk_is_changing(const struct disk *disk);
 /* Is a device being removed; @held_too: even though it takes as long as somebody holds it? */
 bool disk_is_leaving(const struct disk *disk, bool held_too);
 
-/* As disk_close(), of a disk whose device is there, which it stays until the end. */
+/*
+ * As disk_close(), but not waiting for whoever holds it, of a disk whose device is there, which it
+ * stays until the end.
+ */
 void disk_begin_close(struct disk *disk);
 /*
  * Remove the device from the machine, held or not: requests in flight and those to come get errors.

@@ -95,13 +95,13 @@ int disk_make_device(struct disk *disk, const struct ublk_options *options, stru
 	return err;
 }
 
-static int close_device(struct disk *disk, struct diag *diag)
+static int close_device(struct disk *disk, int (*close)(struct ublk_dev *dev), struct diag *diag)
 {
 	struct diag words = { 0 };
 	int err;
 
 	set_capture(disk, &words);
-	err = ublk_dev_close(disk->dev);
+	err = close(disk->dev);
 	set_capture(disk, NULL);
 	device_error(err, "the disk could not be closed", &words);
 	if (err && diag)
@@ -159,7 +159,7 @@ static void *run_work(void *ctx)
 
 	switch (work->kind) {
 	case WORK_CLOSE:
-		work->err = close_device(work->disk, &work->diag);
+		work->err = close_device(work->disk, ublk_dev_try_close, &work->diag);
 		break;
 	case WORK_REMOVE:
 		remove_device(work);
@@ -282,7 +282,7 @@ int disk_close(struct disk *disk, struct diag *diag)
 		disk->closed = true;
 		return 0;
 	}
-	err = close_device(disk, diag);
+	err = close_device(disk, ublk_dev_close, diag);
 	if (err == 0 || err == -ETIMEDOUT)
 		disk->closed = true;
 	return err;

@@ -69,6 +69,7 @@ struct serve {
 	bool held_at_the_end;  /* COMMAND left it held */
 	unsigned int nr_stops; /* signals that ask us to end */
 	uint64_t deadline_ns;
+	uint64_t retry_ns;                         /* the next try to close, unless by force */
 	struct rpc_ticket tickets[RPC_CLIENT_MAX]; /* who asked for the stop */
 	unsigned int nr_tickets;
 	pid_t child;           /* 0: none, or it has ended */
@@ -108,6 +109,7 @@ static void begin_close(struct serve *s, bool force)
 	s->phase = CLOSING;
 	s->told = false;
 	s->deadline_ns = clock_now_ns() + CLOSE_WAIT_MS * NSEC_PER_MSEC;
+	s->retry_ns = 0;
 }
 
 static void answer_stops(struct serve *s, int err, const struct diag *diag)
@@ -188,10 +190,21 @@ static void give_up_closing(struct serve *s, const struct diag *diag)
 	look_at_condition(s);
 }
 
+static bool is_late(const struct serve *s)
+{
+	return clock_now_ns() >= s->deadline_ns;
+}
+
+/* Will somebody hear of who holds it? */
+static bool has_words(const struct serve *s)
+{
+	return !s->told || is_late(s);
+}
+
 /* @diag says who holds it. */
 static void still_held(struct serve *s, const struct diag *diag)
 {
-	bool late = clock_now_ns() >= s->deadline_ns;
+	bool late = is_late(s);
 
 	if (late && s->has_command && !s->child) {
 		tool_msg("%s; removed by force", diag->message);
@@ -205,6 +218,7 @@ static void still_held(struct serve *s, const struct diag *diag)
 	}
 }
 
+/* This reads all of /proc: for words, and where the try to close would change something. */
 static bool is_held(const struct serve *s, struct diag *diag)
 {
 	const struct ublk_dev *dev = disk_dev(s->disk);
@@ -221,14 +235,17 @@ static bool is_held(const struct serve *s, struct diag *diag)
 	return true;
 }
 
-/* In CLOSING, and again and again. What is under way comes to its end first. */
+/*
+ * In CLOSING, and again and again. What is under way comes to its end first. Of a disk that is held
+ * the try is to leave the recording as it is.
+ */
 static void try_close(struct serve *s)
 {
 	struct diag diag = { 0 };
 
-	if (s->working || disk_is_changing(s->disk))
+	if (s->working || disk_is_changing(s->disk) || (!s->force && clock_now_ns() < s->retry_ns))
 		return;
-	if (!s->force && is_held(s, &diag)) {
+	if (!s->force && pipeline_recorder(disk_pipeline(s->disk)) && is_held(s, &diag)) {
 		still_held(s, &diag);
 		if (!s->force)
 			return;
@@ -244,9 +261,12 @@ static void try_close(struct serve *s)
 
 static void end_close(struct serve *s, int err, const struct diag *diag)
 {
+	struct diag holders = { 0 };
+
 	if (err == -EBUSY) {
 		let_recording_wait(s, true);
-		still_held(s, diag);
+		s->retry_ns = clock_now_ns() + CLOSE_RETRY_MS * NSEC_PER_MSEC;
+		still_held(s, has_words(s) && is_held(s, &holders) ? &holders : diag);
 		return;
 	}
 	if (err)

@@ -20,6 +20,7 @@
 #include "abi.h"
 #include "base/clock.h"
 #include "control.h"
+#include "holders.h"
 #include "node.h"
 
 #include <errno.h>
@@ -73,6 +74,8 @@ static struct {
 	int memfd;
 	struct abi_io_desc *descs;
 	unsigned int nr_queues, depth, openers;
+	unsigned int nr_looks; /* at who holds the disk */
+	bool seen;             /* then there is somebody to see */
 	bool has_safe_stop, stopping, stopped;
 	enum abi_ctrl under_way;
 	struct fake_tag tags[FAKE_QUEUES][FAKE_DEPTH];
@@ -439,6 +442,15 @@ static int fake_node_say(const char *path, const struct logger *log)
 	return log_error(log, -EEXIST, "%s is in the way", path);
 }
 
+/* In the place of all of /proc. */
+static int fake_holders(struct ublk_holder *holders)
+{
+	fake.nr_looks++;
+	if (fake.seen)
+		*holders = (struct ublk_holder){ UBLK_HOLD_OPEN, 7, "reader", "" };
+	return fake.seen;
+}
+
 /* A machine with the driver, and without disks. */
 static void fake_init(void)
 {
@@ -453,7 +465,8 @@ static void fake_init(void)
 	}
 	memset(fake.tags, 0, sizeof(fake.tags));
 	memset(fake.ios, 0, sizeof(fake.ios));
-	fake.nr_rings = fake.openers = 0;
+	fake.nr_rings = fake.openers = fake.nr_looks = 0;
+	fake.seen = false;
 	fake.stopping = fake.stopped = false;
 	fake.has_safe_stop = true;
 	fake.hold = NULL;
@@ -464,11 +477,14 @@ static void fake_init(void)
 #define queue_point                                      fake_point
 #define ring_init_queue(ring, n)                         fake_ring_init(ring)
 #define io_uring_register_files(r, f, n)                 fake_register_files(r, f)
+#define io_uring_register_files_update(r, at, f, n)      ((void)(f))
 #define io_uring_queue_exit                              fake_ring_exit
 #define io_uring_submit                                  fake_submit
 #define io_uring_submit_and_wait(r, n)                   fake_enter(r, -1)
 #define io_uring_submit_and_get_events(r)                fake_enter(r, 0)
 #define io_uring_submit_and_wait_timeout(r, c, n, ts, s) ((void)(c), fake_wait_timeout(r, ts))
+#define ublk_holders(id, holders, n)                     fake_holders(holders)
+#define disk_nodes_holders(nodes, holders, n)            fake_holders(holders)
 #define open                                             fake_open
 #define node_look(path, type, dev)                       fake_node_look(type, dev)
 #define node_say_in_the_way                              fake_node_say

@@ -339,6 +339,64 @@ static void a_stop_that_the_kernel_refuses_says_so_and_serves_on(void **state)
 	assert_null(ublk_dev_free(dev));
 }
 
+/* That reads all of /proc; the kernel knows better whether the disk is held. */
+static void who_holds_a_disk_is_looked_for_only_to_be_named(void **state)
+{
+	struct ublk_options o = usual();
+	struct ublk_dev *dev;
+
+	(void)state;
+	dev = open_dev(&o);
+	assert_int_equal(ublk_dev_close(dev), 0);
+	assert_null(ublk_dev_free(dev));
+	assert_int_equal(fake.nr_looks, 0);
+	o.close_timeout_ms = 10 * HOLD_POLL_MS;
+	dev = open_dev(&o);
+	fake.openers = 1;
+	fake.seen = true;
+	assert_int_equal(ublk_dev_close(dev), -EBUSY);
+	assert_said("is held open by reader (pid 7)");
+	assert_int_equal(fake.nr_looks, 1);
+	assert_null(ublk_dev_free(dev));
+	assert_int_equal(fake.nr_looks, 1);
+}
+
+static void where_the_kernel_cannot_tell_it_is_looked_for_before_each_try(void **state)
+{
+	struct ublk_options o = usual();
+	struct ublk_dev *dev = open_dev(&o);
+
+	(void)state;
+	dev->info.flags &= ~ABI_F_SAFE_STOP_DEV;
+	fake.seen = true;
+	assert_int_equal(ublk_dev_close(dev), -EBUSY);
+	assert_said("is held open by reader (pid 7)");
+	assert_int_equal(fake.nr_looks, 1);
+	assert_false(fake.stopping);
+	fake.seen = false;
+	assert_int_equal(ublk_dev_close(dev), 0);
+	assert_int_equal(fake.nr_looks, 2);
+	assert_null(ublk_dev_free(dev));
+}
+
+static void a_try_to_close_does_not_wait_for_whoever_holds_it(void **state)
+{
+	struct ublk_options o = usual();
+	struct ublk_dev *dev;
+
+	(void)state;
+	o.close_timeout_ms = 600000;
+	dev = open_dev(&o);
+	fake.openers = 1;
+	atomic_store(&keeper.keeping, false);
+	assert_int_equal(ublk_dev_try_close(dev), -EBUSY);
+	assert_int_equal(fake_result(fake_submit_io(0, ABI_OP_READ, 8, LEN)), 0);
+	fake.openers = 0;
+	assert_int_equal(ublk_dev_try_close(dev), 0);
+	assert_int_equal(ublk_dev_try_close(dev), 0);
+	assert_null(ublk_dev_free(dev));
+}
+
 static _Atomic bool closers_go;
 
 static void *close_main(void *dev)
@@ -529,6 +587,9 @@ int main(void)
 		cmocka_unit_test(a_stop_that_the_kernel_refuses_says_so_and_serves_on),
 		cmocka_unit_test(
 			what_lies_where_a_node_belongs_ends_the_start_before_anything_serves),
+		cmocka_unit_test(who_holds_a_disk_is_looked_for_only_to_be_named),
+		cmocka_unit_test(where_the_kernel_cannot_tell_it_is_looked_for_before_each_try),
+		cmocka_unit_test(a_try_to_close_does_not_wait_for_whoever_holds_it),
 		cmocka_unit_test(closing_from_eight_threads_closes_once),
 		cmocka_unit_test(a_queue_thread_cannot_close_its_own_device),
 		cmocka_unit_test(free_waits_for_a_kick_under_way),
