@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
+#include "event_line.h"
 #include "opt.h"
 #include "rpc_client.h"
 #include "rpc_line.h"
@@ -64,33 +65,31 @@ static long long number_of(json_t *event, const char *key)
 	return (long long)json_integer_value(json_object_get(event, key));
 }
 
-static void print_event(json_t *event)
+static void print_json(const struct text *object)
 {
-	json_t *delay = json_object_get(event, "delay_ns");
-	char len[UNITS_MAX], took[UNITS_MAX];
-
-	printf("%lld %.6f %s %s %s", number_of(event, "seq"),
-	       (double)number_of(event, "time_ns") / 1e9, text_of(event, "rule"),
-	       text_of(event, "kind"), text_of(event, "op"));
-	if (number_of(event, "len_bytes"))
-		printf(" %llds+%s", number_of(event, "sector"),
-		       units_format_size((uint64_t)number_of(event, "len_bytes"), len));
-	printf(" queue %lld match %lld", number_of(event, "queue"), number_of(event, "match"));
-	if (json_is_string(delay))
-		printf(" held");
-	else if (json_integer_value(delay))
-		printf(" %s", units_human_time((uint64_t)json_integer_value(delay), took));
+	fwrite(object->at, 1, object->len, stdout);
 	putchar('\n');
 }
 
-static void show(const struct events_opts *opts, json_t *event)
+static void show(const struct events_opts *opts, const struct event_words *words)
 {
-	if (opts->rule && strcmp(text_of(event, "rule"), opts->rule) != 0)
+	if (opts->rule && !text_is(words->rule, opts->rule))
 		return;
 	if (opts->json)
-		tool_print_json(json_incref(event));
+		print_json(&words->json);
 	else
-		print_event(event);
+		event_words_print(words);
+}
+
+static void show_tree(const struct events_opts *opts, json_t *event)
+{
+	struct event_words words;
+
+	event_words_of_json(event, &words);
+	if (opts->json && (!opts->rule || text_is(words.rule, opts->rule)))
+		tool_print_json(json_incref(event));
+	else if (!opts->json)
+		show(opts, &words);
 }
 
 static void show_lost(const struct events_opts *opts, long long count)
@@ -131,35 +130,59 @@ static int list(struct rpc_client *client, const struct events_opts *opts, uint6
 		show_lost(opts, number_of(answer, "lost"));
 		events = json_object_get(answer, "events");
 		json_array_foreach (events, i, event)
-			show(opts, event);
+			show_tree(opts, event);
 		nr = json_array_size(events);
 		*after = (uint64_t)number_of(answer, "next");
 	} while (nr);
 	return EXIT_OK;
 }
 
-/* @after: numbers up to this have been shown already. */
-static int follow(struct rpc_client *client, const struct events_opts *opts, uint64_t after)
+/* Anything that is told to those who listen. */
+static int show_message(const struct rpc_client *client, const struct events_opts *opts,
+			const char *line, size_t len)
+{
+	struct diag diag = { 0 };
+	_cleanup_json_ json_t *message = rpc_client_parse(client, line, len, &diag);
+	json_t *params = json_object_get(message, "params");
+
+	if (!message)
+		return rpc_client_fail(-EPROTO, 0, &diag);
+	if (strcmp(text_of(message, "method"), "events.lost") == 0)
+		show_lost(opts, number_of(params, "count"));
+	else if (strcmp(text_of(message, "method"), "recording") == 0)
+		show_recording(opts, params);
+	else if (strcmp(text_of(message, "method"), "event") == 0 &&
+		 (uint64_t)number_of(params, "seq") > opts->after)
+		show_tree(opts, params);
+	return EXIT_OK;
+}
+
+/* What has come together is printed together; whoever reads it waits for nothing that is here. */
+static bool is_read_on(const struct rpc_client *client)
+{
+	return rpc_client_has_line(client) ? !ferror(stdout) : fflush(stdout) == 0;
+}
+
+static int follow(struct rpc_client *client, const struct events_opts *opts)
 {
 	struct diag diag = { 0 };
 
-	while (fflush(stdout) == 0) {
-		_cleanup_json_ json_t *message = NULL;
-		json_t *params;
-		int err = rpc_client_next(client, -1, &diag, &message);
+	while (is_read_on(client)) {
+		struct event_words words;
+		const char *line;
+		size_t len;
+		int err = rpc_client_next_line(client, -1, &diag, &line, &len);
 
 		if (err == -ECONNRESET)
 			return EXIT_OK;
 		if (err)
 			return rpc_client_fail(err, 0, &diag);
-		params = json_object_get(message, "params");
-		if (strcmp(text_of(message, "method"), "events.lost") == 0)
-			show_lost(opts, number_of(params, "count"));
-		else if (strcmp(text_of(message, "method"), "recording") == 0)
-			show_recording(opts, params);
-		else if (strcmp(text_of(message, "method"), "event") == 0 &&
-			 (uint64_t)number_of(params, "seq") > after)
-			show(opts, params);
+		if (!event_line_get(line, len, &words))
+			err = show_message(client, opts, line, len);
+		else if (words.seq > opts->after)
+			show(opts, &words);
+		if (err)
+			return err;
 	}
 	return EXIT_OK;
 }
@@ -182,7 +205,7 @@ int cmd_events(int argc, char **argv)
 	if (err)
 		return rpc_client_fail(err, code, &diag);
 	if (opts.follow)
-		return follow(client, &opts, opts.after);
+		return follow(client, &opts);
 	return list(client, &opts, &opts.after);
 }
 

@@ -2,9 +2,8 @@
 /* faultblk replay: a recording of `faultblk run --record`, done again and compared. */
 #include "base/cleanup.h"
 #include "base/map_guard.h"
-#include "base/units.h"
+#include "event_line.h"
 #include "faults/journal_read.h"
-#include "faults/kind.h"
 #include "faults/replay.h"
 #include "opt.h"
 #include "out_file.h"
@@ -121,7 +120,7 @@ static void print_event_json(const struct replay_opts *opts, const struct record
 static void print_event(void *ctx, const struct record_disk *disk, const struct event *event)
 {
 	const struct replay_opts *opts = ctx;
-	char len[UNITS_MAX], took[UNITS_MAX];
+	struct event_words words;
 
 	if (opts->json) {
 		print_event_json(opts, disk, event);
@@ -129,17 +128,8 @@ static void print_event(void *ctx, const struct record_disk *disk, const struct 
 	}
 	if (opts->several)
 		printf("%s ", disk->name);
-	printf("%llu %.6f %s %s %s", (unsigned long long)event->seq, (double)event->time_ns / 1e9,
-	       event->rule, kind_at(event->kind)->name, value_op_names()[event->op]);
-	if (event->len_bytes)
-		printf(" %llus+%s", (unsigned long long)event->sector,
-		       units_format_size(event->len_bytes, len));
-	printf(" queue %u match %llu", event->queue, (unsigned long long)event->match);
-	if (event->delay_ns == UINT64_MAX)
-		printf(" held");
-	else if (event->delay_ns)
-		printf(" %s", units_human_time(event->delay_ns, took));
-	putchar('\n');
+	event_words_of(event, &words);
+	event_words_print(&words);
 }
 
 static void print_summary(const struct replay_opts *opts, const struct replay_result *result,

@@ -105,6 +105,19 @@ static int receive_line(struct rpc_client *client, uint64_t end_ns, const char *
 	return err < 0 ? err : 0;
 }
 
+json_t *rpc_client_parse(const struct rpc_client *client, const char *line, size_t len,
+			 struct diag *diag)
+{
+	json_t *message = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+
+	if (json_is_object(message))
+		return message;
+	json_decref(message);
+	diag_set(diag, -EPROTO, "client.protocol",
+		 "%.200s: what answers does not speak the protocol of faultblk", client->path);
+	return NULL;
+}
+
 static int receive(struct rpc_client *client, uint64_t end_ns, struct diag *diag,
 		   json_t **ret_message)
 {
@@ -114,14 +127,8 @@ static int receive(struct rpc_client *client, uint64_t end_ns, struct diag *diag
 
 	if (err)
 		return lost(client, err, diag);
-	*ret_message = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-	if (!json_is_object(*ret_message)) {
-		json_decref(*ret_message);
-		return diag_set(diag, -EPROTO, "client.protocol",
-				"%.200s: what answers does not speak the protocol of faultblk",
-				client->path);
-	}
-	return 0;
+	*ret_message = rpc_client_parse(client, line, len, diag);
+	return *ret_message ? 0 : -EPROTO;
 }
 
 static void copy_text(char *to, size_t size, json_t *text)
@@ -306,24 +313,19 @@ void rpc_client_patience(struct rpc_client *client, int timeout_ms)
 	client->patience_ns = timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * NSEC_PER_MSEC;
 }
 
-int rpc_client_next(struct rpc_client *client, int timeout_ms, struct diag *diag,
-		    json_t **ret_message)
+int rpc_client_next_line(struct rpc_client *client, int timeout_ms, struct diag *diag,
+			 const char **ret_line, size_t *ret_len)
 {
 	uint64_t end_ns =
 		deadline(timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * NSEC_PER_MSEC);
+	int err = receive_line(client, end_ns, ret_line, ret_len);
 
-	for (;;) {
-		json_t *message;
-		int err = receive(client, end_ns, diag, &message);
+	return err ? lost(client, err, diag) : 0;
+}
 
-		if (err)
-			return err;
-		if (json_object_get(message, "method")) {
-			*ret_message = message;
-			return 0;
-		}
-		json_decref(message);
-	}
+bool rpc_client_has_line(const struct rpc_client *client)
+{
+	return rpc_inbox_has_line(&client->inbox);
 }
 
 int rpc_client_send(struct rpc_client *client, const char *method, json_t *params,

@@ -52,11 +52,16 @@ int rpc_client_answer(struct rpc_client *client, struct diag *diag, int *ret_cod
 /* How long a call may take from here on; -1: for ever. Default: 30 s. */
 void rpc_client_patience(struct rpc_client *client, int timeout_ms);
 /*
- * The next notification, waiting at most @timeout_ms (-1: for ever); answers are passed over. 0:
- * *ret_message is a new reference. -ETIMEDOUT without words; else as rpc_client_call().
+ * The next message, waiting at most @timeout_ms (-1: for ever), as it came, without its newline;
+ * valid until the next call. Errors as of rpc_client_call().
  */
-int rpc_client_next(struct rpc_client *client, int timeout_ms, struct diag *diag,
-		    json_t **ret_message);
+int rpc_client_next_line(struct rpc_client *client, int timeout_ms, struct diag *diag,
+			 const char **ret_line, size_t *ret_len);
+/* The message in a line; NULL, with words, if it holds none. New reference. */
+json_t *rpc_client_parse(const struct rpc_client *client, const char *line, size_t len,
+			 struct diag *diag);
+/* Would the next line come without waiting for the server? */
+bool rpc_client_has_line(const struct rpc_client *client);
 
 /*
  * What most commands do: choose the disk, call, print what went wrong. Returns an enum tool_exit;

@@ -286,6 +286,7 @@ int rpc_events_list(struct rpc_call *call)
 int rpc_events_subscribe(struct rpc_call *call)
 {
 	const char *rule = NULL;
+	uint64_t after = 0;
 	int err = needs_watch(call);
 
 	if (!err)
@@ -294,12 +295,10 @@ int rpc_events_subscribe(struct rpc_call *call)
 		return err;
 	if (rule && strlen(rule) > RULE_NAME_MAX)
 		return rpc_bad_param(call, "rule", "a rule's name, at most 63 bytes");
-	err = watch_subscribe(call->target->watch, call->ticket.client, rule, &call->diag);
+	err = watch_subscribe(call->target->watch, call->ticket.client, rule, &call->diag, &after);
 	if (err)
 		return rpc_engine_error(call, err);
-	call->result =
-		json_pack("{s:I}", "after",
-			  (json_int_t)event_log_newest(pipeline_events(call->target->pipeline)));
+	call->result = json_pack("{s:I}", "after", (json_int_t)after);
 	return 0;
 }
 

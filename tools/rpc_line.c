@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INBOX_START 4096
+#define INBOX_START 16384
 
 /* ------------------------------------------------------------------------------ framing */
 
@@ -71,6 +71,13 @@ int rpc_inbox_next(struct rpc_inbox *inbox, const char **ret_line, size_t *ret_l
 		return -EMSGSIZE;
 	*ret_len = len;
 	return 1;
+}
+
+bool rpc_inbox_has_line(const struct rpc_inbox *inbox)
+{
+	size_t left = inbox->len - inbox->scanned;
+
+	return left && memchr(inbox->bytes + inbox->scanned, '\n', left);
 }
 
 void rpc_inbox_put_back(struct rpc_inbox *inbox, const char *line)

@@ -52,6 +52,8 @@ void rpc_inbox_filled(struct rpc_inbox *inbox, size_t nr_bytes);
  * the next rpc_inbox_space(). 1: there is one; 0: not yet; -EMSGSIZE: it is over the limit.
  */
 int rpc_inbox_next(struct rpc_inbox *inbox, const char **ret_line, size_t *ret_len);
+/* Does a whole line lie there? */
+bool rpc_inbox_has_line(const struct rpc_inbox *inbox);
 /* Have the next call of rpc_inbox_next() find @line, that of the last one, again. */
 void rpc_inbox_put_back(struct rpc_inbox *inbox, const char *line);
 /* Forget the line that has been begun, there being no whole one. Was there one? */

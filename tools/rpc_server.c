@@ -31,7 +31,9 @@
 
 #define REQUESTS_PER_TURN 8 /* so that one busy client does not keep the others waiting */
 #define SEND_BUFFER       (64 << 10)
-#define ACCEPT_PAUSE_MS   100 /* out of file descriptors: try again then */
+#define POST_BATCH        (32 << 10) /* what is posted is sent at the latest when it is so much */
+#define PENDING_STEP      (16 << 10) /* by which the write side grows */
+#define ACCEPT_PAUSE_MS   100        /* out of file descriptors: try again then */
 
 struct client {
 	int fd;            /* -1: the slot is free */
@@ -45,6 +47,7 @@ struct client {
 	struct rpc_inbox inbox;
 	char *pending; /* owned */
 	size_t pending_size, pending_len, sent;
+	size_t posted; /* bytes since somebody tried to send */
 	uint64_t moved_ns;
 };
 
@@ -91,6 +94,7 @@ static void client_deafen(struct client *client)
 /* Send what the socket takes. Closes a client that is turned away when nothing is left to say. */
 static void client_write(struct client *client)
 {
+	client->posted = 0;
 	while (unsent(client)) {
 		ssize_t n = send(client->fd, client->pending + client->sent, unsent(client),
 				 MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -108,7 +112,7 @@ static void client_write(struct client *client)
 	}
 	client->pending_len = client->sent = 0;
 	/* A buffer that once held a long answer is not kept for ever. */
-	if (client->pending_size > RPC_PENDING_MAX) {
+	if (client->pending_size > RPC_PENDING_MAX + PENDING_STEP) {
 		free(client->pending);
 		client->pending = NULL;
 		client->pending_size = 0;
@@ -138,13 +142,15 @@ static void client_say(struct client *client, const char *text, size_t len)
 		client->moved_ns = clock_now_ns();
 	wanted = client->pending_len + len;
 	if (wanted > client->pending_size) {
-		pending = fail_alloc("tools/rpc_server/pending", realloc(client->pending, wanted));
+		size_t size = (wanted + PENDING_STEP - 1) / PENDING_STEP * PENDING_STEP;
+
+		pending = fail_alloc("tools/rpc_server/pending", realloc(client->pending, size));
 		if (!pending) {
 			client_close(client);
 			return;
 		}
 		client->pending = pending;
-		client->pending_size = wanted;
+		client->pending_size = size;
 	}
 	memcpy(client->pending + client->pending_len, text, len);
 	client->pending_len = wanted;
@@ -495,6 +501,29 @@ int rpc_server_notify(struct rpc_server *server, uint64_t serial, json_t *notifi
 	if (client->fd >= 0)
 		client_write(client);
 	return 0;
+}
+
+int rpc_server_post(struct rpc_server *server, uint64_t serial, const char *line, size_t len)
+{
+	struct client *client = find_client(server, serial);
+
+	if (!client)
+		return -ENOTCONN;
+	if (client->posted >= POST_BATCH)
+		client_write(client);
+	if (is_congested(client))
+		return -ENOBUFS;
+	client_say(client, line, len);
+	if (client->fd >= 0)
+		client->posted += len;
+	return 0;
+}
+
+void rpc_server_send_posted(struct rpc_server *server)
+{
+	for (size_t i = 0; i < array_size(server->clients); i++)
+		if (server->clients[i].fd >= 0 && server->clients[i].posted)
+			client_write(&server->clients[i]);
 }
 
 void rpc_server_flush(struct rpc_server *server, int timeout_ms)

@@ -53,6 +53,12 @@ bool rpc_server_has(const struct rpc_server *server, uint64_t client);
  * -ENOTCONN: it is gone.
  */
 int rpc_server_notify(struct rpc_server *server, uint64_t client, json_t *notification);
+/*
+ * The same with the line itself, its newline included, for messages that come by the thousand: it is
+ * sent with others, at the latest by rpc_server_send_posted().
+ */
+int rpc_server_post(struct rpc_server *server, uint64_t client, const char *line, size_t len);
+void rpc_server_send_posted(struct rpc_server *server);
 /* Give every client up to @timeout_ms to take what is still to be sent. */
 void rpc_server_flush(struct rpc_server *server, int timeout_ms);
 

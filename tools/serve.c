@@ -154,6 +154,7 @@ static void enter_gone(struct serve *s)
 	tell_gone(s);
 	answer_stops(s, 0, NULL);
 	watch_end_waits(s->watch, s->server, -ENODEV, "the disk was taken away");
+	watch_finish(s->watch, s->server);
 	rpc_server_flush(s->server, FLUSH_MS);
 	s->server = rpc_server_free(s->server);
 	s->disk = s->job_lives ? NULL : disk_free(s->disk);

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
- * Before it looks, a turn asks the pipeline to wake it at the next hit, so that none falls between
- * looking and sleeping; with nobody waiting and nobody subscribed it does not ask, and hits cost
- * the queues no wake-up.
+ * A turn that finds something rests before the next one, without being woken by hits: however many
+ * there are, they cost five hundred turns a second at most, and the first after a pause is delivered
+ * at once. A turn that finds nothing asks the pipeline to wake it at the next hit and then looks
+ * again, so that none falls between looking and sleeping. With nobody waiting and nobody subscribed
+ * it does not ask, and hits cost the queues no wake-up.
  */
 #include "watch.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "event_line.h"
 #include "faults/kind.h"
 #include "rpc_server.h"
 
@@ -27,12 +30,16 @@ struct wait {
 struct subscriber {
 	uint64_t client; /* 0: the slot is free */
 	char rule[RULE_NAME_MAX + 1];
-	uint64_t lost; /* not told yet */
+	uint64_t after; /* it hears of what came later */
+	uint64_t lost;  /* not told yet */
+	bool full;      /* it has no room in this turn */
 };
 
 struct watch {
 	struct pipeline *pipeline;
 	struct event_reader *reader; /* NULL: nobody is subscribed */
+	uint64_t newest;             /* the event that the last turn has seen to be the newest */
+	uint64_t rest_ns;            /* the end of the rest; 0: none */
 	struct wait waits[WATCH_WAIT_MAX];
 	struct subscriber subscribers[RPC_CLIENT_MAX];
 };
@@ -162,6 +169,8 @@ int watch_timeout_ms(const struct watch *watch)
 	for (size_t i = 0; i < array_size(watch->waits); i++)
 		if (watch->waits[i].ticket.client && watch->waits[i].end_ns < end_ns)
 			end_ns = watch->waits[i].end_ns;
+	if (watch->rest_ns && watch->rest_ns < end_ns)
+		end_ns = watch->rest_ns;
 	if (end_ns == UINT64_MAX)
 		return -1;
 	if (end_ns <= now_ns)
@@ -201,23 +210,25 @@ bool watch_is_subscribed(const struct watch *watch, uint64_t client)
 	return watch && find_subscriber(watch, client);
 }
 
-int watch_subscribe(struct watch *watch, uint64_t client, const char *rule, struct diag *diag)
+int watch_subscribe(struct watch *watch, uint64_t client, const char *rule, struct diag *diag,
+		    uint64_t *ret_after)
 {
 	struct subscriber *subscriber = find_subscriber(watch, client);
+	struct event_log *log = pipeline_events(watch->pipeline);
+	uint64_t after = event_log_newest(log);
 
-	if (!watch->reader &&
-	    event_reader_create(pipeline_events(watch->pipeline),
-				event_log_newest(pipeline_events(watch->pipeline)), &watch->reader))
+	if (!watch->reader && event_reader_create(log, after, &watch->reader))
 		return diag_set(diag, -ENOMEM, "events.memory", "no memory for a subscription");
 	if (!subscriber)
 		subscriber = find_subscriber(watch, 0);
 	if (!subscriber)
 		return diag_set(diag, -ENOSPC, "events.too-many", "%d clients listen already",
 				RPC_CLIENT_MAX);
-	*subscriber = (struct subscriber){ .client = client };
+	*subscriber = (struct subscriber){ .client = client, .after = after };
 	if (rule)
 		snprintf(subscriber->rule, sizeof(subscriber->rule), "%s", rule);
 	pipeline_listen(watch->pipeline, true);
+	*ret_after = after;
 	return 0;
 }
 
@@ -239,30 +250,44 @@ static void tell_lost(struct subscriber *subscriber, struct rpc_server *server)
 		subscriber->lost = 0;
 }
 
+struct line {
+	size_t len; /* 0: not written yet */
+	char text[EVENT_LINE_MAX];
+};
+
+/* One event to one client; @lost of those before it were overwritten. */
+static void deliver_to(struct subscriber *subscriber, struct rpc_server *server,
+		       const struct event *event, uint64_t lost, struct line *line)
+{
+	int err;
+
+	subscriber->lost += lost;
+	if (subscriber->lost && !subscriber->full)
+		tell_lost(subscriber, server);
+	if (event->seq <= subscriber->after ||
+	    (subscriber->rule[0] && strcmp(subscriber->rule, event->rule) != 0))
+		return;
+	if (!line->len)
+		line->len = event_line_put(line->text, event);
+	err = subscriber->lost ? -ENOBUFS
+			       : rpc_server_post(server, subscriber->client, line->text, line->len);
+	if (err == -ENOBUFS) {
+		subscriber->lost++;
+		subscriber->full = true;
+	} else if (err) {
+		*subscriber = (struct subscriber){ 0 };
+	}
+}
+
 static void deliver(struct watch *watch, struct rpc_server *server, const struct event *event,
 		    uint64_t lost)
 {
-	for (size_t i = 0; i < array_size(watch->subscribers); i++) {
-		struct subscriber *subscriber = &watch->subscribers[i];
-		int err;
+	struct line line;
 
-		if (!subscriber->client)
-			continue;
-		subscriber->lost += lost;
-		if (subscriber->lost)
-			tell_lost(subscriber, server);
-		if (subscriber->rule[0] && strcmp(subscriber->rule, event->rule) != 0)
-			continue;
-		err = subscriber->lost
-			      ? -ENOBUFS
-			      : rpc_server_notify(
-					server, subscriber->client,
-					rpc_notification("event", watch_event_json(event)));
-		if (err == -ENOBUFS)
-			subscriber->lost++;
-		else if (err)
-			*subscriber = (struct subscriber){ 0 };
-	}
+	line.len = 0;
+	for (size_t i = 0; i < array_size(watch->subscribers); i++)
+		if (watch->subscribers[i].client)
+			deliver_to(&watch->subscribers[i], server, event, lost, &line);
 }
 
 void watch_announce(struct watch *watch, struct rpc_server *server, const char *method,
@@ -291,24 +316,75 @@ static bool has_waits(const struct watch *watch)
 	return false;
 }
 
-bool watch_turn(struct watch *watch, struct rpc_server *server)
+/* As many as a ring holds: the other clients have a turn too. The number delivered. */
+static unsigned int deliver_some(struct watch *watch, struct rpc_server *server)
 {
 	struct event event;
 	uint64_t lost = 0;
+	unsigned int nr = 0;
 
-	if (watch->reader && !has_subscribers(watch))
-		watch->reader = event_reader_free(watch->reader);
-	pipeline_listen(watch->pipeline, watch->reader || has_waits(watch));
-	look_at_waits(watch, server);
-	for (size_t i = 0; i < array_size(watch->subscribers); i++)
-		if (watch->subscribers[i].lost)
-			tell_lost(&watch->subscribers[i], server);
-	/* As many as a ring holds: the other clients have a turn too. */
-	for (int i = 0; watch->reader && i < EVENT_RING; i++) {
-		if (!event_reader_next(watch->reader, &event, &lost))
-			return false;
+	while (watch->reader && nr < EVENT_RING &&
+	       event_reader_next(watch->reader, &event, &lost)) {
 		deliver(watch, server, &event, lost);
 		lost = 0;
+		nr++;
 	}
-	return watch->reader != NULL;
+	if (nr)
+		rpc_server_send_posted(server);
+	return nr;
+}
+
+/* Whoever has lost events hears of it before the next one. */
+static void tell_all_lost(struct watch *watch, struct rpc_server *server)
+{
+	for (size_t i = 0; i < array_size(watch->subscribers); i++) {
+		watch->subscribers[i].full = false;
+		if (watch->subscribers[i].lost)
+			tell_lost(&watch->subscribers[i], server);
+	}
+}
+
+/* Has anything happened since the last look? *ret_more: and there is more than was delivered. */
+static bool look(struct watch *watch, struct rpc_server *server, bool *ret_more)
+{
+	uint64_t newest = event_log_newest(pipeline_events(watch->pipeline));
+	bool news = newest != watch->newest;
+	unsigned int nr;
+
+	watch->newest = newest;
+	look_at_waits(watch, server);
+	nr = deliver_some(watch, server);
+	*ret_more = nr == EVENT_RING;
+	return news || nr;
+}
+
+bool watch_turn(struct watch *watch, struct rpc_server *server)
+{
+	uint64_t now_ns = clock_now_ns();
+	bool news, more;
+
+	if (now_ns < watch->rest_ns)
+		return false;
+	if (watch->reader && !has_subscribers(watch))
+		watch->reader = event_reader_free(watch->reader);
+	tell_all_lost(watch, server);
+	news = look(watch, server, &more);
+	if (!news && (watch->reader || has_waits(watch))) {
+		pipeline_listen(watch->pipeline, true);
+		news = look(watch, server, &more);
+	}
+	if (news || !(watch->reader || has_waits(watch)))
+		pipeline_listen(watch->pipeline, false);
+	/* With nobody who wants to know, the next turn is that of the next who does. */
+	watch->rest_ns = news && !more && (watch->reader || has_waits(watch))
+				 ? now_ns + WATCH_REST_MS * NSEC_PER_MSEC
+				 : 0;
+	return more;
+}
+
+void watch_finish(struct watch *watch, struct rpc_server *server)
+{
+	tell_all_lost(watch, server);
+	while (deliver_some(watch, server))
+		;
 }

@@ -12,6 +12,7 @@
 
 #define WATCH_WAIT_MAX 64   /* waits at once, of all clients */
 #define WATCH_LIST_MAX 1000 /* events in one answer */
+#define WATCH_REST_MS  2    /* between two deliveries */
 
 struct rpc_server;
 struct watch;
@@ -33,8 +34,12 @@ json_t *watch_answer(const struct rule *rule);
 /* Every wait ends with an error that says why. */
 void watch_end_waits(struct watch *watch, struct rpc_server *server, int err, const char *why);
 
-/* From now on @client (as in tickets) gets every event, of rule @rule only if that is not NULL. */
-int watch_subscribe(struct watch *watch, uint64_t client, const char *rule, struct diag *diag);
+/*
+ * From now on @client (as in tickets) gets every event, of rule @rule only if that is not NULL:
+ * those with numbers above *ret_after.
+ */
+int watch_subscribe(struct watch *watch, uint64_t client, const char *rule, struct diag *diag,
+		    uint64_t *ret_after);
 void watch_unsubscribe(struct watch *watch, uint64_t client);
 
 /* @watch may be NULL: then nobody is. */
@@ -48,10 +53,13 @@ void watch_announce(struct watch *watch, struct rpc_server *server, const char *
 json_t *watch_event_json(const struct event *event);
 
 /*
- * Deliver what has happened. Call it when woken, and at least when watch_timeout_ms() is over.
- * True: there is more, call it again soon.
+ * Deliver what has happened. Call it when woken, and at least when watch_timeout_ms() is over; more
+ * often it does nothing, so that what happens within WATCH_REST_MS is delivered together. True:
+ * there is more, call it again soon.
  */
 bool watch_turn(struct watch *watch, struct rpc_server *server);
+/* Deliver at once all that has happened; nothing more is to come, and nobody waits any more. */
+void watch_finish(struct watch *watch, struct rpc_server *server);
 /* How long until the next turn at the latest, in ms; -1: until something happens. */
 int watch_timeout_ms(const struct watch *watch);
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "base/units.h"
 
+#include "base/decimal.h"
+
 #include <errno.h>
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,7 +101,7 @@ static const char *format(uint64_t value, const struct unit *units, const struct
 		u++;
 	if (value == 0)
 		u = zero;
-	snprintf(buf, UNITS_MAX, "%" PRIu64 "%s", value / u->factor, u->name);
+	strcpy(decimal_put(buf, value / u->factor), u->name);
 	return buf;
 }
 
