@@ -56,8 +56,12 @@ static int choose(const char *where, struct diag *diag, const char **ret_where)
 	*ret_where = tmpdir && left_folder_is_place(tmpdir, &folder_of_explore)
 			     ? tmpdir
 			     : folder_of_explore.place;
+	errno = 0;
 	if (left_folder_is_place(*ret_where, &folder_of_explore))
 		return 0;
+	if (errno && errno != ENOENT && errno != ENOTDIR)
+		return diag_set(diag, -errno, "explore.work", "cannot look at %s: %s", *ret_where,
+				strerror(errno));
 	diag_set(diag, -EINVAL, "explore.work",
 		 "neither TMPDIR nor %s is a tmpfs: there is no place for images",
 		 folder_of_explore.place);

@@ -226,7 +226,12 @@ bool left_folder_holds(const char *path, const struct folder_kind *kind)
 
 int left_folder_check_work(const char *where, struct diag *diag)
 {
-	if (left_folder_is_place(where, &folder_of_explore))
+	_cleanup_close_ int fd = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 && errno != ENOENT && errno != ENOTDIR)
+		return diag_set(diag, -errno, "explore.work", "cannot look at --work %.200s: %s",
+				where, strerror(errno));
+	if (fd >= 0 && fits(fd, &folder_of_explore))
 		return 0;
 	return diag_set(diag, -EINVAL, "explore.work", "--work %.200s is no folder on a tmpfs",
 			where);

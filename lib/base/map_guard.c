@@ -198,7 +198,8 @@ static void look_at_file(struct guard *g)
 	if (g->grows && stat.st_size >= g->size)
 		return;
 	atomic_store(&g->broken, true);
-	atomic_store(&first->any_changed, true);
+	if (stat.st_size >= g->size)
+		atomic_store(&first->any_changed, true);
 	atomic_store(&first->any_broken, true);
 }
 

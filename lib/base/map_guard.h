@@ -34,7 +34,7 @@ void map_unguard(void *map);
 bool map_is_broken(const void *map);
 /* Whether any mapping of this process has been, those that are gone included. */
 bool map_any_broken(void);
-/* Whether one is because its file was written to: the words for "cut" do not fit then. */
+/* Whether one is because its file was written to, and not cut: other words are true then. */
 bool map_any_changed(void);
 
 #endif
