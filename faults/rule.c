@@ -294,6 +294,29 @@ static int derive_ranges(struct rule *rule, const struct place *place)
 	return 0;
 }
 
+/*
+ * A rule is printed to be read again, by a dump or a recording. Ranges may have become longer than
+ * they were written: 1.5T is printed as 1536G, and those of a partition have moved.
+ */
+static int check_printed(const struct rule *rule, struct diag *diag)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (rule->nr_ranges <= 1)
+		return 0;
+	text = rule_print(rule);
+	if (!text)
+		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for a rule");
+	if (strlen(text) <= RULE_TEXT_MAX)
+		return 0;
+	diag_set(
+		diag, -EINVAL, "rule.too-long",
+		"rule '%s' has %zu bytes as it is printed, with %u ranges; at most %d are read again",
+		rule->name, strlen(text), rule->nr_ranges, RULE_TEXT_MAX);
+	diag_hint(diag, "make several rules of it; for bad blocks: faultblk badblock --file");
+	return -EINVAL;
+}
+
 unsigned int rule_part(const struct rule *rule)
 {
 	return rule_has(rule, WORD_part) ? (unsigned int)rule->word[WORD_part].lo : 0;
@@ -335,7 +358,7 @@ int rule_set_ranges(struct rule *rule, const struct value_range *ranges, size_t 
 	rule->word[WORD_range] = value;
 	rule->word[WORD_part] = (struct value){ .text = NULL };
 	rule->given = (rule->given | 1u << WORD_range) & ~(1u << WORD_part);
-	return 0;
+	return check_printed(rule, diag);
 }
 
 bool rule_touches(const struct rule *rule, uint64_t from, uint64_t to)
@@ -377,7 +400,7 @@ int rule_finish(struct rule *rule, const struct place *place, const struct rule_
 	if (rule_has(rule, WORD_enabled))
 		rule_enable(rule, rule->word[WORD_enabled].lo);
 	rule->given &= ~(1u << WORD_enabled);
-	return 0;
+	return check_printed(rule, place->diag);
 }
 
 static bool is_space(char c)

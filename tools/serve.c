@@ -800,6 +800,7 @@ int serve(const struct serve_options *options)
 		s.code = s.has_command ? EXIT_OURS : EXIT_FAILED;
 	}
 	if (s.phase != GONE) {
+		let_go_on(&s);
 		runtime_unlink(s.socket);
 		disk_remove(s.disk);
 		end_job(&s, true);

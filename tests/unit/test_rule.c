@@ -586,6 +586,79 @@ static void sets_survive_printing(void **state)
 	}
 }
 
+/* Whatever is taken is printed as something that is taken, too. */
+static void a_rule_of_many_ranges_is_no_longer_than_what_is_read_again(void **state)
+{
+	struct draw draw = { .seed = 12 };
+	unsigned int taken = 0, refused = 0;
+
+	(void)state;
+	for (int round = 0; round < 300; round++) {
+		size_t max = 3000 + draw_below(&draw, 1090);
+		struct rule *rule = NULL, *back = NULL;
+		struct diag diag = { 0 };
+		char text[RULE_TEXT_MAX + 64];
+		size_t len = (size_t)snprintf(text, sizeof(text), "r do=count range=");
+		uint64_t at = 0;
+		char *printed;
+
+		while (len < max) {
+			at += 2 + draw_below(&draw, 3);
+			len += (size_t)snprintf(text + len, sizeof(text) - len,
+						"%s%llu.5T..%llu.75T",
+						text[len - 1] == '=' ? "" : ",",
+						(unsigned long long)at, (unsigned long long)at);
+		}
+		if (rule_parse(text, len, &diag, &rule)) {
+			assert_string_equal(diag.id, "rule.too-long");
+			refused++;
+			continue;
+		}
+		taken++;
+		printed = rule_print(rule);
+		assert_int_equal(rule_parse(printed, strlen(printed), &diag, &back), 0);
+		assert_true(rule_equal(rule, back));
+		free(printed);
+		rule_unref(rule);
+		rule_unref(back);
+	}
+	assert_true(taken && refused);
+}
+
+/* As one who knows the partitions does it. */
+static void ranges_that_were_moved_are_printed_and_read_again(void **state)
+{
+	const struct value_range moved[] = { { 1024, 2048 }, { 1ull << 50, UINT64_MAX } };
+	struct value_range many[300], *ranges = NULL;
+	struct rule *rule = must_parse("a part=2 range=0..1k,4k.. do=count");
+	struct diag diag = { 0 };
+	size_t nr = 0;
+	char *text;
+
+	(void)state;
+	assert_int_equal(rule_part(rule), 2);
+	assert_int_equal(rule_copy_ranges(rule, NULL, &ranges, &nr), 0);
+	assert_int_equal(nr, 2);
+	assert_true(ranges[1].from == 4096 && ranges[1].to == UINT64_MAX);
+	free(ranges);
+	assert_int_equal(rule_set_ranges(rule, moved, 2, NULL), 0);
+	assert_int_equal(rule_part(rule), 0);
+	text = rule_print(rule);
+	assert_string_equal(text, "a range=1k..2k,1P.. do=count");
+	free(text);
+	for (size_t i = 0; i < array_size(many); i++)
+		many[i] = (struct value_range){ (1ull << 50) + i * 2 * SEC,
+						(1ull << 50) + (i * 2 + 1) * SEC };
+	assert_int_equal(rule_set_ranges(rule, many, array_size(many), &diag), -EINVAL);
+	assert_string_equal(diag.id, "rule.too-long");
+	rule_unref(rule);
+	rule = must_parse("a part=2 do=count");
+	assert_int_equal(rule_copy_ranges(rule, NULL, &ranges, &nr), 0);
+	assert_true(nr == 1 && !ranges[0].from && ranges[0].to == UINT64_MAX);
+	free(ranges);
+	rule_unref(rule);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -612,6 +685,8 @@ int main(void)
 		cmocka_unit_test(four_thousand_rules_parse_quickly_and_one_more_is_refused),
 		cmocka_unit_test(a_file_past_the_limit_is_refused_by_name),
 		cmocka_unit_test(sets_survive_printing),
+		cmocka_unit_test(a_rule_of_many_ranges_is_no_longer_than_what_is_read_again),
+		cmocka_unit_test(ranges_that_were_moved_are_printed_and_read_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
