@@ -44,21 +44,83 @@ static int read_unit(struct store *store, struct io *io, uint32_t offset_bytes, 
 	return err;
 }
 
+static bool is_zero(const unsigned char *bytes, size_t len)
+{
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	return !word && memcmp(bytes, bytes + sizeof(word), len - sizeof(word)) == 0;
+}
+
+/* How much of a write is alike: in pages of the disk that it leaves all zero, or in others. */
+static uint64_t alike(const unsigned char *data, uint64_t at, uint64_t len_bytes, bool *ret_zero)
+{
+	uint64_t done = 0;
+
+	for (uint64_t step; done < len_bytes; done += step) {
+		bool zero;
+
+		step = STORE_PAGE - (at + done) % STORE_PAGE;
+		step = step < len_bytes - done ? step : len_bytes - done;
+		zero = is_zero(data + done, step);
+		if (done && zero != *ret_zero)
+			break;
+		*ret_zero = zero;
+	}
+	return done;
+}
+
+/* A write where pages without memory are: those that it leaves all zero go on without. */
+static int write_fresh(struct store *store, struct io *io, uint32_t offset_bytes, uint64_t at,
+		       uint64_t len_bytes)
+{
+	const unsigned char *data = io->data + offset_bytes;
+
+	if (!io->data) {
+		store_fill(store, at, len_bytes);
+		return io_get(io, offset_bytes, store_data(store) + at, len_bytes);
+	}
+	for (uint64_t done = 0, step; done < len_bytes; done += step) {
+		bool marked, zero = false;
+
+		step = store_span(store, at + done, len_bytes - done, &marked);
+		if (!marked)
+			step = alike(data + done, at + done, step, &zero);
+		if (zero)
+			continue;
+		if (!marked)
+			store_fill(store, at + done, step);
+		memcpy(store_data(store) + at + done, data + done, step);
+	}
+	return 0;
+}
+
+static void zero_marked(struct store *store, uint64_t at, uint64_t len_bytes)
+{
+	for (uint64_t done = 0, span; done < len_bytes; done += span) {
+		bool marked;
+
+		span = store_span(store, at + done, len_bytes - done, &marked);
+		if (marked)
+			memset(store_data(store) + at + done, 0, span);
+	}
+}
+
 static int change_unit(const struct medium *medium, struct io *io, uint32_t offset_bytes,
 		       uint64_t at, uint64_t len_bytes)
 {
 	struct store *store = medium->store;
-	int err = 0;
 
-	store_mark(store, at, len_bytes);
-	if (io->op == IO_WRITE)
-		err = io_get(io, offset_bytes, store_data(store) + at, len_bytes);
+	if (io->op != IO_WRITE)
+		zero_marked(store, at, len_bytes);
+	else if (store_is_marked(store, at, len_bytes))
+		return io_get(io, offset_bytes, store_data(store) + at, len_bytes);
 	else
-		memset(store_data(store) + at, 0, len_bytes);
-	return err;
+		return write_fresh(store, io, offset_bytes, at, len_bytes);
+	return 0;
 }
 
-/* A read, a write, or zeroes that stay allocated. */
+/* A read, a write, or zeroes that stay allocated and are durable at once. */
 static int move_unit(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
 		     uint64_t len_bytes)
 {
@@ -80,6 +142,21 @@ static uint32_t first_step(const struct store *store, uint64_t at, uint64_t len_
 	uint64_t unit = store_unit_left(store, at);
 
 	return (uint32_t)(unit < len_bytes ? unit : len_bytes);
+}
+
+/* What was there is copied, for a power cut or a snapshot: that takes memory, too. */
+static int make_room(const struct medium *medium, uint64_t at, uint64_t len_bytes)
+{
+	if (!medium->cache && !medium->snapshots)
+		return 0;
+	return store_grow(medium->store, store_marked(medium->store, at, len_bytes));
+}
+
+static int take(const struct medium *medium, uint64_t at, uint64_t len_bytes)
+{
+	int err = make_room(medium, at, len_bytes);
+
+	return err ? err : store_take(medium->store, at, len_bytes);
 }
 
 static int move(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
@@ -150,14 +227,22 @@ static void tell_after_punch(const struct medium *medium, uint64_t at, uint32_t 
 	}
 }
 
-static int punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
+/* @keep: the space, see store_zero(). */
+static int punch(const struct medium *medium, uint64_t at, uint32_t len_bytes, bool keep)
 {
+	int (*const clear)(struct store *, uint64_t, uint64_t) = keep ? store_zero : store_punch;
 	int err;
 
 	if (medium_is_plain(medium))
-		return store_punch(medium->store, at, len_bytes);
+		return clear(medium->store, at, len_bytes);
+	err = make_room(medium, at, len_bytes);
+	/* Before anybody is told of a change that cannot take place. */
+	if (!err && keep)
+		err = store_take_space(medium->store, at, len_bytes);
+	if (err)
+		return err;
 	tell_before_punch(medium, at, len_bytes);
-	err = store_punch(medium->store, at, len_bytes);
+	err = clear(medium->store, at, len_bytes);
 	tell_after_punch(medium, at, len_bytes);
 	return err;
 }
@@ -169,30 +254,56 @@ int apply_punch(const struct medium *medium, uint64_t at, uint64_t len)
 	while (len && !err) {
 		uint32_t step = len < APPLY_PUNCH_MAX ? (uint32_t)len : APPLY_PUNCH_MAX;
 
-		err = punch(medium, at, step);
+		err = punch(medium, at, step, false);
 		at += step;
 		len -= step;
 	}
 	return err;
 }
 
+/* All of it gets its space before any of it is written, so that what does not fit changes nothing. */
+static int write_all(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
+		     uint32_t len_bytes)
+{
+	int err = take(medium, at, len_bytes);
+
+	return err ? err : move(medium, io, offset_bytes, at, len_bytes);
+}
+
+static int zero_all(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
+		    uint32_t len_bytes)
+{
+	int err;
+
+	if (!(io->flags & IO_NOUNMAP))
+		return punch(medium, at, len_bytes, false);
+	if (!(io->flags & IO_FUA) || !medium->cache)
+		return punch(medium, at, len_bytes, true);
+	/* Durable at once: unit by unit, as a write is. */
+	err = store_take_space(medium->store, at, len_bytes);
+	if (!err)
+		err = make_room(medium, at, len_bytes);
+	return err ? err : move(medium, io, offset_bytes, at, len_bytes);
+}
+
 static int carry_out(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
 		     uint32_t len_bytes)
 {
+	if (!len_bytes && io->op != IO_FLUSH)
+		return 0;
 	switch ((enum io_op)io->op) {
 	case IO_READ:
-	case IO_WRITE:
 		return move(medium, io, offset_bytes, at, len_bytes);
+	case IO_WRITE:
+		return write_all(medium, io, offset_bytes, at, len_bytes);
 	case IO_FLUSH:
 		if (medium->cache)
 			cache_flush(medium->cache);
 		return 0;
 	case IO_ZEROES:
-		if (io->flags & IO_NOUNMAP)
-			return move(medium, io, offset_bytes, at, len_bytes);
-		return punch(medium, at, len_bytes);
+		return zero_all(medium, io, offset_bytes, at, len_bytes);
 	case IO_DISCARD:
-		return punch(medium, at, len_bytes);
+		return punch(medium, at, len_bytes, false);
 	case IO_NR_OPS:
 		break;
 	}
@@ -221,10 +332,13 @@ int apply_part(const struct medium *medium, struct io *io, uint32_t offset_bytes
 	return apply_at(medium, io, offset_bytes, io_start(io) + offset_bytes, len_bytes);
 }
 
-void apply_data(const struct medium *medium, uint64_t at, const void *data, size_t len)
+int apply_data(const struct medium *medium, uint64_t at, const void *data, size_t len)
 {
 	const unsigned char *from = data;
+	int err = len ? take(medium, at, len) : 0;
 
+	if (err)
+		return err;
 	if (medium->cache)
 		cache_begin(medium->cache);
 	while (len) {
@@ -242,15 +356,18 @@ void apply_data(const struct medium *medium, uint64_t at, const void *data, size
 	}
 	if (medium->cache)
 		cache_end(medium->cache);
+	return 0;
 }
 
 int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool durable,
 		 apply_change_fn change, void *ctx)
 {
 	struct store *store = medium->store;
-	int err = 0;
+	int err = len ? take(medium, at, len) : 0;
 
 	assert(at <= store_size(store) && len <= store_size(store) - at);
+	if (err)
+		return err;
 	if (medium->cache)
 		cache_begin(medium->cache);
 	while (len && !err) {
@@ -270,20 +387,6 @@ int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool du
 	return err;
 }
 
-static void peek_unit(const struct store *store, uint64_t at, unsigned char *to, uint64_t len)
-{
-	for (uint64_t done = 0; done < len;) {
-		bool marked;
-		uint64_t span = store_span(store, at + done, len - done, &marked);
-
-		if (marked)
-			memcpy(to + done, store_bytes(store) + at + done, span);
-		else
-			memset(to + done, 0, span);
-		done += span;
-	}
-}
-
 void apply_peek(const struct medium *medium, uint64_t at, void *data, size_t len)
 {
 	unsigned char *to = data;
@@ -292,7 +395,7 @@ void apply_peek(const struct medium *medium, uint64_t at, void *data, size_t len
 		uint32_t step = first_step(medium->store, at, len < UINT32_MAX ? len : UINT32_MAX);
 
 		store_lock(medium->store, at);
-		peek_unit(medium->store, at, to, step);
+		store_peek(medium->store, at, to, step);
 		store_unlock(medium->store, at);
 		to += step;
 		at += step;

@@ -9,8 +9,9 @@
 
 /*
  * Carry out bytes [offset, offset+len) of the request, which must lie inside the disk (asserted).
- * Returns 0 or -errno. Reads and writes of mapped memory cannot fail by themselves, the request's
- * own get and put can; the others may make a system call.
+ * Returns 0 or -errno. Reads of mapped memory cannot fail by themselves, the request's own get and
+ * put can; writes and zeroes fail with ENOSPC past a limit of the store, and with EIO where the host
+ * has no memory for them, and have then changed nothing; zeroes and discards make a system call.
  */
 int apply_part(const struct medium *medium, struct io *io, uint32_t offset_bytes,
 	       uint32_t len_bytes);
@@ -20,12 +21,14 @@ int apply_part(const struct medium *medium, struct io *io, uint32_t offset_bytes
  */
 int apply_at(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
 	     uint32_t len_bytes);
-/* Write @len bytes of @data at byte @at, whatever the request; seen by cache and rules. */
-void apply_data(const struct medium *medium, uint64_t at, const void *data, size_t len);
+/* Write @len bytes of @data at byte @at, whatever the request; seen by cache and rules. 0, or as
+ * store_take(). */
+int apply_data(const struct medium *medium, uint64_t at, const void *data, size_t len);
 /*
  * Let @change edit bytes [at, at+len) where the store keeps them: it gets each piece that lies in
  * one unit, @at being its place on the disk, with the unit's lock held. Cache and rules see it;
- * @durable: no power cut takes it back. Ends with the first error of @change, else 0.
+ * @durable: no power cut takes it back. Ends with the first error of @change, else 0; or as
+ * store_take(), before any of it.
  */
 typedef int (*apply_change_fn)(void *ctx, unsigned char *bytes, uint64_t at, uint32_t len_bytes);
 int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool durable,

@@ -57,17 +57,12 @@ _cold_ void condition_reset(struct condition *condition, uint32_t bits)
 	atomic_fetch_and_explicit(&condition->claimed, ~bits, memory_order_release);
 }
 
-/* Does the request need a page that has never been written? */
+/* Does the request need space that it does not have? */
 static bool needs_space(const struct medium *medium, const struct io *io)
 {
-	uint64_t at = io_start(io);
-	bool marked = true;
-
 	if (io->op != IO_WRITE && !(io->op == IO_ZEROES && io->flags & IO_NOUNMAP))
 		return false;
-	for (uint64_t done = 0; done < io->len_bytes && marked;)
-		done += store_span(medium->store, at + done, io->len_bytes - done, &marked);
-	return !marked;
+	return !store_is_taken(medium->store, io_start(io), io->len_bytes);
 }
 
 int condition_verdict(uint32_t bits, const struct condition *condition, const struct medium *medium,

@@ -24,6 +24,7 @@
 #include "faults/explain.h"
 #include "faults/freeze.h"
 #include "faults/hold.h"
+#include "faults/host.h"
 #include "faults/plan.h"
 #include "faults/recorder.h"
 #include "faults/rule_ast.h"
@@ -372,7 +373,7 @@ static void carry_out(struct pipeline *pipeline, struct io *io)
 }
 
 /* @before: the disk's condition, loaded once for all that is asked about it. */
-static void finish(struct pipeline *pipeline, struct io *io, uint32_t before)
+static void finish(struct pipeline *pipeline, struct io *io, uint32_t before, uint64_t now_ns)
 {
 	uint32_t after;
 	int err = 0;
@@ -386,6 +387,9 @@ static void finish(struct pipeline *pipeline, struct io *io, uint32_t before)
 	}
 	carry_out(pipeline, io);
 	after = condition_bits(&pipeline->condition);
+	if (__builtin_expect(io->result == -EIO, false) &&
+	    host_tell(pipeline->store, pipeline->events, io, now_ns) && pipeline->wake)
+		pipeline->wake(pipeline->ctx);
 	if (after == before)
 		return;
 	/* What was under way when the power went is not acknowledged any more. */
@@ -415,7 +419,7 @@ static enum io_verdict go_on(struct pipeline *pipeline, const struct queue *queu
 			     const struct walk *walk)
 {
 	if (!walk->delay_ns && !walk->held) {
-		finish(pipeline, io, condition_bits(&pipeline->condition));
+		finish(pipeline, io, condition_bits(&pipeline->condition), walk->now_ns);
 		return IO_DONE;
 	}
 	park(pipeline, queue->plan, io, walk);
@@ -456,7 +460,7 @@ static inline enum io_verdict submit(struct pipeline *pipeline, struct io *io, u
 	/* A disk without power or body asks no rules. */
 	if (queue->op_bits >> io->op & 1 && !(condition & CONDITION_DEAD))
 		return submit_ruled(pipeline, queue, io, now_ns);
-	finish(pipeline, io, condition);
+	finish(pipeline, io, condition, now_ns);
 	return IO_DONE;
 }
 
@@ -546,7 +550,7 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 	if (err)
 		io->result = err;
 	else
-		finish(pipeline, io, condition);
+		finish(pipeline, io, condition, now_ns);
 	if (pipeline->recorder)
 		recorder_end(pipeline->recorder, io, now_ns, held && io->released);
 	/* From the release on the control thread may free the plan, and the rule with it. */

@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
+#include "base/sparse.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -79,14 +80,7 @@ static uint64_t units_bytes(const struct redo *redo)
 
 static void *map(uint64_t size_bytes)
 {
-	void *at = fail_value("faults/redo/map", MAP_FAILED,
-			      mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-
-	if (at == MAP_FAILED)
-		return NULL;
-	madvise(at, size_bytes, MADV_DONTDUMP);
-	return at;
+	return fail_alloc("faults/redo/map", sparse_map(size_bytes));
 }
 
 int redo_create(const struct redo_options *options, struct redo **ret_redo)
@@ -346,7 +340,7 @@ static void add(struct redo *redo, uint64_t in_ring, const struct entry *fields)
 		entry->nth = redo->units[entry->at / redo->unit_bytes].extra++;
 	redo->begun = redo->group;
 	if (!entry->zero)
-		memcpy(entry->data, store_bytes(redo->store) + entry->at, entry->len);
+		store_peek(redo->store, entry->at, entry->data, entry->len);
 	for (uint64_t done = 0; done < entry->len; done += part) {
 		struct unit *unit = unit_at(redo, entry->at + done, entry->len - done, &part);
 

@@ -499,6 +499,15 @@ static int keep_flight(struct replay *replay, struct flight *flight)
 	return damaged(replay->diag, "more requests wait than the disk takes", flight->arrival);
 }
 
+/*
+ * A limit of the recorded disk is told by nothing but the requests that failed for it: for them the
+ * store is full.
+ */
+static void limit_space(struct replay *replay, const struct record *record, bool ends)
+{
+	store_limit(replay->store, ends && record->result == -ENOSPC ? 0 : UINT64_MAX);
+}
+
 static int on_request(struct replay *replay, const struct record *record)
 {
 	struct flight *flight = new_flight(replay, record);
@@ -508,6 +517,7 @@ static int on_request(struct replay *replay, const struct record *record)
 	if (!flight)
 		return -ENOMEM;
 	replay->asked = true;
+	limit_space(replay, record, !record->parked);
 	err = submit(replay, flight, record, &verdict);
 	if (err) {
 		spare_flight(replay, flight);
@@ -544,6 +554,7 @@ static int on_end(struct replay *replay, const struct record *record)
 	take_flight(replay, flight);
 	if (record->released)
 		pipeline_release(replay->pipeline, NULL, flight->io.id, 1);
+	limit_space(replay, record, true);
 	pipeline_resume(replay->pipeline, &flight->io, record->time_ns);
 	compare_result(replay, flight, record->result);
 	spare_flight(replay, flight);

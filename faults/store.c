@@ -4,7 +4,8 @@
  *
  * The bits are there because the kernel allocates a page of such a mapping when it is first
  * touched, even to be read: a look at every sector of a sparse disk of a tebibyte would need a
- * tebibyte. What has no bit is not touched and reads as zero. The bit map is itself sparse.
+ * tebibyte. What has no bit is not touched and reads as zero. The bit map is itself sparse. Which
+ * pages hold space, with memory or without, is another map: space.c.
  *
  * A disk never shows a sector half written, whoever reads it while it is written; memcpy() does.
  * One queue's thread is alone and needs nothing; with several each unit is copied under its lock,
@@ -15,7 +16,9 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/sparse.h"
 #include "base/units.h"
+#include "faults/space.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +31,12 @@
 #include <sys/stat.h>
 
 #define NR_LOCKS   32
-#define PAGE_SHIFT 12 /* of the bit map; the kernel's pages are this or larger */
+#define PAGE_SHIFT 12 /* of STORE_PAGE; the kernel's pages are this or larger */
 #define WORD_BITS  64
+#define LOOK_MIN   (1ull << 20) /* bytes that are used before the host is asked again */
+#define LOOK_MAX   (64ull << 20)
+
+_Static_assert(STORE_PAGE == 1u << PAGE_SHIFT, "one size of pages");
 
 /* Units share locks by their number; neighbours never do. */
 struct unit_lock {
@@ -43,6 +50,13 @@ struct store {
 	int fd;
 	unsigned int unit_shift;
 	struct unit_lock *locks; /* NULL: one thread only */
+	struct space *space;
+	/* The host's memory. */
+	uint64_t (*room)(const char *root); /* NULL: nobody is asked */
+	const char *root;
+	_Atomic uint64_t budget; /* bytes that may be used before it is asked */
+	_Atomic uint64_t nr_low, nr_refused;
+	_Atomic bool low, news;
 };
 
 /* Blame a limit of the process only where it is one: below @size_bytes. */
@@ -112,18 +126,22 @@ static int open_memory(uint64_t size_bytes, struct diag *diag)
 	return take_fd(&fd);
 }
 
+static uint64_t pages_of(uint64_t size_bytes)
+{
+	return (size_bytes + (1u << PAGE_SHIFT) - 1) >> PAGE_SHIFT;
+}
+
 static uint64_t marks_bytes(uint64_t size_bytes)
 {
-	uint64_t pages = (size_bytes >> PAGE_SHIFT) + 1;
-
-	return (pages / WORD_BITS + 1) * sizeof(uint64_t);
+	return (pages_of(size_bytes) / WORD_BITS + 1) * sizeof(uint64_t);
 }
 
 int store_create(uint64_t size_bytes, struct diag *diag, struct store **ret_store)
 {
 	_cleanup_free_ struct store *store = NULL;
 	_cleanup_close_ int fd = -1;
-	void *data, *marks;
+	void *data;
+	int err = 0;
 
 	if (size_bytes < SECTOR_SIZE || size_bytes % SECTOR_SIZE || size_bytes > INT64_MAX)
 		return diag_set(diag, -EINVAL, "store.bad-size",
@@ -140,20 +158,17 @@ int store_create(uint64_t size_bytes, struct diag *diag, struct store **ret_stor
 		mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0));
 	if (data == MAP_FAILED)
 		return fail_map(diag, fd, size_bytes);
-	marks = fail_value("faults/store/map-marks", (errno = ENOMEM, MAP_FAILED),
-			   mmap(NULL, marks_bytes(size_bytes), PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-	if (marks == MAP_FAILED) {
-		int err = fail(diag, "map the page marks", size_bytes);
-
-		munmap(data, size_bytes);
+	sparse_advise(data, size_bytes);
+	*store = (struct store){ .data = data, .size_bytes = size_bytes, .fd = take_fd(&fd) };
+	store->marks = fail_alloc("faults/store/map-marks", sparse_map(marks_bytes(size_bytes)));
+	if (!store->marks)
+		err = fail(diag, "map the page marks", size_bytes);
+	else if (space_create(pages_of(size_bytes), &store->space))
+		err = diag_set(diag, -ENOMEM, "store.memory", "no memory for a disk");
+	if (err) {
+		store_free(take_ptr(store));
 		return err;
 	}
-	/* A core dump of the server must not contain the disk. Only advice: failure is harmless. */
-	fail_errno("faults/store/advise", EINVAL, madvise(data, size_bytes, MADV_DONTDUMP));
-	*store = (struct store){
-		.data = data, .marks = marks, .size_bytes = size_bytes, .fd = take_fd(&fd)
-	};
 	*ret_store = take_ptr(store);
 	return 0;
 }
@@ -163,7 +178,9 @@ struct store *store_free(struct store *store)
 	if (!store)
 		return NULL;
 	munmap(store->data, store->size_bytes);
-	munmap((void *)store->marks, marks_bytes(store->size_bytes));
+	if (store->marks)
+		munmap((void *)store->marks, marks_bytes(store->size_bytes));
+	space_free(store->space);
 	close(store->fd);
 	free(store->locks);
 	free(store);
@@ -208,19 +225,79 @@ static uint64_t word_mask(uint64_t word, uint64_t first, uint64_t last)
 	return mask;
 }
 
+/* The pages of bytes [offset, offset+len), one at least, those that it has a part of included. */
+struct stretch {
+	uint64_t first, last;
+};
+
+static inline struct stretch pages_at(uint64_t offset_bytes, uint64_t len_bytes)
+{
+	return (struct stretch){ offset_bytes >> PAGE_SHIFT,
+				 (offset_bytes + len_bytes - 1) >> PAGE_SHIFT };
+}
+
+static inline uint64_t load_marks(const struct store *store, uint64_t word)
+{
+	return atomic_load_explicit(&store->marks[word], memory_order_relaxed);
+}
+
+static inline bool all_marked(const struct store *store, struct stretch pages)
+{
+	for (uint64_t w = pages.first / WORD_BITS; w <= pages.last / WORD_BITS; w++) {
+		uint64_t mask = word_mask(w, pages.first, pages.last);
+
+		if ((load_marks(store, w) & mask) != mask)
+			return false;
+	}
+	return true;
+}
+
+bool store_is_marked(const struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	return all_marked(store, pages_at(offset_bytes, len_bytes));
+}
+
+static uint64_t count_marked(const struct store *store, struct stretch pages)
+{
+	uint64_t nr = 0;
+
+	for (uint64_t w = pages.first / WORD_BITS; w <= pages.last / WORD_BITS; w++)
+		nr += (uint64_t)__builtin_popcountll(load_marks(store, w) &
+						     word_mask(w, pages.first, pages.last));
+	return nr;
+}
+
+uint64_t store_marked(const struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	return count_marked(store, pages_at(offset_bytes, len_bytes)) << PAGE_SHIFT;
+}
+
+static void set_marks(struct store *store, struct stretch pages)
+{
+	for (uint64_t w = pages.first / WORD_BITS; w <= pages.last / WORD_BITS; w++)
+		atomic_fetch_or_explicit(&store->marks[w], word_mask(w, pages.first, pages.last),
+					 memory_order_relaxed);
+}
+
+/* Marked pages stay marked most of the time: look before the lock and the locked instructions. */
 void store_mark(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 {
-	uint64_t first = offset_bytes >> PAGE_SHIFT;
-	uint64_t last = (offset_bytes + len_bytes - 1) >> PAGE_SHIFT;
+	struct stretch pages = pages_at(offset_bytes, len_bytes);
 
-	for (uint64_t word = first / WORD_BITS; word <= last / WORD_BITS; word++) {
-		uint64_t mask = word_mask(word, first, last);
+	if (all_marked(store, pages))
+		return;
+	/* First, so that whoever finds a page marked can rely on its being taken. */
+	space_force(store->space, pages.first, pages.last - pages.first + 1);
+	set_marks(store, pages);
+}
 
-		/* Marked pages stay marked most of the time: look before the locked instruction. */
-		if ((atomic_load_explicit(&store->marks[word], memory_order_relaxed) & mask) !=
-		    mask)
-			atomic_fetch_or_explicit(&store->marks[word], mask, memory_order_relaxed);
-	}
+void store_fill(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	/* Another thread may have discarded it since it was taken. */
+	if (store->locks)
+		store_mark(store, offset_bytes, len_bytes);
+	else
+		set_marks(store, pages_at(offset_bytes, len_bytes));
 }
 
 static void unmark(struct store *store, uint64_t first, uint64_t last)
@@ -229,7 +306,7 @@ static void unmark(struct store *store, uint64_t first, uint64_t last)
 		uint64_t mask = word_mask(word, first, last);
 
 		/* Never write to a part of the map that is a hole itself. */
-		if (atomic_load_explicit(&store->marks[word], memory_order_relaxed) & mask)
+		if (load_marks(store, word) & mask)
 			atomic_fetch_and_explicit(&store->marks[word], ~mask, memory_order_relaxed);
 	}
 }
@@ -239,15 +316,12 @@ uint64_t store_span(const struct store *store, uint64_t offset_bytes, uint64_t l
 {
 	uint64_t page = offset_bytes >> PAGE_SHIFT;
 	uint64_t end_page = ((offset_bytes + len_bytes - 1) >> PAGE_SHIFT) + 1;
-	bool marked = atomic_load_explicit(&store->marks[page / WORD_BITS], memory_order_relaxed) >>
-			      page % WORD_BITS &
-		      1;
+	bool marked = load_marks(store, page / WORD_BITS) >> page % WORD_BITS & 1;
 	uint64_t alike = marked ? UINT64_MAX : 0, end;
 
 	*ret_marked = marked;
 	while (++page < end_page) {
-		uint64_t bits =
-			atomic_load_explicit(&store->marks[page / WORD_BITS], memory_order_relaxed);
+		uint64_t bits = load_marks(store, page / WORD_BITS);
 
 		if (page % WORD_BITS == 0 && bits == alike) {
 			page += WORD_BITS - 1;
@@ -274,6 +348,123 @@ int store_each_extent(struct store *store,
 			result = each(ctx, at, span);
 	}
 	return result;
+}
+
+void store_peek(const struct store *store, uint64_t offset_bytes, void *to, uint64_t len_bytes)
+{
+	unsigned char *bytes = to;
+
+	for (uint64_t done = 0, span; done < len_bytes; done += span) {
+		bool marked;
+
+		span = store_span(store, offset_bytes + done, len_bytes - done, &marked);
+		if (marked)
+			memcpy(bytes + done, store->data + offset_bytes + done, span);
+		else
+			memset(bytes + done, 0, span);
+	}
+}
+
+/* ------------------------------------------------------------------------------ space */
+
+void store_limit(struct store *store, uint64_t capacity_bytes)
+{
+	space_limit(store->space,
+		    capacity_bytes == UINT64_MAX ? SPACE_ENDLESS : capacity_bytes >> PAGE_SHIFT);
+}
+
+uint64_t store_capacity(const struct store *store)
+{
+	uint64_t pages = space_capacity(store->space);
+
+	return pages == SPACE_ENDLESS ? UINT64_MAX : pages << PAGE_SHIFT;
+}
+
+uint64_t store_used(const struct store *store)
+{
+	return space_used(store->space) << PAGE_SHIFT;
+}
+
+bool store_is_taken(const struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct stretch pages = pages_at(offset_bytes, len_bytes);
+
+	return all_marked(store, pages) ||
+	       space_has(store->space, pages.first, pages.last - pages.first + 1);
+}
+
+void store_watch_host(struct store *store, uint64_t (*room)(const char *root), const char *root)
+{
+	store->room = room;
+	store->root = root;
+}
+
+struct store_host store_host(const struct store *store)
+{
+	return (struct store_host){
+		.low = atomic_load(&store->low),
+		.nr_low = atomic_load(&store->nr_low),
+		.nr_refused = atomic_load(&store->nr_refused),
+	};
+}
+
+bool store_host_news(struct store *store)
+{
+	return atomic_load_explicit(&store->news, memory_order_relaxed) &&
+	       atomic_exchange(&store->news, false);
+}
+
+/* Several threads may look at once: each then has what it found, and a budget is only a distance. */
+static _cold_ int look_at_host(struct store *store, uint64_t bytes)
+{
+	uint64_t room = store->room(store->root), next = room / 16;
+
+	if (room < bytes) {
+		atomic_fetch_add(&store->nr_refused, 1);
+		if (!atomic_exchange(&store->low, true)) {
+			atomic_fetch_add(&store->nr_low, 1);
+			atomic_store(&store->news, true);
+		}
+		return -EIO;
+	}
+	atomic_store(&store->low, false);
+	next = next < LOOK_MIN ? LOOK_MIN : next > LOOK_MAX ? LOOK_MAX : next;
+	atomic_store(&store->budget, next);
+	return 0;
+}
+
+int store_grow(struct store *store, uint64_t bytes)
+{
+	uint64_t budget;
+
+	if (!store->room || !bytes)
+		return 0;
+	budget = atomic_load_explicit(&store->budget, memory_order_relaxed);
+	while (budget >= bytes && !atomic_load_explicit(&store->low, memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(&store->budget, &budget, budget - bytes,
+							  memory_order_relaxed,
+							  memory_order_relaxed))
+			return 0;
+	return look_at_host(store, bytes);
+}
+
+int store_take(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct stretch pages = pages_at(offset_bytes, len_bytes);
+	uint64_t nr = pages.last - pages.first + 1;
+	int err;
+
+	if (all_marked(store, pages))
+		return 0;
+	err = store_grow(store, (nr == 1 ? 1 : nr - count_marked(store, pages)) << PAGE_SHIFT);
+	return err ? err : space_take(store->space, pages.first, nr);
+}
+
+int store_take_space(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct stretch pages = pages_at(offset_bytes, len_bytes);
+
+	return space_take(store->space, pages.first, pages.last - pages.first + 1);
 }
 
 /* ------------------------------------------------------------------------------ punching */
@@ -305,20 +496,53 @@ static int punch(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 	return 0;
 }
 
-int store_punch(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
+static bool is_inside(const struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	return len_bytes <= store->size_bytes && offset_bytes <= store->size_bytes - len_bytes;
+}
+
+/* All locks are held. Of the pages that are freed the space is given back, too, unless @keep. */
+static int clear(struct store *store, uint64_t offset_bytes, uint64_t len_bytes, bool keep)
 {
 	uint64_t first = (offset_bytes + (1u << PAGE_SHIFT) - 1) >> PAGE_SHIFT;
 	uint64_t end = (offset_bytes + len_bytes) >> PAGE_SHIFT;
+	int err = punch(store, offset_bytes, len_bytes);
+
+	if (err || first >= end)
+		return err;
+	unmark(store, first, end - 1);
+	if (!keep)
+		space_give(store->space, first, end - first);
+	return 0;
+}
+
+int store_punch(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
+{
 	int err;
 
-	if (len_bytes > store->size_bytes || offset_bytes > store->size_bytes - len_bytes)
+	if (!is_inside(store, offset_bytes, len_bytes))
 		return -EINVAL;
 	if (len_bytes == 0)
 		return 0;
 	store_lock_all(store);
-	err = punch(store, offset_bytes, len_bytes);
-	if (!err && first < end)
-		unmark(store, first, end - 1);
+	err = clear(store, offset_bytes, len_bytes, false);
+	store_unlock_all(store);
+	return err;
+}
+
+int store_zero(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct stretch pages = pages_at(offset_bytes, len_bytes);
+	int err;
+
+	if (!is_inside(store, offset_bytes, len_bytes))
+		return -EINVAL;
+	if (len_bytes == 0)
+		return 0;
+	store_lock_all(store);
+	err = space_take(store->space, pages.first, pages.last - pages.first + 1);
+	if (!err)
+		err = clear(store, offset_bytes, len_bytes, true);
 	store_unlock_all(store);
 	return err;
 }

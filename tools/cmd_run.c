@@ -19,6 +19,7 @@
 #include "recording_file.h"
 #include "rpc_client.h"
 #include "rule_file.h"
+#include "run_words.h"
 #include "runtime.h"
 #include "scenario.h"
 #include "serve.h"
@@ -26,16 +27,13 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
-#define SEED_DEFAULT "random"
 #define SIZE_DEFAULT "256M"
 #define UNIT_WRITE   "write"
-#define ID_MAX       1048575 /* of the kernel's minor numbers */
 
 struct run_opts {
 	uint64_t size, queues, depth, block_size, physical_block_size, max_io;
-	uint64_t max_discard, max_zeroes, discard_granularity;
+	uint64_t max_discard, max_zeroes, discard_granularity, capacity;
 	bool read_only, rotational, no_cache, no_fua, cache, user_copy, json, daemon;
 	struct opt_list rules;
 	const char *rules_file, *seed, *socket, *name, *pid_file, *id, *fiu_rc, *record, *scenario;
@@ -50,6 +48,8 @@ struct run_opts {
 static const struct opt run_table[] = {
 	OPT_SIZE(O, size, "size", NULL, 512, 1ull << 62,
 		 "size of the disk; default: that of --load FILE, or " SIZE_DEFAULT),
+	OPT_SIZE(O, capacity, "capacity", NULL, 4096, 1ull << 62,
+		 "at most so much of it may be written, as on a thin disk; default: all"),
 	OPT_COUNT(O, queues, "queues", "1", 1, 4096, "hardware queues, at most one for each CPU"),
 	OPT_COUNT(O, depth, "depth", "128", 1, 4096, "requests in flight for each queue"),
 	OPT_SIZE(O, block_size, "block-size", "512", 512, 64 << 10,
@@ -78,7 +78,7 @@ static const struct opt run_table[] = {
 	OPT_FLAG(O, user_copy, "user-copy", "let this program copy the data, not the driver"),
 	OPT_LIST(O, rules, "rule", "'TEXT'", "a rule, see faultblk-rules(5)"),
 	OPT_TEXT(O, rules_file, "rules", NULL, "FILE", "a file of rules, before those of --rule"),
-	OPT_TEXT(O, seed, "seed", SEED_DEFAULT, "N", "number that all chance comes from"),
+	OPT_TEXT(O, seed, "seed", RUN_SEED_RANDOM, "N", "number that all chance comes from"),
 	OPT_TEXT(O, name, "name", NULL, "NAME", "name of the disk; default: ublkbN"),
 	OPT_TEXT(O, socket, "socket", NULL, "PATH", "control socket; default: NAME.sock"),
 	OPT_TEXT(O, id, "id", NULL, "N", "N of /dev/ublkbN; default: the lowest free one"),
@@ -153,42 +153,6 @@ static int fail(const struct run *run, int err, const struct diag *diag)
 }
 
 /* ------------------------------------------------------------------------------ options */
-
-static int parse_seed(const char *text, uint64_t *ret_seed, struct diag *diag)
-{
-	char *end;
-
-	if (strcmp(text, SEED_DEFAULT) == 0) {
-		if (fail_errno("tools/cmd_run/seed", ENOSYS,
-			       getrandom(ret_seed, sizeof(*ret_seed), 0)) ==
-		    (ssize_t)sizeof(*ret_seed))
-			return 0;
-		return diag_set(diag, -EIO, "option.seed", "no random seed from the kernel: %m");
-	}
-	errno = 0;
-	*ret_seed = strtoull(text, &end, 0);
-	if (text[0] < '0' || text[0] > '9' || *end || errno)
-		return diag_set(diag, -EINVAL, "option.seed",
-				"--seed: got '%.200s', wanted a whole number below 2^64", text);
-	return 0;
-}
-
-static int parse_id(const char *text, int *ret_id, struct diag *diag)
-{
-	char *end;
-	unsigned long id;
-
-	*ret_id = -1;
-	if (!text)
-		return 0;
-	errno = 0;
-	id = strtoul(text, &end, 10);
-	if (text[0] < '0' || text[0] > '9' || *end || errno || id > ID_MAX)
-		return diag_set(diag, -EINVAL, "option.id", "--id: got '%.200s', wanted 0 to %d",
-				text, ID_MAX);
-	*ret_id = (int)id;
-	return 0;
-}
 
 static void recording_ended(void *ctx, const char *message)
 {
@@ -391,14 +355,15 @@ static int fill_disk_options(struct run *run, struct diag *diag)
 	ublk->log = log_device;
 	run->disk_options.name = opts->name;
 	run->disk_options.cache = opts->cache;
+	run->disk_options.capacity_bytes = opts->capacity;
 	err = check_options(opts, run->command, diag);
 	if (!err)
 		err = parse_cache(opts, &run->disk_options.cache_model, diag);
 	if (!err)
 		err = fill_recording(run, diag);
 	if (!err)
-		err = parse_id(opts->id, &ublk->id, diag);
-	return err ? err : parse_seed(opts->seed, &run->disk_options.seed, diag);
+		err = run_parse_id(opts->id, &ublk->id, diag);
+	return err ? err : run_parse_seed(opts->seed, &run->disk_options.seed, diag);
 }
 
 static void print_warning(void *ctx, const struct rule *rule, const char *sentence)
@@ -584,7 +549,7 @@ static int announce_json(const struct run *run)
 static void announce(const struct run *run)
 {
 	unsigned long long seed = disk_seed(run->disk);
-	bool random = strcmp(run->opts.seed, SEED_DEFAULT) == 0;
+	bool random = strcmp(run->opts.seed, RUN_SEED_RANDOM) == 0;
 
 	if (run->command) {
 		if (random && rule_set_count(run->rules))
@@ -641,7 +606,7 @@ static int load_image(struct run *run)
 
 	if (!run->has_image)
 		return EXIT_OK;
-	err = store_create(options->ublk.size_bytes, &diag, &options->store);
+	err = disk_make_store(options, &diag, &options->store);
 	if (!err)
 		err = image_load(&run->image, options->store, &diag);
 	close_image(run);
@@ -830,12 +795,12 @@ static int print_plan(const struct scenario *scenario)
 
 static int run_scenario(struct run *run, int argc, char **argv)
 {
-	bool has_seed = strcmp(run->opts.seed, SEED_DEFAULT) != 0;
+	bool has_seed = strcmp(run->opts.seed, RUN_SEED_RANDOM) != 0;
 	struct scenario *scenario = NULL;
 	struct diag diag = { 0 };
 	int code;
 
-	if (parse_seed(run->opts.seed, &run->disk_options.seed, &diag))
+	if (run_parse_seed(run->opts.seed, &run->disk_options.seed, &diag))
 		return fail(run, -EINVAL, &diag);
 	code = scenario_load(run->opts.scenario, &scenario);
 	if (!code && run->opts.check)

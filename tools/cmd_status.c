@@ -41,6 +41,8 @@ static const struct row {
 	{ "seed", "seed", ROW_TEXT },
 	{ "size_bytes", "size", ROW_SIZE },
 	{ "allocated_bytes", "memory in use", ROW_SIZE },
+	{ "capacity_bytes", "capacity", ROW_SIZE },
+	{ "used_bytes", "space used", ROW_SIZE },
 	{ "nr_queues", "queues", ROW_NUMBER },
 	{ "queue_depth", "queue depth", ROW_NUMBER },
 	{ "logical_block_bytes", "logical block", ROW_SIZE },
@@ -74,7 +76,9 @@ static void print_row(const struct row *row, const json_t *value)
 		printf("%llu\n", (unsigned long long)number);
 		break;
 	case ROW_SIZE:
-		if (number < 1024)
+		if (json_is_null(value))
+			puts("not limited");
+		else if (number < 1024)
 			printf("%llu bytes\n", (unsigned long long)number);
 		else
 			printf("%s\n", units_format_size(number, buf));
@@ -109,6 +113,16 @@ static void print_holders(json_t *holders)
 	}
 }
 
+static void print_host(json_t *host)
+{
+	long long refused = (long long)json_integer_value(json_object_get(host, "refused"));
+
+	if (json_is_true(json_object_get(host, "low")))
+		printf("%-16s%s\n", "host memory", "too little: writes that need more get EIO");
+	if (refused)
+		printf("%-16s%lld requests for lack of host memory\n", "refused", refused);
+}
+
 static void print_snapshots(json_t *snapshots)
 {
 	char size[UNITS_MAX];
@@ -135,6 +149,7 @@ int cmd_status(int argc, char **argv)
 		return code ? code : tool_print_json(answer);
 	for (const struct row *row = rows; row->key; row++)
 		print_row(row, json_object_get(answer, row->key));
+	print_host(json_object_get(answer, "host_memory"));
 	print_snapshots(json_object_get(answer, "snapshots"));
 	print_holders(json_object_get(answer, "holders"));
 	json_decref(answer);

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/host_memory.h"
 #include "faults/recorder.h"
 
 #include <errno.h>
@@ -216,6 +217,18 @@ struct rule_geometry disk_geometry(const struct ublk_options *options, bool cach
 	};
 }
 
+int disk_make_store(const struct disk_options *options, struct diag *diag, struct store **ret_store)
+{
+	int err = store_create(options->ublk.size_bytes, diag, ret_store);
+
+	if (err)
+		return err;
+	store_watch_host(*ret_store, host_memory_room, "");
+	if (options->capacity_bytes)
+		store_limit(*ret_store, options->capacity_bytes);
+	return 0;
+}
+
 static int create_engine(struct disk *disk, const struct disk_options *options, struct diag *diag)
 {
 	const struct pipeline_options pipeline = {
@@ -237,7 +250,7 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 					   eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (disk->work_fd < 0)
 		return diag_set(diag, -errno, "disk.system", "no eventfd: %s", strerror(errno));
-	err = disk->store ? 0 : store_create(options->ublk.size_bytes, diag, &disk->store);
+	err = disk->store ? 0 : disk_make_store(options, diag, &disk->store);
 	if (err)
 		return err;
 	record_base(disk, options);

@@ -22,7 +22,8 @@ struct disk_options {
 	uint64_t seed;
 	bool cache;                     /* a volatile write cache, lost by a power cut */
 	struct cache_model cache_model; /* with cache */
-	struct store *store;            /* what it begins with, of its size; NULL: zeroes */
+	struct store *store;            /* of disk_make_store(); NULL: one is made, of zeroes */
+	uint64_t capacity_bytes;        /* so much may be written; 0: all */
 	struct recorder_disk *recorder; /* borrowed until the disk is freed; NULL: none */
 	const char *name;               /* NULL: "ublkbN" */
 	/* Asked for every request; false: no rule acts on it. NULL: the rules decide. */
@@ -30,6 +31,9 @@ struct disk_options {
 	void *decide_ctx;
 };
 
+/* A store as the options say, for them, to be filled before the disk is opened. -errno in words. */
+int disk_make_store(const struct disk_options *options, struct diag *diag,
+		    struct store **ret_store);
 /*
  * Live when this returns 0, and without rules. -errno as ublk_dev_open(), words in @diag. A store of
  * the options is the disk's from then on, and freed on error too.

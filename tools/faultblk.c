@@ -30,6 +30,7 @@ static const struct command commands[] = {
 	{ "recording", cmd_recording, "how the recording goes; raise its limit, end it" },
 	{ "crash", cmd_crash, "cut the power of a disk now" },
 	{ "revive", cmd_revive, "bring back a disk that lost power, went away or wore out" },
+	{ "capacity", cmd_capacity, "how much of a disk may be written, and how much is" },
 	{ "snapshot", cmd_snapshot, "keep what a disk holds now, and bring it back" },
 	{ "image", cmd_image, "write a disk to a file, or read it from one" },
 	{ "crashtest", cmd_crashtest,

@@ -289,10 +289,34 @@ int image_read(const struct image *image, const struct image_sink *sink, struct 
 	return err;
 }
 
+int image_room_error(const char *path, const struct store *store, int err, struct diag *diag)
+{
+	char size[UNITS_MAX];
+
+	if (diag->message[0])
+		return err;
+	if (err == -ENOSPC) {
+		diag_set(diag, err, "image.capacity",
+			 "%.200s: it has more content than the disk's capacity of %s", path,
+			 units_format_size(store_capacity(store), size));
+		diag_hint(diag, "give a larger --capacity, or none");
+	} else if (store_host(store).low) {
+		diag_set(diag, err, "image.memory",
+			 "%.200s: the host has too little memory left for its content", path);
+	} else {
+		diag_set(diag, err, "image.memory", "%.200s: cannot free memory: %s", path,
+			 strerror(-err));
+	}
+	return err;
+}
+
 static int load_data(void *ctx, uint64_t at, const unsigned char *bytes, uint64_t len)
 {
 	struct store *store = ctx;
+	int err = store_take(store, at, len);
 
+	if (err)
+		return err;
 	store_mark(store, at, len);
 	memcpy(store_data(store) + at, bytes, len);
 	return 0;
@@ -301,8 +325,9 @@ static int load_data(void *ctx, uint64_t at, const unsigned char *bytes, uint64_
 int image_load(const struct image *image, struct store *store, struct diag *diag)
 {
 	const struct image_sink sink = { .data = load_data, .ctx = store };
+	int err = image_read(image, &sink, diag);
 
-	return image_read(image, &sink, diag);
+	return err ? image_room_error(image->path, store, err, diag) : 0;
 }
 
 /* ------------------------------------------------------------------------------ writing */

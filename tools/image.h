@@ -44,6 +44,11 @@ struct image_sink {
 };
 /* -errno of a read, words in @diag, or the first one of the sink, without. */
 int image_read(const struct image *image, const struct image_sink *sink, struct diag *diag);
+/*
+ * The sink's error @err, as a store that is being filled has it, in words, unless there are some
+ * already. Returns @err.
+ */
+int image_room_error(const char *path, const struct store *store, int err, struct diag *diag);
 /* Into a new store at least as large, that nobody else uses. */
 int image_load(const struct image *image, struct store *store, struct diag *diag);
 

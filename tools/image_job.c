@@ -85,7 +85,7 @@ static int take(struct image_job *job, uint64_t at, const unsigned char *bytes, 
 				"%.200s: given up, the disk goes away", job->path);
 	snapshots_lock(snapshots);
 	if (bytes)
-		apply_data(&medium, at, bytes, len);
+		err = apply_data(&medium, at, bytes, len);
 	else
 		err = apply_punch(&medium, at, len);
 	snapshots_unlock(snapshots);
@@ -119,10 +119,7 @@ static int load_open(struct image_job *job)
 	err = image_read(&job->image, &sink, &job->diag);
 	if (!err && end < size)
 		err = take(job, end, NULL, size - end);
-	if (err && !job->diag.message[0])
-		diag_set(&job->diag, err, "image.memory", "%.200s: cannot free memory: %s",
-			 job->path, strerror(-err));
-	return err;
+	return err ? image_room_error(job->path, disk_store(job->disk), err, &job->diag) : 0;
 }
 
 static int load(struct image_job *job)

@@ -447,6 +447,8 @@ static int on_request(struct part *part, const struct record *record)
 
 	if (err)
 		return err;
+	/* As in replay.c: a limit of the recorded disk is told by what failed for it. */
+	store_limit(disk_store(part->disk), recorded == -ENOSPC ? 0 : UINT64_MAX);
 	expect(replay, &order, record->nr_hits);
 	err = send_order(replay, &order);
 	if (!err)

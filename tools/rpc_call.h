@@ -57,6 +57,7 @@ int rpc_rules_explain(struct rpc_call *call);
 int rpc_status(struct rpc_call *call);
 int rpc_stats(struct rpc_call *call);
 int rpc_stop(struct rpc_call *call);
+int rpc_disk_capacity(struct rpc_call *call);
 int rpc_faults_list(struct rpc_call *call);
 
 /* rpc_events.c */

@@ -56,6 +56,7 @@ static const struct method {
 	  rpc_disk_crash,
 	  NEEDS_DISK | NEEDS_QUEUES | MAY_BE_FROZEN,
 	  { "keep", "seed", "pattern", "vanish", "frozen", NULL } },
+	{ "disk.capacity", rpc_disk_capacity, NEEDS_DISK, { "capacity", NULL } },
 	{ "snapshot.create", rpc_snapshot_create, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },
 	{ "snapshot.restore", rpc_snapshot_restore, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },
 	{ "snapshot.remove", rpc_snapshot_remove, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },

@@ -110,6 +110,43 @@ static void status_device(json_t *result, struct disk *disk)
 	json_object_set_new(result, "holders", holder_list(ublk_dev_id(dev)));
 }
 
+/* What may be written and what is, for a disk's status and by itself. */
+static json_t *space_report(const struct store *store)
+{
+	uint64_t capacity = store_capacity(store);
+
+	return json_pack("{s:o, s:I}", "capacity_bytes",
+			 capacity == UINT64_MAX ? json_null() : counter(capacity), "used_bytes",
+			 (json_int_t)store_used(store));
+}
+
+static json_t *host_report(const struct store *store)
+{
+	struct store_host host = store_host(store);
+
+	return json_pack("{s:b, s:I}", "low", host.low, "refused", (json_int_t)host.nr_refused);
+}
+
+int rpc_disk_capacity(struct rpc_call *call)
+{
+	struct store *store = disk_store(call->target->disk);
+	json_t *param = rpc_param(call, "capacity");
+	const char *text = json_string_value(param);
+	uint64_t capacity = 0;
+	int code;
+
+	if (json_is_null(param) || (text && strcmp(text, "none") == 0)) {
+		store_limit(store, UINT64_MAX);
+	} else if (param) {
+		code = rpc_param_size(call, "capacity", INT64_MAX, &capacity);
+		if (code)
+			return code;
+		store_limit(store, capacity);
+	}
+	call->result = space_report(store);
+	return 0;
+}
+
 int rpc_status(struct rpc_call *call)
 {
 	const struct rpc_target *target = call->target;
@@ -131,6 +168,8 @@ int rpc_status(struct rpc_call *call)
 	json_object_update_new(result, status_options(disk_ublk_options(disk)));
 	json_object_set_new(result, "uptime_ns", counter(disk_uptime_ns(disk)));
 	json_object_set_new(result, "allocated_bytes", counter(store_allocated(disk_store(disk))));
+	json_object_update_new(result, space_report(disk_store(disk)));
+	json_object_set_new(result, "host_memory", host_report(disk_store(disk)));
 	json_object_set_new(result, "rules", counter(rule_set_count(pipeline_rules(pipeline))));
 	json_object_set_new(result, "condition", json_string(condition_name(condition)));
 	json_object_set_new(result, "state", json_string(pipeline_state(pipeline)));

@@ -62,6 +62,7 @@ enum scenario_action {
 	SCENARIO_RELEASE,
 	SCENARIO_REVIVE,
 	SCENARIO_CRASH,
+	SCENARIO_CAPACITY,
 	SCENARIO_SAY,
 	SCENARIO_MARK,
 	SCENARIO_STOP,
@@ -84,8 +85,8 @@ struct scenario_step {
 	uint32_t disks;                    /* of an action on disks: 1 << number of each */
 	struct rule *rule;                 /* put: one reference */
 	char rule_name[RULE_NAME_MAX + 1]; /* remove, enable, disable, release ("": all) */
-	char *text;                        /* say, mark, crash (what is kept; or NULL): owned */
-	unsigned int column;               /* of the name, or else of the action */
+	char *text;          /* say, mark, capacity, crash (what is kept; or NULL): owned */
+	unsigned int column; /* of the name, or else of the action */
 };
 
 /* One recording of all disks. */

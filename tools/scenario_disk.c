@@ -164,6 +164,8 @@ int scenario_child_step(struct scenario_child *child, const struct scenario_step
 		params = json_pack("{s:s}", "rule", text);
 	else if (step->action == SCENARIO_MARK)
 		params = json_pack("{s:s}", "text", step->text);
+	else if (step->action == SCENARIO_CAPACITY)
+		params = json_pack("{s:s}", "capacity", step->text);
 	else if (step->rule_name[0])
 		params = json_pack("{s:s}", key, step->rule_name);
 	return rpc_client_call(child->client, scenario_action_method(step->action), params, diag,

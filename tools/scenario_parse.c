@@ -24,7 +24,15 @@ struct parser {
 };
 
 /* What stands after the name of an action. */
-enum action_arg { ARG_NONE, ARG_RULE, ARG_NAME, ARG_NAME_OR_NONE, ARG_KEEP_OR_NONE, ARG_TEXT };
+enum action_arg {
+	ARG_NONE,
+	ARG_RULE,
+	ARG_NAME,
+	ARG_NAME_OR_NONE,
+	ARG_KEEP_OR_NONE,
+	ARG_CAPACITY,
+	ARG_TEXT,
+};
 
 static const struct action_row {
 	const char *name;
@@ -40,6 +48,7 @@ static const struct action_row {
 	[SCENARIO_RELEASE] = { "release", ARG_NAME_OR_NONE, true, "held.release" },
 	[SCENARIO_REVIVE] = { "revive", ARG_NONE, true, "disk.revive" },
 	[SCENARIO_CRASH] = { "crash", ARG_KEEP_OR_NONE, true, "disk.crash" },
+	[SCENARIO_CAPACITY] = { "capacity", ARG_CAPACITY, true, "disk.capacity" },
 	[SCENARIO_SAY] = { "say", ARG_TEXT, false, NULL },
 	[SCENARIO_MARK] = { "mark", ARG_TEXT, false, "mark" },
 	[SCENARIO_STOP] = { "stop", ARG_NONE, false, NULL },
@@ -430,9 +439,11 @@ static int unknown_action(const struct parser *p, struct text word)
 	for (size_t i = 0; i < array_size(actions); i++)
 		if (actions[i].has_disk)
 			names[nr++] = actions[i].name;
-	place_fail(&p->place, word.at, "scenario.unknown-action",
-		   "wanted put, remove, clear, enable, disable, release or revive, got %s%s%s",
-		   word.len ? "'" : "", word.len ? QUOTE(word) : "nothing", word.len ? "'" : "");
+	place_fail(
+		&p->place, word.at, "scenario.unknown-action",
+		"wanted put, remove, clear, enable, disable, release, crash, revive or capacity, "
+		"got %s%s%s",
+		word.len ? "'" : "", word.len ? QUOTE(word) : "nothing", word.len ? "'" : "");
 	place_suggest(&p->place, word, names);
 	return -EINVAL;
 }
@@ -484,6 +495,22 @@ static int parse_shared_rule(const struct parser *p, struct text text, struct sc
 	return err;
 }
 
+static int parse_capacity(struct parser *p, struct text rest, struct scenario_step *step)
+{
+	struct text word = next_word(&rest);
+	int err = expect_end(p, rest, "the capacity");
+	uint64_t size;
+
+	if (err)
+		return err;
+	if (!text_is(word, "none") && units_parse_size(word.at, word.len, &size))
+		return place_fail(&p->place, word.at, "scenario.bad-capacity",
+				  "capacity wants a size such as 512M, or none, got '%s'",
+				  QUOTE(word));
+	step->text = strndup(word.at, word.len);
+	return step->text ? 0 : -ENOMEM;
+}
+
 static int parse_action_arg(struct parser *p, struct text rest, struct scenario_step *step)
 {
 	const struct action_row *row = &actions[step->action];
@@ -500,6 +527,8 @@ static int parse_action_arg(struct parser *p, struct text rest, struct scenario_
 		return parse_text(p, rest, step);
 	case ARG_KEEP_OR_NONE:
 		return rest.len ? parse_keep(p, rest, step) : 0;
+	case ARG_CAPACITY:
+		return parse_capacity(p, rest, step);
 	case ARG_NAME_OR_NONE:
 		if (!rest.len)
 			return 0;

@@ -39,6 +39,7 @@
 #define FLUSH_MS       500
 #define JOB_WAIT_MS    1000 /* for an image job that is told to end */
 #define HOLDERS_MAX    8
+#define LOW_PAUSE_NS   (10 * NSEC_PER_SEC)
 #define SIGNAL_EXIT    128
 
 enum phase { SERVING, CLOSING, REMOVING, GONE };
@@ -65,9 +66,10 @@ struct serve {
 	const char *socket;
 	enum phase phase;
 	bool force;
-	bool told;             /* that the disk is held */
-	bool held_at_the_end;  /* COMMAND left it held */
-	unsigned int nr_stops; /* signals that ask us to end */
+	bool told;               /* that the disk is held */
+	uint64_t nr_low, low_ns; /* of that the host has too little memory: told, and when */
+	bool held_at_the_end;    /* COMMAND left it held */
+	unsigned int nr_stops;   /* signals that ask us to end */
 	uint64_t deadline_ns;
 	uint64_t retry_ns;                         /* the next try to close, unless by force */
 	struct rpc_ticket tickets[RPC_CLIENT_MAX]; /* who asked for the stop */
@@ -529,9 +531,23 @@ static void handle_recording(struct serve *s)
 	watch_announce(s->watch, s->server, "recording", rpc_recording(disk_pipeline(s->disk)));
 }
 
+static void look_at_host(struct serve *s)
+{
+	uint64_t nr_low = store_host(disk_store(s->disk)).nr_low, now_ns = clock_now_ns();
+
+	if (nr_low == s->nr_low || (s->nr_low && now_ns - s->low_ns < LOW_PAUSE_NS))
+		return;
+	tool_msg("the host has too little memory left: writes to disk %s that need more fail with "
+		 "EIO until it has",
+		 disk_name(s->disk));
+	s->nr_low = nr_low;
+	s->low_ns = now_ns;
+}
+
 static void handle_events(struct serve *s)
 {
 	disk_event_seen(s->disk);
+	look_at_host(s);
 	look_at_condition(s);
 }
 

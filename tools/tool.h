@@ -54,6 +54,7 @@ int cmd_crashtest(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_revive(int argc, char **argv);
 int cmd_crash(int argc, char **argv);
+int cmd_capacity(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 int cmd_image(int argc, char **argv);
 int cmd_log(int argc, char **argv);

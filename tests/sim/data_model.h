@@ -366,7 +366,7 @@ static void model_submit(struct sim *sim, struct request *request)
 
 static bool punches(const struct io *io)
 {
-	return io->op == IO_DISCARD || (io->op == IO_ZEROES && !(io->flags & IO_NOUNMAP));
+	return io->op == IO_DISCARD || io->op == IO_ZEROES;
 }
 
 /* All of [from, to) was punched at once: what it has of whole pages is a hole now. */
@@ -588,6 +588,17 @@ static bool keeps(const struct request *request, uint64_t at)
 	return number < strlen(rule->map) && rule->map[number] == '1';
 }
 
+/* Is what is kept of the request, or else what fills the rest, put there by a punch? */
+static bool tears_to_hole(const struct sim *sim, const struct request *request, bool kept)
+{
+	const struct io *io = &request->io;
+
+	if (punches(io))
+		return kept || request->hit->fill == ZEROES;
+	return io->op == IO_WRITE && !kept && request->hit->fill == ZEROES &&
+	       !(io->flags & IO_FUA && sim->cache);
+}
+
 static void tear_block(struct sim *sim, struct request *request, uint64_t i, bool kept)
 {
 	struct io *io = &request->io;
@@ -602,10 +613,16 @@ static void tear_block(struct sim *sim, struct request *request, uint64_t i, boo
 			block[j] = garbage_at(request->bits, i + j);
 		to = block;
 	}
-	if (punches(io) && !to)
+	if (tears_to_hole(sim, request, kept)) {
 		punch_block(sim, at);
-	else
+	} else {
+		bool written = sim->written[at / PAGE];
+
 		change_block(sim, at, to, io->flags & IO_FUA);
+		/* Zeroes in place of a write that is durable at once take no memory either. */
+		if (!to)
+			sim->written[at / PAGE] = written;
+	}
 }
 
 /* Each run of blocks that are kept, or that are not, is punched at once. */
@@ -620,7 +637,7 @@ static void model_torn(struct sim *sim, struct request *request)
 		tear_block(sim, request, i, kept);
 		if (!last && keeps(request, at + i + sim->block) == kept)
 			continue;
-		if (punches(io) && (kept || request->hit->fill == ZEROES))
+		if (tears_to_hole(sim, request, kept))
 			punched(sim, at + run, at + i + sim->block);
 		run = i + sim->block;
 	}

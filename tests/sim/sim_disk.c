@@ -86,7 +86,10 @@ struct sim {
 	unsigned int armed_of[WAITING];
 	/* The model's disk. */
 	unsigned char disk[MAX_SECTORS * SEC], durable[MAX_SECTORS * SEC];
-	bool is_volatile[MAX_SECTORS], written[MAX_SECTORS / PAGE + 1];
+	bool is_volatile[MAX_SECTORS];
+	bool taken[MAX_SECTORS / PAGE + 1]; /* it holds space */
+	bool held[MAX_SECTORS / PAGE + 1];  /* it has memory: its zeroes are more than that */
+	uint64_t capacity;                  /* pages that may be taken; UINT64_MAX: all */
 	bool read_only, no_space, gone, off;
 	uint32_t end; /* 0: not shrunk */
 	struct model_cut cut;
@@ -256,7 +259,7 @@ static void model_save(struct sim *sim, uint32_t s, uint32_t end, bool punch)
 	for (; s < end && sim->cache; s++) {
 		uint32_t block = s / sim->block, bytes = sim->block * SEC;
 
-		if (sim->is_volatile[block] || (punch && !sim->written[s / PAGE]))
+		if (sim->is_volatile[block] || (punch && !sim->held[s / PAGE]))
 			continue;
 		sim->is_volatile[block] = true;
 		memcpy(sim->durable + block * bytes, sim->disk + block * bytes, bytes);
@@ -273,23 +276,61 @@ static void model_heal(struct sim *sim, uint32_t from, uint32_t end)
 		}
 }
 
-/* Carry out sectors [from, end) of a request that changes the disk. */
+static bool takes_space(const struct io *io)
+{
+	return io->op == IO_WRITE || (io->op == IO_ZEROES && io->flags & IO_NOUNMAP);
+}
+
+/* Is there space for sectors [from, end)? */
+static bool model_fits(const struct sim *sim, const struct io *io, uint32_t from, uint32_t end)
+{
+	uint64_t used = 0, fresh = 0;
+
+	for (uint32_t page = 0; page <= (sim->nr_sectors - 1) / PAGE; page++) {
+		used += sim->taken[page];
+		fresh += !sim->taken[page] && from < (page + 1) * PAGE && end > page * PAGE;
+	}
+	return !takes_space(io) || !fresh || used + fresh <= sim->capacity;
+}
+
+static bool all_zero(const unsigned char *data, size_t len)
+{
+	while (len && !data[len - 1])
+		len--;
+	return !len;
+}
+
+/* Pages that a write leaves all zero get no memory. */
+static void model_hold(struct sim *sim, const struct io *io, const unsigned char *data,
+		       uint32_t from, uint32_t end)
+{
+	for (uint32_t s = from, to; s < end; s = to) {
+		to = (s / PAGE + 1) * PAGE < end ? (s / PAGE + 1) * PAGE : end;
+		if (!all_zero(data + (s - io->sector) * SEC, (to - s) * SEC))
+			sim->held[s / PAGE] = true;
+	}
+}
+
+/* Carry out sectors [from, end) of a request that changes the disk, for which there is space. */
 static void model_change(struct sim *sim, const struct io *io, const unsigned char *data,
 			 uint32_t from, uint32_t end)
 {
-	bool punch = io->op == IO_DISCARD || (io->op == IO_ZEROES && !(io->flags & IO_NOUNMAP));
+	bool keep = takes_space(io), durable = keep && io->flags & IO_FUA && sim->cache;
+	bool punch = io->op == IO_DISCARD || (io->op == IO_ZEROES && !durable);
 
 	model_save(sim, from, end, punch);
+	if (io->op == IO_WRITE)
+		model_hold(sim, io, data, from, end);
 	for (uint32_t s = from; s < end; s++) {
 		if (io->op == IO_WRITE)
 			memcpy(sim->disk + s * SEC, data + (s - io->sector) * SEC, SEC);
 		else
 			memset(sim->disk + s * SEC, 0, SEC);
-		if (!punch)
-			sim->written[s / PAGE] = true;
-		else if (s % PAGE == 0 && s + PAGE <= end)
-			sim->written[s / PAGE] = false;
-		if (!punch && io->flags & IO_FUA)
+		if (punch && s % PAGE == 0 && s + PAGE <= end)
+			sim->held[s / PAGE] = sim->taken[s / PAGE] = false;
+		if (keep)
+			sim->taken[s / PAGE] = true;
+		if (durable)
 			sim->is_volatile[s / sim->block] = false;
 	}
 	model_heal(sim, from, end);
@@ -297,16 +338,14 @@ static void model_change(struct sim *sim, const struct io *io, const unsigned ch
 
 static int model_verdict(const struct sim *sim, const struct io *io)
 {
-	bool takes = io->op == IO_WRITE || (io->op == IO_ZEROES && io->flags & IO_NOUNMAP);
-
 	if (sim->gone)
 		return -ENODEV;
 	if (sim->off || (sim->end && io->op != IO_FLUSH && end_of(io) > sim->end))
 		return -EIO;
 	if (sim->read_only && io->op != IO_READ && io->op != IO_FLUSH)
 		return -EIO;
-	for (uint32_t s = first_of(io); sim->no_space && takes && s < end_of(io); s++)
-		if (!sim->written[s / PAGE])
+	for (uint32_t s = first_of(io); sim->no_space && takes_space(io) && s < end_of(io); s++)
+		if (!sim->taken[s / PAGE])
 			return -ENOSPC;
 	return 0;
 }
@@ -314,6 +353,8 @@ static int model_verdict(const struct sim *sim, const struct io *io)
 static int model_plain(struct sim *sim, const struct io *io, const unsigned char *from,
 		       unsigned char *data)
 {
+	if (!model_fits(sim, io, first_of(io), end_of(io)))
+		return -ENOSPC;
 	if (io->op == IO_READ)
 		memcpy(data, sim->disk + io->sector * SEC, io->len_bytes);
 	else if (io->op == IO_FLUSH)
@@ -342,16 +383,24 @@ static int model_cut(struct sim *sim, const struct request *request, const unsig
 
 		for (to = s; to < end_of(io) && cut_keeps(&sim->cut, to / sim->block) == kept;)
 			to++;
-		if (kept)
+		if (kept && model_fits(sim, io, s, to))
 			model_change(sim, io, from, s, to);
 	}
 	return -EIO;
 }
 
+/* The block at @s is another one now, of zeroes. */
+static void model_replace(struct sim *sim, uint32_t s)
+{
+	const struct io zero = { .op = IO_ZEROES, .flags = IO_NOUNMAP | IO_FUA };
+
+	model_change(sim, &zero, NULL, s, s + sim->block);
+	sim->held[s / PAGE] = true;
+}
+
 static int model_bad(struct sim *sim, const struct request *request, bool in_force)
 {
 	struct model_rule *rule = &sim->rules[request->slot];
-	struct io zero = { .op = IO_ZEROES, .flags = IO_NOUNMAP | IO_FUA };
 	int block;
 
 	/* A rule that was replaced while the request waited: its blocks are nobody's business. */
@@ -359,8 +408,7 @@ static int model_bad(struct sim *sim, const struct request *request, bool in_for
 		return -request->rule.err;
 	block = bad_block(sim, rule, &request->io);
 	if (block >= 0 && ++rule->fails[block] == rule->remap)
-		model_change(sim, &zero, NULL, (uint32_t)block * sim->block,
-			     (uint32_t)(block + 1) * sim->block);
+		model_replace(sim, (uint32_t)block * sim->block);
 	return -request->rule.err;
 }
 
@@ -437,7 +485,7 @@ static void model_revive(struct sim *sim, uint64_t *ret_lost)
 			continue;
 		memcpy(sim->disk + b * bytes, sim->durable + b * bytes, bytes);
 		for (uint32_t s = b * sim->block; s < (b + 1) * sim->block; s++)
-			sim->written[s / PAGE] = true;
+			sim->taken[s / PAGE] = sim->held[s / PAGE] = true;
 		++*ret_lost;
 	}
 	sim->read_only = sim->no_space = sim->gone = sim->off = false;
@@ -454,6 +502,26 @@ static uint32_t model_bits(const struct sim *sim)
 
 /* ---- steps ------------------------------------------------------------------------------- */
 
+static bool check_space(struct sim *sim)
+{
+	uint64_t used = 0;
+
+	for (uint32_t s = 0; s < sim->nr_sectors; s += PAGE) {
+		bool marked, taken = store_is_taken(sim->store, s * SEC, SEC);
+
+		store_span(sim->store, s * SEC, SEC, &marked);
+		if (marked != sim->held[s / PAGE])
+			return fail(sim, "sector %u has memory: %d", s, marked);
+		if (taken != sim->taken[s / PAGE])
+			return fail(sim, "sector %u holds space: %d", s, taken);
+		used += taken;
+	}
+	if (store_used(sim->store) != used * PAGE * SEC)
+		return fail(sim, "%" PRIu64 " bytes are used, expected %" PRIu64,
+			    store_used(sim->store), used * PAGE * SEC);
+	return true;
+}
+
 static bool check_disk(struct sim *sim)
 {
 	uint64_t nr_volatile = 0;
@@ -463,13 +531,8 @@ static bool check_disk(struct sim *sim)
 			return fail(sim, "sector %u of the disk differs", s);
 	for (uint32_t b = 0; b < sim->nr_sectors / sim->block; b++)
 		nr_volatile += sim->is_volatile[b];
-	for (uint32_t s = 0; s < sim->nr_sectors; s += PAGE) {
-		bool marked;
-
-		store_span(sim->store, s * SEC, SEC, &marked);
-		if (marked != sim->written[s / PAGE])
-			return fail(sim, "sector %u counts as written: %d", s, marked);
-	}
+	if (!check_space(sim))
+		return false;
 	if (pipeline_nr_volatile(sim->pipeline) != nr_volatile)
 		return fail(sim, "%" PRIu64 " volatile blocks, expected %" PRIu64,
 			    pipeline_nr_volatile(sim->pipeline), nr_volatile);
@@ -515,6 +578,13 @@ static void make_request(struct sim *sim, struct request *request)
 		uint64_t bits = rng_mix(sim->frame.seed, 2, sim->nr_requests * MAX_LEN + i);
 
 		memcpy(request->data + i, &bits, 8);
+	}
+	/* Zeroes for a while, from some sector on. */
+	if (!draw(sim, 3)) {
+		size_t zero_from = draw(sim, MAX_LEN / SEC) * SEC;
+
+		memset(request->data + zero_from, 0,
+		       (1 + draw(sim, (MAX_LEN - zero_from) / SEC)) * SEC);
 	}
 	sim->nr_requests++;
 	if (sim->frame.verbose)
@@ -687,6 +757,16 @@ static bool put(struct sim *sim, unsigned int slot, unsigned int mask)
 	return ok;
 }
 
+static bool limit(struct sim *sim)
+{
+	sim->capacity = draw(sim, 3) ? draw(sim, sim->nr_sectors / PAGE + 2) : UINT64_MAX;
+	if (sim->frame.verbose)
+		printf("  capacity %" PRIu64 " pages\n", sim->capacity);
+	store_limit(sim->store,
+		    sim->capacity == UINT64_MAX ? UINT64_MAX : sim->capacity * PAGE * SEC);
+	return true;
+}
+
 static bool step(struct sim *sim, unsigned int mask)
 {
 	unsigned int slot = (unsigned int)draw(sim, SLOTS);
@@ -700,6 +780,8 @@ static bool step(struct sim *sim, unsigned int mask)
 		return revive(sim);
 	if (choice < 14)
 		return command(sim, slot);
+	if (choice == 14)
+		return limit(sim);
 	return request->waiting ? resume(sim, request) : submit(sim, request);
 }
 
@@ -726,6 +808,7 @@ static void set_up(struct sim *sim, uint64_t seed)
 	sim->cache = options.cache = draw(sim, 4);
 	sim->disk_seed = draw(sim, UINT64_MAX);
 	sim->now_ns = draw(sim, 1000000);
+	sim->capacity = UINT64_MAX;
 	for (unsigned int i = 0; i < SLOTS; i++)
 		snprintf(sim->rules[i].name, sizeof(sim->rules[i].name), "rule-%u", i);
 	options.geometry = (struct rule_geometry){ .size_bytes = (uint64_t)sim->nr_sectors * SEC,

@@ -29,20 +29,104 @@ static void without_rules_the_disk_is_a_disk(void **state)
 	free_disk(&disk);
 }
 
-static void zeroes_with_nounmap_keep_their_memory(void **state)
+static void zeroes_take_no_memory_and_with_nounmap_they_keep_their_space(void **state)
 {
 	struct disk disk = make_disk(1 << 20, 512, 1, 1);
 	struct io io = make_io(IO_ZEROES, 0, 1 << 20, NULL);
+	unsigned char data[2 * SEC];
 
 	(void)state;
+	store_mark(disk.store, 0, 1 << 20);
 	memset(store_data(disk.store), 'x', 1 << 20);
 	io.flags = IO_NOUNMAP;
 	assert_int_equal(pipeline_submit(disk.pipeline, &io, 0), IO_DONE);
-	assert_int_equal(store_data(disk.store)[12345], 0);
-	assert_int_equal(store_allocated(disk.store), 1 << 20);
+	assert_int_equal(io.result, 0);
+	assert_int_equal(store_allocated(disk.store), 0);
+	assert_int_equal(store_used(disk.store), 1 << 20);
+	assert_int_equal(run_io(&disk, IO_READ, 24, sizeof(data), data), sizeof(data));
+	assert_int_equal(data[0], 0);
 	io.flags = 0;
 	assert_int_equal(pipeline_submit(disk.pipeline, &io, 0), IO_DONE);
+	assert_int_equal(store_used(disk.store), 0);
+	free_disk(&disk);
+}
+
+static void zeroes_that_are_written_take_memory_only_where_it_is(void **state)
+{
+	struct disk disk = make_disk(1 << 20, 512, 1, 1);
+	static unsigned char data[1 << 20];
+
+	(void)state;
+	memset(data, 0, sizeof(data));
+	assert_int_equal(run_io(&disk, IO_WRITE, 0, sizeof(data), data), sizeof(data));
 	assert_int_equal(store_allocated(disk.store), 0);
+	assert_int_equal(store_used(disk.store), 1 << 20);
+	/* The last byte of one page. */
+	data[40 * SEC - 1] = 'x';
+	assert_int_equal(run_io(&disk, IO_WRITE, 0, sizeof(data), data), sizeof(data));
+	assert_int_equal(store_allocated(disk.store), 4096);
+	assert_int_equal(run_io(&disk, IO_READ, 32, 8 * SEC, data), 8 * SEC);
+	assert_int_equal(data[8 * SEC - 1], 'x');
+	/* Over content they are content. */
+	memset(data, 0, sizeof(data));
+	assert_int_equal(run_io(&disk, IO_WRITE, 36, 8 * SEC, data), 8 * SEC);
+	assert_string_equal(MAP(&disk, 32, 8), "........");
+	assert_int_equal(store_allocated(disk.store), 4096);
+	free_disk(&disk);
+}
+
+static void what_does_not_fit_changes_nothing_and_discards_make_room(void **state)
+{
+	struct disk disk = make_disk(64 * 4096, 512, 2, 1);
+	static unsigned char data[4 * 4096];
+	struct io zeroes = make_io(IO_ZEROES, 8, sizeof(data), NULL);
+
+	(void)state;
+	store_limit(disk.store, 4 * 4096);
+	zeroes.flags = IO_NOUNMAP;
+	memset(data, 'a', sizeof(data));
+	assert_int_equal(run_io(&disk, IO_WRITE, 0, 3 * 4096, data), 3 * 4096);
+	memset(data, 'b', sizeof(data));
+	assert_int_equal(run_io(&disk, IO_WRITE, 8, sizeof(data), data), -ENOSPC);
+	assert_int_equal(pipeline_submit(disk.pipeline, &zeroes, 0), IO_DONE);
+	assert_int_equal(zeroes.result, -ENOSPC);
+	assert_string_equal(MAP(&disk, 7, 18), "aaaaaaaaaaaaaaaaa.");
+	/* With a discard of the last of its pages it would fit, and does. */
+	assert_int_equal(run_io(&disk, IO_DISCARD, 0, 4096, NULL), 0);
+	assert_int_equal(run_io(&disk, IO_WRITE, 8, sizeof(data), data), sizeof(data));
+	assert_string_equal(MAP(&disk, 7, 4), ".bbb");
+	assert_int_equal(store_used(disk.store), 4 * 4096);
+	free_disk(&disk);
+}
+
+static uint64_t no_room(const char *root)
+{
+	(void)root;
+	return 0;
+}
+
+static void a_host_without_memory_is_an_error_and_an_event(void **state)
+{
+	struct disk disk = make_disk(1 << 20, 512, 1, 1);
+	struct event_reader *reader = NULL;
+	unsigned char data[SEC] = { 1 };
+	struct event event;
+	uint64_t lost = 0;
+
+	(void)state;
+	assert_int_equal(event_reader_create(pipeline_events(disk.pipeline), 0, &reader), 0);
+	assert_int_equal(run_io(&disk, IO_WRITE, 0, SEC, data), SEC);
+	store_watch_host(disk.store, no_room, "");
+	assert_int_equal(run_io(&disk, IO_WRITE, 80, SEC, data), -EIO);
+	assert_int_equal(run_io(&disk, IO_WRITE, 80, SEC, data), -EIO);
+	assert_int_equal(run_io(&disk, IO_WRITE, 1, SEC, data), SEC);
+	assert_int_equal(run_io(&disk, IO_READ, 80, SEC, data), SEC);
+	assert_int_equal(store_host(disk.store).nr_refused, 2);
+	assert_true(event_reader_next(reader, &event, &lost));
+	assert_string_equal(event.rule, "-host-memory");
+	assert_int_equal(event.sector, 80);
+	assert_false(event_reader_next(reader, &event, &lost));
+	event_reader_free(reader);
 	free_disk(&disk);
 }
 
@@ -52,10 +136,12 @@ static void reading_what_was_never_written_takes_no_memory(void **state)
 	static unsigned char data[1 << 20];
 
 	(void)state;
+	data[0] = 1;
 	assert_int_equal(run_io(&disk, IO_WRITE, 80, 2 * SEC, data), 2 * SEC);
 	memset(data, 'x', sizeof(data));
 	assert_int_equal(run_io(&disk, IO_READ, 0, sizeof(data), data), sizeof(data));
 	assert_int_equal(data[0], 0);
+	data[40960] = 0;
 	assert_memory_equal(data, data + 1, sizeof(data) - 1);
 	assert_int_equal(store_allocated(disk.store), 4096);
 	free_disk(&disk);
@@ -553,7 +639,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_rules_the_disk_is_a_disk),
 		cmocka_unit_test(reading_what_was_never_written_takes_no_memory),
-		cmocka_unit_test(zeroes_with_nounmap_keep_their_memory),
+		cmocka_unit_test(zeroes_take_no_memory_and_with_nounmap_they_keep_their_space),
+		cmocka_unit_test(zeroes_that_are_written_take_memory_only_where_it_is),
+		cmocka_unit_test(what_does_not_fit_changes_nothing_and_discards_make_room),
+		cmocka_unit_test(a_host_without_memory_is_an_error_and_an_event),
 		cmocka_unit_test(data_without_a_pointer_goes_through_the_owners_calls),
 		cmocka_unit_test(another_queue_never_sees_a_block_half_written),
 		cmocka_unit_test(a_shared_disk_punches_and_zeroes_the_same_bytes),

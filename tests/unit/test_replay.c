@@ -222,6 +222,36 @@ static void with_data_the_disk_holds_in_the_end_what_the_recorded_one_did(void *
 		record_and_replay(seed, (uint16_t)(1 + seed % 3), true);
 }
 
+static void what_failed_for_lack_of_space_fails_again(void **state)
+{
+	struct rule_set *set = must_set("slow op=write p=30% do=delay:5us\n"
+					"torn op=write p=10% do=torn:keep=3s");
+	struct play *play = malloc(sizeof(*play));
+	struct recording recording;
+	char sum[17] = "";
+
+	(void)state;
+	start(&recording, true);
+	play_open(play, 3, 2, add_disk(&recording, "d", 3, 2));
+	play_rules(play, set);
+	rule_set_free(set);
+	store_limit(play->store, 64 * 4096);
+	play_steps(play, 300);
+	store_limit(play->store, 200 * 4096);
+	play_steps(play, 300);
+	assert_in_range(store_used(play->store) >> 12, 100, 200);
+	play_finish(play);
+	finish(&recording);
+	assert_non_null(strstr(play->text, " -28\n"));
+	sscanf(strstr(play->text, "\ndisk ") + 6, "%16s", sum);
+	drop_other_lines(play->text);
+	check_replay(&recording, true, play->text, sum);
+	check_replay(&recording, false, play->text, sum);
+	free(recording.bytes);
+	free(play->text);
+	free(play);
+}
+
 static void several_disks_are_replayed_each_with_its_own_rules(void **state)
 {
 	struct play *plays[2];
@@ -488,6 +518,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_replay_does_what_was_recorded),
 		cmocka_unit_test(with_data_the_disk_holds_in_the_end_what_the_recorded_one_did),
+		cmocka_unit_test(what_failed_for_lack_of_space_fails_again),
 		cmocka_unit_test(several_disks_are_replayed_each_with_its_own_rules),
 		cmocka_unit_test(content_from_before_the_first_request_is_there),
 		cmocka_unit_test(rules_that_look_at_data_decide_again_where_the_recording_has_it),

@@ -190,6 +190,110 @@ static void spans_agree_with_a_look_at_every_page(void **state)
 	store_free(store);
 }
 
+static void zeroes_hold_space_and_no_memory(void **state)
+{
+	uint64_t size = 16ull << 40;
+	struct store *store = NULL;
+	bool marked;
+
+	(void)state;
+	assert_int_equal(store_create(size, NULL, &store), 0);
+	assert_int_equal(store_zero(store, 0, size), 0);
+	assert_int_equal(store_used(store), size);
+	assert_int_equal(store_allocated(store), 0);
+	assert_true(store_is_taken(store, size / 2, 1 << 20));
+	store_span(store, 4096, 4096, &marked);
+	assert_false(marked);
+	/* What had content loses its memory, not its space. */
+	store_mark(store, 8192, 8192);
+	memset(store_data(store) + 8192, 'x', 8192);
+	assert_int_equal(store_zero(store, 8192 + 512, 8192), 0);
+	assert_int_equal(store_allocated(store), 4096);
+	assert_int_equal(store_data(store)[8192 + 511], 'x');
+	assert_int_equal(store_data(store)[8192 + 512], 0);
+	assert_int_equal(store_used(store), size);
+	assert_int_equal(store_punch(store, 0, size), 0);
+	assert_int_equal(store_used(store), 0);
+	store_free(store);
+}
+
+static void a_limit_is_reached_to_the_page_and_discards_give_back(void **state)
+{
+	struct store *store = NULL;
+
+	(void)state;
+	assert_int_equal(store_create(1 << 20, NULL, &store), 0);
+	assert_true(store_capacity(store) == UINT64_MAX);
+	store_limit(store, 4 * 4096 + 4095);
+	assert_int_equal(store_capacity(store), 4 * 4096);
+	assert_int_equal(store_take(store, 0, 3 * 4096), 0);
+	assert_int_equal(store_take(store, 3 * 4096, 4097), -ENOSPC);
+	assert_int_equal(store_zero(store, 3 * 4096, 4097), -ENOSPC);
+	assert_int_equal(store_used(store), 3 * 4096);
+	assert_int_equal(store_take(store, 2 * 4096 + 512, 4096), 0);
+	assert_int_equal(store_take(store, 0, 4 * 4096), 0);
+	assert_int_equal(store_take(store, 4 * 4096, 1), -ENOSPC);
+	/* Half a page is not given back. */
+	assert_int_equal(store_punch(store, 0, 4096 + 512), 0);
+	assert_int_equal(store_used(store), 3 * 4096);
+	assert_int_equal(store_take(store, 8 * 4096, 4096), 0);
+	/* Less than is used takes nothing away. */
+	store_limit(store, 4096);
+	assert_int_equal(store_take(store, 8 * 4096, 512), 0);
+	assert_int_equal(store_take(store, 9 * 4096, 512), -ENOSPC);
+	store_limit(store, UINT64_MAX);
+	assert_int_equal(store_take(store, 9 * 4096, 512), 0);
+	store_free(store);
+}
+
+static uint64_t host_room;
+static unsigned int nr_looks;
+
+static uint64_t fake_room(const char *root)
+{
+	assert_string_equal(root, "fake");
+	nr_looks++;
+	return host_room;
+}
+
+static void a_host_without_memory_refuses_what_grows_and_nothing_else(void **state)
+{
+	struct store *store = NULL;
+	uint64_t at = 0, size = 8ull << 30;
+
+	(void)state;
+	assert_int_equal(store_create(size, NULL, &store), 0);
+	store_watch_host(store, fake_room, "fake");
+	host_room = 64ull << 30;
+	/* Looked at for every 64 MiB where there is plenty. */
+	for (; at < 1 << 30; at += 1 << 20) {
+		assert_int_equal(store_take(store, at, 1 << 20), 0);
+		store_mark(store, at, 1 << 20);
+	}
+	assert_in_range(nr_looks, 16, 18);
+	assert_false(store_host(store).low);
+	host_room = 0;
+	while (at < size && store_take(store, at, 1 << 20) == 0) {
+		store_mark(store, at, 1 << 20);
+		at += 1 << 20;
+	}
+	/* At most as much as was found free at the last look. */
+	assert_in_range(at, 1 << 30, (1 << 30) + (64 << 20));
+	assert_int_equal(store_take(store, at, 4096), -EIO);
+	assert_true(store_host(store).low);
+	assert_int_equal(store_host(store).nr_refused, 2);
+	assert_true(store_host_news(store));
+	assert_false(store_host_news(store));
+	assert_false(store_is_taken(store, at, 4096));
+	assert_int_equal(store_take(store, at - (1 << 20), 1 << 20), 0);
+	assert_int_equal(store_zero(store, at, 1 << 20), 0);
+	host_room = 2 << 20;
+	assert_int_equal(store_take(store, at, 1 << 20), 0);
+	assert_false(store_host(store).low);
+	assert_false(store_host_news(store));
+	store_free(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +307,9 @@ int main(void)
 		cmocka_unit_test(punch_frees_whole_pages_and_allocates_none),
 		cmocka_unit_test(punch_outside_the_disk_is_refused),
 		cmocka_unit_test(spans_agree_with_a_look_at_every_page),
+		cmocka_unit_test(zeroes_hold_space_and_no_memory),
+		cmocka_unit_test(a_limit_is_reached_to_the_page_and_discards_give_back),
+		cmocka_unit_test(a_host_without_memory_refuses_what_grows_and_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
