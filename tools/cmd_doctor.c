@@ -344,11 +344,23 @@ static void check_fuse(const struct ublk_probe *probe, struct finding *f)
 
 /* ------------------------------------------------------------------------------ faultblk vm */
 
+/* In the machine nobody needs another one. */
+static bool is_machine(struct finding *f)
+{
+	const char *kernel = getenv("FAULTBLK_VM");
+
+	if (kernel)
+		found(f, LEVEL_OK, "vm: this is the machine, with kernel %s", kernel);
+	return kernel != NULL;
+}
+
 static void check_kvm(const struct ublk_probe *probe, struct finding *f)
 {
 	struct vm_kvm_note note;
 
 	(void)probe;
+	if (is_machine(f))
+		return;
 	if (access("/dev/kvm", R_OK | W_OK) == 0 && vm_look_kvm(&note) == 0) {
 		found(f, note.works ? LEVEL_OK : LEVEL_WARN,
 		      note.works ? "vm: KVM works: a boot has shown it"
@@ -373,9 +385,12 @@ static void check_kvm(const struct ublk_probe *probe, struct finding *f)
 static void check_archive(const struct ublk_probe *probe, struct finding *f)
 {
 	char text[sizeof(f->what)];
-	int err = vm_look_archive(text, sizeof(text));
+	int err;
 
 	(void)probe;
+	if (is_machine(f))
+		return;
+	err = vm_look_archive(text, sizeof(text));
 	if (err)
 		found(f, LEVEL_WARN, "vm: no kernel can be fetched: %s",
 		      text[0] ? text : strerror(-err));
