@@ -512,9 +512,11 @@ static int find_versions(struct search *search)
 
 	if (!err)
 		err = add_in_turn(search);
-	search->mix->missing = search->unit->nr > search->turns_max;
-	if (err || is_in_turn(search))
+	if (err)
 		return err;
+	search->mix->missing = search->unit->nr > search->turns_max;
+	if (is_in_turn(search))
+		return 0;
 	search->spent = search->mix->nr_parts > PARTS_MAX || search->mix->missing;
 	if (!search->spent)
 		err = search_all(search);
