@@ -71,6 +71,8 @@ static const struct opt_help crashtest_help = {
 
 extern char **environ;
 
+static char owner[GUARD_OWNER_MAX]; /* what setup, workload, and all that they start have */
+
 /* A list of words for a command. */
 struct words {
 	char **items;
@@ -213,6 +215,16 @@ static bool record_words(struct words *words, const struct crashtest_opts *opts,
 	       add(words, script);
 }
 
+/* The disk has gone; what goes on would only be in the way of the checks. */
+static void end_left(void)
+{
+	unsigned int nr = guard_kill(owner);
+
+	if (nr)
+		tool_msg("setup or workload left %u process%s running: ended", nr,
+			 nr == 1 ? "" : "es");
+}
+
 static int record(const char *self, const struct crashtest_opts *opts, const char *recording)
 {
 	_cleanup_(words_free) struct words words = { 0 };
@@ -228,6 +240,7 @@ static int record(const char *self, const struct crashtest_opts *opts, const cha
 		return EXIT_OURS;
 	}
 	code = run_self(self, words.items);
+	end_left();
 	if (code == 0 || code == EXIT_NO_UBLK || code == EXIT_USAGE)
 		return code;
 	if (code < 0)
@@ -348,12 +361,9 @@ static int in_folder(const char *self, const struct crashtest_opts *opts, struct
 /* Setup and workload, and whatever they start, can be told from others. */
 static int be_guarded(struct guard *guard)
 {
-	char owner[64];
-
-	snprintf(owner, sizeof(owner), "%d.", (int)getpid());
-	if (setenv(GUARD_CRASHTEST, owner, 1))
+	guard_owner(GUARD_CRASHTEST, owner);
+	if (setenv(GUARD_CRASHTEST, strchr(owner, '=') + 1, 1))
 		return -errno;
-	snprintf(owner, sizeof(owner), GUARD_CRASHTEST "=%d.", (int)getpid());
 	guard_sweep(false, NULL, NULL);
 	guard_start(owner, guard);
 	return 0;
@@ -376,7 +386,6 @@ static int test(const char *self, const struct crashtest_opts *opts, char **more
 	} else {
 		code = in_folder(self, opts, &guard, more);
 	}
-	/* What a workload leaves when it ends by itself is its own business. */
 	guard_end(&guard, !ended_by);
 	return code;
 }

@@ -32,7 +32,7 @@ static const struct opt gc_table[] = {
 static const struct opt_help gc_help = {
 	.usage = "faultblk gc [options]",
 	.what = "Take away what killed programs of ours left behind: the disks of servers and their\n"
-		"sockets, the processes of checks of explorations, and the folders of explore and\n"
+		"sockets, the processes of checks and workloads, and the folders of explore and\n"
 		"crashtest in TMPDIR, /dev/shm and /tmp. A disk is only touched if this program made\n"
 		"it and the process that served it is gone; a socket only if it is ours and dead; a\n"
 		"folder only if it is ours and nobody holds its lock. A regular file in /dev that has\n"
@@ -98,13 +98,13 @@ static void tell_process(void *ctx, const struct guard_left *process, const char
 
 	if (!why) {
 		swept->nr_processes++;
-		did(swept, "%s process %d (%s), left by a check",
+		did(swept, "%s process %d (%s), left by a check or a workload",
 		    swept->dry_run ? "would end" : "ended", (int)process->pid, process->name);
 		return;
 	}
 	swept->nr_failures++;
-	tool_msg("process %d (%s), left by a check, stays: %s", (int)process->pid, process->name,
-		 why);
+	tool_msg("process %d (%s), left by a check or a workload, stays: %s", (int)process->pid,
+		 process->name, why);
 }
 
 static void tell_folder(void *ctx, const struct left_folder *folder)
@@ -241,7 +241,9 @@ int cmd_gc(int argc, char **argv)
 	err = guard_sweep(opts.dry_run, tell_process, &swept);
 	if (err) {
 		swept.nr_failures++;
-		tool_msg("what checks have left cannot be looked for: %s", strerror(-err));
+		tool_msg("what checks and workloads have left cannot be looked for: %s",
+			 err == -EXDEV ? "/proc shows the processes of another pid namespace"
+				       : strerror(-err));
 	}
 	left_folder_sweep_all(opts.work, opts.dry_run, tell_folder, tell_place, &swept);
 	sweep_sockets(&swept);

@@ -97,7 +97,11 @@ static int fill_env(struct checker *c, unsigned int worker)
 {
 	const struct checker_options *o = c->options;
 	size_t at = c->nr_borrowed;
-	int err = set_env(c, at++, GUARD_WORKER "=%d.%u", (int)getpid(), worker);
+	char owner[GUARD_OWNER_MAX];
+	int err;
+
+	guard_owner(GUARD_WORKER, owner);
+	err = set_env(c, at++, "%s%u", owner, worker);
 
 	if (!err)
 		c->owner = strdup(c->env[at - 1]);

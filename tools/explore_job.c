@@ -785,10 +785,10 @@ static int prepare(struct run *run, struct diag *diag)
 /* In the mount namespace that we were started in, and before there are threads. */
 static void be_guarded(struct run *run)
 {
-	char owner[64];
+	char owner[GUARD_OWNER_MAX];
 
 	guard_sweep(false, NULL, NULL);
-	snprintf(owner, sizeof(owner), GUARD_WORKER "=%d.", (int)getpid());
+	guard_owner(GUARD_WORKER, owner);
 	guard_start(owner, &run->guard);
 }
 

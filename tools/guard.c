@@ -53,6 +53,14 @@ static bool has_variable(pid_t pid, is_meant_fn is_meant, const void *ctx)
 	return false;
 }
 
+/* The numbers in /proc are those of our pid namespace, and not of the one around it. */
+static bool proc_is_ours(void)
+{
+	char link[16] = "";
+
+	return readlink("/proc/self", link, sizeof(link) - 1) > 0 && atoi(link) == getpid();
+}
+
 static bool is_of_us(pid_t pid)
 {
 	struct stat stat_of;
@@ -93,47 +101,106 @@ static bool is_program(pid_t pid)
 	       ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
 }
 
+static int pidfd_open(pid_t pid)
+{
+	return fail_errno("tools/guard/pidfd", EMFILE, (int)syscall(SYS_pidfd_open, pid, 0));
+}
+
+/* Not every C library has it. */
+static int pidfd_send_signal(int fd, int number)
+{
+	return (int)syscall(SYS_pidfd_send_signal, fd, number, NULL, 0);
+}
+
+/* Of one that nobody has waited for yet, too. */
+static bool has_ended(int fd, int wait_ms)
+{
+	struct pollfd ended = { .fd = fd, .events = POLLIN };
+	int nr;
+
+	while ((nr = poll(&ended, 1, wait_ms)) < 0 && errno == EINTR)
+		;
+	return nr > 0;
+}
+
+struct killing {
+	is_meant_fn is_meant;
+	const void *ctx;
+	struct pids sessions; /* that those lead */
+	int round;
+};
+
+/* True: it is meant, and lives. Its number may be another's at any time, its descriptor not. */
+static bool kill_one(struct killing *killing, pid_t pid)
+{
+	_cleanup_close_ int fd = -1;
+	bool gone;
+	pid_t sid;
+
+	if (!is_of_us(pid))
+		return false;
+	fd = pidfd_open(pid);
+	gone = fd < 0 && errno == ESRCH;
+	sid = getsid(pid);
+	if (!has_pid(&killing->sessions, sid) &&
+	    !has_variable(pid, killing->is_meant, killing->ctx))
+		return false;
+	if (gone || (fd >= 0 && has_ended(fd, 0)))
+		return false;
+	/* Each check leads a session of its own; that of who started us is not meant. */
+	if (sid == pid)
+		add_pid(&killing->sessions, sid);
+	if (killing->round == ROUNDS_MAX - 1 || !is_program(pid))
+		pidfd_send_signal(fd, SIGKILL);
+	else if (killing->round % PATIENT_ROUNDS == 0)
+		pidfd_send_signal(fd, SIGTERM);
+	return true;
+}
+
 /* Kills those that are meant, and who shares a session that one of them leads; how many? Programs
  * of ours are asked to end in order in each PATIENT_ROUNDS-th round, and killed in the last. */
-static unsigned int kill_round(is_meant_fn is_meant, const void *ctx, struct pids *sessions,
-			       int round)
+static unsigned int kill_round(struct killing *killing)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 	unsigned int nr = 0;
 
-	while (proc && (entry = readdir(proc))) {
-		pid_t pid = (pid_t)atoi(entry->d_name), sid;
-
-		if (!is_of_us(pid))
-			continue;
-		sid = getsid(pid);
-		if (!has_pid(sessions, sid) && !has_variable(pid, is_meant, ctx))
-			continue;
-		/* Each check leads a session of its own; that of who started us is not meant. */
-		if (sid == pid)
-			add_pid(sessions, sid);
-		nr++;
-		if (round == ROUNDS_MAX - 1 || !is_program(pid))
-			kill(pid, SIGKILL);
-		else if (round % PATIENT_ROUNDS == 0)
-			kill(pid, SIGTERM);
-	}
+	while (proc && (entry = readdir(proc)))
+		nr += kill_one(killing, (pid_t)atoi(entry->d_name));
 	if (proc)
 		closedir(proc);
 	return nr;
 }
 
-static void kill_all(is_meant_fn is_meant, const void *ctx)
+/* How many there were at most in one round: in an exec() a process has no environment for a moment. */
+static unsigned int kill_all(is_meant_fn is_meant, const void *ctx)
 {
-	struct pids sessions = { .nr = 0 };
-	unsigned int quiet = 0;
+	struct killing killing = { .is_meant = is_meant, .ctx = ctx };
+	unsigned int quiet = 0, most = 0;
 
-	for (int i = 0; i < ROUNDS_MAX && quiet < QUIET_ROUNDS; i++) {
-		quiet = kill_round(is_meant, ctx, &sessions, i) ? 0 : quiet + 1;
+	for (; proc_is_ours() && killing.round < ROUNDS_MAX && quiet < QUIET_ROUNDS;
+	     killing.round++) {
+		unsigned int nr = kill_round(&killing);
+
+		most = nr > most ? nr : most;
+		quiet = nr ? 0 : quiet + 1;
 		if (quiet < QUIET_ROUNDS)
 			usleep(ROUND_US);
 	}
+	return most;
+}
+
+static ino_t pid_namespace(void)
+{
+	struct stat ours;
+
+	return stat("/proc/self/ns/pid", &ours) < 0 ? 0 : ours.st_ino;
+}
+
+void guard_owner(const char *variable, char ret_owner[GUARD_OWNER_MAX])
+{
+	snprintf(ret_owner, GUARD_OWNER_MAX, "%s=%d.%llu.", variable, (int)getpid(),
+		 (unsigned long long)pid_namespace());
 }
 
 static bool begins_with(const char *variable, const void *ctx)
@@ -236,36 +303,37 @@ void guard_end(struct guard *guard, bool in_order)
 	guard->pid = 0;
 }
 
-/* ------------------------------------------------------------------------------ what was left */
-
-/* "FAULTBLK_WORKER=PID.N" of a program that is no more. */
-static bool is_left(const char *variable, const void *ctx)
+unsigned int guard_kill(const char *owner)
 {
-	const char *const word = GUARD_WORKER "=";
-	char *end;
-	long pid;
-
-	(void)ctx;
-	if (strncmp(variable, word, strlen(word)) != 0)
-		return false;
-	pid = strtol(variable + strlen(word), &end, 10);
-	return pid > 0 && pid < INT_MAX && *end == '.' && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+	return kill_all(begins_with, owner);
 }
 
-static bool is_in_our_namespace(pid_t pid)
-{
-	struct stat ours, its;
-	char path[64];
+/* ------------------------------------------------------------------------------ what was left */
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/pid", (int)pid);
-	return stat("/proc/self/ns/pid", &ours) == 0 && stat(path, &its) == 0 &&
-	       ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
+/* "FAULTBLK_WORKER=PID.NAMESPACE.N" of a program of our pid namespace that is no more. */
+static bool is_left(const char *variable, const void *ctx)
+{
+	static const char *const words[] = { GUARD_WORKER "=", GUARD_CRASHTEST "=" };
+	const ino_t *namespace = ctx;
+	const char *at = NULL;
+	unsigned long long its;
+	int pid;
+	char dot;
+
+	for (size_t i = 0; i < array_size(words); i++)
+		if (strncmp(variable, words[i], strlen(words[i])) == 0)
+			at = variable + strlen(words[i]);
+	if (!at || sscanf(at, "%9d.%20llu%c", &pid, &its, &dot) != 3 || dot != '.' ||
+	    its != *namespace)
+		return false;
+	return pid > 0 && kill(pid, 0) < 0 && errno == ESRCH;
 }
 
 struct sweep {
 	bool dry_run;
 	guard_left_fn each;
 	void *ctx;
+	ino_t namespace;
 	struct pids sessions; /* that processes which are left lead, see kill_round() */
 	struct pids told;     /* those that stay, and in a dry run all */
 	uint64_t until_ns;
@@ -275,9 +343,9 @@ static bool is_meant_by(struct sweep *sweep, pid_t pid)
 {
 	pid_t sid = getsid(pid);
 
-	if (!is_of_us(pid) || !is_in_our_namespace(pid) || has_pid(&sweep->told, pid))
+	if (!is_of_us(pid) || has_pid(&sweep->told, pid))
 		return false;
-	if (!has_pid(&sweep->sessions, sid) && !has_variable(pid, is_left, NULL))
+	if (!has_pid(&sweep->sessions, sid) && !has_variable(pid, is_left, &sweep->namespace))
 		return false;
 	if (sid == pid && !is_program(pid))
 		add_pid(&sweep->sessions, sid);
@@ -296,23 +364,6 @@ static void read_name(struct guard_left *left)
 	left->name[strcspn(left->name, "\n")] = '\0';
 }
 
-/* Not every C library has it. */
-static int pidfd_send_signal(int fd, int number)
-{
-	return (int)syscall(SYS_pidfd_send_signal, fd, number, NULL, 0);
-}
-
-/* Of one that nobody has waited for yet, too. */
-static bool has_ended(int fd, int wait_ms)
-{
-	struct pollfd ended = { .fd = fd, .events = POLLIN };
-	int nr;
-
-	while ((nr = poll(&ended, 1, wait_ms)) < 0 && errno == EINTR)
-		;
-	return nr > 0;
-}
-
 /* Why it stays; NULL: it is gone. @fd is that of one process, whatever becomes of its number. */
 static const char *end_one(int fd, uint64_t until_ns)
 {
@@ -327,8 +378,7 @@ static const char *end_one(int fd, uint64_t until_ns)
 /* True: it was ended. */
 static bool sweep_one(struct sweep *sweep, pid_t pid)
 {
-	_cleanup_close_ int fd =
-		fail_errno("tools/guard/pidfd", EMFILE, (int)syscall(SYS_pidfd_open, pid, 0));
+	_cleanup_close_ int fd = pidfd_open(pid);
 	struct guard_left left = { .pid = pid };
 	const char *why = fd < 0 ? strerror(errno) : NULL;
 
@@ -371,11 +421,14 @@ int guard_sweep(bool dry_run, guard_left_fn each, void *ctx)
 		.dry_run = dry_run,
 		.each = each,
 		.ctx = ctx,
+		.namespace = pid_namespace(),
 		.until_ns = clock_now_ns() + SWEEP_MS * NSEC_PER_MSEC,
 	};
 	size_t known;
 	int nr;
 
+	if (!proc_is_ours())
+		return -EXDEV;
 	/* Again for what the ended have started, and for sessions whose leader was seen late. */
 	do {
 		known = sweep.sessions.nr;
