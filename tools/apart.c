@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -167,15 +168,49 @@ int apart_enter(void)
 
 int apart_return(void)
 {
-	int root, cwd;
+	_cleanup_close_ int root = -1, cwd = -1;
 
 	if (keeper_pid_fd < 0)
 		return 0;
 	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	/* A library may have started a thread in the child, as libfiu does: it shares the root, and
-	 * who shares it cannot go. */
+	/* Threads share the root, and who shares it cannot go. A library may have started one in a
+	 * child, too, as libfiu does. */
 	if (root < 0 || cwd < 0 || unshare(CLONE_FS) < 0 || setns(keeper_pid_fd, CLONE_NEWNS) < 0)
 		return -errno;
 	return go_to(root, cwd);
+}
+
+/* ------------------------------------------------------------------------------ visits */
+
+struct visit {
+	int (*fn)(void *ctx);
+	void *ctx;
+	int result;
+};
+
+static void *visit_thread(void *arg)
+{
+	struct visit *visit = arg;
+
+	visit->result = apart_return();
+	if (!visit->result)
+		visit->result = visit->fn(visit->ctx);
+	return NULL;
+}
+
+int apart_visit(int (*fn)(void *ctx), void *ctx)
+{
+	struct visit visit = { .fn = fn, .ctx = ctx };
+	pthread_t thread;
+	int err;
+
+	if (keeper_pid_fd < 0)
+		return fn(ctx);
+	err = fail_value("tools/apart/visit", EAGAIN,
+			 pthread_create(&thread, NULL, visit_thread, &visit));
+	if (err)
+		return -err;
+	pthread_join(thread, NULL);
+	return visit.result;
 }

@@ -28,7 +28,13 @@ int apart_enter(void);
  * 0, also where we are not apart; or -errno.
  */
 int apart_return(void);
-/* We end in order, and the keeper is gone when this returns. */
+/*
+ * Call @fn(@ctx) where who started us is, by a thread of its own that ends with it: nothing of us
+ * stays there, and what it starts is there, too. Where we are not apart, by the caller. Any thread.
+ * What @fn returns, or -errno: it was not called.
+ */
+int apart_visit(int (*fn)(void *ctx), void *ctx);
+/* We end in order, and the keeper is gone when this returns. No thread of ours is on a visit. */
 void apart_end(void);
 
 #endif

@@ -3,11 +3,13 @@
  * A command with a time limit, and nothing of it left afterwards.
  *
  * It is started by posix_spawn(): the program's memory is large, and its page tables are not
- * copied. It leads a session and process group of its own. When its first process ends, or has to,
- * the group is killed and reaped: we are a subreaper, so what lost its parent is our child. What
- * left the group (a daemon) is found among the orphans of our main thread by a variable of its
- * environment that names the worker, and killed as well.
+ * copied. It is where the program was started, though this may be a server apart (apart.h). It
+ * leads a session and process group of its own. When its first process ends, or has to, the group
+ * is killed and reaped: we are a subreaper, so what lost its parent is our child. What left the
+ * group (a daemon) is found among the orphans of our main thread by a variable of its environment
+ * that names the worker, and killed as well.
  */
+#include "apart.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -167,29 +169,43 @@ static int start_files(posix_spawn_file_actions_t *files, const int to[2])
 	return err;
 }
 
+struct starting {
+	const struct command_options *options;
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attr;
+	pid_t pid;
+};
+
+static int spawn(void *ctx)
+{
+	struct starting *s = ctx;
+	char *argv[] = { "sh", "-c", (char *)s->options->text, NULL };
+
+	return -fail_value(
+		"tools/explore_command/spawn", EAGAIN,
+		posix_spawn(&s->pid, "/bin/sh", &s->files, &s->attr, argv, s->options->env));
+}
+
 static int start(const struct command_options *options, const int to[2], struct diag *diag,
 		 pid_t *ret_pid)
 {
-	char *argv[] = { "sh", "-c", (char *)options->text, NULL };
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attr;
-	int err = start_attr(&attr);
+	struct starting starting = { .options = options };
+	int err = start_attr(&starting.attr);
 
 	if (err)
 		return diag_set(diag, -err, "explore.command", "cannot prepare a command: %s",
 				strerror(err));
-	err = start_files(&files, to);
+	err = -start_files(&starting.files, to);
 	if (!err) {
-		err = fail_value(
-			"tools/explore_command/spawn", EAGAIN,
-			posix_spawn(ret_pid, "/bin/sh", &files, &attr, argv, options->env));
-		posix_spawn_file_actions_destroy(&files);
+		err = apart_visit(spawn, &starting);
+		posix_spawn_file_actions_destroy(&starting.files);
 	}
-	posix_spawnattr_destroy(&attr);
+	posix_spawnattr_destroy(&starting.attr);
 	if (err)
-		diag_set(diag, -err, "explore.command", "cannot start /bin/sh -c '%.200s': %s",
-			 options->text, strerror(err));
-	return -err;
+		diag_set(diag, err, "explore.command", "cannot start /bin/sh -c '%.200s': %s",
+			 options->text, strerror(-err));
+	*ret_pid = starting.pid;
+	return err;
 }
 
 /* ------------------------------------------------------------------------------ ending */
@@ -415,7 +431,7 @@ int command_run(const struct command_options *options, struct command_output *ou
 	struct source sources[2];
 	struct host_seen seen;
 	int to[2], rc, err;
-	pid_t pid;
+	pid_t pid = -1;
 
 	err = make_pipes(options->show, sources, to, diag);
 	if (err)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* A job of exploring: everything is made, run, told and taken back. */
+#include "apart.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
@@ -369,6 +370,7 @@ static void close_all(struct run *run)
 	host_free(run->host);
 	workdir_remove(&run->dir);
 	guard_end(&run->guard, true);
+	apart_end();
 	journal_free(run->journal);
 	if (run->stop_fd >= 0)
 		close(run->stop_fd);
@@ -814,6 +816,9 @@ int explore_job_run(const struct explore_job *job)
 			return code;
 		}
 	}
+	/* Of files it is no server; the guard stays where the checks are. */
+	if (!code && run.ops == &presenter_device)
+		apart_enter();
 	if (!code)
 		code = prepare(&run, &diag);
 	if (!code)

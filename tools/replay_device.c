@@ -12,6 +12,7 @@
  */
 #include "replay_device.h"
 
+#include "apart.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
@@ -600,6 +601,7 @@ static void destroy(struct replay *replay)
 		destroy_part(&replay->parts[i]);
 	if (replay->child > 0)
 		waitpid(replay->child, NULL, 0);
+	apart_end();
 	tdestroy(replay->endings, free);
 	free(replay->decisions);
 	pthread_mutex_destroy(&replay->lock);
@@ -637,6 +639,9 @@ static int play(struct replay *replay, struct record_reader *reader, const void 
 		err = -ENOMEM;
 	if (!err)
 		err = start_child(replay);
+	/* It serves, and the child does not. */
+	if (!err)
+		apart_enter();
 	catch_signals();
 	for (uint16_t i = 0; i < replay->nr_parts && !err; i++)
 		err = open_both(&replay->parts[i]);

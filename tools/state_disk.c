@@ -7,6 +7,7 @@
  */
 #include "state_disk.h"
 
+#include "apart.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -255,10 +256,13 @@ static int held(const struct state_disk *disk, struct diag *diag)
  * A command that was killed could not do it any more. Of all devices: a file system on several of
  * them (btrfs) is mounted by the name of one.
  */
-static void unmount_left(const struct state_disks *disks)
+static int unmount_left(void *ctx)
 {
+	const struct state_disks *disks = ctx;
+
 	for (uint32_t i = 0; i < disks->nr; i++)
 		mounts_detach(strrchr(ublk_dev_path(disks->disks[i].dev), '/') + 1);
+	return 0;
 }
 
 int state_disks_settle(struct state_disks *disks, int timeout_ms, struct diag *diag)
@@ -271,7 +275,8 @@ int state_disks_settle(struct state_disks *disks, int timeout_ms, struct diag *d
 		while (!is_free(ublk_dev_path(disks->disks[i].dev))) {
 			if (clock_now_ns() > until_ns)
 				return held(&disks->disks[i], diag);
-			unmount_left(disks);
+			/* Where commands mount; without a thread for it, with the next try. */
+			apart_visit(unmount_left, disks);
 			nanosleep(&nap, NULL);
 		}
 	}
