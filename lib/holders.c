@@ -2,6 +2,11 @@
 /*
  * Who holds a disk: processes that have it open, mounts in any mount namespace, swap, and devices
  * stacked on top (dm, md, loop). Only what /proc and /sys tell, so only what this process may see.
+ *
+ * Nothing here may wait for a file server that never answers, whosever file it is: a link of
+ * /proc/PID/fd is followed only to /dev and to file systems that ask nobody. By the time it leads
+ * there the kernel may have asked, whatever the flags (9p, cifs, gfs2). Which mount a descriptor is
+ * on stands in /proc/PID/fdinfo, and what is mounted in mountinfo.
  */
 #include "holders.h"
 
@@ -19,6 +24,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define MOUNT_ID_MAX (1 << 24) /* the kernel takes the lowest that is free */
+
 static void close_dir(DIR **dir)
 {
 	if (*dir)
@@ -32,6 +39,8 @@ struct search {
 	bool dead; /* looked for by name: the kernel has it no more, nor its numbers */
 	struct ublk_holder *holders;
 	unsigned int max, nr;
+	unsigned char *local; /* a bit for each mount id: of a file system that asks nobody */
+	size_t local_bytes;
 };
 
 static int read_line(const char *path, char *buf, size_t size)
@@ -136,6 +145,76 @@ static bool is_dead_node(const struct search *s, int dir_fd, const char *link)
 	return is_node(s, path);
 }
 
+/* ------------------------------------------------------------------------------ open files */
+
+static bool asks_nobody(const struct mount_entry *entry)
+{
+	static const char *const types[] = { "devtmpfs", "tmpfs", "ramfs", "rootfs" };
+
+	for (size_t i = 0; i < array_size(types); i++)
+		if (strcmp(entry->type, types[i]) == 0)
+			return true;
+	if (strcmp(entry->type, "gfs2") == 0 || strcmp(entry->type, "ocfs2") == 0)
+		return false;
+	return major(entry->dev) || strcmp(entry->type, "btrfs") == 0;
+}
+
+/* Without memory for it, nothing is followed there. */
+static void note_mount(struct search *s, const struct mount_entry *entry)
+{
+	size_t at = (size_t)entry->id / 8, bytes = s->local_bytes ? s->local_bytes : 128;
+	unsigned char *more;
+
+	if (entry->id < 0 || entry->id > MOUNT_ID_MAX || !asks_nobody(entry))
+		return;
+	while (bytes <= at)
+		bytes *= 2;
+	if (bytes > s->local_bytes) {
+		more = fail_alloc("lib/holders/mounts", realloc(s->local, bytes));
+		if (!more)
+			return;
+		memset(more + s->local_bytes, 0, bytes - s->local_bytes);
+		s->local = more;
+		s->local_bytes = bytes;
+	}
+	s->local[at] |= (unsigned char)(1u << entry->id % 8);
+}
+
+static bool is_noted(const struct search *s, int id)
+{
+	return id >= 0 && (size_t)id / 8 < s->local_bytes && s->local[id / 8] >> id % 8 & 1;
+}
+
+/* "pos:\t0\nflags:\t0100000\nmnt_id:\t27\n"; -1: not known. */
+static int mount_of(int pid, const char *fd)
+{
+	char path[320], text[512];
+	_cleanup_close_ int info = -1;
+	const char *at;
+	ssize_t len;
+	int id;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", pid, fd);
+	info = open(path, O_RDONLY | O_CLOEXEC);
+	len = info < 0 ? -1 : read(info, text, sizeof(text) - 1);
+	if (len <= 0)
+		return -1;
+	text[len] = '\0';
+	at = strstr(text, "mnt_id:");
+	return at && sscanf(at, "mnt_id: %d", &id) == 1 ? id : -1;
+}
+
+/* Pipes, sockets and the like are no files that could be a disk. */
+static bool may_follow(const struct search *s, int dir_fd, int pid, const char *fd)
+{
+	char path[8];
+	ssize_t len = readlinkat(dir_fd, fd, path, sizeof(path));
+
+	if (len <= 0 || path[0] != '/')
+		return false;
+	return (len > 5 && memcmp(path, "/dev/", 5) == 0) || is_noted(s, mount_of(pid, fd));
+}
+
 /* The disk or a partition, or the server's half of it, among the open files of a process. */
 static void find_open(struct search *s, int pid, const char *comm)
 {
@@ -150,9 +229,9 @@ static void find_open(struct search *s, int pid, const char *comm)
 		struct statx st;
 		dev_t dev;
 
-		/* Never ask a file server about somebody's file: what is cached will do. */
-		if (entry->d_name[0] == '.' ||
-		    statx(dirfd(dir), entry->d_name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+		if (entry->d_name[0] == '.' || !may_follow(s, dirfd(dir), pid, entry->d_name) ||
+		    statx(dirfd(dir), entry->d_name, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+			  STATX_TYPE, &st) < 0)
 			continue;
 		dev = makedev(st.stx_rdev_major, st.stx_rdev_minor);
 		open = S_ISBLK(st.stx_mode) &&
@@ -166,6 +245,8 @@ static void find_open(struct search *s, int pid, const char *comm)
 		add(s, UBLK_HOLD_SERVER, pid, comm, "");
 }
 
+/* ------------------------------------------------------------------------------ mounts */
+
 static void find_mounts(struct search *s, int pid, const char *comm)
 {
 	struct mounts *mounts;
@@ -177,6 +258,7 @@ static void find_mounts(struct search *s, int pid, const char *comm)
 	for (size_t i = 0; i < mounts->nr; i++) {
 		const struct mount_entry *entry = &mounts->entries[i];
 
+		note_mount(s, entry);
 		if (is_dev(s, entry->dev) ||
 		    ((major(entry->dev) == 0 || (s->dead && is_dead_dev(entry->dev))) &&
 		     is_node(s, entry->source) && mounts_has_source(entry)))
@@ -221,10 +303,13 @@ static void find_processes(struct search *s)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
 		read_line(path, comm, sizeof(comm));
-		find_open(s, pid, comm);
 		if (!seen_before(&seen, pid))
 			find_mounts(s, pid, comm);
+		find_open(s, pid, comm);
 	}
+	free(s->local);
+	s->local = NULL;
+	s->local_bytes = 0;
 }
 
 static void find_swap(struct search *s)

@@ -324,7 +324,11 @@ struct ublk_holder {
 	char where[256]; /* mount point; empty for others */
 };
 
-/* Who holds block device /dev/ublkb@id. Fills up to @max; returns the number found or -errno. */
+/*
+ * Who holds block device /dev/ublkb@id. Fills up to @max; returns the number found or -errno. It
+ * waits for no file server: who has it open by a node outside of /dev that lies on a network, FUSE
+ * or overlay file system is not seen.
+ */
 int ublk_holders(int id, struct ublk_holder *holders, unsigned int max);
 /* "held by mkfs.ext4 (pid 123), mounted on /mnt": into @buf; "nobody known" when @nr is 0. */
 const char *ublk_holders_text(const struct ublk_holder *holders, unsigned int nr, char *buf,

@@ -11,10 +11,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 /* ------------------------------------------------------------------------------ reading */
@@ -186,14 +188,25 @@ bool mounts_is_part_of(dev_t dev, const char *disk)
 	return false;
 }
 
-/* The block device that it lies on; 0 where there is none. */
+/*
+ * The block device that it lies on; 0 where there is none. A source is what the one who mounted
+ * says: it is looked for in /dev alone, and not where a file server would have to answer first.
+ */
 static dev_t device_of(const struct mount_entry *entry)
 {
+	const struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+				      .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV |
+						 RESOLVE_NO_MAGICLINKS };
+	_cleanup_close_ int dev = -1, fd = -1;
 	struct stat st;
 
 	if (major(entry->dev))
 		return entry->dev;
-	if (!mounts_has_source(entry) || stat(entry->source, &st) < 0 || !S_ISBLK(st.st_mode))
+	if (strncmp(entry->source, "/dev/", 5) != 0 || !mounts_has_source(entry))
+		return 0;
+	dev = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = (int)syscall(SYS_openat2, dev, entry->source + 5, &how, sizeof(how));
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISBLK(st.st_mode))
 		return 0;
 	return st.st_rdev;
 }
