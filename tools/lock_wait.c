@@ -3,8 +3,11 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "tool.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -34,6 +37,20 @@ pid_t lock_holder(int fd)
 	return 0;
 }
 
+/* A signal that is to end us, and that whoever waits keeps back for later. */
+static bool is_to_end(void)
+{
+	sigset_t end, pending;
+
+	tool_end_signals(&end);
+	if (sigpending(&pending) < 0)
+		return false;
+	for (int i = 1; i < NSIG; i++)
+		if (sigismember(&end, i) == 1 && sigismember(&pending, i) == 1)
+			return true;
+	return false;
+}
+
 int lock_wait(int fd, unsigned int ms, pid_t *ret_holder)
 {
 	uint64_t until_ns = clock_now_ns() + ms * NSEC_PER_MSEC;
@@ -45,6 +62,8 @@ int lock_wait(int fd, unsigned int ms, pid_t *ret_holder)
 			*ret_holder = lock_holder(fd);
 			return -ETIMEDOUT;
 		}
+		if (is_to_end())
+			return -EINTR;
 		usleep(LOOK_US);
 	}
 	return 0;

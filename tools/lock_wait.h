@@ -7,7 +7,8 @@
 
 /*
  * An exclusive lock of @fd, within @ms milliseconds. 0; -errno; -ETIMEDOUT: *ret_holder is a
- * process that holds it, or 0 where that cannot be seen. A signal that is handled ends no wait.
+ * process that holds it, or 0 where that cannot be seen; -EINTR: a signal that is to end us is
+ * blocked, and pending (one that is handled ends no wait).
  */
 int lock_wait(int fd, unsigned int ms, pid_t *ret_holder);
 /* A process that holds a lock of what @fd is open on, or 0 where that cannot be seen. */

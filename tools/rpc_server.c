@@ -422,6 +422,28 @@ static void serve_client(struct rpc_server *server, struct client *client, short
 	close_if_over(server, client);
 }
 
+/*
+ * poll() of those that have a descriptor: the kernel refuses more entries than files may be open,
+ * and counts empty ones, too.
+ */
+static int poll_used(struct pollfd *fds, size_t nr, int timeout_ms)
+{
+	struct pollfd used[RPC_CLIENT_MAX + 2 + RPC_EXTRA_FD_MAX];
+	size_t nr_used = 0;
+	int ready;
+
+	assert(nr <= array_size(used));
+	for (size_t i = 0; i < nr; i++)
+		if (fds[i].fd >= 0)
+			used[nr_used++] = fds[i];
+	ready = poll(used, nr_used, timeout_ms);
+	for (size_t i = 0; i < nr_used && ready <= 0; i++)
+		used[i].revents = 0;
+	for (size_t i = nr; i-- > 0;)
+		fds[i].revents = fds[i].fd >= 0 ? used[--nr_used].revents : 0;
+	return ready;
+}
+
 int rpc_server_turn(struct rpc_server *server, struct pollfd *extra, size_t nr_extra,
 		    int timeout_ms)
 {
@@ -435,12 +457,8 @@ int rpc_server_turn(struct rpc_server *server, struct pollfd *extra, size_t nr_e
 	fds[nr_clients] = listen_pollfd(server);
 	for (size_t i = 0; i < nr_extra; i++)
 		fds[nr_clients + 1 + i] = extra[i];
-	if (poll(fds, nr_clients + 1 + nr_extra, timeout_ms) < 0) {
-		if (errno != EINTR)
-			return -errno;
-		for (size_t i = 0; i < nr_clients + 1 + nr_extra; i++)
-			fds[i].revents = 0;
-	}
+	if (poll_used(fds, nr_clients + 1 + nr_extra, timeout_ms) < 0 && errno != EINTR)
+		return -errno;
 	for (size_t i = 0; i < nr_extra; i++)
 		extra[i].revents = fds[nr_clients + 1 + i].revents;
 	for (size_t i = 0; i < nr_clients; i++)
@@ -543,7 +561,7 @@ void rpc_server_flush(struct rpc_server *server, int timeout_ms)
 			waiting |= has;
 		}
 		if (!waiting || now_ns >= end_ns ||
-		    poll(fds, array_size(fds), (int)((end_ns - now_ns) / NSEC_PER_MSEC)) <= 0)
+		    poll_used(fds, array_size(fds), (int)((end_ns - now_ns) / NSEC_PER_MSEC)) <= 0)
 			return;
 		for (size_t i = 0; i < array_size(fds); i++)
 			if (fds[i].fd >= 0 && fds[i].revents)

@@ -247,6 +247,11 @@ static int lock_directory_of(const char *path, struct diag *diag, int *ret_fd)
 		diag_hint(diag, "end that, or give --socket PATH in a folder of your own");
 		return err;
 	}
+	if (err == -EINTR)
+		return diag_set(diag, err, "runtime.interrupted",
+				"ended by a signal, while the folder of the socket, %.200s, was "
+				"locked by somebody",
+				dir);
 	return diag_set(diag, err, "runtime.directory", "cannot use directory %.200s: %s", dir,
 			strerror(-err));
 }

@@ -22,6 +22,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -249,6 +250,24 @@ static void the_seventeenth_client_is_turned_away_with_a_reason(void **state)
 	for (int i = 0; i < RPC_CLIENT_MAX; i++)
 		close(fds[i]);
 	others_are_served();
+}
+
+/* The kernel lets nobody wait for more than that, and counts seats that nobody has. */
+static void a_limit_of_open_files_that_is_just_enough_is_enough(void **state)
+{
+	struct rlimit before, tight;
+	int next = dup(0);
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	tight = before;
+	tight.rlim_cur = (rlim_t)next + 4; /* both ends of two clients */
+	assert_true(next >= 0 && tight.rlim_cur <= RPC_CLIENT_MAX);
+	close(next);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+	others_are_served();
+	others_are_served();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 static void silent_and_half_spoken_clients_delay_nobody(void **state)
@@ -546,6 +565,7 @@ int main(void)
 		cmocka_unit_test(a_depth_bomb_is_refused_before_it_is_parsed),
 		cmocka_unit_test(an_over_long_line_ends_the_connection),
 		cmocka_unit_test(the_seventeenth_client_is_turned_away_with_a_reason),
+		cmocka_unit_test(a_limit_of_open_files_that_is_just_enough_is_enough),
 		cmocka_unit_test(silent_and_half_spoken_clients_delay_nobody),
 		cmocka_unit_test(a_line_in_many_pieces_is_one_line),
 		cmocka_unit_test(many_lines_at_once_are_all_answered_in_order),
