@@ -27,6 +27,7 @@
 #include "tool.h"
 #include "watch.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -708,10 +709,11 @@ static int turn_with_disk(struct serve *s)
 		handle_signals(s);
 	look_at_freeze(s);
 	/*
-	 * A client may have had it removed within this very turn, but no other can be in its place,
-	 * at the same address perhaps: that comes with the end of a work, below.
+	 * No client has had it removed within this very turn: what removes it waits for its queues,
+	 * which have ended, and fails.
 	 */
-	if (extra[1].revents && dev == disk_dev(s->disk) && s->phase != REMOVING) {
+	if (extra[1].revents && s->phase != REMOVING) {
+		assert(dev == disk_dev(s->disk));
 		tool_msg("the disk was taken away from outside");
 		begin_removal(s);
 	}
