@@ -3,6 +3,7 @@
 
 #ifdef FIU_ENABLE
 
+#include <fcntl.h>
 #include <fiu-control.h>
 #include <fiu.h>
 #include <stdatomic.h>
@@ -11,10 +12,45 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define NTH_ENV "FAULTBLK_FAIL_NTH"
+#define NTH_ENV    "FAULTBLK_FAIL_NTH"
+#define LIST_ENV   "FAULTBLK_FAIL_LIST"
+#define LISTED_MAX 1024
 
 static _Atomic uintptr_t counting; /* the N that is being counted to */
 static atomic_uint asked;          /* points since then */
+
+/* Has this process listed it? A name is one text, at one address. */
+static bool is_new(const char *name)
+{
+	static const char *_Atomic listed[LISTED_MAX];
+
+	for (size_t i = 0; i < LISTED_MAX; i++) {
+		const char *there = NULL;
+
+		if (atomic_compare_exchange_strong(&listed[i], &there, name))
+			return true;
+		if (there == name)
+			return false;
+	}
+	return false;
+}
+
+/* Nothing stays open: children close what they do not know, and open something else there. */
+static void list(const char *name)
+{
+	const char *path = getenv(LIST_ENV);
+	char line[128];
+	int fd, len;
+
+	if (!path || !is_new(name))
+		return;
+	len = snprintf(line, sizeof(line), "%s\n", name);
+	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	if (fd < 0 || write(fd, line, (size_t)len) != len)
+		dprintf(STDERR_FILENO, "%s: %s is not listed\n", path, name);
+	if (fd >= 0)
+		close(fd);
+}
 
 bool failpoint(const char *name)
 {
@@ -22,6 +58,7 @@ bool failpoint(const char *name)
 	unsigned int number;
 	uintptr_t nth;
 
+	list(name);
 	if (!fiu_fail(name)) {
 		errno = before;
 		return false;

@@ -13,6 +13,9 @@
  * point that fails so says it on standard error,
  *
  *	failpoint 17 lib/queue/thread
+ *
+ * FAULTBLK_FAIL_LIST=FILE in the environment: each process writes to the end of FILE, one a line,
+ * the names of the points that it asks, so that a test can find those that nothing asks.
  */
 #ifndef BASE_FAILPOINT_H
 #define BASE_FAILPOINT_H

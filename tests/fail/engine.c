@@ -5,7 +5,6 @@
  * and SAN=asan.
  */
 #include "base/cleanup.h"
-#include "base/failpoint.h"
 #include "faults/crash.h"
 #include "faults/fio.h"
 #include "faults/journal_read.h"
@@ -16,84 +15,20 @@
 #include "faults/strategy.h"
 #include "faults/view.h"
 #include "tests/crash_case.h"
-#include "tests/device/harness.h"
+#include "tests/fail/way.h"
 #include "tools/image.h"
 #include "tools/rpc_methods.h"
 #include "tools/rpc_server.h"
 #include "tools/runtime.h"
 
-#include <dirent.h>
-#include <fiu-control.h>
-#include <sanitizer/lsan_interface.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define DISK_BYTES (1u << 20)
-#define POINTS_MAX 2000
 
 static const char two_rules[] = RULE_FILE_MAGIC "\na op=read range=1s..1k do=error:EIO\n"
 						"b op=write times=3 do=delay:1ms\n";
 static char dir[] = "/tmp/faultblk-fail.XXXXXX";
-
-/* One way through the code: 0, or the error of what failed, with words in @diag. */
-typedef int (*way_fn)(struct diag *diag);
-
-static unsigned int count_fds(void)
-{
-	DIR *fds = opendir("/proc/self/fd");
-	unsigned int nr = 0;
-
-	while (fds && readdir(fds))
-		nr++;
-	closedir(fds);
-	return nr;
-}
-
-static bool run_with(way_fn way, uintptr_t nth, unsigned int *ret_failed)
-{
-	struct diag diag = { 0 };
-	bool fired;
-	int err;
-
-	/* A first N of another value makes the count begin anew. */
-	fiu_enable("*", 1, (void *)(uintptr_t)POINTS_MAX, 0);
-	failpoint("tests/fail/reset");
-	fiu_disable("*");
-	fiu_enable("*", 1, (void *)nth, 0);
-	err = way(&diag);
-	fired = failpoint_asked() >= nth;
-	fiu_disable("*");
-	if (err > 0)
-		FAIL("point %u: got %d, wanted 0 or -errno", (unsigned int)nth, err);
-	if (err && !fired)
-		FAIL("nothing failed, but the result is %d: %s", err, diag.message);
-	if (err && !diag.message[0])
-		FAIL("point %u: error %d comes without words", (unsigned int)nth, err);
-	*ret_failed += err != 0;
-	return fired;
-}
-
-static void sweep(way_fn way)
-{
-	unsigned int fds, failed = 0, nr = 0;
-	struct diag diag = { 0 };
-
-	EXPECT_EQ(way(&diag), 0);
-	fds = count_fds();
-	while (nr < POINTS_MAX && !test_failed && run_with(way, nr + 1, &failed))
-		nr++;
-	EXPECT_EQ(way(&diag), 0);
-	EXPECT_EQ(count_fds(), fds);
-	EXPECT(nr > 0 && nr < POINTS_MAX);
-	EXPECT(failed > 0);
-	EXPECT_EQ(__lsan_do_recoverable_leak_check(), 0);
-	printf("    %u points, %u of them are errors\n", nr, failed);
-}
-
-static int words_for(int err, struct diag *diag, const char *what)
-{
-	return err && !diag->message[0] ? diag_set(diag, err, "test", "%s", what) : err;
-}
 
 /* ---------------------------------------------------------------------------- the ways */
 
@@ -618,6 +553,16 @@ static int make_journal(struct diag *diag, struct journal **journal)
 						     .at = 64 << 10,
 						     .len_bytes = i ? 512 : 4096,
 						     .flags = i ? IO_FUA : 0,
+						     .data = data };
+
+		err = journal_add_write(*journal, &write);
+	}
+	/* In flight together on parts of a unit: more versions of it than writes. */
+	for (uint64_t i = 0; i < 4 && !err; i++) {
+		const struct journal_write write = { .submit = 600 + i,
+						     .complete = 610 + i,
+						     .at = (80 << 10) + 512 * i,
+						     .len_bytes = 512,
 						     .data = data };
 
 		err = journal_add_write(*journal, &write);
