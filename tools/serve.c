@@ -58,8 +58,8 @@ struct serve {
 	struct rpc_ticket revive_ticket; /* client 0: nobody asked for the revival */
 	uint32_t revive_was;
 	uint64_t revive_lost;
-	struct rpc_ticket gone_ticket; /* who is told when the device has left the machine */
-	json_t *gone_result;           /* NULL: nobody */
+	struct rpc_ticket gone_ticket; /* who is told when the device has left; client 0: nobody */
+	json_t *gone_result;           /* NULL: no memory for it, and who waits is cut off */
 	uint64_t return_ns;     /* a disk that has gone comes back by itself then; 0: it does not */
 	uint64_t frozen_for;    /* the queues stand still for this client; 0: they do not */
 	uint64_t frozen_end_ns; /* until then */
@@ -140,7 +140,7 @@ static void end_job(struct serve *s, bool give_up);
 /* A crash took the device away: who asked for it is told. */
 static void tell_gone(struct serve *s)
 {
-	if (s->gone_result)
+	if (s->gone_ticket.client)
 		rpc_server_reply(s->server, &s->gone_ticket, 0, NULL, s->gone_result);
 	s->gone_result = NULL;
 }
