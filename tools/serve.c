@@ -27,7 +27,6 @@
 #include "tool.h"
 #include "watch.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -713,7 +712,6 @@ static int turn_with_disk(struct serve *s)
 	 * which have ended, and fails.
 	 */
 	if (extra[1].revents && s->phase != REMOVING) {
-		assert(dev == disk_dev(s->disk));
 		tool_msg("the disk was taken away from outside");
 		begin_removal(s);
 	}
