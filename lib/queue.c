@@ -616,8 +616,15 @@ static _cold_ int map_memory(struct queue *q)
 	if (s->data_path != UBLK_DATA_COPY)
 		return 0;
 	q->bufs_bytes = (size_t)s->depth * s->max_io_bytes;
-	q->bufs = fail_alloc("lib/queue/map-bufs", sparse_map(q->bufs_bytes));
-	return q->bufs ? 0 : -errno;
+	/* Huge pages are welcome: a burst of large requests faults once for all of one, and an idle
+	 * queue gives them back. */
+	p = fail_value("lib/queue/map-bufs", (errno = ENOMEM, MAP_FAILED),
+		       mmap(NULL, q->bufs_bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+	if (p == MAP_FAILED)
+		return -errno;
+	q->bufs = p;
+	return 0;
 }
 
 static _cold_ int alloc_requests(struct queue *q)
