@@ -74,12 +74,13 @@ static uint64_t alike(const unsigned char *data, uint64_t at, uint64_t len_bytes
 static int write_fresh(struct store *store, struct io *io, uint32_t offset_bytes, uint64_t at,
 		       uint64_t len_bytes)
 {
-	const unsigned char *data = io->data + offset_bytes;
+	const unsigned char *data;
 
 	if (!io->data) {
 		store_fill(store, at, len_bytes);
 		return io_get(io, offset_bytes, store_data(store) + at, len_bytes);
 	}
+	data = io->data + offset_bytes;
 	for (uint64_t done = 0, step; done < len_bytes; done += step) {
 		bool marked, zero = false;
 
