@@ -137,6 +137,24 @@ static int join_greeted(void)
 	return fd;
 }
 
+/* A seat, as soon as the server has seen that one is free. */
+static int join_when_free(void)
+{
+	static char line[65536];
+	uint64_t end_ns = clock_now_ns() + 20 * NSEC_PER_SEC;
+
+	for (;;) {
+		int fd = join();
+
+		assert_true(hear(fd, line, sizeof(line)) > 0);
+		if (strstr(line, "\"hello\""))
+			return fd;
+		close(fd);
+		assert_true(clock_now_ns() < end_ns);
+		usleep(1000);
+	}
+}
+
 static void say(int fd, const char *text)
 {
 	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
@@ -424,35 +442,24 @@ static void what_needs_the_queues_waits_until_they_are_there_and_keeps_nobody(vo
 static void who_waits_and_goes_leaves_its_seat(void **state)
 {
 	char never[256];
+	int fds[RPC_CLIENT_MAX];
 
 	(void)state;
 	tell_once(PUT_R);
 	snprintf(never, sizeof(never), WAIT_R, "");
 	for (int i = 0; i < 3 * RPC_CLIENT_MAX; i++) {
-		int fd = join_greeted();
+		int fd = join_when_free();
 
 		say(fd, never);
 		if (i % 2)
 			shutdown(fd, SHUT_WR);
 		close(fd);
 	}
-	/* Each seat is free again, after what time the server needs to see it. */
-	for (int fds[RPC_CLIENT_MAX], i = 0; i < RPC_CLIENT_MAX; i++) {
-		static char line[65536];
-		uint64_t end_ns = clock_now_ns() + 20 * NSEC_PER_SEC;
-
-		do {
-			fds[i] = join();
-			assert_true(hear(fds[i], line, sizeof(line)) > 0);
-			if (strstr(line, "\"hello\""))
-				break;
-			close(fds[i]);
-			usleep(1000);
-		} while (clock_now_ns() < end_ns);
-		assert_non_null(strstr(line, "\"hello\""));
-		for (int k = 0; i == RPC_CLIENT_MAX - 1 && k <= i; k++)
-			close(fds[k]);
-	}
+	/* Each seat is free again. */
+	for (int i = 0; i < RPC_CLIENT_MAX; i++)
+		fds[i] = join_when_free();
+	for (int i = 0; i < RPC_CLIENT_MAX; i++)
+		close(fds[i]);
 	clear_rules();
 }
 
