@@ -70,7 +70,7 @@ static const struct verb *find_verb(const char *name)
 
 	for (size_t i = 0; i < array_size(verbs); i++) {
 		names[i] = verbs[i].name;
-		if (strcmp(name, verbs[i].name) == 0)
+		if (tool_is_word(name, verbs[i].name))
 			return &verbs[i];
 	}
 	near = near_word(name, strlen(name), names);

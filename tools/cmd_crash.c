@@ -35,7 +35,8 @@ static const struct opt crash_table[] = {
 };
 
 static const struct opt_help crash_help = {
-	.usage = "faultblk crash [options]",
+	.usage = "faultblk crash [options] [DISK...]",
+	.words_are = "name",
 	.what = "Cut the power now. I/O stops with errors, and of what was written and not made\n"
 		"durable by a flush or FUA nothing survives, all, a choice by chance, or what the\n"
 		"bits of HEX say, repeated over the blocks in order of place, or over the writes\n"
@@ -222,7 +223,8 @@ static const struct opt revive_table[] = {
 };
 
 static const struct opt_help revive_help = {
-	.usage = "faultblk revive [options]",
+	.usage = "faultblk revive [options] [DISK...]",
+	.words_are = "name",
 	.what = "Bring back a disk that lost power, went away, or became read-only, full or smaller.\n"
 		"After a power cut what was volatile is lost as its rule said. A disk that has gone\n"
 		"returns under its old device name, unless somebody still holds that.\n" //

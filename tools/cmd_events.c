@@ -31,7 +31,8 @@ static const struct opt events_table[] = {
 };
 
 static const struct opt_help events_help = {
-	.usage = "faultblk events [options]",
+	.usage = "faultblk events [options] [DISK]",
+	.words_are = "name",
 	.what = "Every hit of a rule: its number, the time, the rule, the request, what was done.\n"
 		"--follow also tells when the recording of the disk is full, ends or fails.\n"
 		"The disk keeps the newest 4096 of each queue; `lost` says how many are gone.\n"

@@ -23,7 +23,8 @@ static const struct opt held_table[] = {
 	"  0  done\n  1  the server did not answer\n  2  wrong options\n  4  no such disk"
 
 static const struct opt_help held_help = {
-	.usage = "faultblk held [options]",
+	.usage = "faultblk held [options] [DISK]",
+	.words_are = "name",
 	.what = "The requests that do=hang holds, oldest first.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk held",
 	.exits = HELD_EXITS,

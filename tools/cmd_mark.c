@@ -96,7 +96,8 @@ static const struct opt recording_table[] = {
 };
 
 static const struct opt_help recording_help = {
-	.usage = "faultblk recording [options]",
+	.usage = "faultblk recording [options] [DISK]",
+	.words_are = "name",
 	.what = "How the recording of a disk goes; raise its limit, or end it.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk recording\n  faultblk recording --limit 8G",
 	.exits = MARK_EXITS,

@@ -75,6 +75,10 @@ static int rule_put(const struct rule_opts *opts, const struct opt_words *words)
 		json_array_append_new(rules, json_string(words->words[i]));
 	}
 	if (code) {
+		if (words->count > 1 && !strchr(words->words[0], ' '))
+			tool_msg("got %d words: each is a rule of its own; put a rule in quotes, "
+				 "as in 'a op=read do=error:EIO'",
+				 words->count);
 		json_decref(rules);
 		return code;
 	}
@@ -332,7 +336,7 @@ int cmd_rule(int argc, char **argv)
 	}
 	for (size_t i = 0; i < array_size(sub_commands); i++) {
 		names[i] = sub_commands[i].name;
-		if (strcmp(argv[1], sub_commands[i].name) == 0)
+		if (tool_is_word(argv[1], sub_commands[i].name))
 			return run_sub_command(&sub_commands[i], argc - 1, argv + 1);
 	}
 	near = near_word(argv[1], strlen(argv[1]), names);

@@ -229,7 +229,8 @@ static int check_options(const struct run_opts *opts, bool has_command, struct d
 						    : "size");
 	if (opts->cache && opts->no_cache)
 		return diag_set(diag, -EINVAL, "option.cache",
-				"--cache and --no-cache exclude each other");
+				"--cache (a power cut loses what is not flushed) and --no-cache "
+				"(the disk gets no flushes) exclude each other");
 	if (opts->daemon && has_command)
 		return diag_set(diag, -EINVAL, "option.daemon",
 				"--daemon and a COMMAND exclude each other");

@@ -312,7 +312,7 @@ static int run(int argc, char **argv, const char *what, const struct sub_command
 	}
 	for (size_t i = 0; subs[i].name; i++) {
 		names[i] = subs[i].name;
-		if (strcmp(argv[1], subs[i].name) == 0)
+		if (tool_is_word(argv[1], subs[i].name))
 			return run_sub_command(&subs[i], argc - 1, argv + 1);
 	}
 	near = near_word(argv[1], strlen(argv[1]), names);

@@ -31,7 +31,8 @@ static const struct opt stats_table[] = {
 };
 
 static const struct opt_help stats_help = {
-	.usage = "faultblk stats [options]",
+	.usage = "faultblk stats [options] [DISK]",
+	.words_are = "name",
 	.what = "Counts, errors and latencies of each operation; errors by errno; what each rule\n"
 		"did. Latency is from a request's arrival at its queue to its completion.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk stats\n  faultblk stats --watch --interval 500ms",

@@ -20,7 +20,8 @@ static const struct opt status_table[] = {
 };
 
 static const struct opt_help status_help = {
-	.usage = "faultblk status [options]",
+	.usage = "faultblk status [options] [DISK]",
+	.words_are = "name",
 	.what = "What a disk is, and who holds it.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk status --name slow",
 	.exits = "  0  printed\n  1  the server did not answer\n  2  wrong options\n"

@@ -17,7 +17,8 @@ static const struct opt stop_table[] = {
 };
 
 static const struct opt_help stop_help = {
-	.usage = "faultblk stop [options]",
+	.usage = "faultblk stop [options] [DISK...]",
+	.words_are = "name",
 	.what = "Take a disk away. One that is held (open, mounted) is left alone after 5 s, and the\n"
 		"message names the holder.\n" DISKS_CHOICE_HELP,
 	.examples = "  faultblk stop --name slow\n  faultblk stop --all",

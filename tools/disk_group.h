@@ -24,8 +24,8 @@ struct disks_choice {
 		OPT_LIST(s, f.sockets, "socket", "PATH", "the disk whose control socket this is"), \
 		OPT_FLAG(s, f.all, "all", "all disks that are running")
 #define DISKS_CHOICE_HELP                                                                          \
-	"Which disks: --name and --socket, each as often as need be, or --all; else that of\n"     \
-	"$FAULTBLK_SOCKET, else the only one that is running."
+	"Which disks: --name (or its device) and --socket, as often as need be, or --all; else\n"  \
+	"that of $FAULTBLK_SOCKET, else the only one that is running."
 
 struct disk_member {
 	char name[RUNTIME_NAME_MAX + 1];

@@ -59,7 +59,7 @@ static const struct command *find_command(const char *name)
 	const char *near;
 
 	for (size_t i = 0; i < array_size(commands); i++) {
-		if (strcmp(commands[i].name, name) == 0)
+		if (tool_is_word(name, commands[i].name))
 			return &commands[i];
 		names[i] = commands[i].name;
 	}

@@ -221,6 +221,39 @@ static int parse_option(int argc, char **argv, int *i, const struct opt *table, 
 	return err;
 }
 
+/* The usage names the words behind its "[options]". */
+static void say_missing(const struct opt_help *help, const char *command,
+			const struct opt_words *words)
+{
+	const char *wanted = strstr(help->usage, "[options] ");
+
+	wanted = wanted ? wanted + strlen("[options] ") : help->usage;
+	if (words->count)
+		tool_msg("%s: got '%s' and no more, wanted %s", command,
+			 words->words[words->count - 1], wanted);
+	else
+		tool_msg("%s: got no word, wanted %s", command, wanted);
+}
+
+/* A word that is the value of an option; an option that takes one value has it once. */
+static int word_as_option(const struct opt *opt, const char *command, const char *word,
+			  void *values)
+{
+	const char *had =
+		opt->type == OPT_T_TEXT ? *(const char **)((char *)values + opt->offset) : NULL;
+	struct diag diag = { 0 };
+
+	if (had) {
+		tool_msg("%s: got '%s' and '%s', wanted one %s", command, had, word, opt->arg);
+		return -EINVAL;
+	}
+	if (store_value(opt, word, values, &diag)) {
+		tool_diag(&diag);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static enum opt_result check_words(const struct opt_help *help, const char *command,
 				   const struct opt_words *words)
 {
@@ -228,7 +261,7 @@ static enum opt_result check_words(const struct opt_help *help, const char *comm
 		tool_msg("%s: unexpected word '%s'%s", command, words->words[help->max_words],
 			 help->command ? "; a COMMAND goes after --" : "");
 	} else if (words->count < help->min_words) {
-		tool_msg("%s: something is missing", command);
+		say_missing(help, command, words);
 	} else if (words->command && !words->command[0]) {
 		tool_msg("%s: no COMMAND after --", command);
 	} else {
@@ -255,7 +288,12 @@ static enum opt_result parse(int argc, char **argv, const struct opt *table,
 			while (++i < argc)
 				words->words[words->count++] = argv[i];
 		} else if (arg[0] != '-' || arg[1] == '\0') {
-			words->words[words->count++] = arg;
+			if (!help->words_are)
+				words->words[words->count++] = arg;
+			else if (word_as_option(
+					 find_opt(table, help->words_are, strlen(help->words_are)),
+					 argv[0], arg, values))
+				return OPT_BAD;
 		} else if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
 			print_help(table, help);
 			return OPT_HELP_SHOWN;

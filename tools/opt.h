@@ -88,6 +88,7 @@ struct opt_help {
 	const char *exits;        /* exit codes, one a line */
 	int min_words, max_words; /* words that are not options; -1: no upper limit */
 	bool command;             /* everything after -- is a COMMAND and left alone */
+	const char *words_are; /* words are values of this option; NULL: they are the command's */
 };
 
 struct opt_words {

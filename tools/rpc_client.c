@@ -216,12 +216,53 @@ static int find_live(void *ctx, const char *name, const char *path, bool live)
 	return 0;
 }
 
+struct by_device {
+	const char *device;
+	char *path; /* of its socket; empty as long as it is not found */
+};
+
+static int find_device(void *ctx, const char *name, const char *path, bool live)
+{
+	struct by_device *by = ctx;
+	struct rpc_client *client = NULL;
+	struct diag ignored = { 0 };
+	const char *device;
+
+	(void)name;
+	/* One that has ended since, or has no seat free, is not the one. */
+	if (!live || rpc_client_open_path(path, &ignored, &client))
+		return 0;
+	device = json_string_value(json_object_get(client->hello, "device"));
+	if (device && strcmp(device, by->device) == 0)
+		snprintf(by->path, PATH_MAX, "%s", path);
+	rpc_client_free(client);
+	return by->path[0] != '\0';
+}
+
+/* The disk that a user means by its device. */
+static int choose_device(const char *device, char path[PATH_MAX], struct diag *diag)
+{
+	int found;
+
+	path[0] = '\0';
+	found = runtime_each(find_device, &(struct by_device){ device, path }, diag);
+	if (found < 0)
+		return found;
+	if (found)
+		return 0;
+	diag_set(diag, 0, "client.no-disk", "no disk that is running is %.200s", device);
+	diag_hint(diag, "faultblk list names those that are");
+	return -ENODEV;
+}
+
 static int choose(const struct disk_choice *choice, char path[PATH_MAX], struct diag *diag)
 {
 	const char *environment = getenv("FAULTBLK_SOCKET");
 	struct found found = { 0 };
 	int err;
 
+	if (choice->name && !choice->socket && strncmp(choice->name, "/dev/", 5) == 0)
+		return choose_device(choice->name, path, diag);
 	if (choice->name && !choice->socket)
 		return runtime_socket(choice->name, path, diag);
 	if (choice->socket || (environment && environment[0])) {

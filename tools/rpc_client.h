@@ -22,7 +22,7 @@ struct disk_choice {
 		OPT_TEXT(s, f.socket, "socket", NULL, "PATH",                                      \
 			 "the disk whose control socket this is")
 #define DISK_CHOICE_HELP                                                                           \
-	"Which disk: --socket or --name, else $FAULTBLK_SOCKET, else the only one that is running."
+	"Which disk: --socket or --name (a name, or its device), else $FAULTBLK_SOCKET, else the only one that is running."
 
 /* Connect and read the greeting. -ENODEV: no such disk, or more than one to choose from. */
 int rpc_client_open(const struct disk_choice *choice, struct diag *diag,

@@ -335,7 +335,8 @@ static int start_command(struct conductor *c)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execvp(command[0], command);
 	err = errno;
-	tool_msg("cannot run '%s': %s", command[0], strerror(err));
+	tool_msg("cannot run '%s': %s%s", command[0], strerror(err),
+		 tool_quoted_hint(command, err));
 	_exit(err == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
 }
 

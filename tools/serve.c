@@ -600,7 +600,8 @@ static int start_command(struct serve *s, char **command)
 	}
 	execvp(command[0], command);
 	err = errno;
-	dprintf(STDERR_FILENO, "faultblk: cannot run '%s': %s\n", command[0], strerrordesc_np(err));
+	dprintf(STDERR_FILENO, "faultblk: cannot run '%s': %s%s\n", command[0],
+		strerrordesc_np(err), tool_quoted_hint(command, err));
 	_exit(err == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
 }
 

@@ -19,6 +19,26 @@
 #include <sys/un.h>
 #include <syslog.h>
 
+const char *tool_quoted_hint(char *const *command, int err)
+{
+	if (err != ENOENT || command[1] || !strpbrk(command[0], " \t"))
+		return "";
+	return "; that is one word with blanks in it: leave its quotes out, or use sh -c";
+}
+
+bool tool_is_word(const char *got, const char *word)
+{
+	static const char *const same[][2] = { { "ls", "list" }, { "rm", "remove" } };
+
+	if (strcmp(got, word) == 0)
+		return true;
+	for (size_t i = 0; i < array_size(same); i++)
+		if ((strcmp(got, same[i][0]) == 0 && strcmp(word, same[i][1]) == 0) ||
+		    (strcmp(got, same[i][1]) == 0 && strcmp(word, same[i][0]) == 0))
+			return true;
+	return false;
+}
+
 static bool use_syslog;
 
 /* ------------------------------------------------------------------------------ the process */

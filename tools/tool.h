@@ -24,6 +24,11 @@ enum tool_exit {
 	EXIT_NOT_FOUND = 127,
 };
 
+/* What to add where a COMMAND was not found (@err): "" or why that may be. Safe after fork(). */
+const char *tool_quoted_hint(char *const *command, int err);
+/* Is @got this word, or another that users have for it: ls and list, rm and remove? */
+bool tool_is_word(const char *got, const char *word);
+
 struct command {
 	const char *name;
 	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns exit code */

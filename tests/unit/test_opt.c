@@ -10,6 +10,7 @@
 #include "tools/opt.h"
 #include "tools/tool.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -134,6 +135,55 @@ static void lists_keep_their_order(void **state)
 	assert_null(values.list.items);
 }
 
+static void words_can_be_values_of_an_option(void **state)
+{
+	static const struct opt_help one = { .usage = "test", .what = "test", .words_are = "text" };
+	static const struct opt_help many = { .usage = "test",
+					      .what = "test",
+					      .words_are = "item" };
+
+	(void)state;
+	assert_int_equal(parse(&one, "--flag", "d"), OPT_OK);
+	assert_string_equal(values.text, "d");
+	assert_int_equal(words.count, 0);
+	assert_int_equal(parse(&one, "d", "e"), OPT_BAD);
+	assert_string_equal(said, "faultblk: test: got 'd' and 'e', wanted one NAME\n");
+	assert_int_equal(parse(&one, "--text", "d", "e"), OPT_BAD);
+	assert_int_equal(parse(&many, "a", "--item", "b", "c"), OPT_OK);
+	assert_int_equal(values.list.count, 3);
+	assert_string_equal(values.list.items[2], "c");
+	opt_free(table, &values);
+}
+
+static void what_is_missing_is_named(void **state)
+{
+	static const struct opt_help two = { .usage = "test [options] add|remove NAME",
+					     .what = "test",
+					     .min_words = 2,
+					     .max_words = 2 };
+
+	(void)state;
+	assert_int_equal(parse(&two, "--flag"), OPT_BAD);
+	assert_non_null(strstr(said, "test: got no word, wanted add|remove NAME\n"));
+	assert_int_equal(parse(&two, "add"), OPT_BAD);
+	assert_non_null(strstr(said, "test: got 'add' and no more, wanted add|remove NAME\n"));
+}
+
+static void what_users_say_is_understood(void **state)
+{
+	char *quoted[] = { (char *)"echo hello", NULL };
+	char *two[] = { (char *)"echo", (char *)"hello there", NULL };
+
+	(void)state;
+	assert_true(tool_is_word("ls", "list") && tool_is_word("list", "ls"));
+	assert_true(tool_is_word("rm", "remove") && tool_is_word("remove", "rm"));
+	assert_true(tool_is_word("put", "put"));
+	assert_false(tool_is_word("ls", "rm") || tool_is_word("l", "ls"));
+	assert_non_null(strstr(tool_quoted_hint(quoted, ENOENT), "one word with blanks"));
+	assert_string_equal(tool_quoted_hint(quoted, EACCES), "");
+	assert_string_equal(tool_quoted_hint(two, ENOENT), "");
+}
+
 static void mistakes_are_refused_with_words_that_help(void **state)
 {
 	(void)state;
@@ -167,6 +217,9 @@ int main(void)
 		cmocka_unit_test(words_and_options_may_be_mixed),
 		cmocka_unit_test(a_command_is_left_alone),
 		cmocka_unit_test(lists_keep_their_order),
+		cmocka_unit_test(words_can_be_values_of_an_option),
+		cmocka_unit_test(what_is_missing_is_named),
+		cmocka_unit_test(what_users_say_is_understood),
 		cmocka_unit_test(mistakes_are_refused_with_words_that_help),
 	};
 
