@@ -24,6 +24,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,7 @@
 
 #define STALE_INIT_SEC (24 * 3600)
 #define NOTE_MAX       320
+#define LOOK_NS        (20 * NSEC_PER_SEC)
 #define KVM_NOTE       "kvm-boot" /* "kvm" had another form, for programs that are older */
 #define KVM_WORKS      "works"
 #define SAID_WHY       (-ECANCELED) /* failed, and a message is out already */
@@ -582,13 +584,49 @@ static void strip_prefix(char *text)
 }
 
 /* The script only looks. */
+/* More of what it says, from @fd before @end_ns; 0: its end, or no more is waited for. */
+static size_t hear(int fd, char *text, size_t size, uint64_t end_ns)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint64_t now_ns;
+	ssize_t n = -1;
+
+	while (n < 0 && (now_ns = clock_now_ns()) < end_ns) {
+		int ready = poll(&p, 1, (int)((end_ns - now_ns) / NSEC_PER_MSEC) + 1);
+
+		if (ready > 0)
+			n = read(fd, text, size);
+		if ((ready < 0 || (ready > 0 && n < 0)) && errno != EINTR)
+			return 0;
+	}
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* Its status; one that has not ended by @end_ns is ended. */
+static int end_by(pid_t pid, uint64_t end_ns)
+{
+	const struct timespec pause = { .tv_nsec = 5 * (long)NSEC_PER_MSEC };
+	int status = -1;
+	pid_t got;
+
+	while ((got = waitpid(pid, &status, WNOHANG)) == 0 && clock_now_ns() < end_ns)
+		nanosleep(&pause, NULL);
+	if (got == pid)
+		return status;
+	kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return -1;
+}
+
+/* It asks nobody but this machine's own apt; what takes longer than that is not waited for. */
 int vm_look_archive(char *ret_text, size_t size)
 {
 	const struct package look = { .what = "look", .role = "-" };
 	_cleanup_close_ int script = script_fd();
+	const uint64_t end_ns = clock_now_ns() + LOOK_NS;
 	int ends[2], status = -1;
-	size_t len = 0;
-	ssize_t n;
+	size_t len = 0, n = 1;
 	pid_t pid;
 
 	ret_text[0] = 0;
@@ -600,11 +638,11 @@ int vm_look_archive(char *ret_text, size_t size)
 		script_exec(script, getppid(), "-", &look, "look");
 	}
 	close(ends[1]);
-	while (pid > 0 && len + 1 < size && (n = read(ends[0], ret_text + len, size - 1 - len)) > 0)
-		len += (size_t)n;
+	for (; pid > 0 && n && len + 1 < size; len += n)
+		n = hear(ends[0], ret_text + len, size - 1 - len, end_ns);
 	close(ends[0]);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	if (pid > 0)
+		status = end_by(pid, end_ns);
 	ret_text[len] = 0;
 	while (len && ret_text[len - 1] == '\n')
 		ret_text[--len] = 0;
