@@ -162,7 +162,8 @@ static void a_crash_test_is_done_or_says_why(void)
 	static const char *const args[] = { "crashtest",  "--size",  "8M",   "--workload",
 					    "true",       "--check", "true", "--",
 					    "--strategy", "new",     NULL };
-	const unsigned int step = again_step();
+	/* The rest of its points is of run and explore. */
+	const unsigned int step = 3 * again_step();
 	unsigned int nth = 1;
 
 	while (run_once(args, nth, true) && !test_failed && nth < POINTS_MAX)
