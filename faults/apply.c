@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "faults/apply.h"
 
+#include "base/zero.h"
+
 #include <assert.h>
 #include <errno.h>
 
@@ -42,14 +44,6 @@ static int read_unit(struct store *store, struct io *io, uint32_t offset_bytes, 
 		done += span;
 	}
 	return err;
-}
-
-static bool is_zero(const unsigned char *bytes, size_t len)
-{
-	uint64_t word;
-
-	memcpy(&word, bytes, sizeof(word));
-	return !word && memcmp(bytes, bytes + sizeof(word), len - sizeof(word)) == 0;
 }
 
 /* How much of a write is alike: in pages of the disk that it leaves all zero, or in others. */

@@ -331,22 +331,6 @@ size_t crash_volatile(const struct crash *crash, const uint32_t **ret_writes)
 	return crash->nr_volatiles;
 }
 
-/* It is one of them. */
-size_t crash_volatile_index(const struct crash *crash, uint32_t write)
-{
-	size_t from = 0, to = crash->nr_volatiles;
-
-	while (to - from > 1) {
-		size_t middle = from + (to - from) / 2;
-
-		if (crash->volatiles[middle] <= write)
-			from = middle;
-		else
-			to = middle;
-	}
-	return from;
-}
-
 bool crash_survives(const struct crash *crash, const uint16_t *picks, uint32_t write)
 {
 	if (crash->options.atomic == CRASH_WRITE)

@@ -167,23 +167,40 @@ static inline bool is_durable(const struct crash *crash, uint32_t write)
 	return crash->writes[write] & WRITE_DURABLE;
 }
 
+/* Of a volatile write: its place in crash->volatiles, which are made. */
+static inline size_t crash_volatile_index(const struct crash *crash, uint32_t write)
+{
+	size_t from = 0, to = crash->nr_volatiles;
+
+	while (to - from > 1) {
+		size_t middle = from + (to - from) / 2;
+
+		if (crash->volatiles[middle] <= write)
+			from = middle;
+		else
+			to = middle;
+	}
+	return from;
+}
+
 /* crash.c: the size of units that options ask for, unchecked. */
 uint32_t crash_unit_bytes(const struct journal *journal, const struct crash_options *options);
 
 /* Does some write cover only a part of a unit? */
 bool crash_has_parts(const struct journal *journal, const struct crash_options *options);
 
-/* crash_unit.c: what happens to units. -ENOMEM from each that returns int. */
+/* crash_content.c: 0 exactly where all is zero (or NULL). */
 uint64_t crash_content_hash(const unsigned char *data, uint32_t len);
+/* Bytes [@from, @to) of the unit, which the entry covers. */
+void crash_put_entry(unsigned char *unit, const struct crash_entry *entry, uint32_t from,
+		     uint32_t to);
+
+/* crash_unit.c: what happens to units. -ENOMEM from each that returns int. */
 int crash_load_extents(struct crash *crash);
 int crash_submit(struct crash *crash, uint32_t write);
 void crash_complete(struct crash *crash, uint32_t write);
 void crash_settle(struct crash *crash, const uint32_t *writes, size_t nr);
 void crash_drop_units(struct crash *crash);
-
-/* Bytes [@from, @to) of the unit, which the entry covers. */
-void crash_put_entry(unsigned char *unit, const struct crash_entry *entry, uint32_t from,
-		     uint32_t to);
 
 /* crash_mix.c: the candidates of a mixed unit. -ENOMEM. And forget them. */
 int crash_mix(struct crash *crash, struct crash_unit *unit);
@@ -206,9 +223,6 @@ bool crash_comes_later(const struct crash *crash, const uint16_t *picks,
 		       const struct crash_entry *entry, const struct crash_entry *than);
 /* A choice for each tangle of the disk. */
 void crash_choose_turns(struct crash *crash, uint16_t disk);
-/* See crash_canonical() and crash_next(). */
-bool crash_canonical_turns(const struct crash *crash, uint16_t *picks);
-bool crash_next_turns(const struct crash *crash, uint16_t disk, uint16_t *picks);
 /* How many orders differ, over all sets with the writes of @there and some of @open (bits). */
 uint64_t crash_count_turns(const struct crash_tangle *tangle, uint32_t there, uint32_t open);
 
@@ -217,11 +231,13 @@ int crash_make_room(struct crash *crash);
 struct crash *crash_made(const struct crash *crash);
 /* Does this write of crash_volatile() survive? CRASH_WRITE, CRASH_ORDER. */
 bool crash_survives(const struct crash *crash, const uint16_t *picks, uint32_t write);
-size_t crash_volatile_index(const struct crash *crash, uint32_t write);
 
 /* crash_order.c: the same for a disk that keeps an order. The lists are made but for the first. */
 void crash_choose_orders(struct crash *crash);
 bool crash_survives_in_order(const struct crash *crash, const uint16_t *picks, uint32_t write);
+/* Does the choice of this volatile write mean anything where its disk stops? */
+bool crash_is_choice_in_order(const struct crash *crash, const uint16_t *picks, uint32_t write);
+/* @picks need not be canonical. */
 void crash_survivors_in_order(const struct crash *crash, const bool *survives, uint16_t *picks);
 
 #endif

@@ -238,87 +238,12 @@ bool crash_survives_in_order(const struct crash *crash, const uint16_t *picks, u
 	       !is_free(crash, disk, write, crash->ordinals[i], place);
 }
 
-/* ------------------------------------------------------------------------------ one name each */
-
-/* The choices behind the disk's first. */
-static size_t end_of(const struct crash *crash, const struct crash_disk *disk)
+bool crash_is_choice_in_order(const struct crash *crash, const uint16_t *picks, uint32_t write)
 {
-	size_t i = disk->order_choice;
+	const struct crash_disk *disk = &crash->disks[crash->journal->writes[write].disk];
 
-	do
-		i++;
-	while (i < crash->nr_choices && crash->choices[i].write != CRASH_BASE);
-	return i;
-}
-
-bool crash_canonical(const struct crash *crash, uint16_t *picks)
-{
-	bool was = true;
-
-	crash_made(crash);
-	for (size_t i = 0; i < crash->nr_choices && crash->options.atomic == CRASH_ORDER; i++) {
-		const struct crash_choice *choice = &crash->choices[i];
-		const struct crash_disk *disk = &crash->disks[choice->disk];
-		uint32_t place = place_of(disk, picks[disk->order_choice]);
-
-		if (choice->write == CRASH_BASE || choice->write == CRASH_TURNS || !picks[i])
-			continue;
-		if (is_free(crash, disk, choice->write, ordinal_of(crash, choice->write), place))
-			continue;
-		picks[i] = 0;
-		was = false;
-	}
-	return crash_canonical_turns(crash, picks) && was;
-}
-
-/* On one disk; false: that was the last, and now it is the first again. */
-static bool next_on(const struct crash *crash, uint16_t number, uint16_t *picks)
-{
-	const struct crash_disk *disk = &crash->disks[number];
-	uint16_t *pick = &picks[disk->order_choice];
-
-	if (crash_next_turns(crash, number, picks))
-		return true;
-	if (!disk->nr_rows)
-		return false;
-	for (size_t i = end_of(crash, disk); --i > disk->order_choice;) {
-		uint32_t write = crash->choices[i].write;
-
-		if (write == CRASH_TURNS ||
-		    !is_free(crash, disk, write, ordinal_of(crash, write), place_of(disk, *pick)))
-			continue;
-		picks[i] = !picks[i];
-		if (picks[i])
-			return true;
-	}
-	*pick = *pick < pick_of(disk, disk->nr_rows) ? *pick + 1 : 0;
-	return *pick;
-}
-
-static bool next_place(const struct crash *crash, uint16_t *picks)
-{
-	for (uint16_t i = 0; i < crash->journal->nr_disks; i++)
-		if (next_on(crash, i, picks))
-			return true;
-	return false;
-}
-
-bool crash_next(const struct crash *crash, uint16_t *picks)
-{
-	crash_made(crash);
-	if (crash->options.atomic == CRASH_ORDER)
-		return next_place(crash, picks);
-	for (uint16_t i = 0; i < crash->journal->nr_disks; i++)
-		if (crash_next_turns(crash, i, picks))
-			return true;
-	for (size_t i = 0; i < crash->nr_choices; i++) {
-		if (crash->choices[i].write == CRASH_TURNS)
-			continue;
-		if (++picks[i] < crash->choices[i].nr)
-			return true;
-		picks[i] = 0;
-	}
-	return false;
+	return is_free(crash, disk, write, ordinal_of(crash, write),
+		       place_of(disk, picks[disk->order_choice]));
 }
 
 /* ------------------------------------------------------------------------------ survivors */
@@ -345,5 +270,4 @@ void crash_survivors_in_order(const struct crash *crash, const bool *survives, u
 	for (size_t i = 0; i < crash->nr_volatiles; i++)
 		if (crash->bits[i])
 			picks[crash->bits[i]] = !survives[i];
-	crash_canonical(crash, picks);
 }

@@ -166,6 +166,7 @@ void crash_survivors(const struct crash *crash, const bool *survives, uint16_t *
 		break;
 	case CRASH_ORDER:
 		crash_survivors_in_order(crash, survives, picks);
+		crash_canonical(crash, picks);
 		break;
 	}
 }

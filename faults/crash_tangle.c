@@ -632,54 +632,6 @@ void crash_choose_turns(struct crash *crash, uint16_t disk)
 	}
 }
 
-/* The orders that the set of survivors has, each with the first that leaves the same. */
-static const uint16_t *same_of(const struct crash *crash, const struct crash_tangle *tangle,
-			       const uint16_t *picks)
-{
-	uint32_t set = tangle->durable;
-
-	for (uint32_t i = 0; i < tangle->nr; i++)
-		if (!(set >> i & 1) && crash_survives(crash, picks, tangle->writes[i]))
-			set |= 1u << i;
-	return tangle->same + (size_t)set * tangle->nr_turns;
-}
-
-bool crash_canonical_turns(const struct crash *crash, uint16_t *picks)
-{
-	bool was = true;
-
-	for (uint32_t i = 0; i < crash->nr_tangles; i++) {
-		const struct crash_tangle *tangle = &crash->tangles[i];
-		uint16_t same;
-
-		if (!tangle->nr_turns || !picks[tangle->choice])
-			continue;
-		same = same_of(crash, tangle, picks)[picks[tangle->choice]];
-		was &= same == picks[tangle->choice];
-		picks[tangle->choice] = same;
-	}
-	return was;
-}
-
-bool crash_next_turns(const struct crash *crash, uint16_t disk, uint16_t *picks)
-{
-	for (uint32_t i = 0; i < crash->nr_tangles; i++) {
-		const struct crash_tangle *tangle = &crash->tangles[i];
-		const uint16_t *same;
-
-		if (!tangle->nr_turns || tangle->disk != disk)
-			continue;
-		same = same_of(crash, tangle, picks);
-		for (uint32_t turn = picks[tangle->choice] + 1u; turn < tangle->nr_turns; turn++)
-			if (same[turn] == turn) {
-				picks[tangle->choice] = (uint16_t)turn;
-				return true;
-			}
-		picks[tangle->choice] = 0;
-	}
-	return false;
-}
-
 uint64_t crash_count_turns(const struct crash_tangle *tangle, uint32_t there, uint32_t open)
 {
 	const uint16_t *nr = tangle->same + ((size_t)tangle->nr_turns << tangle->nr);
@@ -692,17 +644,4 @@ uint64_t crash_count_turns(const struct crash_tangle *tangle, uint32_t there, ui
 		set = (set - open) & open;
 	} while (set);
 	return sum;
-}
-
-bool crash_reordered(const struct crash *crash, const uint16_t *picks, size_t nr_lost)
-{
-	crash_made(crash);
-	for (size_t i = 0; i < crash->nr_choices; i++) {
-		const struct crash_choice *choice = &crash->choices[i];
-
-		if (crash->options.atomic == CRASH_UNIT ? !nr_lost && picks[i] != choice->newest
-							: choice->write == CRASH_TURNS && picks[i])
-			return true;
-	}
-	return false;
 }

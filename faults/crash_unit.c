@@ -14,30 +14,12 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/zero.h"
 
 #include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
-
-static bool is_zero(const unsigned char *data, uint32_t len)
-{
-	uint64_t first;
-
-	memcpy(&first, data, sizeof(first));
-	return !first && !memcmp(data, data + sizeof(first), len - sizeof(first));
-}
-
-uint64_t crash_content_hash(const unsigned char *data, uint32_t len)
-{
-	uint64_t hash;
-
-	if (!data || is_zero(data, len))
-		return 0;
-	hash = XXH3_64bits(data, len);
-	return hash ? hash : 1;
-}
 
 /* ------------------------------------------------------------------------------ the table */
 
@@ -190,15 +172,6 @@ void crash_drop_units(struct crash *crash)
 
 /* ------------------------------------------------------------------------------ submission */
 
-void crash_put_entry(unsigned char *unit, const struct crash_entry *entry, uint32_t from,
-		     uint32_t to)
-{
-	if (entry->data)
-		memcpy(unit + from, entry->data + (from - entry->from), to - from);
-	else
-		memset(unit + from, 0, to - from);
-}
-
 static bool is_whole(const struct crash_entry *entry, uint32_t len)
 {
 	return entry->from == 0 && entry->to == len;
@@ -295,7 +268,7 @@ static bool writes_zeroes(const struct crash *crash, const struct journal_write 
 		return true;
 	at = at > write->at ? at : write->at;
 	end = end < write_end ? end : write_end;
-	return is_zero(write->data + (at - write->at), (uint32_t)(end - at));
+	return is_zero(write->data + (at - write->at), end - at);
 }
 
 static int push(uint32_t **array, size_t *nr, size_t *room, uint32_t value)

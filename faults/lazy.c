@@ -50,6 +50,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
+#include "base/zero.h"
 #include "faults/cut.h"
 #include "faults/recall.h"
 #include "faults/tally.h"
@@ -202,11 +203,6 @@ static void touch(struct lazy_run *run, size_t choice)
 		return;
 	run->units[choice].touched = true;
 	run->touched[run->nr_touched++] = (uint32_t)choice;
-}
-
-static bool is_zero(const unsigned char *data, size_t len)
-{
-	return !data[0] && memcmp(data, data + 1, len - 1) == 0;
 }
 
 static bool is_alike(const struct crash_candidate *a, const struct crash_candidate *b,

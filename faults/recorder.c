@@ -20,6 +20,7 @@
 #include "base/failpoint.h"
 #include "base/hist.h"
 #include "base/units.h"
+#include "base/zero.h"
 #include "faults/kept.h"
 #include "faults/kind.h"
 #include "faults/record_code.h"
@@ -266,14 +267,6 @@ static void copy_in(const struct recorder_disk *disk, struct ring *ring, uint64_
 		first = len;
 	memcpy(ring->bytes + at, bytes, first);
 	memcpy(ring->bytes, bytes + first, len - first);
-}
-
-static bool is_zero(const unsigned char *bytes, size_t len)
-{
-	uint64_t word;
-
-	memcpy(&word, bytes, sizeof(word));
-	return !word && memcmp(bytes, bytes + sizeof(word), len - sizeof(word)) == 0;
 }
 
 /* A write's data, from byte @head of the ring on: what of it is there. */

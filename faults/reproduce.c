@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/rng.h"
+#include "base/zero.h"
 #include "faults/journal_save.h"
 
 #include <errno.h>
@@ -76,15 +77,11 @@ static int compare_places(const struct unit *a, const struct unit *b)
 	return a->at < b->at ? -1 : a->at > b->at;
 }
 
-static bool is_zero(const unsigned char *data, size_t len)
-{
-	return !data || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
-}
-
 static bool same_content(const struct unit *a, const struct unit *b)
 {
 	if (!a->data || !b->data)
-		return is_zero(a->data, a->len_bytes) && is_zero(b->data, b->len_bytes);
+		return (!a->data || is_zero(a->data, a->len_bytes)) &&
+		       (!b->data || is_zero(b->data, b->len_bytes));
 	return memcmp(a->data, b->data, a->len_bytes) == 0;
 }
 

@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
+#include "base/zero.h"
 #include "explore_in.h"
 
 #include <errno.h>
@@ -60,11 +61,6 @@ struct file_presenter {
 };
 
 /* ------------------------------------------------------------------------------ changing a file */
-
-static bool is_zero(const unsigned char *bytes, size_t len)
-{
-	return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
-}
 
 /* Zeroes, and a hole where whole pages are. */
 static int put_zeroes(const struct crash_image *image, uint64_t at, uint64_t len, struct diag *diag)

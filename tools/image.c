@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
+#include "base/zero.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -219,11 +220,6 @@ static int read_all(const struct image *image, uint64_t at, unsigned char *to, u
 static int sink_hole(const struct image_sink *sink, uint64_t at, uint64_t len)
 {
 	return len && sink->hole ? sink->hole(sink->ctx, at, len) : 0;
-}
-
-static bool is_zero(const unsigned char *bytes, uint64_t len)
-{
-	return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
 }
 
 /* Runs of pages that are alike: zeroes or not. */
