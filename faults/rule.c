@@ -530,19 +530,6 @@ static int check_range(const struct rule *rule, const struct value_range *range,
 	return -EINVAL;
 }
 
-int rule_blame(const struct rule *rule, int err, struct diag *diag)
-{
-	struct diag kind;
-
-	if (!diag || err == 0 || !diag->message[0])
-		return err;
-	kind = *diag;
-	diag_set(diag, err, kind.id, "rule '%s': %.*s", rule->name, 400, kind.message);
-	if (kind.hint[0])
-		diag_hint(diag, "%s", kind.hint);
-	return err;
-}
-
 int rule_check(const struct rule *rule, const struct rule_geometry *geometry, struct diag *diag)
 {
 	assert(geometry->block_bytes >= SECTOR_SIZE);

@@ -24,6 +24,19 @@ bool rule_enabled(const struct rule *rule)
 
 /* ------------------------------------------------------------------------------ arming */
 
+int rule_blame(const struct rule *rule, int err, struct diag *diag)
+{
+	struct diag kind;
+
+	if (!diag || err == 0 || !diag->message[0])
+		return err;
+	kind = *diag;
+	diag_set(diag, err, kind.id, "rule '%s': %.*s", rule->name, 400, kind.message);
+	if (kind.hint[0])
+		diag_hint(diag, "%s", kind.hint);
+	return err;
+}
+
 static int arm_kind(struct rule *rule, const struct rule_geometry *geometry, uint64_t now_ns,
 		    struct diag *diag)
 {
