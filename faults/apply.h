@@ -49,9 +49,4 @@ static inline int apply_result(const struct io *io, int err)
 
 _Static_assert(IO_READ == 0 && IO_WRITE == 1, "apply_result() orders the operations");
 
-static inline uint64_t io_start(const struct io *io)
-{
-	return io->sector << SECTOR_SHIFT;
-}
-
 #endif

@@ -3,7 +3,6 @@
 
 #include "base/cleanup.h"
 #include "base/rng.h"
-#include "faults/apply.h"
 #include "faults/medium.h"
 
 #include <errno.h>

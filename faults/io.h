@@ -8,6 +8,8 @@
 #ifndef FAULTS_IO_H
 #define FAULTS_IO_H
 
+#include "base/units.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -69,6 +71,11 @@ struct io {
 	uint64_t held_ns;    /* since when */
 	struct io *held_next, *held_prev;
 };
+
+static inline uint64_t io_start(const struct io *io)
+{
+	return io->sector << SECTOR_SHIFT;
+}
 
 /* The flags that rules see: those of the request, and read-ahead. */
 static inline uint32_t io_rule_flags(const struct io *io)

@@ -121,15 +121,8 @@ struct kind_ops {
 	int (*overdue)(const struct kind_args *args);
 	/* A terminal kind: carry out what is to be carried out and set io->result. */
 	void (*act)(const struct kind_args *args, const struct kind_hit *hit, struct io *io);
-	/*
-	 * Bytes [at, at+len) of the store are about to change, whoever changes them, as long as
-	 * the rule is in force; they lie in one unit whose lock is held, except for discards. Two
-	 * are not told of: a discard of what is a hole already, before it, and the revival after
-	 * a power cut, which takes blocks back to what was durable.
-	 */
-	void (*before_change)(void *state, struct store *store, uint64_t at, uint64_t len);
-	/* The same, once they have changed. */
-	void (*after_change)(void *state, uint64_t at, uint64_t len);
+	/* The rule watches the store as long as it is in force. */
+	struct watcher_ops watch;
 	/* A command. Control thread. 0 or -errno with words in @diag. NULL: there are none. */
 	int (*tell)(void *state, struct kind_tell *tell, struct diag *diag);
 	/* Say in a few words what the hit would do to @io. */

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "faults/medium.h"
 
-#include "faults/rule_ast.h"
-
 void medium_before(const struct medium *medium, uint64_t at, uint64_t len)
 {
 	if (medium->snapshots)
@@ -15,20 +13,20 @@ void medium_before(const struct medium *medium, uint64_t at, uint64_t len)
 void medium_before_hole(const struct medium *medium, uint64_t at, uint64_t len)
 {
 	for (uint32_t i = 0; i < medium->nr_watchers; i++) {
-		const struct rule *rule = medium->watchers[i];
+		const struct watcher *watcher = &medium->watchers[i];
 
-		if (rule->kind->ops->before_change)
-			rule->kind->ops->before_change(rule->state, medium->store, at, len);
+		if (watcher->ops->before_change)
+			watcher->ops->before_change(watcher->state, medium->store, at, len);
 	}
 }
 
 void medium_after(const struct medium *medium, uint64_t at, uint64_t len)
 {
 	for (uint32_t i = 0; i < medium->nr_watchers; i++) {
-		const struct rule *rule = medium->watchers[i];
+		const struct watcher *watcher = &medium->watchers[i];
 
-		if (rule->kind->ops->after_change)
-			rule->kind->ops->after_change(rule->state, at, len);
+		if (watcher->ops->after_change)
+			watcher->ops->after_change(watcher->state, at, len);
 	}
 }
 

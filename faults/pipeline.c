@@ -656,6 +656,7 @@ _cold_ int pipeline_publish(struct pipeline *pipeline, const struct rule_set *se
 	}
 	if (pipeline->recorder)
 		recorder_rules(pipeline->recorder, set, pipeline->plans->epoch + 1, now_ns);
+	plan_watch(plan);
 	publish_plan(pipeline, plan);
 	reap(pipeline);
 	if (ret_epoch)

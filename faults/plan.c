@@ -127,13 +127,22 @@ static void compile_rules(struct plan *plan)
 {
 	for (size_t i = 0; i < rule_set_count(plan->set); i++) {
 		struct rule *rule = rule_set_at(plan->set, i);
-		const struct kind_ops *ops = rule->kind->ops;
 
-		if (!rule_enabled(rule))
-			continue;
-		compile_rule(&plan->rules[plan->nr_rules++], rule);
+		if (rule_enabled(rule))
+			compile_rule(&plan->rules[plan->nr_rules++], rule);
+	}
+}
+
+void plan_watch(struct plan *plan)
+{
+	plan->nr_watchers = 0;
+	for (uint32_t i = 0; i < plan->nr_rules; i++) {
+		const struct rule *rule = plan->rules[i].rule;
+		const struct watcher_ops *ops = &rule->kind->ops->watch;
+
 		if (ops->before_change || ops->after_change)
-			plan->watchers[plan->nr_watchers++] = rule;
+			plan->watchers[plan->nr_watchers++] =
+				(struct watcher){ .ops = ops, .state = rule->state };
 	}
 }
 
@@ -148,7 +157,7 @@ struct plan *plan_new(const struct rule_set *set)
 	memset(plan, 0, sizeof(*plan));
 	plan->rules = fail_alloc("faults/plan/rules", calloc(count + 1, sizeof(*plan->rules)));
 	plan->watchers =
-		fail_alloc("faults/plan/watchers", calloc(count + 1, sizeof(struct rule *)));
+		fail_alloc("faults/plan/watchers", calloc(count + 1, sizeof(*plan->watchers)));
 	plan->set = rule_set_copy(set);
 	if (!plan->rules || !plan->watchers || !plan->set)
 		return plan_free(plan);

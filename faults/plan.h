@@ -45,7 +45,7 @@ struct plan {
 	uint32_t op_bits;  /* 1 << enum io_op: operations that any rule is about */
 	uint32_t nr_rules; /* enabled ones */
 	uint32_t nr_watchers;
-	struct rule **watchers; /* those of them whose kinds see every change of the store */
+	struct watcher *watchers; /* those of them whose kinds see every change of the store */
 	uint64_t epoch;
 	struct plan_rule *rules; /* by index: the order in which they are asked */
 	struct rule_set *set;    /* owned; keeps the rules alive */
@@ -57,6 +57,8 @@ struct plan {
 
 /* Compile @set, of which a copy is taken; NULL without memory. */
 struct plan *plan_new(const struct rule_set *set);
+/* Its rules are armed now: note which of them watch the store. Before a queue sees the plan. */
+void plan_watch(struct plan *plan);
 struct plan *plan_free(struct plan *plan); /* NULL allowed; returns NULL */
 
 /*

@@ -362,7 +362,7 @@ static bool in_force(const struct badblock *state, const struct medium *medium)
 {
 	uint32_t i = 0;
 
-	while (i < medium->nr_watchers && medium->watchers[i]->state != state)
+	while (i < medium->nr_watchers && medium->watchers[i].state != state)
 		i++;
 	return i < medium->nr_watchers;
 }
@@ -547,7 +547,7 @@ const struct kind_ops kind_badblock_ops = {
 	.disarm = disarm,
 	.concerns = concerns,
 	.act = act,
-	.after_change = after_change,
+	.watch.after_change = after_change,
 	.tell = tell,
 	.describe = describe,
 };

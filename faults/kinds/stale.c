@@ -131,7 +131,7 @@ const struct kind_ops kind_stale_ops = {
 	.arm = arm,
 	.disarm = disarm,
 	.concerns = concerns,
-	.before_change = before_change,
+	.watch.before_change = before_change,
 	.act = act,
 	.describe = describe,
 };
