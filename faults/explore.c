@@ -27,28 +27,8 @@
 #include "explore_in.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define KEY_STREAM  0x6b6579ull /* of rng_mix(): "key" */
-#define LAZY_STREAM 0x6c617a79ull
-
-const char *explore_verdict_name(enum explore_verdict verdict)
-{
-	static const char *const names[EXPLORE_NR_VERDICTS] = {
-		[EXPLORE_OK] = "ok",       [EXPLORE_FAIL] = "fail",   [EXPLORE_TIMEOUT] = "timeout",
-		[EXPLORE_CRASH] = "crash", [EXPLORE_ERROR] = "error",
-	};
-
-	return names[verdict];
-}
-
-uint64_t explore_key(const struct explore *e, uint64_t hash, uint32_t nr_marks, bool lazy)
-{
-	return rng_mix(hash, lazy ? LAZY_STREAM : KEY_STREAM,
-		       e->options.by_content ? 0 : (uint64_t)nr_marks + 1);
-}
 
 static bool is_ours(const struct explore *e, uint64_t key)
 {
@@ -57,50 +37,12 @@ static bool is_ours(const struct explore *e, uint64_t key)
 
 /* ------------------------------------------------------------------------------ stopping */
 
-/* Lock held; the first reason stays. */
-void explore_stop_for(struct explore *e, enum explore_stopped why)
-{
-	if (e->status.stopped == EXPLORE_NOT_STOPPED)
-		e->status.stopped = why;
-	atomic_store(&e->stop, true);
-	pthread_cond_broadcast(&e->changed);
-}
-
-/* Lock held: an error ends it all, the first one is what explore_run() returns. */
-void explore_fail(struct explore *e, int err)
-{
-	if (!e->err)
-		e->err = err;
-	atomic_store(&e->stop, true);
-	pthread_cond_broadcast(&e->changed);
-}
-
-void explore_stop(struct explore *e)
-{
-	atomic_store(&e->asked, true);
-	atomic_store(&e->stop, true);
-}
-
 static bool is_over(struct explore *e)
 {
 	if (!atomic_load(&e->stop) && e->options.max_ns &&
 	    clock_now_ns() - e->start_ns >= e->options.max_ns)
 		explore_stop_for(e, EXPLORE_AT_LIMIT);
 	return atomic_load(&e->stop);
-}
-
-/* Lock held: one more state has this verdict. */
-static void count_verdict(struct explore *e, struct moment *moment, enum explore_verdict verdict,
-			  uint64_t nr)
-{
-	moment->pub.verdicts[verdict] += nr;
-	if (verdict == EXPLORE_ERROR)
-		e->status.errors += nr;
-	if (!explore_is_finding(verdict) || nr == 0)
-		return;
-	e->status.findings += nr;
-	if (e->options.max_findings && e->status.findings >= e->options.max_findings)
-		explore_stop_for(e, EXPLORE_AT_FINDINGS);
 }
 
 /* ------------------------------------------------------------------------------ moments */
@@ -122,52 +64,6 @@ static struct moment *moment_new(struct explore *e)
 	moment->next = e->live;
 	e->live = moment;
 	return moment;
-}
-
-/*
- * Lock held: what is covered, from what was counted. Only what has a verdict counts, and a moment is
- * complete where nothing else is left, of all shards.
- */
-static void moment_cover(struct moment *moment)
-{
-	struct explore_point *pub = &moment->pub;
-	bool all = moment->complete && moment->judged == moment->seen_ours;
-	double covered = (double)moment->judged * exp2(-pub->legal.log2);
-
-	/* Where all were generated their number is known, whatever the writes are counted as. */
-	if (moment->complete)
-		covered = moment->seen ? (double)moment->judged / (double)moment->seen : 0;
-	covered = fmax(covered, moment->lazy_covered);
-	pub->covered = pub->missing ? 0 : fmin(covered, 1);
-	pub->exact = (all || moment->lazy_complete) && !pub->missing &&
-		     pub->verdicts[EXPLORE_ERROR] == 0;
-	pub->complete = pub->exact && pub->covered == 1;
-}
-
-/* Lock held: nothing more of it will come; on to the list of those to be told. */
-static void moment_end(struct explore *e, struct moment *moment)
-{
-	struct moment **at = &e->live;
-
-	while (*at != moment)
-		at = &(*at)->next;
-	*at = moment->next;
-	moment_cover(moment);
-	e->status.points_done++;
-	e->status.points_complete += moment->pub.complete;
-	e->status.points_exact += moment->pub.exact;
-	e->status.points_missing += moment->pub.missing;
-	e->sum_covered += moment->pub.covered;
-	moment->next = NULL;
-	*e->ended_tail = moment;
-	e->ended_tail = &moment->next;
-}
-
-/* Lock held: a state of it is done, or all of it generated. */
-void explore_moment_put(struct explore *e, struct moment *moment)
-{
-	if (--moment->nr_held == 0)
-		moment_end(e, moment);
 }
 
 /* Lock held: @moment has a state equal to the one that @w is at. */
@@ -203,46 +99,9 @@ static int end_state(struct worker *w, const struct task *task, enum explore_ver
 	return is_judged || key_set_add(&w->explore->unjudged, task->key) >= 0 ? 0 : -ENOMEM;
 }
 
-/* No lock held. */
-static void tell_ended(struct explore *e)
-{
-	struct moment *moment;
-
-	pthread_mutex_lock(&e->out);
-	for (;;) {
-		pthread_mutex_lock(&e->lock);
-		moment = e->ended;
-		if (moment)
-			e->ended = moment->next;
-		if (!e->ended)
-			e->ended_tail = &e->ended;
-		pthread_mutex_unlock(&e->lock);
-		if (!moment)
-			break;
-		e->options.point(e->options.ctx, &moment->pub);
-		free(moment);
-	}
-	pthread_mutex_unlock(&e->out);
-}
-
 /* ------------------------------------------------------------------------------ generating */
 
 enum gen { GEN_END, GEN_STATE, GEN_LAZY, GEN_AGAIN };
-
-/* For @nr picks, and never NULL, though there may be no choice. */
-static int room_for_picks(uint16_t **picks, size_t *nr_picks, size_t nr)
-{
-	uint16_t *more;
-
-	if (*picks && nr <= *nr_picks)
-		return 0;
-	more = fail_alloc("faults/explore/picks", realloc(*picks, (nr + 1) * sizeof(*more)));
-	if (!more)
-		return -ENOMEM;
-	*picks = more;
-	*nr_picks = nr;
-	return 0;
-}
 
 static int gen_moment(struct explore *e)
 {
@@ -257,7 +116,7 @@ static int gen_moment(struct explore *e)
 	moment = moment_new(e);
 	if (!moment)
 		return -ENOMEM;
-	err = room_for_picks(&e->picks, &e->nr_picks, moment->pub.nr_choices);
+	err = explore_room_for_picks(&e->picks, &e->nr_picks, moment->pub.nr_choices);
 	if (err)
 		return err;
 	e->next_point++;
@@ -281,7 +140,7 @@ static int gen_lazy(struct explore *e, struct task *task)
 {
 	struct explore_lazy_known known = { 0 };
 	struct moment *moment = e->moment;
-	uint64_t key = explore_key(e, rng_mix(moment->pub.point->step, LAZY_STREAM, 0),
+	uint64_t key = explore_key(e, rng_mix(moment->pub.point->step, EXPLORE_LAZY_STREAM, 0),
 				   moment->pub.point->nr_marks, true);
 
 	if (moment->has_lazy)
@@ -298,7 +157,7 @@ static int gen_lazy(struct explore *e, struct task *task)
 		e->status.done += known.runs;
 		e->status.known += known.runs;
 		for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
-			count_verdict(e, moment, i, known.verdicts[i]);
+			explore_count(e, moment, i, known.verdicts[i]);
 		moment->pub.has_shares = known.has_shares;
 		memcpy(moment->pub.shares, known.shares, sizeof(known.shares));
 		moment->lazy_covered = 1;
@@ -354,7 +213,7 @@ static bool gen_known(struct explore *e, uint64_t key)
 		return false;
 	e->status.known++;
 	e->status.done++;
-	count_verdict(e, e->moment, verdict, 1);
+	explore_count(e, e->moment, verdict, 1);
 	return true;
 }
 
@@ -459,42 +318,6 @@ static int gen_next(struct explore *e, struct task *task)
 
 /* ------------------------------------------------------------------------------ workers */
 
-int explore_worker_move(struct worker *w, const struct moment *moment)
-{
-	return crash_move(w->crash, moment->pub.point->step);
-}
-
-int explore_worker_picks(struct worker *w, size_t nr)
-{
-	return room_for_picks(&w->picks, &w->nr_picks, nr);
-}
-
-/* A state has its result: told and counted. */
-void explore_done(struct explore *e, struct moment *moment, const struct explore_state *state,
-		  struct explore_result *result)
-{
-	pthread_mutex_lock(&e->out);
-	e->options.result(e->options.ctx, state, result);
-	pthread_mutex_unlock(&e->out);
-	free(result->output);
-	pthread_mutex_lock(&e->lock);
-	e->status.done++;
-	if (explore_is_finding(result->verdict) && !e->status.first_finding_ns)
-		e->status.first_finding_ns = clock_now_ns() - e->start_ns;
-	count_verdict(e, moment, result->verdict, 1);
-	pthread_mutex_unlock(&e->lock);
-}
-
-struct explore_state explore_state_of(const struct explore *e, const struct moment *moment,
-				      const struct crash *crash, const struct crash_image *images)
-{
-	return (struct explore_state){ .journal = e->options.journal,
-				       .point = moment->pub.point,
-				       .point_index = moment->pub.point_index,
-				       .crash = crash,
-				       .images = images };
-}
-
 /* 0, -EINTR (the state was not done), or what ends it all. */
 static int do_state(struct worker *w, const struct task *task)
 {
@@ -580,7 +403,7 @@ static void *worker_main(void *arg)
 			explore_moment_put(e, task.moment);
 		if (e->ended) {
 			pthread_mutex_unlock(&e->lock);
-			tell_ended(e);
+			explore_tell_ended(e);
 			pthread_mutex_lock(&e->lock);
 		}
 	}
@@ -605,10 +428,10 @@ static void end_open_moments(struct explore *e)
 				moment = m;
 		moment->complete = false;
 		moment->lazy_complete = false;
-		moment_end(e, moment);
+		explore_moment_end(e, moment);
 		e->status.points_done--;
 	}
-	tell_ended(e);
+	explore_tell_ended(e);
 }
 
 int explore_run(struct explore *e, struct diag *diag)

@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#define EXPLORE_LAZY_STREAM 0x6c617a79ull /* of rng_mix(): "lazy" */
+
 /* A moment of which something is to be done, or under way. All by `lock`. */
 struct moment {
 	struct moment *next; /* of explore->live, or of explore->ended */
@@ -77,10 +79,21 @@ struct explore {
 	int err;
 };
 
+/* explore_pool.c */
 uint64_t explore_key(const struct explore *e, uint64_t hash, uint32_t nr_marks, bool lazy);
 void explore_stop_for(struct explore *e, enum explore_stopped why);
 void explore_fail(struct explore *e, int err);
+/* Lock held: one more state has this verdict; @nr of them. */
+void explore_count(struct explore *e, struct moment *moment, enum explore_verdict verdict,
+		   uint64_t nr);
+/* Lock held: nothing more of it will come; on to the list of those to be told. */
+void explore_moment_end(struct explore *e, struct moment *moment);
+/* Lock held: a state of it is done, or all of it generated. */
 void explore_moment_put(struct explore *e, struct moment *moment);
+/* No lock held: tell the caller of the moments that have ended. */
+void explore_tell_ended(struct explore *e);
+/* For @nr picks, and never NULL, though there may be no choice. -ENOMEM. */
+int explore_room_for_picks(uint16_t **picks, size_t *nr_picks, size_t nr);
 int explore_worker_move(struct worker *w, const struct moment *moment);
 int explore_worker_picks(struct worker *w, size_t nr);
 struct explore_state explore_state_of(const struct explore *e, const struct moment *moment,
@@ -89,6 +102,7 @@ struct explore_state explore_state_of(const struct explore *e, const struct mome
 void explore_done(struct explore *e, struct moment *moment, const struct explore_state *state,
 		  struct explore_result *result);
 
+/* explore_lazy.c */
 /* Lock held. A run of a search under way: 1, in *task; 0: there is none now. Or -errno. */
 int explore_lazy_help(struct worker *w, struct task *task);
 /* Lock held, and again on return: until a search has changed, or all has been stopped. */

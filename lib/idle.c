@@ -26,10 +26,8 @@
 
 #define IDLE_SECONDS 1
 
-void queue_watch_idle(struct queue *q)
+void queue_watch_idle(struct queue *q, struct io_uring_sqe *sqe)
 {
-	struct io_uring_sqe *sqe = queue_next_sqe(q);
-
 	q->idle = (struct __kernel_timespec){ .tv_sec = IDLE_SECONDS };
 	io_uring_prep_timeout(sqe, &q->idle, 0, 0);
 	sqe->user_data = QUEUE_IDLE_TAG;
@@ -55,12 +53,11 @@ static void give_back(struct queue *q)
 	}
 }
 
-void queue_on_idle(struct queue *q, bool alone)
+bool queue_on_idle(struct queue *q, bool alone)
 {
 	q->ticking = false;
-	if (!q->used && alone && !io_uring_sq_ready(&q->ring) &&
-	    !io_uring_cq_has_overflow(&q->ring))
-		give_back(q);
-	else
-		queue_watch_idle(q);
+	if (q->used || !alone || io_uring_sq_ready(&q->ring) || io_uring_cq_has_overflow(&q->ring))
+		return false;
+	give_back(q);
+	return true;
 }

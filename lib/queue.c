@@ -163,7 +163,8 @@ static void end_batch(struct queue *q)
 		be->batch_done(q->shared->ctx, q->index);
 }
 
-struct io_uring_sqe *queue_next_sqe(struct queue *q)
+/* Hands what is queued to the kernel where there is no room. */
+static struct io_uring_sqe *next_sqe(struct queue *q)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&q->ring);
 
@@ -180,7 +181,7 @@ struct io_uring_sqe *queue_next_sqe(struct queue *q)
 static void queue_io_cmd(struct queue *q, struct req *req, uint32_t cmd_op, int result,
 			 const unsigned char *buf)
 {
-	struct io_uring_sqe *sqe = queue_next_sqe(q);
+	struct io_uring_sqe *sqe = next_sqe(q);
 	struct abi_io_cmd cmd = {
 		.queue_id = q->index,
 		.tag = req->pub.tag,
@@ -225,7 +226,7 @@ static void count_done(struct queue *q)
 	q->nr_done = 0;
 	q->used = true;
 	if (__builtin_expect(!q->ticking, false))
-		queue_watch_idle(q);
+		queue_watch_idle(q, next_sqe(q));
 }
 
 static void check_result(const struct req *req, int result)
@@ -487,7 +488,7 @@ static void dispatch(struct queue *q, struct req *req)
 
 static void arm_wake(struct queue *q)
 {
-	struct io_uring_sqe *sqe = queue_next_sqe(q);
+	struct io_uring_sqe *sqe = next_sqe(q);
 
 	io_uring_prep_poll_multishot(sqe, WAKE_SLOT, POLLIN);
 	sqe->flags |= IOSQE_FIXED_FILE;
@@ -500,7 +501,8 @@ static void on_own(struct queue *q, const struct io_uring_cqe *cqe, bool alone)
 	eventfd_t ignored;
 
 	if (cqe->user_data == QUEUE_IDLE_TAG) {
-		queue_on_idle(q, alone);
+		if (!queue_on_idle(q, alone))
+			queue_watch_idle(q, next_sqe(q));
 		return;
 	}
 	/* Only so that a poll that is armed anew waits; each wake is told of, whatever was read. */

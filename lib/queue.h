@@ -135,15 +135,16 @@ void queue_kick(struct queue *q);
  * backend keeps even then stays its own: the memory goes with the last such request.
  */
 void queue_join(struct queue *q, unsigned int timeout_ms);
-/* The queue's thread. Hands what is queued to the kernel where there is no room. */
-struct io_uring_sqe *queue_next_sqe(struct queue *q);
 /*
- * The queue's thread: requests have ended and no timer runs. It gives the memory of the buffers back
- * once no request has ended for a while, and runs no more until the next one.
+ * idle.c, the queue's thread: requests have ended and no timer runs. Make @sqe, of the queue's ring, a
+ * timer that gives the memory of the buffers back once no request has ended for a while.
  */
-void queue_watch_idle(struct queue *q);
-/* Its time is over: this is its completion, which is the only one at hand if @alone. */
-void queue_on_idle(struct queue *q, bool alone);
+void queue_watch_idle(struct queue *q, struct io_uring_sqe *sqe);
+/*
+ * The timer's time is over: this is its completion, which is the only one at hand if @alone. False:
+ * the queue was not idle, and shall be watched again.
+ */
+bool queue_on_idle(struct queue *q, bool alone);
 /* Is the caller one of the threads of these queues? */
 bool queue_is_own_thread(const struct queue_shared *shared);
 
