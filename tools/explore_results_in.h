@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Inside the results file: writing it (explore_results.c), reading it again (explore_resume.c), and
- * what is remembered of findings (explore_findings.c). */
+/*
+ * Inside the results file: its lines (explore_lines.c), its head (explore_head.c), reading it again
+ * (explore_resume.c), what is remembered of findings (explore_findings.c), and writing it
+ * (explore_results.c). Each knows only those before it.
+ */
 #ifndef TOOLS_EXPLORE_RESULTS_IN_H
 #define TOOLS_EXPLORE_RESULTS_IN_H
 
@@ -14,15 +17,19 @@
 #define FINDINGS_MAX 1000 /* groups; more are counted as states, and not remembered */
 #define SAME_MAX     64   /* members of a group that are named */
 
+struct loader;
+
 struct results {
 	struct results_options o;
 	int fd; /* of the file; -1: there is none */
 	struct out_file file;
 	bool print;
 	int error;
-	uint64_t seal;         /* of the last line */
-	struct loader *loader; /* lines are not written: they must be those that it reads */
-	char *bulk;            /* lines not written yet, while the head is written */
+	uint64_t seal; /* of the last line */
+	/* Not NULL: lines are not written, but must be the next ones of what is read again. */
+	void (*compare)(struct loader *loader, const char *text, size_t len);
+	struct loader *loader;
+	char *bulk; /* lines not written yet, while the head is written */
 	size_t bulk_len, bulk_size;
 	bool is_bulk;
 	bool *lost; /* scratch: of the volatile writes */
@@ -38,15 +45,18 @@ struct results {
 
 /* Takes @line, seals and writes it; NULL: no memory. */
 void results_line(struct results *r, json_t *line);
-/* The lines that follow the first one: what the recording holds, and the moments. */
-void results_describe(struct results *r);
-/* Is the next line of the file this one, seals aside? What is wrong is kept in the loader. */
-void results_compare(struct loader *loader, const char *text, size_t len);
+/* Between a call with @on and one without, lines may be written together. */
+void results_bulk(struct results *r, bool on);
 /* Text as JSON has it: what is no UTF-8 becomes '?'. NULL text: null. */
 json_t *results_text(const char *text);
 json_t *results_hex(uint64_t value);
+
 /* The first line of a run. */
 json_t *results_head(const struct results *r, bool resumed);
+/* The lines that follow the first one: what the recording holds, and the moments. */
+void results_describe(struct results *r);
+/* All of these. */
+void results_write_head(struct results *r);
 
 /*
  * What the file holds: 1: good up to *ret_good_bytes, to be gone on from; 0: the beginning of our

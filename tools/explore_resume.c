@@ -168,7 +168,8 @@ static void load_head(struct loader *l)
 	json_decref(line);
 }
 
-void results_compare(struct loader *l, const char *text, size_t len)
+/* Is the next line of the file this one, seals aside? What is wrong is kept in the loader. */
+static void compare_line(struct loader *l, const char *text, size_t len)
 {
 	json_t *line = take_line(l);
 
@@ -305,8 +306,9 @@ static void load_all(struct loader *l)
 	if (l->err || l->at_end)
 		return;
 	r->loader = l;
+	r->compare = compare_line;
 	results_describe(r);
-	r->loader = NULL;
+	r->compare = NULL;
 	r->seal = RESULTS_SEAL_START;
 	if (!l->err && r->error)
 		l->err = diag_set(l->diag, r->error, "explore.memory", "no memory to read results");
