@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "rpc_line.h"
 
+#include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
 
@@ -307,4 +308,20 @@ json_t *rpc_notification(const char *method, json_t *params)
 	if (!params)
 		return NULL;
 	return json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", method, "params", params);
+}
+
+int rpc_code_of(int err)
+{
+	static const struct {
+		int err, code;
+	} codes[] = {
+		{ -EINVAL, RPC_BAD_RULE },  { -ERANGE, RPC_BAD_RULE },   { -EEXIST, RPC_BAD_RULE },
+		{ -ENOENT, RPC_NOT_FOUND }, { -EBUSY, RPC_HELD },        { -ENOSPC, RPC_LIMIT },
+		{ -E2BIG, RPC_LIMIT },      { -ETIMEDOUT, RPC_TIMEOUT }, { -ENODEV, RPC_GONE },
+	};
+
+	for (size_t i = 0; i < array_size(codes); i++)
+		if (codes[i].err == err)
+			return codes[i].code;
+	return RPC_FAILED;
 }

@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define RPC_PROTOCOL   1
 #define RPC_LINE_MAX   (1u << 20) /* bytes of a request, without the newline */
@@ -81,6 +82,22 @@ bool rpc_line_too_deep(const char *line, size_t len);
 
 /* ------------------------------------------------------------------------------ answers */
 
+/* What has become of a line. */
+enum rpc_outcome {
+	RPC_ANSWERED, /* here is the answer; a text of NULL: there is no memory for it */
+	RPC_SILENT,   /* carried out or refused, and no answer is due: a notification */
+	RPC_LATER,    /* the answer comes through rpc_server_reply() */
+	/* Nothing was done: serve the line again when the disk has ceased to change, or a file that
+	 * it names has been read. */
+	RPC_NOT_NOW,
+};
+
+/* The answer comes later, through rpc_server_reply(): whose it is and which. */
+struct rpc_ticket {
+	uint64_t client; /* never reused; 0: no ticket */
+	json_t *id;      /* owned reference; NULL for a notification, which gets no answer */
+};
+
 /*
  * From now on note when jansson finds no memory: it leaves a member out rather than say so. To be
  * called before jansson is used; the answer of rpc_json_short() is about the calling thread.
@@ -96,5 +113,7 @@ char *rpc_line_text(json_t *message, size_t *ret_len);
 json_t *rpc_answer(json_t *id, json_t *result);
 json_t *rpc_error(json_t *id, int code, const struct diag *diag);
 json_t *rpc_notification(const char *method, json_t *params);
+/* The code that an error of a library call is reported under. */
+int rpc_code_of(int err);
 
 #endif

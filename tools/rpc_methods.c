@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/near.h"
 #include "tool.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <string.h>
@@ -217,3 +218,14 @@ json_t *rpc_greeting(const struct rpc_target *target)
 				 : NULL,
 			 "limits", limits);
 }
+
+static bool is_listening(const struct rpc_target *target, uint64_t client)
+{
+	return watch_is_subscribed(target->watch, client);
+}
+
+const struct rpc_service rpc_methods_service = {
+	.serve_line = rpc_serve_line,
+	.greeting = rpc_greeting,
+	.is_listening = is_listening,
+};

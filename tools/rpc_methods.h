@@ -8,13 +8,7 @@
 
 #include "disk.h"
 #include "image_job.h"
-#include "rpc_line.h"
-
-/* The answer comes later, through rpc_server_reply(): whose it is and which. */
-struct rpc_ticket {
-	uint64_t client; /* never reused; 0: no ticket */
-	json_t *id;      /* owned reference; NULL for a notification, which gets no answer */
-};
+#include "rpc_server.h"
 
 struct watch;
 struct rpc_reading;
@@ -68,16 +62,6 @@ struct rpc_target {
 	void *ctx;
 };
 
-/* What has become of a line. */
-enum rpc_outcome {
-	RPC_ANSWERED, /* here is the answer; a text of NULL: there is no memory for it */
-	RPC_SILENT,   /* carried out or refused, and no answer is due: a notification */
-	RPC_LATER,    /* the answer comes through rpc_server_reply() */
-	/* Nothing was done: serve the line again when the disk has ceased to change, or a file that
-	 * it names has been read. */
-	RPC_NOT_NOW,
-};
-
 /*
  * Serve one line. *ret_text: the answer with its newline (caller frees), NULL where there is none.
  * @client stands in the ticket of an answer that comes later.
@@ -87,13 +71,13 @@ enum rpc_outcome rpc_serve_line(const struct rpc_target *target, uint64_t client
 
 /* Parameters of the greeting. New reference. */
 json_t *rpc_greeting(const struct rpc_target *target);
+/* What the server calls: these two, and who listens to the target's watch. */
+extern const struct rpc_service rpc_methods_service;
 /* The kinds of faults, as faults.list answers. New reference. */
 json_t *rpc_kinds(void);
 /* How the recording of the disk goes, as in status; NULL: it is not recorded. New reference. */
 json_t *rpc_recording(struct pipeline *pipeline);
-/* The code that an error of a library call is reported under. */
-int rpc_code_of(int err);
-/* The same for images and snapshots, whose errors are none of rules. */
+/* As rpc_code_of(), for images and snapshots, whose errors are none of rules. */
 int rpc_image_code_of(int err);
 /* The answer to disk.revive. New reference. */
 json_t *rpc_revive_answer(uint32_t was, uint64_t lost_blocks, const char *device);

@@ -10,22 +10,6 @@
 
 /* ------------------------------------------------------------------------------ errors */
 
-int rpc_code_of(int err)
-{
-	static const struct {
-		int err, code;
-	} codes[] = {
-		{ -EINVAL, RPC_BAD_RULE },  { -ERANGE, RPC_BAD_RULE },   { -EEXIST, RPC_BAD_RULE },
-		{ -ENOENT, RPC_NOT_FOUND }, { -EBUSY, RPC_HELD },        { -ENOSPC, RPC_LIMIT },
-		{ -E2BIG, RPC_LIMIT },      { -ETIMEDOUT, RPC_TIMEOUT }, { -ENODEV, RPC_GONE },
-	};
-
-	for (size_t i = 0; i < array_size(codes); i++)
-		if (codes[i].err == err)
-			return codes[i].code;
-	return RPC_FAILED;
-}
-
 int rpc_engine_error(struct rpc_call *call, int err)
 {
 	if (!call->diag.message[0])

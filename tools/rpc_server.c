@@ -21,7 +21,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "watch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -52,6 +51,7 @@ struct client {
 };
 
 struct rpc_server {
+	const struct rpc_service *service;
 	const struct rpc_target *target;
 	int listen_fd;
 	uint64_t stall_ns;
@@ -197,7 +197,8 @@ static void serve_line(struct rpc_server *server, struct client *client, const c
 	_cleanup_free_ char *answer = NULL;
 	size_t answer_len;
 
-	switch (rpc_serve_line(server->target, client->serial, line, len, &answer, &answer_len)) {
+	switch (server->service->serve_line(server->target, client->serial, line, len, &answer,
+					    &answer_len)) {
 	case RPC_ANSWERED:
 		client_say(client, answer, answer_len);
 		if (client->fd >= 0)
@@ -269,7 +270,7 @@ static bool is_over(const struct rpc_server *server, const struct client *client
 	if (client->fd < 0 || !client->ended || client->more)
 		return false;
 	return client->deaf || (!unsent(client) && !client->owed &&
-				!watch_is_subscribed(server->target->watch, client->serial));
+				!server->service->is_listening(server->target, client->serial));
 }
 
 static void close_if_over(struct rpc_server *server, struct client *client)
@@ -321,7 +322,8 @@ static void seat_client(struct rpc_server *server, int fd)
 	} else if (full) {
 		client_dismiss(client, RPC_LIMIT, "protocol.too-many-clients", too_many);
 	} else {
-		client_say_json(client, rpc_notification("hello", rpc_greeting(server->target)));
+		client_say_json(client, rpc_notification("hello", server->service->greeting(
+									  server->target)));
 		if (client->fd >= 0)
 			client_write(client);
 	}
@@ -577,6 +579,7 @@ int rpc_server_new(const struct rpc_server_options *options, struct rpc_server *
 
 	if (!server)
 		return -ENOMEM;
+	server->service = options->service;
 	server->target = options->target;
 	server->listen_fd = take_fd(&listen_fd);
 	server->stall_ns = (options->stall_ms ? options->stall_ms : RPC_STALL_MS) * NSEC_PER_MSEC;

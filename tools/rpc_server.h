@@ -14,7 +14,7 @@
 #ifndef TOOLS_RPC_SERVER_H
 #define TOOLS_RPC_SERVER_H
 
-#include "rpc_methods.h"
+#include "rpc_line.h"
 
 #include <poll.h>
 
@@ -23,8 +23,22 @@
 #define RPC_EXTRA_FD_MAX 7
 
 struct rpc_server;
+struct rpc_target;
+
+/* What is served. Each is called on the server's thread. */
+struct rpc_service {
+	/* One line of @client (as in tickets), see rpc_serve_line(). */
+	enum rpc_outcome (*serve_line)(const struct rpc_target *target, uint64_t client,
+				       const char *line, size_t len, char **ret_text,
+				       size_t *ret_len);
+	/* What a client hears first. New reference. */
+	json_t *(*greeting)(const struct rpc_target *target);
+	/* Does @client hear notifications, and stays though it has ended its side? */
+	bool (*is_listening)(const struct rpc_target *target, uint64_t client);
+};
 
 struct rpc_server_options {
+	const struct rpc_service *service;
 	const struct rpc_target *target; /* borrowed */
 	int listen_fd;                   /* owned from here on, also on error */
 	unsigned int stall_ms;           /* 0: RPC_STALL_MS */

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "faults/recorder.h"
+#include "rpc_methods.h"
 #include "rpc_reading.h"
 #include "rpc_server.h"
 #include "runtime.h"
@@ -760,7 +761,8 @@ static int turn(struct serve *s)
 static int prepare(struct serve *s, const struct serve_options *options)
 {
 	const struct ublk_options *ublk = disk_ublk_options(s->disk);
-	const struct rpc_server_options server = { .target = &s->target,
+	const struct rpc_server_options server = { .service = &rpc_methods_service,
+						   .target = &s->target,
 						   .listen_fd = options->listen_fd };
 	sigset_t set;
 	int err;

@@ -249,7 +249,7 @@ static int way_listen(struct diag *diag)
 static int way_server(struct diag *diag)
 {
 	static const struct rpc_target target = { .name = "test" };
-	struct rpc_server_options options = { .target = &target };
+	struct rpc_server_options options = { .service = &rpc_methods_service, .target = &target };
 	struct rpc_server *server = NULL;
 	char path[128];
 	int err;

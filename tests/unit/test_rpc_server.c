@@ -51,7 +51,9 @@ static void *serve(void *arg)
 
 static int set_up(void **state)
 {
-	struct rpc_server_options options = { .target = &fake.target, .stall_ms = STALL_MS };
+	struct rpc_server_options options = { .service = &rpc_methods_service,
+					      .target = &fake.target,
+					      .stall_ms = STALL_MS };
 
 	(void)state;
 	fake_open(&fake);

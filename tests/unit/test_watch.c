@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "tools/event_line.h"
 #include "tools/rpc_line.h"
+#include "tools/rpc_methods.h"
 #include "tools/rpc_server.h"
 #include "tools/runtime.h"
 #include "tools/watch.h"
@@ -63,7 +64,8 @@ static int set_up(void **state)
 		.seed = 1,
 		.wake = count_wake,
 	};
-	struct rpc_server_options options = { .target = &here.target };
+	struct rpc_server_options options = { .service = &rpc_methods_service,
+					      .target = &here.target };
 
 	(void)state;
 	strcpy(here.folder, "/tmp/faultblk-watch-XXXXXX");
