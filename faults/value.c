@@ -282,13 +282,24 @@ static int compare_ranges(const void *a, const void *b)
 	return x->from < y->from ? -1 : x->from > y->from;
 }
 
+/* Lists mostly come in order. */
+static void sort_ranges(struct value_range *ranges, size_t nr)
+{
+	for (size_t i = 1; i < nr; i++) {
+		if (ranges[i].from < ranges[i - 1].from) {
+			qsort(ranges, nr, sizeof(*ranges), compare_ranges);
+			return;
+		}
+	}
+}
+
 size_t ranges_merge(struct value_range *ranges, size_t nr)
 {
 	size_t last = 0;
 
 	if (!nr)
 		return 0;
-	qsort(ranges, nr, sizeof(*ranges), compare_ranges);
+	sort_ranges(ranges, nr);
 	for (size_t i = 1; i < nr; i++) {
 		if (ranges[i].from > ranges[last].to)
 			ranges[++last] = ranges[i];

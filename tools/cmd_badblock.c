@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* faultblk badblock: commands to the rules whose kind is badblock. */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/near.h"
 #include "base/units.h"
 #include "opt.h"
@@ -114,27 +115,30 @@ static int read_places(const struct badblock_opts *opts, const struct opt_words 
 	return EXIT_OK;
 }
 
-/* As many as fit into one call, from @from on; *ret_next: the first that does not. */
+/*
+ * As many as fit into one call, from @from on; *ret_next: the first that does not. One string: of a
+ * hundred thousand each would cost more than what it says. NULL: no memory.
+ */
 static json_t *pack_ranges(const struct places *places, size_t from, size_t *ret_next)
 {
-	json_t *array = json_array();
-	size_t bytes = 0, i = from;
+	_cleanup_free_ char *text = fail_alloc("tools/cmd_badblock/ranges", malloc(CALL_BYTES));
+	char *at = text;
+	size_t i = from;
 
-	for (; i < places->nr; i++) {
-		char text[2 * UNITS_MAX + 2], a[UNITS_MAX], b[UNITS_MAX] = "";
-		int len;
+	for (; text && i < places->nr; i++) {
+		char a[UNITS_MAX], b[UNITS_MAX] = "";
 
+		if (at - text + 2 * UNITS_MAX + 4 > CALL_BYTES)
+			break;
 		if (places->ranges[i].to != UINT64_MAX)
 			units_format_size(places->ranges[i].to, b);
-		len = snprintf(text, sizeof(text), "%s..%s",
-			       units_format_size(places->ranges[i].from, a), b);
-		bytes += (size_t)len + 3;
-		if (bytes > CALL_BYTES)
-			break;
-		json_array_append_new(array, json_string(text));
+		if (i > from)
+			*at++ = ',';
+		at = stpcpy(at, units_format_size(places->ranges[i].from, a));
+		at = stpcpy(stpcpy(at, ".."), b);
 	}
 	*ret_next = i;
-	return array;
+	return text ? json_stringn(text, (size_t)(at - text)) : NULL;
 }
 
 /* ------------------------------------------------------------------------------ calls */
@@ -182,6 +186,11 @@ static int ask(const struct badblock_opts *opts, const char *verb, const char *r
 		if (err)
 			break;
 		ranges = places->nr ? pack_ranges(places, at, &at) : NULL;
+		if (places->nr && !ranges) {
+			err = diag_set(&diag, -ENOMEM, "client.memory",
+				       "no memory for a list of places");
+			break;
+		}
 		err = rpc_client_call(client, "rules.tell", pack_call(opts, verb, rule, ranges),
 				      &diag, &code, &answer);
 		if (!err)

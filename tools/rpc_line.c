@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define INBOX_START 16384
+#define TEXT_START  512
 
 /* ------------------------------------------------------------------------------ framing */
 
@@ -249,22 +250,45 @@ bool rpc_json_short(void)
 
 /* ------------------------------------------------------------------------------ answers */
 
+struct growing {
+	char *text; /* owned */
+	size_t len, room;
+};
+
+static int append_text(const char *piece, size_t len, void *ctx)
+{
+	struct growing *growing = ctx;
+	size_t room = growing->room ? growing->room : TEXT_START;
+	char *text;
+
+	while (room < growing->len + len)
+		room *= 2;
+	if (room > growing->room) {
+		text = fail_alloc("tools/rpc_line/text", realloc(growing->text, room));
+		if (!text)
+			return -1;
+		growing->text = text;
+		growing->room = room;
+	}
+	memcpy(growing->text + growing->len, piece, len);
+	growing->len += len;
+	return 0;
+}
+
 char *rpc_line_text(json_t *message, size_t *ret_len)
 {
-	size_t len;
-	char *text;
+	struct growing growing = { .text = NULL };
 
 	if (!message)
 		return NULL;
-	len = json_dumpb(message, NULL, 0, JSON_COMPACT);
-	text = len ? fail_alloc("tools/rpc_line/text", malloc(len + 1)) : NULL;
-	if (text) {
-		json_dumpb(message, text, len, JSON_COMPACT);
-		text[len] = '\n';
-		*ret_len = len + 1;
+	if (json_dump_callback(message, append_text, &growing, JSON_COMPACT) ||
+	    append_text("\n", 1, &growing)) {
+		free(growing.text);
+		growing.text = NULL;
 	}
 	json_decref(message);
-	return text;
+	*ret_len = growing.len;
+	return growing.text;
 }
 
 json_t *rpc_answer(json_t *id, json_t *result)

@@ -485,10 +485,21 @@ static bool is_inside(const struct badblock *state, uint64_t from, uint64_t to)
 	return !state->nr_ranges || state->ranges[lo].from <= from;
 }
 
+/* Whole blocks, of those that the rule is about? */
+static bool may_be_told(const struct badblock *state, const struct kind_tell *tell)
+{
+	return is_inside(state, tell->from, tell->to) && tell->from < tell->to &&
+	       (tell->from - state->from) % state->block_bytes == 0 &&
+	       ((tell->to - state->from) % state->block_bytes == 0 || tell->to == state->to);
+}
+
+/* Lists are long: no word is made before one is needed. */
 static int check_told(const struct badblock *state, const struct kind_tell *tell, struct diag *diag)
 {
 	char from[UNITS_MAX], to[UNITS_MAX], mine[UNITS_MAX], end[UNITS_MAX], size[UNITS_MAX];
 
+	if (may_be_told(state, tell))
+		return 0;
 	units_format_size(tell->from, from);
 	units_format_size(tell->to, to);
 	units_format_size(state->block_bytes, size);
@@ -500,9 +511,6 @@ static int check_told(const struct badblock *state, const struct kind_tell *tell
 		diag_hint(diag, "stay inside, or put the rule again with another range=, or none");
 		return -EINVAL;
 	}
-	if (tell->from < tell->to && (tell->from - state->from) % state->block_bytes == 0 &&
-	    ((tell->to - state->from) % state->block_bytes == 0 || tell->to == state->to))
-		return 0;
 	diag_set(diag, -EINVAL, "badblock.not-blocks",
 		 "%s %s..%s: wanted whole logical blocks of %s, at least one", tell->verb, from, to,
 		 size);

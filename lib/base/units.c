@@ -37,6 +37,18 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+/* The first character decides nearly always: lists of places have a hundred thousand of these. */
+static const struct unit *find_unit(const struct unit *units, const char *text, size_t len)
+{
+	char first = len ? text[0] : '\0';
+
+	for (const struct unit *u = units; u->name; u++)
+		if (u->name[0] == first && strlen(u->name) == len &&
+		    memcmp(u->name, text, len) == 0)
+			return u;
+	return NULL;
+}
+
 /*
  * number[.fraction]unit -> value. The fraction is kept as digits / 10^n, at most nine of them, and
  * must come out whole in the base unit, so that nothing is ever rounded behind the user's back.
@@ -67,11 +79,15 @@ static int parse(const char *text, size_t len, const struct unit *units, uint64_
 		if (i == start)
 			return -EINVAL;
 	}
-	for (u = units; u->name; u++)
-		if (strlen(u->name) == len - i && memcmp(u->name, text + i, len - i) == 0)
-			break;
-	if (!u->name)
+	u = find_unit(units, text + i, len - i);
+	if (!u)
 		return -EINVAL;
+	if (!fraction) {
+		if (__builtin_mul_overflow(whole, u->factor, &whole))
+			return -ERANGE;
+		*ret = whole;
+		return 0;
+	}
 	part = (unsigned __int128)fraction * u->factor;
 	if (part % scale)
 		return -EINVAL;
