@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/near.h"
+#include "faults/lanes.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * delay:SHAPE [,max=TIME] [,grow=TIME] [,grow-match=TIME]
+ * delay:SHAPE [,max=TIME] [,grow=TIME] [,grow-match=TIME] [,seek=TIME] [,lanes=N]
  *
  * The request is carried out so much later; whatever else the rules decided happens then. A delay
  * of 0 is legal and changes nothing. The shapes, from 64 random bits of the hit, of which u is the
@@ -15,20 +15,29 @@
  *				level below the first and above the last
  *	file=PATH		the curve that fio measured, at u
  *
- * To that comes what has grown, by the time since the rule was armed and by its match number; then
- * max cuts, and KIND_DELAY_MAX_NS.
+ * To that comes what has grown, by the time since the rule was armed and by its match number, and
+ * the way of the arm (seek.h) from where the rule's last hit ended, at first from the start of the
+ * disk; a flush has no place and moves nothing. Then max cuts, and KIND_DELAY_MAX_NS.
+ *
+ * With lanes that is for how long the request takes one of them, once its turn has come (lanes.h):
+ * it waits as long as that and its time in line. Arrivals make the line, so nothing that happens to
+ * a request later, a release or a power cut, lets those behind it move up.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
 #include "base/units.h"
+#include "faults/apply.h"
 #include "faults/fio.h"
 #include "faults/fixed.h"
 #include "faults/kind.h"
+#include "faults/lanes.h"
+#include "faults/seek.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 
 #define LIMIT       KIND_DELAY_MAX_NS
 #define SHAPE_MIN   0.1
@@ -43,10 +52,12 @@ static const struct percentile {
 	{ delay_p99, 9900 }, { delay_p999, 9990 }, { delay_p9999, 9999 }, { delay_p100, 10000 },
 };
 
-/* The state of a rule whose shape is a curve: which one for an operation. */
-struct curves {
+/* The state of a rule whose shape is a curve, or that has an arm or lanes. */
+struct delay {
 	struct fio_times times;
-	const struct curve *of[IO_NR_OPS];
+	const struct curve *of[IO_NR_OPS]; /* which curve for an operation */
+	struct lanes *lanes;               /* NULL: each request by itself */
+	_Atomic uint64_t arm_at; /* the byte that the last hit with a place ended before */
 };
 
 /* ------------------------------------------------------------------------------ checking */
@@ -134,20 +145,22 @@ static int validate(const struct kind_args *args, struct diag *diag)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------ curves */
+/* ------------------------------------------------------------------------------ state */
 
 static void disarm(void *state)
 {
-	struct curves *curves = state;
+	struct delay *delay = state;
 
-	if (curves)
-		fio_clear(&curves->times);
-	free(curves);
+	if (!delay)
+		return;
+	fio_clear(&delay->times);
+	lanes_free(delay->lanes);
+	free(delay);
 }
 
-static int arm_percentiles(const struct kind_args *args, struct curves *curves)
+static int arm_percentiles(const struct kind_args *args, struct delay *delay)
 {
-	struct curve *curve = &curves->times.of[0];
+	struct curve *curve = &delay->times.of[0];
 	int err = 0;
 
 	for (size_t i = 0; !err && i < array_size(percentiles); i++)
@@ -155,7 +168,7 @@ static int arm_percentiles(const struct kind_args *args, struct curves *curves)
 			err = curve_add(curve, curve_share(percentiles[i].share, 10000),
 					args->value[percentiles[i].param].lo);
 	for (size_t op = 0; op < IO_NR_OPS; op++)
-		curves->of[op] = curve;
+		delay->of[op] = curve;
 	return err;
 }
 
@@ -169,7 +182,7 @@ static const struct curve *choose(const struct fio_times *times, enum fio_sectio
 	return curve;
 }
 
-static int arm_file(const struct kind_args *args, struct curves *curves, struct diag *diag)
+static int arm_file(const struct kind_args *args, struct delay *delay, struct diag *diag)
 {
 	static const enum fio_section sections[IO_NR_OPS] = {
 		[IO_READ] = FIO_READ,    [IO_WRITE] = FIO_WRITE,  [IO_FLUSH] = FIO_SYNC,
@@ -177,36 +190,48 @@ static int arm_file(const struct kind_args *args, struct curves *curves, struct 
 	};
 	const char *path = args->value[delay_file].text, *job = args->value[delay_job].text;
 	enum fio_section rw = (enum fio_section)args->value[delay_rw].lo;
-	int err = fio_read(path, job, LIMIT, diag, &curves->times);
+	int err = fio_read(path, job, LIMIT, diag, &delay->times);
 
 	if (err < 0)
 		return err;
-	if (kind_has(args, delay_rw) && !curves->times.of[rw].nr)
+	if (kind_has(args, delay_rw) && !delay->times.of[rw].nr)
 		return diag_set(diag, -EINVAL, "rule.bad-file", "file=%s has no latencies of %s",
 				path, fio_section_name(rw));
 	for (size_t op = 0; op < IO_NR_OPS; op++)
-		curves->of[op] =
-			choose(&curves->times, kind_has(args, delay_rw) ? rw : sections[op]);
+		delay->of[op] = choose(&delay->times, kind_has(args, delay_rw) ? rw : sections[op]);
 	return 0;
+}
+
+static int arm_parts(const struct kind_args *args, struct delay *delay, struct diag *diag)
+{
+	if (kind_has(args, delay_lanes)) {
+		delay->lanes = lanes_new((unsigned int)args->value[delay_lanes].lo);
+		if (!delay->lanes)
+			return -ENOMEM;
+	}
+	if (kind_has(args, delay_file))
+		return arm_file(args, delay, diag);
+	return arm_percentiles(args, delay);
 }
 
 static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 {
-	bool file = kind_has(arm->args, delay_file);
-	struct curves *curves;
+	const struct kind_args *args = arm->args;
+	struct delay *delay;
 	int err;
 
-	if (!file && !count_percentiles(arm->args))
+	if (!kind_has(args, delay_file) && !count_percentiles(args) &&
+	    !kind_has(args, delay_lanes) && !kind_has(args, delay_seek))
 		return 0;
-	curves = fail_alloc("faults/kinds/delay/alloc", calloc(1, sizeof(*curves)));
-	if (!curves)
+	delay = fail_alloc("faults/kinds/delay/alloc", calloc(1, sizeof(*delay)));
+	if (!delay)
 		return -ENOMEM;
-	err = file ? arm_file(arm->args, curves, diag) : arm_percentiles(arm->args, curves);
+	err = arm_parts(args, delay, diag);
 	if (err) {
-		disarm(curves);
+		disarm(delay);
 		return err;
 	}
-	*ret_state = curves;
+	*ret_state = delay;
 	return 0;
 }
 
@@ -256,29 +281,57 @@ static uint64_t shape_ns(const struct kind_args *args, const struct kind_hit *hi
 	if (kind_has(args, delay_pareto))
 		return pareto_ns(value[delay_pareto].lo, value[delay_shape].share, hit->bits);
 	assert(hit->state);
-	return curve_at(((const struct curves *)hit->state)->of[op], hit->bits);
+	return curve_at(((const struct delay *)hit->state)->of[op], hit->bits);
 }
 
-static uint64_t delay_ns(const struct kind_args *args, const struct kind_hit *hit,
-			 const struct io *io, bool pure)
+/* How long the arm takes to where the request begins; it stays where that ends. */
+static uint64_t arm_ns(const struct kind_args *args, const struct kind_hit *hit,
+		       const struct io *io, bool pure)
+{
+	uint64_t start = io_start(io), end = start + io->len_bytes, from;
+	struct delay *delay = hit->state;
+
+	if (!kind_has(args, delay_seek) || io->op == IO_FLUSH)
+		return 0;
+	from = pure ? atomic_load_explicit(&delay->arm_at, memory_order_relaxed)
+		    : atomic_exchange_explicit(&delay->arm_at, end, memory_order_relaxed);
+	return seek_ns(from, start, hit->size_bytes, args->value[delay_seek].lo);
+}
+
+/* What the request takes by itself. */
+static uint64_t own_ns(const struct kind_args *args, const struct kind_hit *hit,
+		       const struct io *io, bool pure)
 {
 	const struct value *value = args->value;
 	uint64_t limit = kind_has(args, delay_max) ? value[delay_max].lo : LIMIT;
 	unsigned __int128 ns = shape_ns(args, hit, io->op);
 
-	(void)pure;
 	/* The factors are below 2^64 and 2^42. */
 	ns += (unsigned __int128)hit->age_ns * value[delay_grow].lo / NSEC_PER_SEC;
 	ns += (unsigned __int128)hit->match * value[delay_grow_match].lo;
+	ns += arm_ns(args, hit, io, pure);
 	return at_most(ns, limit);
+}
+
+static uint64_t delay_ns(const struct kind_args *args, const struct kind_hit *hit,
+			 const struct io *io, bool pure)
+{
+	uint64_t ns = own_ns(args, hit, io, pure);
+
+	if (!kind_has(args, delay_lanes))
+		return ns;
+	return lanes_take(((struct delay *)hit->state)->lanes, hit->age_ns, ns, LIMIT, pure);
 }
 
 static void describe(FILE *out, const struct kind_args *args, const struct kind_hit *hit,
 		     const struct io *io)
 {
+	uint64_t ns = delay_ns(args, hit, io, true), own = own_ns(args, hit, io, true);
 	char buf[UNITS_MAX];
 
-	fprintf(out, "waits %s", units_human_time(delay_ns(args, hit, io, true), buf));
+	fprintf(out, "waits %s", units_human_time(ns, buf));
+	if (ns > own)
+		fprintf(out, ", %s of it in line", units_human_time(ns - own, buf));
 }
 
 static bool arms_from_file(const struct kind_args *args)

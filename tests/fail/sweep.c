@@ -267,7 +267,7 @@ static const struct question questions[] = {
 	{ "rules.put", "{\"rule\":\"c range=1M..2M do=stale\"}", true, true },
 	{ "rules.put", "{\"rule\":\"c range=1M..2M do=corrupt:stuck=1%\"}", true, true },
 	{ "rules.put", "{\"rule\":[{\"text\":\"c do=count\"},\"" OTHER "\"]}", true, true },
-	{ "rules.put", "{\"rule\":\"c range=1M..2M do=delay:p50=1ms,p99=2ms\"}", true, true },
+	{ "rules.put", "{\"rule\":\"c range=1M..2M do=delay:p50=1ms,p99=2ms,lanes=2\"}", true, true },
 	{ "rules.disable", "{\"name\":\"r\"}", true, true },
 	{ "rules.disable", "{\"name\":[\"r\",\"nosuch\"]}", false, true },
 	{ "rules.list", "{}", false, true },

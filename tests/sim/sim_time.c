@@ -33,6 +33,7 @@ enum {
 	STEPS = 400,
 	DEFAULT_ROUNDS = 300,
 	CURVE_MAX = 8,
+	LANES_MOST = 3,
 };
 
 #define HOUR_NS 3600e9L
@@ -43,6 +44,11 @@ enum shape { UNIFORM, NORMAL, EXP, PARETO, CURVE, NR_SHAPES };
 /* Credit for so many nanoseconds of a rate; negative: a debt. */
 struct level {
 	long double per_second, credit_ns;
+};
+
+/* What a lane serves: until when, and how far the model may be off. */
+struct served {
+	long double until_ns, slack_ns;
 };
 
 struct model_rule {
@@ -59,6 +65,9 @@ struct model_rule {
 	long double shares[CURVE_MAX], times_ns[CURVE_MAX];
 	int nr_points;
 	uint64_t max_ns, grow_ns, grow_match_ns;
+	uint64_t seek_ns, arm_at;
+	unsigned int nr_lanes;          /* 0: no lines */
+	struct served last[LANES_MOST]; /* by each lane, the one that ends first in front */
 	struct level iops, bytes;
 	uint64_t burst_ns, level_ns; /* level_ns: when the credits were so high */
 	uint64_t hold_ns;            /* 0: for ever */
@@ -195,6 +204,12 @@ static void make_delay(struct sim *sim, struct model_rule *rule)
 		rule->grow_ns = draw_time(sim, rule, ",grow=", 24);
 	if (!draw(sim, 3))
 		rule->grow_match_ns = draw_time(sim, rule, ",grow-match=", 10);
+	if (!draw(sim, 3))
+		rule->seek_ns = draw_time(sim, rule, ",seek=", 16);
+	if (draw(sim, 3))
+		return;
+	rule->nr_lanes = 1 + (unsigned int)draw(sim, LANES_MOST);
+	say(rule, ",lanes=%u", rule->nr_lanes);
 }
 
 static void make_throttle(struct sim *sim, struct model_rule *rule)
@@ -341,14 +356,47 @@ static long double model_shape(const struct model_rule *rule, uint64_t bits)
 	return rule->times_ns[rule->nr_points - 1];
 }
 
-static long double model_delay(const struct sim *sim, const struct model_rule *rule, uint64_t n)
+static long double model_seek(struct model_rule *rule, const struct io *io)
+{
+	uint64_t start = io->sector * SEC, from = rule->arm_at;
+
+	if (io->op == IO_FLUSH)
+		return 0;
+	rule->arm_at = start + io->len_bytes;
+	return (long double)rule->seek_ns *
+	       sqrtl(fabsl((long double)start - (long double)from) / (NR_SECTORS * SEC));
+}
+
+/* The request joins the lane in front, which then finds its place again: how long until it is done. */
+static long double model_line(const struct sim *sim, struct model_rule *rule, long double own_ns,
+			      long double *slack_ns)
+{
+	long double now_ns = (long double)sim->now_ns;
+	struct served served = rule->last[0];
+	unsigned int i = 0;
+
+	if (served.until_ns < now_ns)
+		served = (struct served){ now_ns, 0 };
+	served.until_ns = fminl(served.until_ns + own_ns, now_ns + HOUR_NS);
+	served.slack_ns += 15;
+	for (; i + 1 < rule->nr_lanes && rule->last[i + 1].until_ns < served.until_ns; i++)
+		rule->last[i] = rule->last[i + 1];
+	rule->last[i] = served;
+	*slack_ns += served.slack_ns;
+	return served.until_ns - now_ns;
+}
+
+static long double model_delay(const struct sim *sim, struct model_rule *rule, const struct io *io,
+			       uint64_t n, long double *slack_ns)
 {
 	uint64_t bits = rng_mix(sim->disk_seed, ~stream_of(rule->name), n);
 	long double age_ns = (long double)(sim->now_ns - rule->armed_ns);
+	long double own_ns = fminl(
+		(long double)rule->max_ns,
+		model_shape(rule, bits) + age_ns * (long double)rule->grow_ns / 1e9L +
+			(long double)n * (long double)rule->grow_match_ns + model_seek(rule, io));
 
-	return fminl((long double)rule->max_ns,
-		     model_shape(rule, bits) + age_ns * (long double)rule->grow_ns / 1e9L +
-			     (long double)n * (long double)rule->grow_match_ns);
+	return rule->nr_lanes ? model_line(sim, rule, own_ns, slack_ns) : own_ns;
 }
 
 static void refill(struct level *level, long double ns, uint64_t burst_ns)
@@ -406,7 +454,7 @@ static struct expected model_submit(struct sim *sim, const struct io *io)
 		if (rule->kind == MODEL_ERROR) {
 			expected.hit = true;
 		} else if (rule->kind == MODEL_DELAY) {
-			expected.delay_ns += model_delay(sim, rule, n);
+			expected.delay_ns += model_delay(sim, rule, io, n, &expected.slack_ns);
 		} else if (rule->kind == MODEL_THROTTLE) {
 			expected.delay_ns += model_throttle(sim, rule, io);
 		} else {

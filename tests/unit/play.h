@@ -229,6 +229,27 @@ static inline void play_finish(struct play *play)
 	play->store = store_free(play->store);
 }
 
+/* What decides in its own way beside the example of its kind. */
+static const char *const play_others[] = {
+	"delay:1us..9us,lanes=2",
+	"delay:0us,seek=40us,lanes=1",
+};
+
+static inline void play_put(struct rule_set *set, const char *text)
+{
+	const struct rule_geometry geometry = {
+		.size_bytes = PLAY_SIZE, .block_bytes = 512, .nr_queues = 1, .has_cache = true
+	};
+	struct rule *rule = NULL;
+
+	if (rule_parse(text, strlen(text), NULL, &rule) == 0 &&
+	    rule_check(rule, &geometry, NULL) == 0)
+		assert_int_equal(rule_set_put(set, rule, NULL, NULL), 0);
+	else
+		print_message("left out: %s\n", text);
+	rule_unref(rule);
+}
+
 /*
  * A rule of every kind, with what its example does, for a share of all requests that it can act
  * on; @from: kinds before it come last, so that each has its turn before the terminal ones. Kinds
@@ -243,23 +264,23 @@ static inline struct rule_set *play_every_kind(size_t from, const char *words)
 		nr++;
 	for (size_t i = 0; i < nr; i++) {
 		const struct kind *kind = kind_at((from + i) % nr);
-		const struct rule_geometry geometry = { .size_bytes = PLAY_SIZE,
-							.block_bytes = 512,
-							.nr_queues = 1 };
 		const char *what = strstr(kind->example, "do=");
-		struct rule *rule = NULL;
 		char text[512];
 
 		assert_non_null(what);
 		/* A kind that takes commands begins with what its range says. */
 		snprintf(text, sizeof(text), "%s-%zu %s%s %.*s", kind->name, from, words,
 			 kind->ops->tell ? " range=0.." : "", (int)strcspn(what, " \n"), what);
-		if (rule_parse(text, strlen(text), NULL, &rule) == 0 &&
-		    rule_check(rule, &geometry, NULL) == 0)
-			assert_int_equal(rule_set_put(set, rule, NULL, NULL), 0);
-		else
-			print_message("left out: %s\n", text);
-		rule_unref(rule);
+		play_put(set, text);
+		for (size_t k = 0; k < array_size(play_others); k++) {
+			size_t len = strlen(kind->name);
+
+			if (strncmp(play_others[k], kind->name, len) || play_others[k][len] != ':')
+				continue;
+			snprintf(text, sizeof(text), "other-%zu-%zu %s do=%s", k, from, words,
+				 play_others[k]);
+			play_put(set, text);
+		}
 	}
 	return set;
 }

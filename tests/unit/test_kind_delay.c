@@ -405,6 +405,172 @@ static int remove_path(void **state)
 	return unlink(path);
 }
 
+/* ---- lanes and the arm ------------------------------------------------------------------- */
+
+/* A flush that arrives at this time on a queue: how long it waits. Not resumed when @ret_io is there. */
+static uint64_t flush_wait(struct disk *disk, uint16_t queue, uint64_t now_ns, struct io *ret_io)
+{
+	struct io io = make_io(IO_FLUSH, 0, 0, NULL), *at = ret_io ? ret_io : &io;
+
+	*at = io;
+	at->queue = queue;
+	if (pipeline_submit(disk->pipeline, at, now_ns) == IO_DONE)
+		return 0;
+	if (!ret_io)
+		pipeline_resume(disk->pipeline, at, at->due_ns);
+	return at->due_ns - now_ns;
+}
+
+static void with_lanes_requests_of_all_queues_wait_in_one_line(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 3, 1);
+
+	(void)state;
+	use_rules(&disk, "line do=delay:10ns,lanes=2");
+	for (uint16_t queue = 1; queue < 3; queue++)
+		pipeline_adopt(disk.pipeline, queue);
+	for (uint64_t i = 0; i < 12; i++)
+		assert_int_equal(flush_wait(&disk, (uint16_t)(i % 3), 0, NULL), 10 * (1 + i / 2));
+	assert_int_equal(flush_wait(&disk, 2, 55, NULL), 15);
+	assert_int_equal(flush_wait(&disk, 0, 65, NULL), 10);
+	assert_int_equal(flush_wait(&disk, 1, 65, NULL), 15);
+	free_disk(&disk);
+}
+
+static void a_line_is_the_rule_s_own_and_a_rule_put_anew_has_none(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 1);
+	struct io waits[2];
+
+	(void)state;
+	use_rules(&disk, "a do=delay:10ns,lanes=1\nb do=delay:1us");
+	assert_int_equal(flush_wait(&disk, 0, 0, &waits[0]), 1010);
+	assert_int_equal(flush_wait(&disk, 0, 0, &waits[1]), 1020);
+	/* Who waits has its time, whatever becomes of the rule; who comes finds what is there now. */
+	use_rules(&disk, "a do=delay:10ns,lanes=1");
+	assert_int_equal(flush_wait(&disk, 0, 5, NULL), 10);
+	assert_int_equal(flush_wait(&disk, 0, 5, NULL), 20);
+	assert_int_equal(waits[1].due_ns, 1020);
+	pipeline_resume(disk.pipeline, &waits[0], 1010);
+	pipeline_resume(disk.pipeline, &waits[1], 1020);
+	free_disk(&disk);
+}
+
+static void publish_kept(struct disk *disk, bool enabled)
+{
+	struct rule_set *set = rule_set_copy(pipeline_rules(disk->pipeline));
+
+	rule_enable(rule_set_at(set, 0), enabled);
+	assert_int_equal(pipeline_publish(disk->pipeline, set, 0, NULL, NULL), 0);
+	pipeline_adopt(disk->pipeline, 0);
+	rule_set_free(set);
+}
+
+static void a_rule_that_is_disabled_meanwhile_finds_its_line_again(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 1);
+
+	(void)state;
+	use_rules(&disk, "a do=delay:10ns,lanes=1");
+	assert_int_equal(flush_wait(&disk, 0, 0, NULL), 10);
+	assert_int_equal(flush_wait(&disk, 0, 0, NULL), 20);
+	publish_kept(&disk, false);
+	assert_int_equal(flush_wait(&disk, 0, 0, NULL), 0);
+	publish_kept(&disk, true);
+	assert_int_equal(flush_wait(&disk, 0, 5, NULL), 25);
+	free_disk(&disk);
+}
+
+static void who_is_held_or_let_go_early_keeps_its_turn_in_the_line(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 1);
+	struct io held;
+
+	(void)state;
+	use_rules(&disk, "a do=delay:10ns,lanes=1\nh times=1 do=hang");
+	assert_int_equal(flush_wait(&disk, 0, 0, &held), UINT64_MAX);
+	assert_int_equal(flush_wait(&disk, 0, 0, NULL), 20);
+	pipeline_resume(disk.pipeline, &held, 1);
+	assert_int_equal(flush_wait(&disk, 0, 2, NULL), 28);
+	free_disk(&disk);
+}
+
+static void max_and_the_shapes_are_about_a_request_not_about_its_line(void **state)
+{
+	uint64_t delays[40], alone[40], sum = 0;
+
+	(void)state;
+	draw_delays("delay:exp=5ms,max=8ms", IO_READ, 0, alone, 40);
+	draw_delays("delay:exp=5ms,max=8ms,lanes=1", IO_READ, 0, delays, 40);
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(delays[i], sum += alone[i]);
+	draw_delays("delay:30m,lanes=1", IO_READ, 0, delays, 4);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(delays[i], i ? KIND_DELAY_MAX_NS : KIND_DELAY_MAX_NS / 2);
+}
+
+static uint64_t seek_wait(struct disk *disk, enum io_op op, uint64_t sector, unsigned int nr)
+{
+	unsigned char data[8 * SEC];
+	struct io io = make_io(op, sector, nr * SEC, data);
+
+	memset(data, 's', sizeof(data));
+	if (pipeline_submit(disk->pipeline, &io, 0) == IO_DONE)
+		return 0;
+	pipeline_resume(disk->pipeline, &io, io.due_ns);
+	return io.due_ns;
+}
+
+static void an_arm_moves_from_where_the_last_hit_ended(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 1);
+
+	(void)state;
+	use_rules(&disk, "arm op=read,write,flush do=delay:100ns,seek=8us");
+	assert_int_equal(seek_wait(&disk, IO_READ, 0, 4), 100);
+	/* Next to it: no way at all. */
+	assert_int_equal(seek_wait(&disk, IO_WRITE, 4, 4), 100);
+	assert_int_equal(seek_wait(&disk, IO_READ, 24, 8), 100 + 4000);
+	/* Neither what has no place nor what is no hit moves the arm. */
+	assert_int_equal(seek_wait(&disk, IO_FLUSH, 0, 0), 100);
+	assert_int_equal(seek_wait(&disk, IO_DISCARD, 0, 1), 0);
+	assert_int_equal(seek_wait(&disk, IO_READ, 31, 1), 100 + 1000);
+	/* Once over half of the disk and back. */
+	assert_int_equal(seek_wait(&disk, IO_READ, 0, 1), 100 + 5656);
+	assert_int_equal(seek_wait(&disk, IO_READ, 33, 1), 100 + 5656);
+	use_rules(&disk, "arm op=read do=delay:100ns,seek=8us,max=4us");
+	assert_int_equal(seek_wait(&disk, IO_READ, 62, 1), 4000);
+	free_disk(&disk);
+}
+
+static void explain_foretells_the_line_and_the_way_and_moves_neither(void **state)
+{
+	struct disk disk = make_disk(DISK, 512, 1, 1);
+	unsigned char data[SEC];
+	struct io io = make_io(IO_READ, 16, SEC, data);
+
+	(void)state;
+	use_rules(&disk, "arm do=delay:2ms,seek=8ms,lanes=1");
+	for (int i = 0; i < 3; i++) {
+		char *text = pipeline_explain(disk.pipeline, &io, 0);
+
+		assert_string_equal(text, "arm: match 0: waits 6.00ms\n"
+					  "after 6.00ms: carried out as usual\n");
+		free(text);
+	}
+	assert_int_equal(seek_wait(&disk, IO_READ, 16, 1), 6 * NSEC_PER_MSEC);
+	io.sector = 17;
+	for (int i = 0; i < 3; i++) {
+		char *text = pipeline_explain(disk.pipeline, &io, 0);
+
+		assert_string_equal(text, "arm: match 1: waits 8.00ms, 6.00ms of it in line\n"
+					  "after 8.00ms: carried out as usual\n");
+		free(text);
+	}
+	assert_int_equal(seek_wait(&disk, IO_READ, 17, 1), 8 * NSEC_PER_MSEC);
+	free_disk(&disk);
+}
+
 /* ---- what is refused --------------------------------------------------------------------- */
 
 static void delays_that_make_no_sense_are_refused(void **state)
@@ -416,6 +582,13 @@ static void delays_that_make_no_sense_are_refused(void **state)
 	check_error("s do=delay:61m", "rule.bad-time", 12, "0s to 1h, got '61m'", NULL);
 	check_error("s do=delay:1ms..2h", "rule.bad-time", 17, "0s to 1h, got '2h'", NULL);
 	check_error("s do=delay:100", "rule.bad-time", 12, "got '100'", "needs its unit");
+	check_error("s do=delay:1ms,lanes=0", "rule.bad-number", 22, "from 1 to 256", NULL);
+	check_error("s do=delay:1ms,lanes=257", "rule.bad-number", 22, "from 1 to 256", NULL);
+	check_error("s do=delay:lanes=2", "rule.missing-parameter", 6, "wants one of TIME",
+		    "for example");
+	check_error("s do=delay:seek=8ms", "rule.missing-parameter", 6, "wants one of TIME",
+		    "for example");
+	check_error("s do=delay:1ms,seek=2h", "rule.bad-time", 21, "0s to 1h, got '2h'", NULL);
 	check_error("s do=delay:1ms,after", "rule.unknown-parameter", 16, "no parameter 'after'",
 		    NULL);
 }
@@ -472,6 +645,13 @@ int main(void)
 		cmocka_unit_test(every_shape_replays_from_its_seed_and_explain_foretells_it),
 		cmocka_unit_test(a_file_of_fio_gives_each_operation_its_own_times),
 		cmocka_unit_test(a_file_that_cannot_be_used_leaves_the_old_rules_in_force),
+		cmocka_unit_test(with_lanes_requests_of_all_queues_wait_in_one_line),
+		cmocka_unit_test(a_line_is_the_rule_s_own_and_a_rule_put_anew_has_none),
+		cmocka_unit_test(a_rule_that_is_disabled_meanwhile_finds_its_line_again),
+		cmocka_unit_test(who_is_held_or_let_go_early_keeps_its_turn_in_the_line),
+		cmocka_unit_test(max_and_the_shapes_are_about_a_request_not_about_its_line),
+		cmocka_unit_test(an_arm_moves_from_where_the_last_hit_ended),
+		cmocka_unit_test(explain_foretells_the_line_and_the_way_and_moves_neither),
 		cmocka_unit_test(delays_that_make_no_sense_are_refused),
 		cmocka_unit_test(shapes_that_do_not_fit_together_are_refused),
 	};

@@ -87,6 +87,13 @@ static void every_kind_takes_part(void **state)
 		if (!strstr(log, word))
 			fail_msg("no hit of kind %s", kind_at(i)->name);
 	}
+	for (size_t i = 0; i < array_size(play_others); i++) {
+		char word[80];
+
+		snprintf(word, sizeof(word), " other-%zu-", i);
+		if (!strstr(log, word))
+			fail_msg("no hit of %s", play_others[i]);
+	}
 }
 
 int main(void)
