@@ -16,7 +16,7 @@
 struct events_opts {
 	struct disk_choice disk;
 	bool follow, json;
-	const char *rule;
+	const char *rule, *after_text;
 	uint64_t after;
 };
 
@@ -24,9 +24,15 @@ static const struct opt events_table[] = {
 	OPT_DISK_CHOICE(struct events_opts, disk),
 	OPT_FLAG(struct events_opts, follow, "follow", "go on with what happens from now on"),
 	OPT_TEXT(struct events_opts, rule, "rule", NULL, "NAME", "only hits of this rule"),
-	OPT_COUNT(struct events_opts, after, "after", "0", 0, INT64_MAX,
-		  "only events whose number is above this"),
+	OPT_TEXT(struct events_opts, after_text, "after", NULL, "N",
+		 "only events whose number is above this; with --follow: the past ones, too"),
 	OPT_FLAG(struct events_opts, json, "json", "print one JSON object a line"),
+	OPT_END,
+};
+
+/* How the text of --after is understood: with --follow 0 is another thing than none. */
+static const struct opt after_table[] = {
+	OPT_COUNT(struct events_opts, after, "after", "0", 0, INT64_MAX, ""),
 	OPT_END,
 };
 
@@ -34,13 +40,17 @@ static const struct opt_help events_help = {
 	.usage = "faultblk events [options] [DISK]",
 	.words_are = "name",
 	.what = "Every hit of a rule: its number, the time, the rule, the request, what was done.\n"
-		"--follow also tells when the recording of the disk is full, ends or fails.\n"
+		"--follow tells those that come from now on, and when the recording of the disk\n"
+		"is full, ends or fails; with --after N first the past ones above N, without a gap.\n"
+		"It ends when the disk is taken away, and when nobody reads it any more.\n"
 		"The disk keeps the newest 4096 of each queue; `lost` says how many are gone.\n"
 		"A reader that is too slow loses events; it never slows the disk down.\n" //
 	DISK_CHOICE_HELP,
 	.examples = "  faultblk events\n  faultblk events --follow --rule hole",
-	.exits = "  0  printed (--follow: the disk was taken away, or nobody reads on)\n"
-		 "  1  the server did not answer\n  2  wrong options\n  4  no such disk",
+	.exits = "  0  printed (--follow: the disk was taken away)\n"
+		 "  1  the server did not answer, or standard output could not be written\n"
+		 "  2  wrong options\n  4  no such disk\n"
+		 "  141  nobody reads standard output any more (SIGPIPE)",
 };
 
 static void cleanup_client(struct rpc_client **client)
@@ -112,9 +122,10 @@ static void show_recording(const struct events_opts *opts, json_t *recording)
 		       *why || *error ? ": " : "", why, error, number_of(recording, "bytes"));
 }
 
-/* Page through what the disk has kept; *after becomes the number of the last one seen. */
-static int list(struct rpc_client *client, const struct events_opts *opts, uint64_t *after)
+/* Page through what the disk has kept of the events with numbers above opts->after, up to @last. */
+static int list(struct rpc_client *client, const struct events_opts *opts, uint64_t last)
 {
+	uint64_t after = opts->after;
 	struct diag diag = { 0 };
 	size_t nr, i;
 
@@ -123,7 +134,7 @@ static int list(struct rpc_client *client, const struct events_opts *opts, uint6
 		json_t *event, *events;
 		int code = 0;
 		int err = rpc_client_call(client, "events.list",
-					  json_pack("{s:I}", "after", (json_int_t)*after), &diag,
+					  json_pack("{s:I}", "after", (json_int_t)after), &diag,
 					  &code, &answer);
 
 		if (err)
@@ -131,10 +142,11 @@ static int list(struct rpc_client *client, const struct events_opts *opts, uint6
 		show_lost(opts, number_of(answer, "lost"));
 		events = json_object_get(answer, "events");
 		json_array_foreach (events, i, event)
-			show_tree(opts, event);
+			if ((uint64_t)number_of(event, "seq") <= last)
+				show_tree(opts, event);
 		nr = json_array_size(events);
-		*after = (uint64_t)number_of(answer, "next");
-	} while (nr);
+		after = (uint64_t)number_of(answer, "next");
+	} while (nr && after < last && !ferror(stdout));
 	return EXIT_OK;
 }
 
@@ -158,6 +170,20 @@ static int show_message(const struct rpc_client *client, const struct events_opt
 	return EXIT_OK;
 }
 
+/* On a connection of its own: what comes from now on has begun to come on the other. */
+static int list_past(const struct rpc_client *follower, const struct events_opts *opts,
+		     uint64_t last)
+{
+	_cleanup_client_ struct rpc_client *client = NULL;
+	struct diag diag = { 0 };
+	int err;
+
+	if (!opts->after_text || opts->after >= last)
+		return EXIT_OK;
+	err = rpc_client_open_path(rpc_client_path(follower), &diag, &client);
+	return err ? rpc_client_fail(err, 0, &diag) : list(client, opts, last);
+}
+
 /* What has come together is printed together; whoever reads it waits for nothing that is here. */
 static bool is_read_on(const struct rpc_client *client)
 {
@@ -176,6 +202,8 @@ static int follow(struct rpc_client *client, const struct events_opts *opts)
 
 		if (err == -ECONNRESET)
 			return EXIT_OK;
+		if (err == -EPIPE)
+			return tool_end_unread();
 		if (err)
 			return rpc_client_fail(err, 0, &diag);
 		if (!event_line_get(line, len, &words))
@@ -188,26 +216,43 @@ static int follow(struct rpc_client *client, const struct events_opts *opts)
 	return EXIT_OK;
 }
 
+/* Subscribed before the past is read, so that nothing falls in between. */
+static int subscribe_and_follow(struct rpc_client *client, const struct events_opts *opts)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	struct diag diag = { 0 };
+	int code = tool_check_output(), err;
+
+	if (code)
+		return code;
+	err = rpc_client_call(client, "events.subscribe", json_pack("{s:s*}", "rule", opts->rule),
+			      &diag, &code, &answer);
+	if (err)
+		return rpc_client_fail(err, code, &diag);
+	code = list_past(client, opts, (uint64_t)number_of(answer, "after"));
+	rpc_client_for_reader(client);
+	return code ? code : follow(client, opts);
+}
+
 int cmd_events(int argc, char **argv)
 {
 	_cleanup_client_ struct rpc_client *client = NULL;
 	struct events_opts opts;
 	struct diag diag = { 0 };
 	enum opt_result result = opt_parse(argc, argv, events_table, &events_help, &opts, NULL);
-	int err, code = 0;
+	int err;
 
 	if (result != OPT_OK)
 		return opt_exit(result);
+	opts.after = 0;
+	if (opts.after_text && opt_set(after_table, &opts, "after", opts.after_text, &diag)) {
+		tool_diag(&diag);
+		return EXIT_USAGE;
+	}
 	err = rpc_client_open(&opts.disk, &diag, &client);
-	/* Subscribed before the past is read, so that nothing falls in between. */
-	if (!err && opts.follow)
-		err = rpc_client_call(client, "events.subscribe",
-				      json_pack("{s:s*}", "rule", opts.rule), &diag, &code, NULL);
 	if (err)
-		return rpc_client_fail(err, code, &diag);
-	if (opts.follow)
-		return follow(client, &opts);
-	return list(client, &opts, &opts.after);
+		return rpc_client_fail(err, 0, &diag);
+	return opts.follow ? subscribe_and_follow(client, &opts) : list(client, &opts, UINT64_MAX);
 }
 
 /* ------------------------------------------------------------------------------ wait */

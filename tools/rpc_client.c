@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/list_text.h"
+#include "base/units.h"
+#include "faults/rule.h"
 #include "others.h"
 #include "rpc_line.h"
 #include "runtime.h"
@@ -17,7 +19,14 @@
 
 #define CALL_TIMEOUT_MS  30000
 #define HELLO_TIMEOUT_MS 5000
-#define ANSWER_MAX       (256u << 20) /* rules.list of 4,096 long rules stays well below */
+
+/* Bytes of a line that is taken. What greets with more, or sends no end of it, is none of ours. */
+#define HELLO_MAX    (64u << 10)
+#define MESSAGE_MAX  (1u << 20)   /* what is told to those who listen */
+#define ANSWER_MAX   (16u << 20)  /* 1,000 events, what 4,096 rules did, 4,096 queues */
+#define ANSWER_RULES (256u << 20) /* the text of all rules, places of bad blocks, held requests */
+_Static_assert((2 * RULE_TEXT_MAX + 1024) * (size_t)RULE_SET_MAX < ANSWER_RULES, "all rules");
+_Static_assert(RULE_SET_MAX *(RULE_NAME_MAX + 256) < ANSWER_MAX, "what all rules did");
 
 struct rpc_client {
 	int fd;
@@ -27,20 +36,43 @@ struct rpc_client {
 	int next_id;
 	uint64_t patience_ns; /* of one call; UINT64_MAX: no end */
 	uint64_t end_ns;      /* of the call that is under way */
+	bool for_reader;      /* of standard output */
 };
+
+static size_t answer_max(const char *method)
+{
+	bool is_long = strncmp(method, "rules.", 6) == 0 || strncmp(method, "held.", 5) == 0;
+
+	return is_long ? ANSWER_RULES : ANSWER_MAX;
+}
+
+static int too_long(const struct rpc_client *client, struct diag *diag)
+{
+	char max[UNITS_MAX];
+
+	diag_set(diag, -EMSGSIZE, "client.too-long",
+		 "%.200s: a line of more than %s bytes came from there, the longest that may be",
+		 client->path, units_format_size(client->inbox.line_max, max));
+	diag_hint(diag, "what answers there is not faultblk, or not of this version (%s)",
+		  FAULTBLK_VERSION);
+	return -EMSGSIZE;
+}
 
 static int lost(struct rpc_client *client, int err, struct diag *diag)
 {
+	if (err == -EMSGSIZE)
+		return too_long(client, diag);
 	return diag_set(diag, err, "client.lost", "%.200s: %s", client->path,
 			err == -ETIMEDOUT    ? "the server does not answer"
 			: err == -ECONNRESET ? "the server closed the connection"
 					     : strerror(-err));
 }
 
-/* Wait for readability or writability until @end_ns. */
+/* Wait for readability or writability until @end_ns. -EPIPE: whom this is for has gone. */
 static int wait_for(struct rpc_client *client, short events, uint64_t end_ns)
 {
-	struct pollfd fd = { .fd = client->fd, .events = events };
+	struct pollfd fds[] = { { .fd = client->fd, .events = events },
+				{ .fd = client->for_reader ? STDOUT_FILENO : -1 } };
 
 	for (;;) {
 		uint64_t now_ns = clock_now_ns();
@@ -48,8 +80,10 @@ static int wait_for(struct rpc_client *client, short events, uint64_t end_ns)
 
 		if (now_ns >= end_ns)
 			return -ETIMEDOUT;
-		nr = poll(&fd, 1,
+		nr = poll(fds, 2,
 			  end_ns == UINT64_MAX ? -1 : (int)((end_ns - now_ns) / NSEC_PER_MSEC) + 1);
+		if (nr > 0 && (fds[1].revents & TOOL_READER_GONE))
+			return -EPIPE;
 		if (nr > 0)
 			return 0;
 		if (nr < 0 && errno != EINTR)
@@ -187,7 +221,7 @@ int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client 
 		return diag_set(diag, -ENOMEM, "client.memory", "no memory");
 	client->fd = -1;
 	client->patience_ns = CALL_TIMEOUT_MS * NSEC_PER_MSEC;
-	client->inbox.line_max = ANSWER_MAX;
+	client->inbox.line_max = HELLO_MAX;
 	client->path = fail_alloc("tools/rpc_client/path", strdup(path));
 	err = client->path ? runtime_connect(path, diag, &client->fd) : -ENOMEM;
 	if (!err)
@@ -359,9 +393,16 @@ int rpc_client_next_line(struct rpc_client *client, int timeout_ms, struct diag 
 {
 	uint64_t end_ns =
 		deadline(timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * NSEC_PER_MSEC);
-	int err = receive_line(client, end_ns, ret_line, ret_len);
+	int err;
 
-	return err ? lost(client, err, diag) : 0;
+	client->inbox.line_max = MESSAGE_MAX;
+	err = receive_line(client, end_ns, ret_line, ret_len);
+	return err && err != -EPIPE ? lost(client, err, diag) : err;
+}
+
+void rpc_client_for_reader(struct rpc_client *client)
+{
+	client->for_reader = true;
 }
 
 bool rpc_client_has_line(const struct rpc_client *client)
@@ -377,6 +418,7 @@ int rpc_client_send(struct rpc_client *client, const char *method, json_t *param
 	size_t len;
 
 	client->end_ns = deadline(client->patience_ns);
+	client->inbox.line_max = answer_max(method);
 	text = rpc_line_text(json_pack("{s:s, s:i, s:s, s:o*}", "jsonrpc", "2.0", "id", id,
 				       "method", method, "params", params),
 			     &len);

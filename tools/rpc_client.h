@@ -60,6 +60,11 @@ int rpc_client_next_line(struct rpc_client *client, int timeout_ms, struct diag 
 /* The message in a line; NULL, with words, if it holds none. New reference. */
 json_t *rpc_client_parse(const struct rpc_client *client, const char *line, size_t len,
 			 struct diag *diag);
+/*
+ * From here on rpc_client_next_line() waits no longer than somebody reads standard output: -EPIPE,
+ * without words; see tool_end_unread().
+ */
+void rpc_client_for_reader(struct rpc_client *client);
 /* Would the next line come without waiting for the server? */
 bool rpc_client_has_line(const struct rpc_client *client);
 

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -226,6 +227,30 @@ bool tool_output_failed(void)
 		tool_msg("cannot write to standard output: %s", strerror(clean_output_error()));
 	told = true;
 	return true;
+}
+
+int tool_check_output(void)
+{
+	int flags = fcntl(STDOUT_FILENO, F_GETFL);
+
+	if (flags >= 0 && (flags & O_ACCMODE) != O_RDONLY)
+		return EXIT_OK;
+	tool_msg("cannot write to standard output: %s", strerror(EBADF));
+	return EXIT_FAILED;
+}
+
+bool tool_reader_gone(void)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO };
+
+	return poll(&out, 1, 0) > 0 && (out.revents & TOOL_READER_GONE);
+}
+
+int tool_end_unread(void)
+{
+	raise(SIGPIPE);
+	tool_msg("cannot write to standard output: %s", strerror(EPIPE));
+	return EXIT_FAILED;
 }
 
 int tool_check_input(int code, const char *path)

@@ -95,6 +95,19 @@ void tool_diag(const struct diag *diag);
 int tool_check_input(int code, const char *path);
 /* At the end: could not all of standard output be written? Then a message says so, once. */
 bool tool_output_failed(void);
+/* Who prints as things happen asks first: EXIT_FAILED, in words: standard output is closed. */
+int tool_check_output(void);
+/*
+ * Is standard output a pipe, a socket or a terminal whose other end has gone? Who prints rarely asks
+ * now and then, or waits for it: poll() says POLLERR or POLLHUP there, whatever it is asked for.
+ */
+bool tool_reader_gone(void);
+#define TOOL_READER_GONE (POLLERR | POLLHUP)
+/*
+ * Then end as a write there would, by SIGPIPE; where that is ignored say that nothing can be written
+ * there, and return the exit code.
+ */
+int tool_end_unread(void);
 /* From here on messages go to syslog: standard error is gone. */
 void tool_use_syslog(void);
 
