@@ -3,10 +3,12 @@
 #include "base/units.h"
 #include "opt.h"
 #include "rpc_client.h"
+#include "table.h"
 #include "tool.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct held_opts {
 	struct disk_choice disk;
@@ -35,13 +37,40 @@ static long long number_of(json_t *object, const char *key)
 	return (long long)json_integer_value(json_object_get(object, key));
 }
 
+enum { ID, RULE, OP, SECTOR, LENGTH, QUEUE, HELD_FOR, NR_COLUMNS };
+
+static const struct table_column held_columns[NR_COLUMNS] = {
+	[ID] = { .head = "id", .least = 8, .right = true },
+	[RULE] = { .head = "rule", .least = 16, .cut = true },
+	[OP] = { .head = "op", .least = 8, .rank = 2 },
+	[SECTOR] = { .head = "sector", .least = 14, .right = true },
+	[LENGTH] = { .head = "length", .least = 8, .right = true, .rank = 3 },
+	[QUEUE] = { .head = "queue", .least = 6, .right = true, .rank = 4 },
+	[HELD_FOR] = { .head = "held for", .rank = 1 },
+};
+
+static void put_held(void *ctx, size_t row, struct table_cell *cells)
+{
+	json_t *held = json_array_get(ctx, row);
+
+	snprintf(cells[ID].buf, TABLE_CELL_BYTES, "%lld", number_of(held, "id"));
+	snprintf(cells[SECTOR].buf, TABLE_CELL_BYTES, "%lld", number_of(held, "sector"));
+	snprintf(cells[QUEUE].buf, TABLE_CELL_BYTES, "%lld", number_of(held, "queue"));
+	units_format_size((uint64_t)number_of(held, "len_bytes"), cells[LENGTH].buf);
+	units_human_time((uint64_t)number_of(held, "held_ns"), cells[HELD_FOR].buf);
+	for (size_t i = 0; i < NR_COLUMNS; i++)
+		cells[i].text = cells[i].buf;
+	cells[RULE].text = json_string_value(json_object_get(held, "rule"));
+	cells[OP].text = json_string_value(json_object_get(held, "op"));
+}
+
 int cmd_held(int argc, char **argv)
 {
 	struct held_opts opts;
-	json_t *answer = NULL, *held;
+	json_t *answer = NULL;
 	enum opt_result result = opt_parse(argc, argv, held_table, &held_help, &opts, NULL);
-	char len[UNITS_MAX], age[UNITS_MAX];
-	size_t i;
+	const struct screen screen = screen_of_list(STDOUT_FILENO);
+	struct table table = { .columns = held_columns, .nr_columns = NR_COLUMNS, .row = put_held };
 	int code;
 
 	if (result != OPT_OK)
@@ -49,15 +78,9 @@ int cmd_held(int argc, char **argv)
 	code = rpc_client_once(&opts.disk, "held.list", NULL, &answer);
 	if (code || opts.json)
 		return code ? code : tool_print_json(answer);
-	printf("%8s %-16s %-8s %14s %8s %6s %s\n", "id", "rule", "op", "sector", "length", "queue",
-	       "held for");
-	json_array_foreach (json_object_get(answer, "held"), i, held)
-		printf("%8lld %-16s %-8s %14lld %8s %6lld %s\n", number_of(held, "id"),
-		       json_string_value(json_object_get(held, "rule")),
-		       json_string_value(json_object_get(held, "op")), number_of(held, "sector"),
-		       units_format_size((uint64_t)number_of(held, "len_bytes"), len),
-		       number_of(held, "queue"),
-		       units_human_time((uint64_t)number_of(held, "held_ns"), age));
+	table.ctx = json_object_get(answer, "held");
+	table.nr_rows = json_array_size(table.ctx);
+	table_print(&table, &screen, stdout);
 	json_decref(answer);
 	return EXIT_OK;
 }

@@ -5,6 +5,7 @@
 #include "others.h"
 #include "rpc_client.h"
 #include "runtime.h"
+#include "table.h"
 #include "tool.h"
 #include "ublkcore.h"
 
@@ -32,7 +33,8 @@ static const struct opt_help list_help = {
 		"  ending      its server was killed, and has not ended yet\n"
 		"  unknown     its server is or was in another pid namespace, not seen from here\n"
 		"  foreign     another program has made it\n"
-		"A socket whose server is gone has a line of its own: dead, with device '-'.\n"
+		"Where a server is gone and its disk, too, its socket is dead, with device '-'.\n"
+		"On a terminal the socket is left out, and names are cut, where there is no room.\n"
 		"Who may not command the driver sees the disks of his own sockets only.",
 	.examples = "  faultblk list\n  faultblk list --json",
 	.exits = "  0  printed, even if there is none\n  1  the runtime directory is not readable\n"
@@ -80,6 +82,40 @@ static void add_row(struct listing *l, const char *name, const char *socket, con
 	json_array_append_new(l->disks, row);
 }
 
+static const char *state_of(const struct ublk_dev_entry *entry)
+{
+	return !entry->ours          ? "foreign"
+	       : entry->owner_gone   ? "dead"
+	       : entry->owner_ending ? "ending"
+	       : entry->owner_unseen ? "unknown"
+				     : "elsewhere";
+}
+
+static void device_of(const struct ublk_dev_entry *entry, char device[32])
+{
+	snprintf(device, 32, "/dev/ublkb%d", entry->id);
+}
+
+/* A socket that nobody serves, and its disk, which may be there still. Of a number that another has
+ * by now it is not. */
+static void add_dead(struct listing *l, const char *name, const char *path)
+{
+	int id = runtime_noted_disk(path);
+	char device[32];
+
+	for (int i = 0; id >= 0 && i < l->nr; i++) {
+		const struct ublk_dev_entry *entry = &l->entries[i];
+
+		if (entry->id != id || l->seen[i] || !entry->ours ||
+		    !(entry->owner_gone || entry->owner_ending))
+			continue;
+		device_of(entry, device);
+		add_row(l, name, path, device, take_entry(l, id), state_of(entry));
+		return;
+	}
+	add_row(l, name, path, NULL, NULL, "dead");
+}
+
 /* The greeting says what disk it is. */
 static int add_socket(void *ctx, const char *name, const char *path, bool live)
 {
@@ -90,8 +126,7 @@ static int add_socket(void *ctx, const char *name, const char *path, bool live)
 	int err;
 
 	if (!live) {
-		/* Of its disk the driver may still know, by number and not by name. */
-		add_row(l, name, path, NULL, NULL, "dead");
+		add_dead(l, name, path);
 		return 0;
 	}
 	err = rpc_client_open_path(path, &diag, &client);
@@ -105,15 +140,6 @@ static int add_socket(void *ctx, const char *name, const char *path, bool live)
 	return 0;
 }
 
-static const char *state_of(const struct ublk_dev_entry *entry)
-{
-	return !entry->ours          ? "foreign"
-	       : entry->owner_gone   ? "dead"
-	       : entry->owner_ending ? "ending"
-	       : entry->owner_unseen ? "unknown"
-				     : "elsewhere";
-}
-
 /* Disks that no socket of ours speaks for. */
 static void add_rest(struct listing *l)
 {
@@ -122,30 +148,48 @@ static void add_rest(struct listing *l)
 
 		if (l->seen[i])
 			continue;
-		snprintf(device, sizeof(device), "/dev/ublkb%d", l->entries[i].id);
+		device_of(&l->entries[i], device);
 		add_row(l, NULL, NULL, device, &l->entries[i], state_of(&l->entries[i]));
+	}
+}
+
+enum { NAME, DEVICE, STATE, PID, SOCKET, ERROR, NR_COLUMNS };
+
+static const struct table_column list_columns[NR_COLUMNS] = {
+	[NAME] = { .least = 16, .cut = true }, [DEVICE] = { .least = 16 }, [STATE] = { .least = 9 },
+	[PID] = { .least = 7, .right = true }, [SOCKET] = { .rank = 2 },   [ERROR] = { .rank = 1 },
+};
+
+static void put_disk(void *ctx, size_t row, struct table_cell *cells)
+{
+	static const char *const keys[] = {
+		[NAME] = "name", [DEVICE] = "device", [STATE] = "state",
+		[PID] = "pid",   [SOCKET] = "socket", [ERROR] = "error"
+	};
+	json_t *disk = json_array_get(ctx, row);
+
+	for (size_t i = 0; i < NR_COLUMNS; i++) {
+		json_t *value = json_object_get(disk, keys[i]);
+
+		cells[i].text = json_string_value(value) ?: i == ERROR ? NULL : "-";
+		if (!json_is_integer(value))
+			continue;
+		snprintf(cells[i].buf, sizeof(cells[i].buf), "%lld", json_integer_value(value));
+		cells[i].text = cells[i].buf;
 	}
 }
 
 static void print_disks(json_t *disks)
 {
-	json_t *disk;
-	size_t i;
+	const struct screen screen = screen_of_list(STDOUT_FILENO);
+	const struct table table = { .columns = list_columns,
+				     .nr_columns = NR_COLUMNS,
+				     .nr_rows = json_array_size(disks),
+				     .headless = true,
+				     .row = put_disk,
+				     .ctx = disks };
 
-	json_array_foreach (disks, i, disk) {
-		const char *device = json_string_value(json_object_get(disk, "device"));
-		const char *error = json_string_value(json_object_get(disk, "error"));
-		json_t *pid = json_object_get(disk, "pid");
-		char number[24] = "-";
-
-		if (json_is_integer(pid))
-			snprintf(number, sizeof(number), "%lld", json_integer_value(pid));
-		printf("%-16s %-16s %-9s %7s  %s%s%s\n",
-		       json_string_value(json_object_get(disk, "name")) ?: "-", device ?: "-",
-		       json_string_value(json_object_get(disk, "state")), number,
-		       json_string_value(json_object_get(disk, "socket")) ?: "-", error ? "  " : "",
-		       error ?: "");
-	}
+	table_print(&table, &screen, stdout);
 }
 
 static void say_none(void)

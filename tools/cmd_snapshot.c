@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "opt.h"
 #include "rpc_client.h"
+#include "table.h"
 #include "tool.h"
 
 #include <limits.h>
@@ -172,29 +173,39 @@ static int snapshot_rm(const struct state_opts *opts, char **words)
 	return code;
 }
 
-static void print_snapshot(const json_t *snapshot)
+static const struct table_column snapshot_columns[] = {
+	{ .head = "name", .least = 24, .cut = true },
+	{ .head = "made", .least = 20, .rank = 1 },
+	{ .head = "holds", .least = 10, .right = true },
+};
+
+static void put_snapshot(void *ctx, size_t row, struct table_cell *cells)
 {
+	const json_t *snapshot = json_array_get(ctx, row);
 	time_t created = (time_t)(number_of(snapshot, "created_ns") / 1000000000u);
-	char size[UNITS_MAX], when[32] = "";
 	struct tm tm;
 
-	if (localtime_r(&created, &tm))
-		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
-	printf("%-24s %-20s %10s\n", json_string_value(json_object_get(snapshot, "name")), when,
-	       units_format_size(number_of(snapshot, "bytes"), size));
+	cells[0].text = json_string_value(json_object_get(snapshot, "name"));
+	if (localtime_r(&created, &tm) &&
+	    strftime(cells[1].buf, TABLE_CELL_BYTES, "%Y-%m-%d %H:%M:%S", &tm))
+		cells[1].text = cells[1].buf;
+	cells[2].text = units_format_size(number_of(snapshot, "bytes"), cells[2].buf);
 }
 
 static int snapshot_ls(const struct state_opts *opts, char **words)
 {
-	json_t *answer = NULL, *snapshot;
+	json_t *answer = NULL;
 	int code = call(opts, "snapshot.list", NULL, &answer);
-	size_t i;
+	const struct screen screen = screen_of_list(STDOUT_FILENO);
+	struct table table = { .columns = snapshot_columns,
+			       .nr_columns = array_size(snapshot_columns),
+			       .row = put_snapshot };
 
 	(void)words;
 	if (!code && answer) {
-		printf("%-24s %-20s %10s\n", "name", "made", "holds");
-		json_array_foreach (json_object_get(answer, "snapshots"), i, snapshot)
-			print_snapshot(snapshot);
+		table.ctx = json_object_get(answer, "snapshots");
+		table.nr_rows = json_array_size(table.ctx);
+		table_print(&table, &screen, stdout);
 	}
 	json_decref(answer);
 	return code;

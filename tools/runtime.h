@@ -35,6 +35,12 @@ int runtime_socket(const char *name, char path[PATH_MAX], struct diag *diag);
  * -EEXIST: something else is, and stays. -ENAMETOOLONG: a unix socket's path is limited to 107 bytes.
  */
 int runtime_listen(const char *path, struct diag *diag, int *ret_fd);
+/*
+ * A socket says of what disk it is, also when nobody answers there any more: the device's number is in
+ * the nanoseconds of its time of modification. -1: it does not say so.
+ */
+void runtime_note_disk(const char *path, int id);
+int runtime_noted_disk(const char *path);
 /* Remove the socket that runtime_listen() made last, if it is the one at @path, and still is. */
 void runtime_unlink(const char *path);
 /* Remove the socket of a killed server of our user; whatever else is there stays. */

@@ -360,8 +360,10 @@ static void end_revival(struct serve *s, int err, const struct diag *diag)
 	const struct ublk_dev *dev = disk_dev(s->disk);
 	json_t *answer = NULL;
 
-	if (dev)
+	if (dev) {
 		tool_msg("the disk is back: %s", ublk_dev_path(dev));
+		runtime_note_disk(s->socket, ublk_dev_id(dev));
+	}
 	if (!err)
 		answer = rpc_revive_answer(s->revive_was, s->revive_lost, ublk_dev_path(dev));
 	else if (!s->revive_ticket.client)
@@ -799,6 +801,8 @@ static int prepare(struct serve *s, const struct serve_options *options)
 				  signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 	if (s->signal_fd < 0)
 		return -errno;
+	if (disk_dev(s->disk))
+		runtime_note_disk(s->socket, ublk_dev_id(disk_dev(s->disk)));
 	if (options->ready)
 		options->ready(options->ctx);
 	return options->command ? start_command(s, options->command) : 0;
