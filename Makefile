@@ -56,8 +56,8 @@ FAULT_LIBS := -ljansson -luring -lxxhash -lfiu -lpthread -lm
 TOOL_LIBS := -lfuse3 -lnettle $(FAULT_LIBS)
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
-.PHONY: all deps demo test unit sim fuzz-replay page fail explore security many crash crash-demo fuzz device \
-	soak bench install clean help format build-unit build-tsan build-sim build-fuzz build-device build-fail \
+.PHONY: all deps demo test unit sim fuzz-replay page screen fail explore security many crash crash-demo fuzz \
+	device soak bench install clean help format build-unit build-tsan build-sim build-fuzz build-device build-fail \
 	build-count build-explore
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -69,7 +69,7 @@ all: $B/faultblk $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES) $(MAN)
 help:
 	@sed -n 's/^# make/make/p' Makefile
 	@echo 'make deps	install the packages that are missing (Debian, as root), saying which'
-	@echo 'make unit | sim | fuzz-replay | page | fail | explore | security | many | crash | device	parts of make test'
+	@echo 'make unit | sim | fuzz-replay | page | screen | fail | explore | security | many | crash | device	parts of make test'
 	@echo 'make crash-demo	real software and power cuts, in full'
 	@echo 'make fuzz | soak | bench	longer runs: fuzzing, repeated tests, benchmarks'
 	@echo 'make install	to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
@@ -242,7 +242,7 @@ test:
 	@sh tests/borrow $(PKG_BORROW)
 	@bash tests/run all
 
-unit sim fuzz-replay page fail explore security many crash device:
+unit sim fuzz-replay page screen fail explore security many crash device:
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
 	$(if $(filter device many,$@),@sh tests/borrow $(PKG_BORROW))
 	@bash tests/run $@

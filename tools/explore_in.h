@@ -307,13 +307,31 @@ struct progress;
 
 /*
  * A thread that prints how far @explore is and, on a signal, stops it and makes *stop_fd readable.
- * Signals are blocked in the caller. @quiet: no status. @explore may be NULL: signals only.
+ * Signals are blocked in the caller. @job: its limits, and whether anything is printed. @explore may
+ * be NULL: signals only.
  */
-int progress_start(struct explore *explore, bool quiet, int stop_fd, struct diag *diag,
-		   struct progress **ret_progress);
+int progress_start(struct explore *explore, const struct explore_job *job, int stop_fd,
+		   struct diag *diag, struct progress **ret_progress);
 /* Ends it; returns the signal that stopped the exploration, or 0. */
 int progress_stop(struct progress *progress);
-/* Before a line is printed to standard error by another thread: wipe the status line. */
-void progress_clear(struct progress *progress);
+/*
+ * Around what another thread prints: the status line is wiped, and none comes in between. NULL
+ * allowed.
+ */
+void progress_pause(struct progress *progress);
+void progress_resume(struct progress *progress);
+
+#define PROGRESS_UNKNOWN UINT64_MAX
+/*
+ * How long it will go on: as long as the moments that are left take if they are like those that are
+ * done, or as @max_states or @max_ns (0: none) let it. PROGRESS_UNKNOWN: no moment is done yet, and
+ * there is no limit.
+ */
+uint64_t progress_left_ns(const struct explore_status *status, double rate, uint64_t max_states,
+			  uint64_t max_ns);
+#define PROGRESS_LINE 512
+/* As much of it as goes into @columns, the most important first. @line is returned. */
+const char *progress_line(const struct explore_status *status, double rate, uint64_t left_ns,
+			  size_t columns, char line[PROGRESS_LINE]);
 
 #endif

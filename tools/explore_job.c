@@ -220,10 +220,6 @@ static void print_finding(struct run *run, const struct explore_state *state,
 	uint32_t nr_marks = state->point->nr_marks;
 	char how[96], mark[512];
 
-	run->nr_shown++;
-	if (run->job->json || run->nr_shown > SHOWN_MAX + 1)
-		return;
-	progress_clear(run->progress);
 	if (run->nr_shown == SHOWN_MAX + 1) {
 		printf("more findings are not printed%s\n",
 		       run->job->results ? "; they are in the results" : "");
@@ -236,7 +232,18 @@ static void print_finding(struct run *run, const struct explore_state *state,
 	       nr_marks ? "'" : "", state->name, explore_who_ended(result),
 	       explore_how_ended(result, how, sizeof(how)));
 	print_indented(result->output);
+}
+
+static void tell_finding(struct run *run, const struct explore_state *state,
+			 const struct explore_result *result)
+{
+	run->nr_shown++;
+	if (run->job->json || run->nr_shown > SHOWN_MAX + 1)
+		return;
+	progress_pause(run->progress);
+	print_finding(run, state, result);
 	fflush(stdout);
+	progress_resume(run->progress);
 }
 
 static void on_result(void *ctx, const struct explore_state *state,
@@ -251,7 +258,7 @@ static void on_result(void *ctx, const struct explore_state *state,
 	}
 	results_state(run->results, state, result);
 	if (explore_is_finding(result->verdict))
-		print_finding(run, state, result);
+		tell_finding(run, state, result);
 }
 
 static void on_point(void *ctx, const struct explore_point *point)
@@ -516,7 +523,7 @@ static int reduce_findings(struct run *run)
 	if (run->job->shrink == 0 || results_findings(run->results, &findings) == 0 ||
 	    results_error(run->results))
 		return 0;
-	err = progress_start(NULL, true, run->stop_fd, &diag, &run->progress);
+	err = progress_start(NULL, run->job, run->stop_fd, &diag, &run->progress);
 	if (!err)
 		err = reduce(run, &diag);
 	signal = progress_stop(take_ptr(run->progress));
@@ -628,8 +635,7 @@ static int explore_all(struct run *run, struct diag *diag)
 	int err = create(run, diag), signal;
 
 	if (!err)
-		err = progress_start(run->explore, run->job->quiet, run->stop_fd, diag,
-				     &run->progress);
+		err = progress_start(run->explore, run->job, run->stop_fd, diag, &run->progress);
 	if (err)
 		return err;
 	err = explore_run(run->explore, diag);
@@ -720,7 +726,7 @@ static int explore_one(struct run *run, struct diag *diag)
 	int err = parse_state(run, diag, &point, &name), signal;
 
 	if (!err)
-		err = progress_start(NULL, true, run->stop_fd, diag, &run->progress);
+		err = progress_start(NULL, run->job, run->stop_fd, diag, &run->progress);
 	if (!err)
 		err = make_cursor(run, images, diag, &crash);
 	if (!err)
@@ -824,11 +830,12 @@ int explore_job_run(const struct explore_job *job)
 	if (!code)
 		code = job->state ? explore_one(&run, &diag) : explore_all(&run, &diag);
 	if (code < 0) {
-		progress_clear(run.progress);
+		progress_pause(run.progress);
 		tool_diag(run.diag.message[0] ? &run.diag : &diag);
 		if (run.results && job->results)
 			tool_msg("%s is kept: --resume goes on where it ends, --force begins anew",
 				 job->results);
+		progress_resume(run.progress);
 		code = EXIT_NOT_DONE;
 	}
 	close_all(&run);

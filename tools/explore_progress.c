@@ -8,6 +8,7 @@
 #include "base/failpoint.h"
 #include "clean_output.h"
 #include "explore_in.h"
+#include "screen.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -18,14 +19,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #define TERMINAL_MS 200
 #define PLAIN_MS    10000
 
 struct progress {
 	struct explore *explore;
+	const struct explore_job *job;
 	pthread_t thread;
 	pthread_mutex_t lock; /* of the terminal's line */
 	int signal_fd, end_fd, stop_fd;
@@ -50,34 +52,108 @@ static void update_rate(struct progress *p, const struct explore_status *status)
 	p->last_ns = status->elapsed_ns;
 }
 
-static int format_status(struct progress *p, const struct explore_status *status, char *line,
-			 size_t size)
+/* ------------------------------------------------------------------------------ words */
+
+/* The shorter of two. @ns: as a double, since it may be anything. */
+static uint64_t sooner(uint64_t left_ns, double ns)
 {
-	return snprintf(
-		line, size,
-		"%llu states (%.0f/s), %llu equal to earlier ones, %llu findings; moments "
-		"%llu/%llu; of the states of all, %.3g%% covered; %llu moments completely",
-		(unsigned long long)status->done, p->rate, (unsigned long long)status->equivalent,
-		(unsigned long long)status->findings, (unsigned long long)status->points_done,
-		(unsigned long long)status->nr_points, status->covered * 100,
-		(unsigned long long)status->points_complete);
+	return ns < (double)left_ns ? (uint64_t)ns : left_ns;
 }
+
+uint64_t progress_left_ns(const struct explore_status *status, double rate, uint64_t max_states,
+			  uint64_t max_ns)
+{
+	uint64_t left_ns = PROGRESS_UNKNOWN, fresh = status->done - status->known;
+	uint64_t points = status->nr_points - status->points_done;
+
+	if (status->points_done)
+		left_ns = sooner(left_ns, (double)status->elapsed_ns * (double)points /
+						  (double)status->points_done);
+	if (max_states && fresh >= max_states)
+		left_ns = 0;
+	else if (max_states && rate > 0)
+		left_ns = sooner(left_ns, (double)(max_states - fresh) / rate * 1e9);
+	if (max_ns)
+		left_ns = sooner(left_ns, max_ns > status->elapsed_ns
+						  ? (double)(max_ns - status->elapsed_ns)
+						  : 0);
+	return left_ns;
+}
+
+/* "12s", "3m05s", "2h07m", "3d12h" */
+static const char *format_left(uint64_t ns, char *buf, size_t size)
+{
+	unsigned long long s = (ns + NSEC_PER_SEC / 2) / NSEC_PER_SEC;
+
+	if (ns == PROGRESS_UNKNOWN)
+		snprintf(buf, size, "time left not known yet");
+	else if (s < 60)
+		snprintf(buf, size, "about %llus left", s);
+	else if (s < 3600)
+		snprintf(buf, size, "about %llum%02llus left", s / 60, s % 60);
+	else if (s < 86400)
+		snprintf(buf, size, "about %lluh%02llum left", s / 3600, s / 60 % 60);
+	else if (s < 1000 * 86400)
+		snprintf(buf, size, "about %llud%02lluh left", s / 86400, s / 3600 % 24);
+	else
+		snprintf(buf, size, "years left");
+	return buf;
+}
+
+#define DIGITS   9 /* of a number that is printed as it is */
+#define PART_MAX 64
+
+static const char *count(uint64_t value, char buf[SCREEN_NUMBER])
+{
+	return screen_count((double)value, DIGITS, buf);
+}
+
+const char *progress_line(const struct explore_status *s, double rate, uint64_t left_ns,
+			  size_t columns, char line[PROGRESS_LINE])
+{
+	char parts[8][PART_MAX], a[SCREEN_NUMBER], b[SCREEN_NUMBER];
+	size_t nr = 0, len = 0;
+
+	snprintf(parts[nr++], PART_MAX, "%s states", count(s->done, a));
+	snprintf(parts[nr++], PART_MAX, "%s finding%s", count(s->findings, a),
+		 s->findings == 1 ? "" : "s");
+	snprintf(parts[nr++], PART_MAX, "moments %s/%s", count(s->points_done, a),
+		 count(s->nr_points, b));
+	format_left(left_ns, parts[nr++], PART_MAX);
+	snprintf(parts[nr++], PART_MAX, "%s/s", screen_count(rate, DIGITS, a));
+	snprintf(parts[nr++], PART_MAX, "%.3g%% covered", s->covered * 100);
+	snprintf(parts[nr++], PART_MAX, "%s equal", count(s->equivalent, a));
+	snprintf(parts[nr++], PART_MAX, "%s complete", count(s->points_complete, a));
+	line[0] = '\0';
+	for (size_t i = 0; i < nr; i++) {
+		if (i && len + 2 + strlen(parts[i]) > columns)
+			break;
+		len += (size_t)snprintf(line + len, PROGRESS_LINE - len, "%s%s", i ? ", " : "",
+					parts[i]);
+	}
+	if (len > columns)
+		line[columns] = '\0';
+	return line;
+}
+
+/* ------------------------------------------------------------------------------ the line */
 
 static void show(struct progress *p)
 {
-	struct winsize size = { .ws_col = 80 };
+	const struct screen screen = screen_of(STDERR_FILENO);
 	struct explore_status status;
-	char line[256];
+	char line[PROGRESS_LINE];
 
 	explore_status(p->explore, &status);
 	update_rate(p, &status);
-	format_status(p, &status, line, sizeof(line));
+	/* In a terminal's last column there would be no telling where the cursor is. */
+	progress_line(&status, p->rate,
+		      progress_left_ns(&status, p->rate, p->job->max_states, p->job->max_ns),
+		      screen.columns - screen.terminal, line);
 	pthread_mutex_lock(&p->lock);
 	if (p->terminal) {
-		ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
-		clean_output_control(stderr, "\r");
-		fprintf(stderr, "%.*s", size.ws_col > 1 ? size.ws_col - 1 : 79, line);
-		clean_output_control(stderr, "\033[K");
+		clean_output_control(stderr, "\r\033[K");
+		fputs(line, stderr);
 		p->shown = true;
 	} else {
 		fprintf(stderr, "%s\n", line);
@@ -85,7 +161,7 @@ static void show(struct progress *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
-void progress_clear(struct progress *p)
+void progress_pause(struct progress *p)
 {
 	if (!p)
 		return;
@@ -93,7 +169,12 @@ void progress_clear(struct progress *p)
 	if (p->shown)
 		clean_output_control(stderr, "\r\033[K");
 	p->shown = false;
-	pthread_mutex_unlock(&p->lock);
+}
+
+void progress_resume(struct progress *p)
+{
+	if (p)
+		pthread_mutex_unlock(&p->lock);
 }
 
 static void take_signal(struct progress *p)
@@ -130,8 +211,15 @@ static void *progress_main(void *arg)
 	return NULL;
 }
 
-int progress_start(struct explore *explore, bool quiet, int stop_fd, struct diag *diag,
-		   struct progress **ret_progress)
+/* What is printed as JSON on the same terminal would be mixed with it. */
+static bool is_quiet(const struct explore *explore, const struct explore_job *job)
+{
+	return !explore || job->quiet ||
+	       (job->json && isatty(STDOUT_FILENO) && isatty(STDERR_FILENO));
+}
+
+int progress_start(struct explore *explore, const struct explore_job *job, int stop_fd,
+		   struct diag *diag, struct progress **ret_progress)
 {
 	struct progress *p = fail_alloc("tools/explore_progress/alloc", calloc(1, sizeof(*p)));
 	sigset_t set;
@@ -140,7 +228,8 @@ int progress_start(struct explore *explore, bool quiet, int stop_fd, struct diag
 	tool_end_signals(&set);
 	if (p) {
 		p->explore = explore;
-		p->quiet = quiet || !explore;
+		p->job = job;
+		p->quiet = is_quiet(explore, job);
 		p->terminal = isatty(STDERR_FILENO);
 		p->stop_fd = stop_fd;
 		pthread_mutex_init(&p->lock, NULL);
@@ -173,7 +262,8 @@ int progress_stop(struct progress *p)
 	while (write(p->end_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 	pthread_join(p->thread, NULL);
-	progress_clear(p);
+	progress_pause(p);
+	progress_resume(p);
 	signal = p->signal;
 	close(p->signal_fd);
 	close(p->end_fd);
