@@ -327,6 +327,28 @@ int apply_part(const struct medium *medium, struct io *io, uint32_t offset_bytes
 	return apply_at(medium, io, offset_bytes, io_start(io) + offset_bytes, len_bytes);
 }
 
+int apply_durable(const struct medium *medium, struct io *io, uint32_t offset_bytes,
+		  uint32_t len_bytes)
+{
+	int err = apply_part(medium, io, offset_bytes, len_bytes);
+	uint64_t at = io_start(io) + offset_bytes;
+
+	if (err || !medium->cache)
+		return err;
+	cache_begin(medium->cache);
+	while (len_bytes) {
+		uint32_t step = first_step(medium->store, at, len_bytes);
+
+		store_lock(medium->store, at);
+		cache_settle(medium->cache, at, step);
+		store_unlock(medium->store, at);
+		at += step;
+		len_bytes -= step;
+	}
+	cache_end(medium->cache);
+	return 0;
+}
+
 int apply_data(const struct medium *medium, uint64_t at, const void *data, size_t len)
 {
 	const unsigned char *from = data;

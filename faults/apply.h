@@ -15,6 +15,9 @@
  */
 int apply_part(const struct medium *medium, struct io *io, uint32_t offset_bytes,
 	       uint32_t len_bytes);
+/* The same, and no power cut takes it back. */
+int apply_durable(const struct medium *medium, struct io *io, uint32_t offset_bytes,
+		  uint32_t len_bytes);
 /*
  * The same elsewhere: bytes [offset, offset+len) of the request against the disk at byte @at, which
  * must lie inside with @len. A read answers from there, a write lands there.

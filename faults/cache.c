@@ -47,9 +47,8 @@ static struct cache_model complete(const struct cache_model *model, uint32_t blo
 {
 	struct cache_model full = *model;
 
-	full.whole_writes |= model->in_order && !model->unit_bytes;
-	if (!full.unit_bytes && !full.whole_writes)
-		full.unit_bytes = block_bytes;
+	full.unit_bytes = cache_model_unit(model, block_bytes);
+	full.whole_writes = !full.unit_bytes;
 	if (!full.size_bytes && !cache_model_is_plain(model))
 		full.size_bytes = CACHE_SIZE_DEFAULT;
 	return full;

@@ -48,6 +48,14 @@ static inline bool cache_model_is_plain(const struct cache_model *model)
 	return !model->unit_bytes && !model->whole_writes && !model->in_order && !model->size_bytes;
 }
 
+/* What survives a power cut as one on a disk of such logical blocks; 0: a write. */
+static inline uint32_t cache_model_unit(const struct cache_model *model, uint32_t block_bytes)
+{
+	bool whole = model->whole_writes || (model->in_order && !model->unit_bytes);
+
+	return whole ? 0 : model->unit_bytes ? model->unit_bytes : block_bytes;
+}
+
 /* @block_bytes: the disk's logical block. The model fits the store (asserted). -ENOMEM. */
 int cache_create(struct store *store, uint32_t block_bytes, const struct cache_model *model,
 		 struct cache **ret_cache);

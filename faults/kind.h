@@ -28,6 +28,7 @@
 #define KIND_DELAY_MAX_NS 3600000000000ull     /* longest delay of one rule: one hour */
 #define RULE_LEN_MAX      (UINT32_MAX & ~511u) /* longest request, in bytes */
 #define RULE_MATCHES_MAX  ((1ull << 40) - 1)   /* largest match number that a rule can name */
+#define POWERCUT_FIRST    3                    /* keep=first:SIZE, among the words of its row */
 /* In the answer of delay_ns: hold the request until it is released, at most for the other bits. */
 #define KIND_HOLD (1ull << 63)
 

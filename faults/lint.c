@@ -352,10 +352,22 @@ static bool is_shadowed(const struct lint *lint, const struct rule *rule, const 
 
 /* ------------------------------------------------------------------------------ small effect */
 
+/* Does the rule say what is to become of the cache? And with which word? */
+static const char *keeps_word(const struct rule *rule)
+{
+	const struct kind_args *args = &rule->args;
+
+	if (strcmp(rule->kind->name, "powercut") != 0 || !args->given)
+		return NULL;
+	if (args->value[powercut_keep].lo != POWERCUT_FIRST)
+		return "keep=";
+	return kind_has(args, powercut_rest) ? "rest=" : NULL;
+}
+
 static void hardly_acts(const struct lint *lint, const struct rule *rule)
 {
 	bool lies = strcmp(rule->kind->name, "lie") == 0;
-	bool keeps = strcmp(rule->kind->name, "powercut") == 0 && rule->args.given;
+	const char *keeps = keeps_word(rule);
 
 	if (lint->geometry->has_cache || (!lies && !keeps))
 		return;
@@ -366,9 +378,9 @@ static void hardly_acts(const struct lint *lint, const struct rule *rule)
 		    rule->name);
 	else
 		say(lint, rule,
-		    "rule '%s' decides with keep= about its own request only: the disk has no "
-		    "volatile cache, all else is durable at once; give it one",
-		    rule->name);
+		    "rule '%s' decides with %s about %s: the disk has no volatile cache, all else "
+		    "is durable at once; give it one",
+		    rule->name, keeps, *keeps == 'k' ? "its own request only" : "nothing");
 }
 
 static void starts_only(const struct lint *lint, const struct rule *rule)

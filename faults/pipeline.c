@@ -167,6 +167,10 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 	pipeline->store = store;
 	pipeline->geometry = options->geometry;
 	pipeline->geometry.has_cache = options->cache;
+	pipeline->geometry.cache_unit_bytes =
+		options->cache
+			? cache_model_unit(&options->cache_model, options->geometry.block_bytes)
+			: 0;
 	pipeline->seed = options->seed;
 	freeze_init(&pipeline->freeze);
 	pipeline->recorder = options->recorder;

@@ -62,6 +62,7 @@ struct rule_geometry {
 	bool no_flush, no_fua;      /* flushes, FUA writes do not arrive */
 	bool no_discard, no_zeroes; /* neither do discards, write-zeroes */
 	bool has_cache;             /* a volatile cache stands in front of the store */
+	uint32_t cache_unit_bytes;  /* with it: what survives a power cut as one; 0: a write */
 };
 
 /*

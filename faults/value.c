@@ -612,6 +612,8 @@ static void print_switch(FILE *out, const struct value *value)
 	fputs(value->lo ? "yes" : "no", out);
 }
 
+#define CHOICE_SIZE ":SIZE"
+
 /* The word of a "a|b|c" with this number, or an empty text. */
 static struct text choice_at(const char *choices, uint64_t index)
 {
@@ -622,18 +624,59 @@ static struct text choice_at(const char *choices, uint64_t index)
 	return word;
 }
 
+/* Cuts ":SIZE" off a word that is followed by one. */
+static bool wants_size(struct text *word)
+{
+	const size_t len = strlen(CHOICE_SIZE);
+
+	if (word->len <= len || memcmp(word->at + word->len - len, CHOICE_SIZE, len) != 0)
+		return false;
+	word->len -= len;
+	return true;
+}
+
+static int parse_choice_size(const struct place *place, const struct param *param, struct text word,
+			     struct text size, struct value *ret)
+{
+	struct value value = { .text = NULL };
+	char name[64];
+	const struct param its = {
+		name, VALUE_SIZE, PARAM_NAMED, NULL, param->min, param->max, NULL
+	};
+	int err;
+
+	snprintf(name, sizeof(name), "%s=%.*s", param->name, (int)word.len, word.at);
+	err = parse_size(place, &its, size, &value);
+	ret->hi = value.lo;
+	return err;
+}
+
 static int parse_choice(const struct place *place, const struct param *param, struct text text,
 			struct value *ret)
 {
 	for (uint64_t i = 0; choice_at(param->bare, i).len; i++) {
-		struct text word = choice_at(param->bare, i);
+		struct text word = choice_at(param->bare, i), rest = text;
+		bool sized = wants_size(&word), has = text.len && memchr(text.at, ':', text.len);
+		struct text head = text_cut(&rest, ':');
 
-		if (word.len == text.len && memcmp(word.at, text.at, word.len) == 0) {
-			ret->lo = i;
-			return 0;
-		}
+		if (sized != has || word.len != head.len || memcmp(word.at, head.at, word.len) != 0)
+			continue;
+		ret->lo = i;
+		return sized ? parse_choice_size(place, param, word, rest, ret) : 0;
 	}
 	return unwanted(place, param, text, "rule.bad-word", param->bare);
+}
+
+static void print_choice(FILE *out, const struct param *param, const struct value *value)
+{
+	struct text word = choice_at(param->bare, value->lo);
+	bool sized = wants_size(&word);
+
+	fprintf(out, "%.*s", (int)word.len, word.at);
+	if (!sized)
+		return;
+	fputc(':', out);
+	print_size(out, &(struct value){ .lo = value->hi });
 }
 
 static bool is_name_char(char c)
@@ -780,14 +823,10 @@ int value_parse(const struct place *place, const struct param *param, struct tex
 
 void value_print(FILE *out, const struct param *param, const struct value *value)
 {
-	struct text word;
-
-	if (param->type != VALUE_CHOICE) {
+	if (param->type == VALUE_CHOICE)
+		print_choice(out, param, value);
+	else
 		types[param->type].print(out, value);
-		return;
-	}
-	word = choice_at(param->bare, value->lo);
-	fprintf(out, "%.*s", (int)word.len, word.at);
 }
 
 bool value_equal(const struct param *param, const struct value *a, const struct value *b)

@@ -30,7 +30,8 @@ enum value_type {
 	VALUE_ERRNO,  /* lo: the positive errno */
 	VALUE_NUMBER, /* share: 0 to param.max, not bounded by 1 */
 	VALUE_SWITCH, /* lo: 1 yes, 0 no */
-	VALUE_CHOICE, /* lo: index into the words of param.bare, "old|zeroes|garbage" */
+	/* lo: index into the words of param.bare, "old|zeroes|new:SIZE"; hi: the size of one with such */
+	VALUE_CHOICE,
 	VALUE_NAME,   /* text: letters, digits, - _ . / : */
 	VALUE_PATH,   /* text: an absolute path without space or comma */
 	VALUE_BYTES,  /* text: hex digits; lo: how many bytes; hi: offset, UINT64_MAX: anywhere */

@@ -374,10 +374,14 @@ static void print_warning(void *ctx, const struct rule *rule, const char *senten
 	tool_msg("warning: %s", sentence);
 }
 
+static struct rule_geometry geometry_of(const struct disk_options *options)
+{
+	return disk_geometry(&options->ublk, options->cache ? &options->cache_model : NULL);
+}
+
 static int load_rules(struct run *run)
 {
-	const struct rule_geometry geometry =
-		disk_geometry(&run->disk_options.ublk, run->disk_options.cache);
+	const struct rule_geometry geometry = geometry_of(&run->disk_options);
 	int code = EXIT_OK;
 
 	if (run->opts.rules_file)
@@ -751,7 +755,7 @@ int run_check_options(const struct scenario_option *options, unsigned int nr,
 		*ret_bad = find_culprit(options, nr, &words);
 	}
 	if (!err)
-		*ret_geometry = disk_geometry(&run.disk_options.ublk, run.disk_options.cache);
+		*ret_geometry = geometry_of(&run.disk_options);
 	else if (diag)
 		*diag = words;
 	close_image(&run);

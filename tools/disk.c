@@ -202,7 +202,8 @@ static void record_base(const struct disk *disk, const struct disk_options *opti
 				  &(struct base){ disk->store, options->recorder });
 }
 
-struct rule_geometry disk_geometry(const struct ublk_options *options, bool cache)
+struct rule_geometry disk_geometry(const struct ublk_options *options,
+				   const struct cache_model *cache)
 {
 	return (struct rule_geometry){
 		.size_bytes = options->size_bytes,
@@ -214,6 +215,7 @@ struct rule_geometry disk_geometry(const struct ublk_options *options, bool cach
 		.no_discard = !options->max_discard_bytes,
 		.no_zeroes = !options->max_zeroes_bytes,
 		.has_cache = cache,
+		.cache_unit_bytes = cache ? cache_model_unit(cache, options->logical_block) : 0,
 	};
 }
 
@@ -232,7 +234,8 @@ int disk_make_store(const struct disk_options *options, struct diag *diag, struc
 static int create_engine(struct disk *disk, const struct disk_options *options, struct diag *diag)
 {
 	const struct pipeline_options pipeline = {
-		.geometry = disk_geometry(&options->ublk, options->cache),
+		.geometry = disk_geometry(&options->ublk,
+					  options->cache ? &options->cache_model : NULL),
 		.seed = options->seed,
 		.cache = options->cache,
 		.cache_model = options->cache_model,

@@ -50,9 +50,10 @@ uint64_t disk_uptime_ns(const struct disk *disk);
 struct ublk_dev *disk_dev(struct disk *disk); /* borrowed; NULL while it has none */
 /* The options in force, of the device that is there or was there last. */
 const struct ublk_options *disk_ublk_options(const struct disk *disk);
-/* What rules are checked against on a disk of these options; @cache: with a volatile one of ours.
- */
-struct rule_geometry disk_geometry(const struct ublk_options *options, bool cache);
+/* What rules are checked against on a disk of these options; @cache: with a volatile one of ours, or
+ * NULL. */
+struct rule_geometry disk_geometry(const struct ublk_options *options,
+				   const struct cache_model *cache);
 struct pipeline *disk_pipeline(struct disk *disk); /* borrowed */
 struct store *disk_store(struct disk *disk);       /* borrowed */
 

@@ -763,6 +763,7 @@ static int turn(struct serve *s)
 static int prepare(struct serve *s, const struct serve_options *options)
 {
 	const struct ublk_options *ublk = disk_ublk_options(s->disk);
+	const struct cache *cache = pipeline_cache(disk_pipeline(s->disk));
 	const struct rpc_server_options server = { .service = &rpc_methods_service,
 						   .target = &s->target,
 						   .listen_fd = options->listen_fd };
@@ -772,8 +773,7 @@ static int prepare(struct serve *s, const struct serve_options *options)
 	s->target = (struct rpc_target){
 		.pipeline = disk_pipeline(s->disk),
 		/* What the kernel made of the options may be less than was asked for. */
-		.geometry =
-			disk_geometry(ublk, pipeline_geometry(disk_pipeline(s->disk))->has_cache),
+		.geometry = disk_geometry(ublk, cache ? cache_model(cache) : NULL),
 		.name = disk_name(s->disk),
 		.socket = options->socket,
 		.disk = s->disk,

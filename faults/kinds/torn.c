@@ -3,8 +3,9 @@
  * torn:keep=SIZE | keep-last=SIZE | random[,p=SHARE] | map=BITS [,unit=SIZE]
  *[,fill=old|zeroes|garbage] [,fail[=ERRNO]]
  *
- * A unit is never torn itself. Units are aligned to the disk, not to the request, so a request that
- * starts or ends inside a unit has a partial first or last one:
+ * A unit is never torn itself; it may be a part of a logical block, or several. Units are aligned to
+ * the disk, not to the request, so a request that starts or ends inside a unit has a partial first
+ * or last one:
  *
  *	disk	|...unit...|...unit...|...unit...|...unit...|
  *	request	      [ 0  |    1     |    2     |  3  ]
@@ -27,6 +28,7 @@
 #include "base/units.h"
 #include "faults/apply.h"
 #include "faults/kind.h"
+#include "faults/tear.h"
 
 #include <errno.h>
 #include <string.h>
@@ -70,24 +72,14 @@ static int check(const struct kind_args *args, const struct rule_geometry *geome
 		 struct diag *diag)
 {
 	uint64_t unit = unit_of(args, geometry->block_bytes);
-	char name[UNITS_MAX], keep[UNITS_MAX], whole[UNITS_MAX];
 	bool last = kind_has(args, torn_keep_last);
-	uint64_t kept = args->value[last ? torn_keep_last : torn_keep].lo;
+	int err = tear_check_unit(unit, geometry, diag);
 
-	units_format_size(unit, name);
-	if (unit % geometry->block_bytes)
-		return diag_set(diag, -EINVAL, "rule.bad-size",
-				"unit=%s is not a multiple of the disk's logical block of %s", name,
-				units_format_size(geometry->block_bytes, whole));
-	if (kind_has(args, torn_random) || kind_has(args, torn_map) || kept % unit == 0)
-		return 0;
-	diag_set(diag, -EINVAL, "rule.bad-size", "%s=%s is not a multiple of the atomic unit of %s",
-		 last ? "keep-last" : "keep", units_format_size(kept, keep), name);
-	if (kind_has(args, torn_unit))
-		diag_hint(diag, "give a multiple of %s, or a smaller unit=", name);
-	else
-		diag_hint(diag, "the unit is the disk's logical block unless unit= says otherwise");
-	return -EINVAL;
+	if (err || kind_has(args, torn_random) || kind_has(args, torn_map))
+		return err;
+	return tear_check_size(
+		last ? "keep-last=" : "keep=", args->value[last ? torn_keep_last : torn_keep].lo,
+		unit, kind_has(args, torn_unit), diag);
 }
 
 /* Bytes [from, to) of the request, both unit boundaries or the request's ends: kept or not. */
@@ -96,18 +88,7 @@ struct part {
 	bool keep;
 };
 
-/* How many bytes of the request come before the cut of keep=. */
-static uint32_t cut_prefix(const struct io *io, uint64_t keep, uint64_t unit)
-{
-	uint64_t start = io_start(io);
-	uint64_t cut = (start + keep) / unit * unit;
-
-	if (keep >= io->len_bytes)
-		return io->len_bytes;
-	return cut > start ? (uint32_t)(cut - start) : 0;
-}
-
-/* The same of keep-last=. */
+/* How many bytes of the request come before the cut of keep-last=. */
 static uint32_t cut_suffix(const struct io *io, uint64_t keep, uint64_t unit)
 {
 	uint64_t end = io_start(io) + io->len_bytes;
@@ -123,7 +104,7 @@ static struct part next_side(const struct kind_args *args, const struct io *io, 
 			     uint32_t at)
 {
 	bool first = kind_has(args, torn_keep);
-	uint32_t cut = first ? cut_prefix(io, args->value[torn_keep].lo, unit)
+	uint32_t cut = first ? tear_prefix(io, args->value[torn_keep].lo, unit)
 			     : cut_suffix(io, args->value[torn_keep_last].lo, unit);
 
 	return at < cut ? (struct part){ at, cut, first }

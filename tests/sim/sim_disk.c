@@ -53,6 +53,7 @@ struct model_rule {
 	uint32_t end; /* shrink: sectors */
 	int keep;     /* 0 none, 1 all, 2 random */
 	double share;
+	uint32_t first, unit; /* the power goes inside of the request, unit not 0: sectors */
 	uint64_t matches, hits;
 	bool bad[MAX_SECTORS]; /* by block */
 	unsigned int fails[MAX_SECTORS];
@@ -136,10 +137,28 @@ static void make_selectors(struct sim *sim, struct model_rule *rule)
 		say(rule, " p=%d%%", (int)(100 * (rule->p = (double)(1 + draw(sim, 3)) / 4)));
 }
 
-static void make_action(struct sim *sim, struct model_rule *rule)
+static void make_cut(struct sim *sim, struct model_rule *rule)
 {
 	static const char *const keeps[] = { "none", "all", "random" };
+	bool first = draw(sim, 2);
 
+	rule->keep = (int)draw(sim, 3);
+	rule->share = 0.5;
+	say(rule, " do=powercut");
+	if (first) {
+		/* Without a cache also inside of a block. */
+		rule->unit = sim->cache || draw(sim, 2) ? sim->block << draw(sim, 3) : 1;
+		rule->first = rule->unit * (uint32_t)draw(sim, 6);
+		say(rule, ":keep=first:%us,unit=%us", rule->first, rule->unit);
+	}
+	if (rule->keep || draw(sim, 2))
+		say(rule, "%s=%s", first ? ",rest" : ":keep", keeps[rule->keep]);
+	if (rule->keep == 2 && draw(sim, 2))
+		say(rule, ",share=%d%%", (int)(100 * (rule->share = (double)draw(sim, 5) / 4)));
+}
+
+static void make_action(struct sim *sim, struct model_rule *rule)
+{
 	switch (rule->kind) {
 	case DELAY:
 		say(rule, " do=delay:%" PRIu64 "ns", rule->delay_ns = draw(sim, 9000));
@@ -168,14 +187,7 @@ static void make_action(struct sim *sim, struct model_rule *rule)
 		say(rule, " do=short-life:gone%s", draw(sim, 2) ? "=3s" : "");
 		break;
 	case CUT:
-		rule->keep = (int)draw(sim, 3);
-		rule->share = 0.5;
-		say(rule, " do=powercut");
-		if (rule->keep || draw(sim, 2))
-			say(rule, ":keep=%s", keeps[rule->keep]);
-		if (rule->keep == 2 && draw(sim, 2))
-			say(rule, ",share=%d%%",
-			    (int)(100 * (rule->share = (double)draw(sim, 5) / 4)));
+		make_cut(sim, rule);
 		break;
 	case NR_MODELS:
 		break;
@@ -370,6 +382,21 @@ static bool cut_keeps(const struct model_cut *cut, uint32_t block)
 	       (cut->keep == 2 && below(rng_mix(cut->bits, 0, block), cut->share));
 }
 
+/* The power goes inside of the request: what comes before is done, and durable. */
+static void model_cut_inside(struct sim *sim, const struct request *request,
+			     const unsigned char *from)
+{
+	const struct io *io = &request->io;
+	uint32_t s = first_of(io), end = s + request->rule.first;
+
+	end = end >= end_of(io) ? end_of(io) : end - end % request->rule.unit;
+	if (io->op == IO_READ || end <= s || !model_fits(sim, io, s, end))
+		return;
+	model_change(sim, io, from, s, end);
+	for (; s < end; s++)
+		sim->is_volatile[s / sim->block] = false;
+}
+
 static int model_cut(struct sim *sim, const struct request *request, const unsigned char *from)
 {
 	const struct io *io = &request->io;
@@ -377,6 +404,10 @@ static int model_cut(struct sim *sim, const struct request *request, const unsig
 	sim->off = true;
 	sim->nr_cuts++;
 	sim->cut = (struct model_cut){ request->rule.keep, request->bits, request->rule.share };
+	if (request->rule.unit) {
+		model_cut_inside(sim, request, from);
+		return -EIO;
+	}
 	/* Neighbours are stored together: only a whole page that is discarded is given back. */
 	for (uint32_t s = first_of(io), to; s < end_of(io) && io->op != IO_READ; s = to) {
 		bool kept = cut_keeps(&sim->cut, s / sim->block);

@@ -233,12 +233,17 @@ static inline void play_finish(struct play *play)
 static const char *const play_others[] = {
 	"delay:1us..9us,lanes=2",
 	"delay:0us,seek=40us,lanes=1",
+	"powercut:keep=first:2k,rest=random",
 };
 
 static inline void play_put(struct rule_set *set, const char *text)
 {
 	const struct rule_geometry geometry = {
-		.size_bytes = PLAY_SIZE, .block_bytes = 512, .nr_queues = 1, .has_cache = true
+		.size_bytes = PLAY_SIZE,
+		.block_bytes = 512,
+		.nr_queues = 1,
+		.has_cache = true,
+		.cache_unit_bytes = 512,
 	};
 	struct rule *rule = NULL;
 

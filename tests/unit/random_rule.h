@@ -74,6 +74,14 @@ static inline struct value random_ranges(struct draw *draw, const struct param *
 	return value;
 }
 
+static inline bool choice_has_size(const char *words, uint64_t index)
+{
+	while (index--)
+		words = strchr(words, '|') + 1;
+	words += strcspn(words, ":|");
+	return *words == ':';
+}
+
 static inline struct value random_value(struct draw *draw, const struct param *param)
 {
 	const uint64_t all_flags = IO_FUA | IO_META | IO_NOUNMAP | IO_SWAP | IO_FAILFAST_DEV |
@@ -134,6 +142,8 @@ static inline struct value random_value(struct draw *draw, const struct param *p
 		for (const char *c = param->bare; *c; c++)
 			value.lo += *c == '|';
 		value.lo = draw_below(draw, value.lo + 1);
+		if (choice_has_size(param->bare, value.lo))
+			value.hi = random_number(draw, param->min, param->max);
 		break;
 	case VALUE_NAME:
 		value.text =

@@ -24,6 +24,7 @@ struct world {
 	/* What the disk may lose, and the same in the words of the states. */
 	struct cache_model model;
 	struct crash_options options;
+	bool by_rule; /* a rule cuts the power */
 };
 
 static const struct world by_block = { .options = { .unit_bytes = 512 } };
@@ -64,14 +65,29 @@ static void mark(struct world *world, const char *text)
 			 0);
 }
 
+/* A rule of the disk's cuts it, inside of a write perhaps, if it has not done so already. */
+static void wait_for_cut(struct world *world, unsigned int nr)
+{
+	struct play *play = &world->play;
+
+	while (!(condition_bits(pipeline_condition(play->pipeline)) & CONDITION_OFF)) {
+		world->nr_volatile[nr] = pipeline_nr_volatile(play->pipeline);
+		play_steps(play, 1);
+	}
+}
+
 /* Cut it, with requests on their way, and bring it back. */
 static void cut(struct world *world, unsigned int nr, const struct power_cut *cut)
 {
 	struct play *play = &world->play;
 	struct power_cut_result result;
 
-	assert_int_equal(pipeline_crash(play->pipeline, cut, false, &result), 0);
-	world->nr_volatile[nr] = result.nr_volatile;
+	if (!world->by_rule) {
+		assert_int_equal(pipeline_crash(play->pipeline, cut, false, &result), 0);
+		world->nr_volatile[nr] = result.nr_volatile;
+	} else {
+		wait_for_cut(world, nr);
+	}
 	mark(world, "off");
 	play_steps(play, 5);
 	play_revive(play);
@@ -395,6 +411,15 @@ static void units_larger_than_writes_hold_versions_of_the_recording(void **state
 	}
 }
 
+static void a_cut_inside_of_a_write_leaves_a_state_of_its_recording(void **state)
+{
+	const struct world like = { .options = { .unit_bytes = 512 }, .by_rule = true };
+
+	(void)state;
+	run_all(&like, WAITS "cut op=write,discard,zeroes every=37 "
+			     "do=powercut:keep=first:3s,rest=random");
+}
+
 /* ------------------------------------------------------------------------------ what was kept */
 
 struct told {
@@ -453,6 +478,7 @@ int main(void)
 		cmocka_unit_test(a_disk_that_keeps_its_order_holds_a_state_of_its_recording),
 		cmocka_unit_test(a_disk_of_whole_writes_holds_a_state_of_its_recording),
 		cmocka_unit_test(units_larger_than_writes_hold_versions_of_the_recording),
+		cmocka_unit_test(a_cut_inside_of_a_write_leaves_a_state_of_its_recording),
 		cmocka_unit_test(what_was_noted_is_told_once_and_holes_are_not_read),
 	};
 

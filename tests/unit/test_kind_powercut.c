@@ -214,6 +214,157 @@ static void two_cuts_with_a_flush_between_lose_only_what_came_after_it(void **st
 	free_disk(&disk);
 }
 
+/* ---- inside of a write ------------------------------------------------------------------- */
+
+/*
+ * Sectors of o, durable; v over the first eight, volatile; then the power goes in a write of c, of
+ * sectors @at to @at + 6, or in another request there. What is left of the first sixteen.
+ */
+static const char *cut_inside(const char *how, const struct cache_model *model, enum io_op op,
+			      uint64_t at)
+{
+	struct pipeline_options options = {
+		.geometry = { .size_bytes = DISK, .block_bytes = 512, .nr_queues = 1 },
+		.seed = 7,
+		.cache = model,
+	};
+	unsigned char data[6 * SEC];
+	static char map[17];
+	struct disk disk;
+	char rule[120];
+
+	if (model)
+		options.cache_model = *model;
+	assert_int_equal(store_create(DISK, NULL, &disk.store), 0);
+	assert_int_equal(pipeline_create(disk.store, &options, &disk.pipeline), 0);
+	memset(store_data(disk.store), 'o', DISK);
+	store_mark(disk.store, 0, DISK);
+	snprintf(rule, sizeof(rule), "cut after=1 op=write,discard,zeroes do=powercut:%s", how);
+	use_rules(&disk, rule);
+	assert_int_equal(write_letter(&disk, 0, 8, 'v', 0), 8 * SEC);
+	memset(data, 'c', sizeof(data));
+	assert_int_equal(run_io(&disk, op, at, sizeof(data), op == IO_WRITE ? data : NULL), -EIO);
+	assert_int_equal(revive(&disk, 1, NULL), CONDITION_OFF);
+	assert_int_equal(pipeline_nr_volatile(disk.pipeline), 0);
+	sector_map(&disk, 0, 16, map);
+	free_disk(&disk);
+	return map;
+}
+
+static void the_first_bytes_of_the_write_are_durable_and_the_rest_of_it_is_not(void **state)
+{
+	static const struct cache_model plain = { 0 };
+
+	(void)state;
+	assert_string_equal(cut_inside("keep=first:4s", NULL, IO_WRITE, 5), "vvvvvccccooooooo");
+	assert_string_equal(cut_inside("keep=first:4s", &plain, IO_WRITE, 5), "oooooccccooooooo");
+	assert_string_equal(cut_inside("keep=first:4s,rest=none", &plain, IO_WRITE, 5),
+			    "oooooccccooooooo");
+	assert_string_equal(cut_inside("keep=first:4s,rest=all", &plain, IO_WRITE, 5),
+			    "vvvvvccccooooooo");
+	assert_string_equal(cut_inside("keep=first:2s,rest=all", &plain, IO_WRITE, 5),
+			    "vvvvvccvoooooooo");
+	assert_string_equal(cut_inside("keep=first:2s,rest=random,share=0", &plain, IO_WRITE, 5),
+			    "oooooccooooooooo");
+	/* Nothing of it, and all. */
+	assert_string_equal(cut_inside("keep=first:0", &plain, IO_WRITE, 5), "oooooooooooooooo");
+	assert_string_equal(cut_inside("keep=first:1M", &plain, IO_WRITE, 5), "ooooocccccc"
+									      "ooooo");
+}
+
+static void a_discard_and_zeroes_are_cut_inside_too_and_nothing_else_is(void **state)
+{
+	static const struct cache_model plain = { 0 };
+
+	(void)state;
+	assert_string_equal(cut_inside("keep=first:4s", &plain, IO_DISCARD, 5), "ooooo....ooooooo");
+	assert_string_equal(cut_inside("keep=first:4s,rest=all", &plain, IO_ZEROES, 5),
+			    "vvvvv....ooooooo");
+	assert_string_equal(cut_inside("keep=first:4s", NULL, IO_DISCARD, 5), "vvvvv....ooooooo");
+}
+
+static void units_are_those_of_the_cache_or_larger_and_aligned_to_the_disk(void **state)
+{
+	static const struct cache_model plain = { 0 }, units = { .unit_bytes = 1024 };
+
+	(void)state;
+	assert_string_equal(cut_inside("keep=first:4s,unit=2s", &plain, IO_WRITE, 5),
+			    "ooooocccoooooooo");
+	assert_string_equal(cut_inside("keep=first:4s,unit=4s", &plain, IO_WRITE, 5),
+			    "ooooocccoooooooo");
+	assert_string_equal(cut_inside("keep=first:4s,unit=4s", NULL, IO_WRITE, 5),
+			    "vvvvvcccoooooooo");
+	/* Of a unit that the write has a part of the other part goes along: it is one. */
+	assert_string_equal(cut_inside("keep=first:4s", &units, IO_WRITE, 5), "oooovcccoooooooo");
+	assert_string_equal(cut_inside("keep=first:4s,rest=all", &units, IO_WRITE, 5),
+			    "vvvvvcccoooooooo");
+	assert_string_equal(cut_inside("keep=first:4s,unit=4s", &units, IO_WRITE, 8),
+			    "ooooooooccccoooo");
+}
+
+static void a_cache_that_keeps_order_keeps_all_that_came_before(void **state)
+{
+	static const struct cache_model order = { .unit_bytes = 512, .in_order = true };
+
+	(void)state;
+	assert_string_equal(cut_inside("keep=first:4s", &order, IO_WRITE, 5), "vvvvvccccooooooo");
+	assert_string_equal(cut_inside("keep=first:0,rest=none", &order, IO_WRITE, 5),
+			    "oooooooooooooooo");
+	assert_string_equal(cut_inside("keep=first:0,rest=all", &order, IO_WRITE, 5),
+			    "vvvvvvvvoooooooo");
+}
+
+static void check_says(const char *text, const struct rule_geometry *geometry, const char *says,
+		       const char *hints)
+{
+	struct rule *rule = must_parse(text);
+	struct diag diag = { 0 };
+
+	assert_int_equal(rule_check(rule, geometry, &diag), says ? -EINVAL : 0);
+	if (says && (!strstr(diag.message, says) || !strstr(diag.hint, hints)))
+		fail_msg("%s; %s", diag.message, diag.hint);
+	rule_unref(rule);
+}
+
+static void nothing_is_torn_inside_of_what_the_cache_keeps_as_one(void **state)
+{
+	struct rule_geometry disk = { .size_bytes = 1 << 20, .block_bytes = 4096, .nr_queues = 1 };
+
+	(void)state;
+	check_says("c do=powercut:keep=first:512,unit=512", &disk, NULL, NULL);
+	check_says("c do=powercut:keep=first:4k", &disk, NULL, NULL);
+	check_says("c do=powercut:keep=first:1s", &disk,
+		   "keep=first:1s is not a multiple of the atomic unit of 4k", "unit=");
+	check_says("c do=powercut:keep=first:0,unit=3s", &disk, "nor a whole part", "");
+	disk.has_cache = true;
+	disk.cache_unit_bytes = 4096;
+	check_says("c do=powercut:keep=first:12k,unit=4k", &disk, NULL, NULL);
+	check_says("c do=powercut:keep=first:512,unit=512", &disk,
+		   "unit=1s is not a multiple of 4k", "--cache-unit 1s");
+	disk.cache_unit_bytes = 512;
+	check_says("c do=powercut:keep=first:512", &disk, NULL, NULL);
+	disk.cache_unit_bytes = 0;
+	check_says("c do=powercut:keep=first:4k", &disk, "keeps each write as a whole",
+		   "--cache-unit 4k");
+	check_says("c do=powercut:keep=all", &disk, NULL, NULL);
+}
+
+static void explain_says_how_much_of_the_request_is_kept(void **state)
+{
+	struct disk disk = make_cached_disk(DISK, 512, 1, 1);
+	unsigned char data[SEC];
+	struct io io = make_io(IO_WRITE, 0, SEC, data);
+	char *text;
+
+	(void)state;
+	use_rules(&disk, "cut do=powercut:keep=first:4k,rest=all");
+	text = pipeline_explain(disk.pipeline, &io, 0);
+	assert_non_null(
+		strstr(text, "of this one the first 4k are kept, of what is volatile all is"));
+	free(text);
+	free_disk(&disk);
+}
+
 static void parameters_that_make_no_sense_are_refused(void **state)
 {
 	struct rule *rule;
@@ -226,6 +377,22 @@ static void parameters_that_make_no_sense_are_refused(void **state)
 		    "keep=random");
 	check_error("c do=powercut:keep=some", "rule.bad-word", 20, "none", NULL);
 	check_error("c do=powercut:kepe=all", "rule.unknown-parameter", 15, "'kepe'", "keep");
+	check_error("c do=powercut:keep=first", "rule.bad-word", 20, "first:SIZE", NULL);
+	check_error("c do=powercut:keep=all:4k", "rule.bad-word", 20, "first:SIZE", NULL);
+	check_error("c do=powercut:keep=first:", "rule.bad-size", 26, "keep=first", NULL);
+	check_error("c do=powercut:keep=first:4q", "rule.bad-size", 26, "keep=first", NULL);
+	check_error("c do=powercut:keep=first:1T", "rule.bad-size", 26, "got '1T'", NULL);
+	check_error("c do=powercut:keep=all,rest=all", "rule.conflict", 6, "rest= only together",
+		    "keep=first:4k");
+	check_error("c do=powercut:unit=4k", "rule.conflict", 6, "unit= only together",
+		    "keep=first:4k");
+	check_error("c do=powercut:keep=first:4k,share=0.5", "rule.conflict", 6, "rest=random",
+		    "share=0.1");
+	rule = must_parse("c do=powercut:keep=first:1024,unit=1k,rest=random,share=0.5");
+	text = rule_print(rule);
+	assert_string_equal(text, "c do=powercut:keep=first:1k,rest=random,share=0.5,unit=1k");
+	free(text);
+	rule_unref(rule);
 	rule = must_parse("c op=flush do=powercut:keep=random,share=0.125");
 	text = rule_print(rule);
 	assert_string_equal(text, "c op=flush do=powercut:keep=random,share=0.125");
@@ -491,6 +658,13 @@ int main(void)
 		cmocka_unit_test(only_the_first_cut_counts),
 		cmocka_unit_test(requests_of_the_old_life_never_touch_the_revived_disk),
 		cmocka_unit_test(two_cuts_with_a_flush_between_lose_only_what_came_after_it),
+		cmocka_unit_test(
+			the_first_bytes_of_the_write_are_durable_and_the_rest_of_it_is_not),
+		cmocka_unit_test(a_discard_and_zeroes_are_cut_inside_too_and_nothing_else_is),
+		cmocka_unit_test(units_are_those_of_the_cache_or_larger_and_aligned_to_the_disk),
+		cmocka_unit_test(a_cache_that_keeps_order_keeps_all_that_came_before),
+		cmocka_unit_test(nothing_is_torn_inside_of_what_the_cache_keeps_as_one),
+		cmocka_unit_test(explain_says_how_much_of_the_request_is_kept),
 		cmocka_unit_test(parameters_that_make_no_sense_are_refused),
 		cmocka_unit_test(what_was_flushed_survives_every_cut_under_two_queues),
 		cmocka_unit_test(a_revival_whose_power_goes_meanwhile_tears_nothing),

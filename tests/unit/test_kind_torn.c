@@ -309,6 +309,56 @@ static void a_random_tear_of_a_large_discard_is_made_of_at_most_4096_groups(void
 	free_disk(&disk);
 }
 
+/* The map of the sectors of two blocks of 4k after a write of b over a, both of them torn. */
+static const char *torn_blocks(const char *how, bool cache, uint32_t flags, bool cut)
+{
+	struct disk disk = cache ? make_cached_disk(DISK, 4096, 1, 7) : make_disk(DISK, 4096, 1, 7);
+	static char map[17];
+	char rule[80];
+
+	memset(store_data(disk.store), 'a', DISK);
+	store_mark(disk.store, 0, DISK);
+	snprintf(rule, sizeof(rule), "t do=torn:%s\ncut op=read do=powercut", how);
+	use_rules(&disk, rule);
+	assert_int_equal(write_letter(&disk, 0, 16, 'b', flags), 16 * SEC);
+	if (cut) {
+		unsigned char data[4096];
+
+		assert_int_equal(run_io(&disk, IO_READ, 8, 4096, data), -EIO);
+		revive(&disk, 1, NULL);
+	}
+	sector_map(&disk, 0, 16, map);
+	free_disk(&disk);
+	return map;
+}
+
+static void a_unit_can_be_a_part_of_a_block(void **state)
+{
+	char map[17];
+
+	(void)state;
+	assert_string_equal(torn_blocks("keep=1s,unit=512", false, 0, false), "baaaaaaaaaaaaaaa");
+	assert_string_equal(torn_blocks("keep=5k,unit=1k", false, 0, false), "bbbbbbbbbbaaaaaa");
+	assert_string_equal(torn_blocks("keep-last=3s,unit=512", false, 0, false),
+			    "aaaaaaaaaaaaabbb");
+	assert_string_equal(torn_blocks("map=1011000001,unit=512,fill=zeroes", false, 0, false),
+			    "b.bb.....b......");
+	strcpy(map, torn_blocks("random,unit=512", false, 0, false));
+	assert_string_equal(torn_blocks("random,unit=512", false, 0, false), map);
+	/* Eight sectors that are all alike, twice: once in 2^14 seeds. */
+	assert_true(memchr(map, 'a', 8) && memchr(map, 'b', 8));
+	assert_true(memchr(map + 8, 'a', 8) && memchr(map + 8, 'b', 8));
+}
+
+static void a_block_that_is_torn_inside_is_volatile_or_durable_as_a_whole(void **state)
+{
+	(void)state;
+	assert_string_equal(torn_blocks("keep=9s,unit=512", true, 0, false), "bbbbbbbbbaaaaaaa");
+	assert_string_equal(torn_blocks("keep=9s,unit=512", true, 0, true), "aaaaaaaaaaaaaaaa");
+	assert_string_equal(torn_blocks("keep=9s,unit=512", true, IO_FUA, true),
+			    "bbbbbbbbbaaaaaaa");
+}
+
 static void tears_that_make_no_sense_are_refused(void **state)
 {
 	(void)state;
@@ -340,7 +390,14 @@ static void a_tear_must_fit_the_disk_s_blocks(void **state)
 		{ "t do=torn:keep=3s",
 		  "rule 't': keep=3s is not a multiple of the atomic unit of 4k" },
 		{ "t do=torn:keep-last=1k", "keep-last=1k is not" },
-		{ "t do=torn:random,unit=2k", "unit=2k is not a multiple of the disk's logical" },
+		{ "t do=torn:keep=1k,unit=512", NULL },
+		{ "t do=torn:keep=3s,unit=1k",
+		  "keep=3s is not a multiple of the atomic unit of 1k" },
+		{ "t do=torn:random,unit=2k", NULL },
+		{ "t do=torn:random,unit=3s",
+		  "unit=3s is neither a multiple of the disk's logical block of 4k nor a whole part" },
+		{ "t do=torn:random,unit=6k", "unit=6k is neither a multiple" },
+		{ "t do=torn:random,unit=12k", NULL },
 		{ "t do=torn:keep=4k,unit=8k",
 		  "keep=4k is not a multiple of the atomic unit of 8k" },
 		{ "t do=torn:keep=8k,unit=4k", NULL },
@@ -380,6 +437,8 @@ int main(void)
 		cmocka_unit_test(a_torn_fua_write_is_durable_with_all_that_it_left),
 		cmocka_unit_test(a_torn_discard_can_leave_zeroes_or_garbage),
 		cmocka_unit_test(a_random_tear_of_a_large_discard_is_made_of_at_most_4096_groups),
+		cmocka_unit_test(a_unit_can_be_a_part_of_a_block),
+		cmocka_unit_test(a_block_that_is_torn_inside_is_volatile_or_durable_as_a_whole),
 		cmocka_unit_test(tears_that_make_no_sense_are_refused),
 		cmocka_unit_test(a_tear_must_fit_the_disk_s_blocks),
 	};

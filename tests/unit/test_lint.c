@@ -116,6 +116,9 @@ static void rules_that_can_never_act_are_named(void **state)
 	check_lint("a do=powercut:keep=all", &plain, "a", "its own request only");
 	check_lint("a do=powercut:keep=all", &cached, NULL, NULL);
 	check_lint("a do=powercut", &plain, NULL, NULL);
+	check_lint("a do=powercut:keep=first:4k", &plain, NULL, NULL);
+	check_lint("a do=powercut:keep=first:4k,rest=all", &plain, "a",
+		   "decides with rest= about nothing");
 }
 
 static void rules_in_the_shadow_of_another_are_named_with_it(void **state)
