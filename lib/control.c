@@ -3,28 +3,14 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "ring.h"
 
 #include <assert.h>
-#include <fcntl.h>
-#include <pthread.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#define CONTROL_PATH "/dev/ublk-control"
-#define BUF_BYTES    4096 /* a node's path, and the longest answer behind it */
-#define PATH_BYTES   32
-
-/* Controls that were closed while the kernel could still read or write their memory. */
-struct left {
-	struct control control;
-	struct left *next;
-};
-static struct left *left_behind;
-static pthread_mutex_t left_lock = PTHREAD_MUTEX_INITIALIZER;
+#define PATH_BYTES 32
 
 struct command_row {
 	enum abi_ctrl nr;
@@ -73,52 +59,37 @@ uint32_t control_io_op(const struct control *control, enum abi_io_nr nr)
 	return control->legacy ? (uint32_t)nr : ABI_IOCTL_IO(nr);
 }
 
-/* Signals do not end the wait, only the deadline does. */
 int control_wait(struct control *control, unsigned int timeout_ms)
 {
 	uint64_t deadline_ns = clock_now_ns() + timeout_ms * NSEC_PER_MSEC;
-	struct io_uring_cqe *cqe;
-	int err, res;
+	int err = control_ring_wait(control->command, deadline_ns);
 
-	do {
-		uint64_t now_ns = clock_now_ns();
-		uint64_t left_ns = now_ns < deadline_ns ? deadline_ns - now_ns : 0;
-		struct __kernel_timespec ts = {
-			.tv_sec = (int64_t)(left_ns / NSEC_PER_SEC),
-			.tv_nsec = (int64_t)(left_ns % NSEC_PER_SEC),
-		};
-
-		err = io_uring_wait_cqe_timeout(&control->ring, &cqe, &ts);
-	} while (err == -EINTR);
-	if (err == -ETIME)
-		err = -ETIMEDOUT;
 	if (err)
 		return err;
-	res = cqe->res;
-	io_uring_cqe_seen(&control->ring, cqe);
 	control->pending = false;
-	return res;
+	return control->command->result;
 }
 
 /* Where the command's own data lies in buf: behind the path, if there is one. */
 static size_t fill_buf(struct control *control, const struct control_args *args)
 {
 	size_t path_bytes = args->by_path ? PATH_BYTES : 0;
+	unsigned char *buf = control->command->buf;
 
-	assert(path_bytes + args->len <= BUF_BYTES);
+	assert(path_bytes + args->len <= COMMAND_BYTES);
 	if (path_bytes) {
-		memset(control->buf, 0, path_bytes);
-		snprintf((char *)control->buf, path_bytes, "/dev/ublkc%d", args->id);
+		memset(buf, 0, path_bytes);
+		snprintf((char *)buf, path_bytes, "/dev/ublkc%d", args->id);
 	}
 	if (args->len)
-		memcpy(control->buf + path_bytes, args->buf, args->len);
+		memcpy(buf + path_bytes, args->buf, args->len);
 	return path_bytes;
 }
 
-static void control_prep(struct control *control, enum abi_ctrl nr, const struct control_args *args)
+static int hand_over(struct control *control, enum abi_ctrl nr, const struct control_args *args)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&control->ring);
 	size_t path_bytes = fill_buf(control, args);
+	struct command *command = control->command;
 	struct abi_ctrl_cmd cmd = {
 		.dev_id = (uint32_t)args->id,
 		.queue_id = UINT16_MAX,
@@ -127,14 +98,9 @@ static void control_prep(struct control *control, enum abi_ctrl nr, const struct
 		.dev_path_len = (uint16_t)path_bytes,
 	};
 
-	control->uses_buf = cmd.len > 0;
-	cmd.addr = control->uses_buf ? (uint64_t)(uintptr_t)control->buf : 0;
-	assert(sqe); /* one command at a time, and the ring holds four */
-	memset(sqe, 0, 2 * sizeof(*sqe));
-	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->fd = control->fd;
-	sqe->cmd_op = control_op(control, nr);
-	memcpy(sqe->cmd, &cmd, sizeof(cmd));
+	command->uses_buf = cmd.len > 0;
+	cmd.addr = command->uses_buf ? (uint64_t)(uintptr_t)command->buf : 0;
+	return control_ring_start(command, control_op(control, nr), &cmd);
 }
 
 static int start(struct control *control, enum abi_ctrl nr, const struct control_args *args,
@@ -142,6 +108,8 @@ static int start(struct control *control, enum abi_ctrl nr, const struct control
 {
 	int err;
 
+	if (control->generation != control_ring_generation())
+		return -ECHILD;
 	if (control->pending) {
 		err = control_wait(control, timeout_ms);
 		if (control->pending)
@@ -149,12 +117,9 @@ static int start(struct control *control, enum abi_ctrl nr, const struct control
 	}
 	if (failpoint(command_row(nr)->point))
 		return -EIO;
-	control_prep(control, nr, args);
-	err = io_uring_submit(&control->ring);
-	if (err < 0)
-		return err;
-	control->pending = true;
-	return 0;
+	err = hand_over(control, nr, args);
+	control->pending = !err;
+	return err;
 }
 
 int control_start(struct control *control, enum abi_ctrl nr, const struct control_args *args)
@@ -171,7 +136,8 @@ int control_cmd(struct control *control, enum abi_ctrl nr, const struct control_
 		return err;
 	err = control_wait(control, timeout_ms);
 	if (err >= 0 && args->len)
-		memcpy(args->buf, control->buf + (args->by_path ? PATH_BYTES : 0), args->len);
+		memcpy(args->buf, control->command->buf + (args->by_path ? PATH_BYTES : 0),
+		       args->len);
 	return err;
 }
 
@@ -257,87 +223,30 @@ static int control_say_ring(const struct logger *log, int err)
 	return log_error(log, err, "setting up io_uring: %s", strerror(-err));
 }
 
-static void release(struct control *control)
-{
-	io_uring_queue_exit(&control->ring);
-	if (control->fd >= 0)
-		close(control->fd);
-	control->fd = -1;
-	munmap(control->buf, BUF_BYTES);
-	control->buf = NULL;
-}
-
-/* Free those whose command has been answered meanwhile. */
-static void sweep_left(void)
-{
-	struct io_uring_cqe *cqe;
-
-	pthread_mutex_lock(&left_lock);
-	for (struct left **at = &left_behind, *left; (left = *at);) {
-		if (io_uring_peek_cqe(&left->control.ring, &cqe)) {
-			at = &left->next;
-			continue;
-		}
-		*at = left->next;
-		release(&left->control);
-		free(left);
-	}
-	pthread_mutex_unlock(&left_lock);
-}
-
-/* Without memory to remember it by it is never freed: the kernel may write to it. */
-static void leave_behind(struct control *control)
-{
-	struct left *left = malloc(sizeof(*left));
-
-	if (!left)
-		return;
-	left->control = *control;
-	pthread_mutex_lock(&left_lock);
-	left->next = left_behind;
-	left_behind = left;
-	pthread_mutex_unlock(&left_lock);
-}
-
 int control_open(struct control *control, bool force_legacy, const struct logger *log)
 {
+	bool no_ring;
 	int err;
 
-	sweep_left();
-	*control = (struct control){ .fd = -1, .legacy = force_legacy };
-	control->buf = fail_value(
-		"lib/control/buffer", MAP_FAILED,
-		mmap(NULL, BUF_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	if (control->buf == MAP_FAILED)
-		return log_error(log, -ENOMEM, "no memory for a control command");
-	err = ring_init_control(&control->ring);
-	if (err) {
-		munmap(control->buf, BUF_BYTES);
-		return control_say_ring(log, err);
-	}
-	control->fd =
-		fail_errno("lib/control/open", EMFILE, open(CONTROL_PATH, O_RDWR | O_CLOEXEC));
-	if (control->fd < 0) {
-		err = -errno;
-		goto fail;
-	}
-	err = control_learn(control);
+	*control = (struct control){ .legacy = force_legacy };
+	err = control_ring_join(&control->command, &no_ring);
+	if (err == -ENOMEM && !no_ring)
+		return log_error(log, err, "no memory for a control command");
 	if (err)
-		goto fail;
-	return 0;
-
-fail:
+		return no_ring ? control_say_ring(log, err) : control_say(log, err);
+	control->generation = control_ring_generation();
+	err = control_learn(control);
+	if (!err)
+		return 0;
 	control_close(control);
 	return control_say(log, err);
 }
 
 void control_close(struct control *control)
 {
-	if (control->pending)
-		control_wait(control, 0);
-	if (control->pending && control->uses_buf)
-		leave_behind(control);
+	if (control->generation == control_ring_generation())
+		control_ring_leave(control->command);
 	else
-		release(control);
-	*control = (struct control){ .fd = -1 };
+		free(control->command);
+	*control = (struct control){ .command = NULL };
 }

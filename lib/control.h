@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Control commands: /dev/ublk-control and a ring to speak to it, one command at a time.
+ * Control commands to the ublk driver, one at a time for each struct control; all of them go
+ * through the process's one ring (control_ring.h), so that one thread may wait for the end of a
+ * device while others open theirs.
  *
  * Every command has a deadline. One that passes it stays pending in the kernel; the next command
  * first waits for it. What the kernel reads and writes for a command lies in memory of this room,
@@ -11,20 +13,18 @@
 #define LIB_CONTROL_H
 
 #include "abi.h"
+#include "control_ring.h"
 #include "log.h"
 
-#include <liburing.h>
 #include <stdbool.h>
 
 #define CONTROL_TIMEOUT_MS 30000 /* for commands that the kernel answers by itself */
 
 struct control {
-	int fd;
-	struct io_uring ring;
-	bool legacy;   /* the encoding of kernels before 6.4 */
-	bool pending;  /* a command is under way */
-	bool uses_buf; /* and the kernel may read or write buf */
-	unsigned char *buf;
+	struct command *command;
+	unsigned int generation; /* of the ring */
+	bool legacy;             /* the encoding of kernels before 6.4 */
+	bool pending;            /* a command is under way */
 	uint64_t features;
 	bool has_features;
 };
@@ -42,11 +42,14 @@ struct control_args {
  */
 int control_open(struct control *control, bool force_legacy, const struct logger *log);
 /*
- * A command that is under way ends by itself. If it has memory to read or write, that and its ring
- * are kept until the kernel has answered, and freed by a later control_open().
+ * A command that is under way ends by itself. If it has memory to read or write, that is kept until
+ * the kernel has answered.
  */
 void control_close(struct control *control);
-/* 0 or positive as the kernel answers, or -errno; -ETIMEDOUT past the deadline. */
+/*
+ * 0 or positive as the kernel answers, or -errno; -ETIMEDOUT past the deadline; -ECHILD in a child
+ * that was forked since the control was opened.
+ */
 int control_cmd(struct control *control, enum abi_ctrl nr, const struct control_args *args);
 /*
  * The same in two steps, for a command without an answer in memory: begin it (0 or -errno), and

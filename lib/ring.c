@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-#define CONTROL_ENTRIES 4
+#define CONTROL_ENTRIES 32
 
 int ring_init_queue(struct io_uring *ring, unsigned int entries)
 {

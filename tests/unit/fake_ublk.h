@@ -342,7 +342,7 @@ static void fake_ring_exit(struct io_uring *ring)
 int control_open(struct control *control, bool force_legacy, const struct logger *log)
 {
 	(void)force_legacy, (void)log;
-	*control = (struct control){ .fd = -1 };
+	*control = (struct control){ .command = NULL };
 	return 0;
 }
 
