@@ -4,7 +4,8 @@
  * recording must be four times the work, whatever is done with it. And what rules cost a request
  * that each of them could be about: four times the rules, four times the work, in whatever order
  * their ranges are. Work is counted, not timed: the engine is built with a call in each of its basic
- * blocks (make SAN=count), and what the C library moves counts by its length.
+ * blocks (make SAN=count), and what the C library moves counts by its length. So are rules that are
+ * read from a file, as many as there may be.
  */
 #include "base/cleanup.h"
 #include "base/units.h"
@@ -598,6 +599,7 @@ static bool judge(const struct shape *shape)
 
 #define READS      16u
 #define PER_RULE   30.0          /* blocks at most that one rule costs one read */
+#define PARSE_MAX  12000.0       /* to read one of as many as there may be: each looks for its name */
 #define READ_AT    (16ull << 20) /* behind the start of every range */
 #define RULES_DISK (32ull << 20)
 
@@ -684,6 +686,27 @@ static uint64_t count_reads(enum order order, unsigned int nr)
 	return took / READS;
 }
 
+static uint64_t count_parse(unsigned int nr)
+{
+	uint64_t before = atomic_load(&work);
+	struct rule_set *set = make_rules(SHUFFLED, nr);
+	uint64_t took = atomic_load(&work) - before;
+
+	rule_set_free(set);
+	return took;
+}
+
+static bool judge_parse(void)
+{
+	uint64_t took = count_parse(MORE * FEW);
+	double each = (double)took / (MORE * FEW);
+	bool good = each <= PARSE_MAX;
+
+	printf("    %-8s %10llu %.0f a rule%s\n", "parse", (unsigned long long)took, each,
+	       good ? "" : " TOO MUCH");
+	return good;
+}
+
 static bool judge_rules(const struct rules *way)
 {
 	uint64_t few = count_reads(way->order, FEW), more = count_reads(way->order, MORE * FEW);
@@ -697,9 +720,10 @@ static bool judge_rules(const struct rules *way)
 
 int main(void)
 {
-	bool good = true;
+	bool good = judge_parse();
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("%sok rules from a file\n", good ? "" : "not ");
 	for (size_t i = 0; i < array_size(ways); i++) {
 		bool is = judge_rules(&ways[i]);
 

@@ -416,11 +416,12 @@ static void a_queue_that_cannot_start_leaves_nothing(void)
 
 /* --- asynchronous backends --- */
 
+#define DELAY_NS (2 * NSEC_PER_SEC)
 static void delay_submit(void *ctx, struct ublk_req *req)
 {
 	(void)ctx;
 	if (req->op == UBLK_OP_READ && atomic_load((_Atomic int *)ctx))
-		ublk_req_park(req, clock_now_ns() + 200 * NSEC_PER_MSEC);
+		ublk_req_park(req, clock_now_ns() + DELAY_NS);
 	else
 		ublk_req_complete(req, move_data(req));
 }
@@ -455,13 +456,12 @@ static void parked_requests_wait_together_not_in_turn(void)
 	took_ns = read_together(fd, 32, &errors);
 	atomic_store(&on, 0);
 	EXPECT_EQ(errors, 0);
-	EXPECT(took_ns >= 200 * NSEC_PER_MSEC);
+	EXPECT(took_ns >= DELAY_NS);
 	EXPECT_EQ(ublk_dev_queue_stats(dev, 0, &qs), 0);
 	EXPECT_EQ(qs.parked, 32);
 	EXPECT_EQ(qs.parked_now, 0);
-	/* In turn it would be 6.4 s; together 0.2 s and what the machine takes to start 32 threads.
-	 */
-	EXPECT(took_ns < 32 * 200 * NSEC_PER_MSEC / 2);
+	/* In turn it would be 64 s; together 2 s and what the machine takes to start 32 threads. */
+	EXPECT(took_ns < 32 * DELAY_NS / 2);
 	close(fd);
 	ublk_dev_free(dev);
 }
@@ -700,7 +700,7 @@ static void free_while_open_gives_the_holder_errors(void)
 	EXPECT(pread(fd, buf, 4096, 0) != 4096); /* an error, or the end of a dead disk */
 	close(fd);
 	/* The kernel deletes it once the last holder has gone. */
-	for (int i = 0; i < 100 && ublk_delete(id, NULL, NULL) != -ENODEV; i++)
+	for (int ms = 0; ms < PATIENCE_MS && ublk_delete(id, NULL, NULL) != -ENODEV; ms += 50)
 		usleep(50000);
 	EXPECT_EQ(ublk_delete(id, NULL, NULL), -ENODEV);
 	free(buf);
@@ -735,7 +735,7 @@ static void free_releases_what_is_parked_for_ever(void)
 	r.fd = open_direct(dev);
 	atomic_store(&on, 1);
 	pthread_create(&r.thread, NULL, reader_main, &r);
-	for (int i = 0; i < 1000 && !qs.parked_now; i++) {
+	for (int ms = 0; ms < PATIENCE_MS && !qs.parked_now; ms += 10) {
 		usleep(10000);
 		ublk_dev_queue_stats(dev, 0, &qs);
 	}
@@ -763,7 +763,7 @@ static void a_device_deleted_by_someone_else_is_noticed(void)
 		execl("/proc/self/exe", "core", "--delete", id, NULL);
 		_exit(127);
 	}
-	EXPECT_EQ(ublk_dev_wait(dev, 30000), 0);
+	EXPECT_EQ(ublk_dev_wait(dev, PATIENCE_MS), 0);
 	ublk_dev_free(dev);
 	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
 }
@@ -791,7 +791,7 @@ static void hundreds_of_cycles_leave_nothing_behind(void)
 	EXPECT_EQ(count_dir("/proc/self/fd"), fds);
 	EXPECT_EQ(count_dir("/sys/class/ublk-char"), devices);
 	/* The kernel's io_uring workers leave a moment after their ring. */
-	for (int i = 0; i < 500 && count_dir("/proc/self/task") != threads; i++)
+	for (int ms = 0; ms < PATIENCE_MS && count_dir("/proc/self/task") != threads; ms += 20)
 		usleep(20000);
 	EXPECT_EQ(count_dir("/proc/self/task"), threads);
 }

@@ -3,7 +3,7 @@
 #ifndef TESTS_DEVICE_HARNESS_H
 #define TESTS_DEVICE_HARNESS_H
 
-#include "base/clock.h"
+#include "tests/patience.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -14,7 +14,7 @@
 #define HELD_BYTES (64u << 10)
 #define MIB        (1l << 20)
 #define DEVICES    8
-#define WAIT_NS    (60 * NSEC_PER_SEC)
+#define WAIT_NS    PATIENCE_NS
 #define THP        "/sys/kernel/mm/transparent_hugepage/enabled"
 
 static unsigned char *memory;

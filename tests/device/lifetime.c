@@ -21,7 +21,7 @@
 
 #define KEPT_MAX  64
 #define LEN       4096
-#define WAIT_NS   (60 * NSEC_PER_SEC)
+#define WAIT_NS   PATIENCE_NS
 #define NOBODY_ID 65534
 
 static char said[4096];

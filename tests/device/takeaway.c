@@ -5,6 +5,7 @@
  * the thread sees both at once. What the server says is printed.
  */
 #include "abi.h"
+#include "tests/patience.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LONG_MS 60000
+#define LONG_MS PATIENCE_MS
 #define NAP_US  10000
 
 static _Noreturn void die(const char *what)

@@ -24,7 +24,7 @@
 
 #define NO_SUCH_DISK 990003
 #define NO_SUCH_NODE "ublkb990003"
-#define SOON_MS      60000
+#define SOON_MS      PATIENCE_MS
 
 static char dir[] = "/tmp/faultblk-parts.XXXXXX";
 

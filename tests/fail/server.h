@@ -23,9 +23,9 @@
 #include <unistd.h>
 
 #define POINTS_MAX 4000
-#define START_MS   30000
-#define ANSWER_MS  10000
-#define END_MS     30000
+#define START_MS   PATIENCE_MS
+#define ANSWER_MS  PATIENCE_MS
+#define END_MS     PATIENCE_MS
 #define RULE       "a op=read range=17s..23s do=error:EIO"
 #define OTHER      "b op=write p=0.5 do=delay:1ms"
 #define ARGS_MAX   24
@@ -338,8 +338,8 @@ static void control(const struct server *server, const char *line)
 	snprintf(path, sizeof(path), "%s-%d.out", rc_prefix, server->pid);
 	out = open(path, O_RDONLY | O_CLOEXEC);
 	/* libfiu may be just about to close its ends, for the call before; it opens them again. */
-	for (int i = 0; i < 10000 && !reply[0]; i++) {
-		if (i)
+	for (int ms = 0; ms < END_MS && !reply[0]; ms++) {
+		if (ms)
 			usleep(1000);
 		sent = sent || write(in, line, strlen(line)) > 0;
 		if (sent && read(out, reply, sizeof(reply) - 1) < 0)

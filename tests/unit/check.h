@@ -16,6 +16,7 @@
 #include "base/rng.h"
 #include "faults/pipeline.h"
 #include "faults/rule_ast.h"
+#include "tests/patience.h"
 
 #define SEC 512u
 

@@ -55,7 +55,7 @@ static void read_until(int fd, const char *word, char *text, size_t size)
 	for (text[0] = '\0'; !strstr(text, word); text[len] = '\0') {
 		ssize_t n;
 
-		assert_int_equal(poll(&more, 1, 60000), 1);
+		assert_int_equal(poll(&more, 1, PATIENCE_MS), 1);
 		n = read(fd, text + len, size - 1 - len);
 		assert_true(n > 0);
 		/* Of what filled it the rest is no text. */
@@ -73,7 +73,7 @@ static void printer(int out, int go)
 
 	dup2(out, STDOUT_FILENO);
 	dup2(out, STDERR_FILENO);
-	alarm(60); /* who waits is ended */
+	alarm(PATIENCE_MS / 1000); /* who waits is ended */
 	signal(SIGPIPE, SIG_IGN);
 	clean_output_start();
 	clean_output_never_wait();

@@ -124,7 +124,7 @@ static void what_is_no_file_is_refused_without_waiting_for_it(void **state)
 	int sock = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	(void)state;
-	alarm(60);
+	alarm(PATIENCE_MS / 1000);
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	check_refused(&limits, path, "got a FIFO, wanted a file or a block device");

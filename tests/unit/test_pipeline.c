@@ -585,7 +585,7 @@ static void limits_hold_and_no_plan_leaks_under_four_queues_and_many_plans(void 
 					"slow p=0.2 do=delay:1ms");
 	struct disk disk = make_disk(DISK, 512, QUEUES, 3);
 	struct worker workers[QUEUES];
-	uint64_t errors = 0, parked = 0, epoch = 0, due = clock_now_ns() + 60 * NSEC_PER_SEC;
+	uint64_t errors = 0, parked = 0, epoch = 0, due = clock_now_ns() + PATIENCE_NS;
 	_Atomic bool go_on = true;
 	struct rule_counts counts;
 	size_t most = 0;

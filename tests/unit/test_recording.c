@@ -36,7 +36,7 @@ static void wait_state(struct setup *setup, enum recorder_state state)
 	const struct timespec pause = { .tv_nsec = 1000000 };
 	struct recorder_status status;
 
-	for (int i = 0; i < 20000; i++) {
+	for (uint64_t end_ns = clock_now_ns() + PATIENCE_NS; clock_now_ns() < end_ns;) {
 		recorder_status(setup->recorder, &status);
 		if (status.state == state)
 			return;
@@ -58,7 +58,8 @@ static void it_is_locked_until_it_has_ended(void **state)
 	assert_true(journal_is_under_way(fd));
 	recorder_stop(setup.recorder);
 	wait_state(&setup, RECORDER_ENDED);
-	for (int i = 0; i < 20000 && journal_is_under_way(fd); i++)
+	for (uint64_t end_ns = clock_now_ns() + PATIENCE_NS;
+	     journal_is_under_way(fd) && clock_now_ns() < end_ns;)
 		usleep(1000);
 	assert_false(journal_is_under_way(fd));
 	close_setup(&setup, NULL);

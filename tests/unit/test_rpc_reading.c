@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <poll.h>
 
-#define PATIENCE_MS 60000
 
 static struct rpc_reading *reading;
 

@@ -517,12 +517,11 @@ static void errors_in_a_rule_file_have_line_and_column(void **state)
 	CHECK_FILE("faultblk-rules 1\n  a op=read # no do\n", "rule.no-do", 2, 12);
 }
 
-static void four_thousand_rules_parse_quickly_and_one_more_is_refused(void **state)
+static void four_thousand_rules_are_read_and_one_more_is_refused(void **state)
 {
 	struct rule_set *set = NULL;
 	struct diag diag = { 0 };
 	char *text = NULL;
-	uint64_t start, took;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
 
@@ -531,11 +530,7 @@ static void four_thousand_rules_parse_quickly_and_one_more_is_refused(void **sta
 	for (int i = 0; i < RULE_SET_MAX; i++)
 		fprintf(out, "rule-%d op=read range=%ds..%ds p=0.5%% do=error:EIO\n", i, i, i + 9);
 	fflush(out);
-	start = clock_now_ns();
 	assert_int_equal(rule_set_parse(text, len, &diag, &set), 0);
-	took = clock_now_ns() - start;
-	print_message("4096 rules in %llu us\n", (unsigned long long)took / 1000);
-	assert_in_range(took, 0, NSEC_PER_SEC);
 	rule_set_free(set);
 	set = NULL;
 	fprintf(out, "more do=error:EIO\n");
@@ -682,7 +677,7 @@ int main(void)
 		cmocka_unit_test(a_copy_shares_the_rules_and_outlives_the_original),
 		cmocka_unit_test(rule_files_take_comments_blank_lines_and_crlf),
 		cmocka_unit_test(errors_in_a_rule_file_have_line_and_column),
-		cmocka_unit_test(four_thousand_rules_parse_quickly_and_one_more_is_refused),
+		cmocka_unit_test(four_thousand_rules_are_read_and_one_more_is_refused),
 		cmocka_unit_test(a_file_past_the_limit_is_refused_by_name),
 		cmocka_unit_test(sets_survive_printing),
 		cmocka_unit_test(a_rule_of_many_ranges_is_no_longer_than_what_is_read_again),

@@ -9,7 +9,7 @@
 
 #include <sys/syscall.h>
 
-#define DEADLINE_NS (30 * NSEC_PER_SEC)
+#define DEADLINE_NS PATIENCE_NS
 #define SET_BACK_S  3600
 
 /* Instead of the C library's. */
