@@ -383,6 +383,34 @@ static void hardly_acts(const struct lint *lint, const struct rule *rule)
 		    rule->name, keeps, *keeps == 'k' ? "its own request only" : "nothing");
 }
 
+/* A delay of whole minutes, which is rather one of so many milliseconds with a letter left out. */
+static void waits_minutes(const struct lint *lint, const struct rule *rule)
+{
+	const struct kind *kind = rule->kind;
+
+	if (strcmp(kind->name, "delay") != 0)
+		return;
+	for (unsigned int i = 0; i < kind->nr_params; i++) {
+		const struct param *param = &kind->params[i];
+		const struct value *value = &rule->args.value[i];
+		bool span = param->type == VALUE_SPAN;
+		char time[UNITS_MAX];
+		size_t len;
+
+		if (!kind_has(&rule->args, i) || i == delay_max ||
+		    (!span && param->type != VALUE_TIME))
+			continue;
+		len = strlen(units_format_time(span ? value->hi : value->lo, time));
+		if (time[len - 1] != 'm')
+			continue;
+		say(lint, rule,
+		    "rule '%s' waits for minutes: m is minutes, so %s is %.*s of them; "
+		    "milliseconds are written ms, as in %ss",
+		    rule->name, time, (int)len - 1, time, time);
+		return;
+	}
+}
+
 static void starts_only(const struct lint *lint, const struct rule *rule)
 {
 	char align[UNITS_MAX], size[UNITS_MAX];
@@ -413,6 +441,7 @@ _cold_ void rule_set_lint(const struct rule_set *set, const struct rule_geometry
 		if (!never_acts(&lint, rule) && !is_shadowed(&lint, rule, &reach)) {
 			hardly_acts(&lint, rule);
 			starts_only(&lint, rule);
+			waits_minutes(&lint, rule);
 		}
 		/* What lies between several ranges it leaves alone. */
 		if (shades && ends_all(rule) && rule->nr_ranges <= 1)

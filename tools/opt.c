@@ -258,7 +258,11 @@ static enum opt_result check_words(const struct opt_help *help, const char *comm
 				   const struct opt_words *words)
 {
 	if (help->max_words >= 0 && words->count > help->max_words) {
-		tool_msg("%s: unexpected word '%s'%s", command, words->words[help->max_words],
+		const char *word = words->words[help->max_words];
+
+		/* The second word of a rule, say. */
+		tool_msg("%s: unexpected word '%s'%s%s", command, word,
+			 strchr(word, '=') ? "; what has blanks in it goes in quotes" : "",
 			 help->command ? "; a COMMAND goes after --" : "");
 	} else if (words->count < help->min_words) {
 		say_missing(help, command, words);

@@ -121,6 +121,23 @@ static void rules_that_can_never_act_are_named(void **state)
 		   "decides with rest= about nothing");
 }
 
+static void delays_of_minutes_are_told_from_milliseconds(void **state)
+{
+	(void)state;
+	check_lint("a do=delay:20m", &plain, "a",
+		   "20m is 20 of them; milliseconds are written ms, as in 20ms");
+	check_lint("a do=delay:1ms..5m", &plain, "a", "as in 5ms");
+	check_lint("a do=delay:normal=3m,dev=1m", &plain, "a", "as in 3ms");
+	check_lint("a do=delay:p50=1ms,p99=2m", &plain, "a", "as in 2ms");
+	check_lint("a do=delay:1ms,seek=8m", &plain, "a", "as in 8ms");
+	check_lint("a do=delay:20ms", &plain, NULL, NULL);
+	check_lint("a do=delay:90s,max=10m", &plain, NULL, NULL);
+	check_lint("a do=delay:1h", &plain, NULL, NULL);
+	/* Where minutes are what one means. */
+	check_lint("a for=10m up=5m down=1m do=hang:for=30m", &plain, NULL, NULL);
+	check_lint("a do=throttle:iops=1,burst=1m", &plain, NULL, NULL);
+}
+
 static void rules_in_the_shadow_of_another_are_named_with_it(void **state)
 {
 	struct rule_geometry one = plain;
@@ -382,6 +399,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rules_that_can_never_match_are_named),
 		cmocka_unit_test(rules_that_can_never_act_are_named),
+		cmocka_unit_test(delays_of_minutes_are_told_from_milliseconds),
 		cmocka_unit_test(rules_in_the_shadow_of_another_are_named_with_it),
 		cmocka_unit_test(a_rule_that_lets_anything_pass_shadows_nothing),
 		cmocka_unit_test(no_request_ever_reaches_what_lint_calls_unreachable),

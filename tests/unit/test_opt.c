@@ -205,6 +205,9 @@ static void mistakes_are_refused_with_words_that_help(void **state)
 	assert_int_equal(parse(&no_words, "--flag=1"), OPT_BAD);
 	assert_int_equal(parse(&no_words, "word"), OPT_BAD);
 	assert_non_null(strstr(said, "'word'"));
+	assert_null(strstr(said, "quotes"));
+	assert_int_equal(parse(&no_words, "--text", "slow", "op=read"), OPT_BAD);
+	assert_non_null(strstr(said, "'op=read'; what has blanks in it goes in quotes"));
 	assert_int_equal(opt_exit(OPT_BAD), EXIT_USAGE);
 	assert_int_equal(opt_exit(OPT_HELP_SHOWN), EXIT_OK);
 }

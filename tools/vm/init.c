@@ -266,6 +266,7 @@ static void set_clock(const struct clock_reading *first)
 static void exec_command(void)
 {
 	sigset_t none;
+	bool blanks;
 	int err;
 
 	sigemptyset(&none);
@@ -278,7 +279,10 @@ static void exec_command(void)
 	environ = job_env;
 	execvp(job_args[0], job_args);
 	err = errno;
-	dprintf(2, "faultblk: vm: cannot run '%s': %s\n", job_args[0], strerror(err));
+	blanks = err == ENOENT && !job_args[1] && strpbrk(job_args[0], " \t");
+	dprintf(2, "faultblk: vm: cannot run '%s': %s%s\n", job_args[0], strerror(err),
+		blanks ? "; that is one word with blanks in it: leave its quotes out, or use sh -c"
+		       : "");
 	_exit(err == ENOENT ? 127 : 126);
 }
 
