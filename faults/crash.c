@@ -64,18 +64,13 @@ bool crash_has_parts(const struct journal *journal, const struct crash_options *
 static int check_unit(const struct journal *journal, const struct crash_options *options,
 		      struct diag *diag)
 {
-	uint32_t unit = crash_unit_bytes(journal, options), block = largest_block(journal);
+	uint32_t unit = crash_unit_bytes(journal, options);
 
-	if (unit & (unit - 1) || unit > 1u << 30)
-		return diag_set(
-			diag, -EINVAL, "crash.bad-unit",
-			"units of %u bytes are not possible, wanted a power of two up to 1G", unit);
-	if (options->atomic == CRASH_UNIT && unit < block)
-		return diag_set(diag, -EINVAL, "crash.bad-unit",
-				"units of %u bytes are not possible, wanted at least %u: the "
-				"logical block of a disk of the recording",
-				unit, block);
-	return 0;
+	if (unit >= CRASH_UNIT_MIN && unit <= CRASH_UNIT_MAX && !(unit & (unit - 1)))
+		return 0;
+	return diag_set(diag, -EINVAL, "crash.bad-unit",
+			"units of %u bytes are not possible, wanted a power of two from 512 to 1G",
+			unit);
 }
 
 static int start_disks(struct crash *crash, const struct crash_image *images)

@@ -69,9 +69,12 @@ enum crash_atomic {
 	CRASH_ORDER, /* the disk keeps the order in which it carries writes out */
 };
 
+#define CRASH_UNIT_MIN 512u
+#define CRASH_UNIT_MAX (1u << 30)
+
 struct crash_options {
-	/* Power of two, at least the largest logical block; 0: that one. CRASH_WRITE, CRASH_ORDER:
-	 * of no effect, see above. */
+	/* Power of two from CRASH_UNIT_MIN to CRASH_UNIT_MAX, also less than a logical block; 0: the
+	 * largest of these. CRASH_WRITE, CRASH_ORDER: of no effect, see above. */
 	uint32_t unit_bytes;
 	enum crash_atomic atomic;
 	bool illegal; /* what a lying rule acknowledged guarantees nothing: not legal states */

@@ -35,14 +35,16 @@ static bool settle_unit(struct crash_options *options, const struct journal *jou
 
 	for (uint32_t i = 0; i < journal->nr_disks; i++) {
 		const struct journal_disk *disk = &journal->disks[i];
-		uint32_t its = disk->cache_unit_bytes ?: UNIT_DEFAULT;
+		uint32_t block = disk->block_bytes, its = disk->cache_unit_bytes;
 
-		its = its > disk->block_bytes ? its : disk->block_bytes;
-		if (disk->cache) {
+		/* What the recording says may be a part of a block. */
+		if (!its)
+			its = block > UNIT_DEFAULT ? block : UNIT_DEFAULT;
+		if (disk->cache)
 			smallest = its < smallest ? its : smallest;
-			unit = its > unit ? its : unit;
-		}
-		unit = disk->block_bytes > unit ? disk->block_bytes : unit;
+		else
+			its = block;
+		unit = its > unit ? its : unit;
 	}
 	if (smallest == UINT32_MAX)
 		unit = unit > UNIT_DEFAULT ? unit : UNIT_DEFAULT;
@@ -56,9 +58,8 @@ uint32_t crash_least_bytes(const struct journal *journal)
 
 	for (uint32_t i = 0; i < journal->nr_disks; i++) {
 		const struct journal_disk *disk = &journal->disks[i];
-		uint32_t its = disk->cache && disk->cache_unit_bytes > disk->block_bytes
-				       ? disk->cache_unit_bytes
-				       : disk->block_bytes;
+		uint32_t its = disk->cache && disk->cache_unit_bytes ? disk->cache_unit_bytes
+								     : disk->block_bytes;
 
 		if (disk->cache && !disk->cache_unit_bytes &&
 		    (disk->cache_writes || disk->cache_order))

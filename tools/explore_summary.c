@@ -30,17 +30,12 @@ uint64_t explore_discards(const struct journal *journal)
 struct report_model explore_model(const struct journal *journal,
 				  const struct crash_options *options)
 {
-	struct report_model model = {
+	return (struct report_model){
 		.unit_bytes = options->unit_bytes,
 		.atomic = explore_atomic_name(options->atomic),
 		.least_bytes = crash_least_bytes(journal),
 		.discards = explore_discards(journal) > 0,
 	};
-
-	for (uint32_t i = 0; i < journal->nr_disks; i++)
-		if (journal->disks[i].block_bytes > model.smallest_bytes)
-			model.smallest_bytes = journal->disks[i].block_bytes;
-	return model;
 }
 
 /* Of a share it is what itself has covered: only all of them together have all states. */

@@ -120,10 +120,9 @@ char *report_gaps(const struct report *report);
 #define REPORT_MODEL_MAX 256
 struct report_model {
 	uint64_t unit_bytes;
-	const char *atomic;      /* as --atomic has it */
-	uint64_t least_bytes;    /* see crash_least_bytes() */
-	uint64_t smallest_bytes; /* that --unit may be */
-	bool discards;           /* there are such in the recording */
+	const char *atomic;   /* as --atomic has it */
+	uint64_t least_bytes; /* see crash_least_bytes() */
+	bool discards;        /* there are such in the recording */
 };
 
 /* Of the head; what is missing there counts as nothing to be told. */

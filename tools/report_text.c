@@ -209,21 +209,12 @@ json_t *report_json(const struct report *report)
 
 struct report_model report_model(const json_t *head)
 {
-	const json_t *disks = json_object_get(json_object_get(head, "recording"), "disks"), *disk;
-	struct report_model model = {
+	return (struct report_model){
 		.unit_bytes = (uint64_t)report_int(head, "unit_bytes"),
 		.atomic = report_text(head, "atomic"),
 		.least_bytes = (uint64_t)report_int(head, "least_bytes"),
 		.discards = report_int(head, "discards") > 0,
 	};
-	size_t i;
-
-	json_array_foreach (disks, i, disk) {
-		uint64_t block = (uint64_t)report_int(disk, "block_bytes");
-
-		model.smallest_bytes = block > model.smallest_bytes ? block : model.smallest_bytes;
-	}
-	return model;
 }
 
 static const char *size_words(uint64_t bytes, char text[UNITS_MAX])
@@ -254,20 +245,15 @@ const char *report_coarse_words(const struct report_model *model, char text[REPO
 {
 	bool is_unit = strcmp(model->atomic, "unit") == 0;
 	char least[UNITS_MAX];
-	int len;
 
 	if (!model->least_bytes || (is_unit && model->least_bytes >= model->unit_bytes))
 		return NULL;
-	len = snprintf(text, REPORT_MODEL_MAX,
-		       "a disk of the recording may keep or lose %s by itself: states in which it "
-		       "did are not among these",
-		       size_words(model->least_bytes, least));
-	if (!is_unit || model->smallest_bytes < model->unit_bytes)
-		snprintf(text + len, REPORT_MODEL_MAX - (size_t)len,
-			 "; explore%s --unit %" PRIu64 " makes them",
-			 is_unit ? "" : " --atomic unit",
-			 model->smallest_bytes > model->least_bytes ? model->smallest_bytes
-								    : model->least_bytes);
+	snprintf(
+		text, REPORT_MODEL_MAX,
+		"a disk of the recording may keep or lose %s by itself: states in which it did are "
+		"not among these; explore%s --unit %" PRIu64 " makes them",
+		size_words(model->least_bytes, least), is_unit ? "" : " --atomic unit",
+		model->least_bytes);
 	return text;
 }
 

@@ -781,9 +781,7 @@ static bool make_cursors(struct sim *sim)
 	memset(sim->buffers, 0, sizeof(sim->buffers));
 	sim->options.illegal = draw(sim, 2);
 	sim->options.atomic = draw(sim, 2) ? CRASH_UNIT : (enum crash_atomic)draw(sim, 3);
-	do
-		sim->options.unit_bytes = units[draw(sim, array_size(units))];
-	while (sim->options.unit_bytes && sim->options.unit_bytes < block);
+	sim->options.unit_bytes = units[draw(sim, array_size(units))];
 	sim->model.journal = sim->journal;
 	sim->model.options = &sim->options;
 	sim->model.unit_bytes = sim->options.unit_bytes ? sim->options.unit_bytes : block;

@@ -273,6 +273,28 @@ static void a_unit_is_never_smaller_than_a_block(void **state)
 	assert_false(common);
 }
 
+static void what_a_cache_loses_as_one_may_be_a_part_of_a_block(void **state)
+{
+	const struct cache small = { .unit_bytes = 512 }, unknown = { .unit_bytes = 0 };
+	struct journal_disk disks[] = { disk_of("a", &small), disk_of("b", &unknown) };
+	struct journal journal = { .disks = disks, .nr_disks = 1 };
+	struct crash_options options;
+	bool common;
+
+	(void)state;
+	disks[0].block_bytes = disks[1].block_bytes = 4096;
+	options = settle(disks, 1, (struct crash_options){ 0 }, false, &common);
+	assert_int_equal(options.unit_bytes, 512);
+	assert_false(common);
+	assert_int_equal(crash_least_bytes(&journal), 512);
+	options = settle(disks, 2, (struct crash_options){ 0 }, false, &common);
+	assert_int_equal(options.unit_bytes, 4096);
+	assert_true(common);
+	disks[1].block_bytes = 8192;
+	options = settle(disks, 2, (struct crash_options){ 0 }, false, &common);
+	assert_int_equal(options.unit_bytes, 8192);
+}
+
 /* What a disk may lose by itself, whatever the states are of. */
 static void the_least_that_may_be_lost_is_a_block_or_what_was_recorded(void **state)
 {
@@ -303,6 +325,7 @@ int main(void)
 		cmocka_unit_test(what_is_legal_for_all_disks_is_legal_for_each),
 		cmocka_unit_test(what_is_given_is_left_alone),
 		cmocka_unit_test(a_unit_is_never_smaller_than_a_block),
+		cmocka_unit_test(what_a_cache_loses_as_one_may_be_a_part_of_a_block),
 		cmocka_unit_test(the_least_that_may_be_lost_is_a_block_or_what_was_recorded),
 	};
 
