@@ -15,7 +15,7 @@ static const struct check {
 	const char *name, *script, *args, *summary;
 } checks[] = {
 	{ "fsck", checks_fsck, "", "replay the log, then the file system's own checker" },
-	{ "mount", checks_mount, "", "mount, list and read everything, unmount, then the checker" },
+	{ "mount", checks_mount, "", "mount, read everything, unmount, then the checker" },
 	{ "tree", checks_tree, "[--hash DIR]", "the files are those of a marked moment" },
 	{ "sqlite", checks_sqlite, "FILE [SQL]",
 	  "the database is sound and has what was committed" },
@@ -34,13 +34,12 @@ static void print_usage(FILE *out)
 	}
 	fprintf(out,
 		"\nfsck     on ext2, ext3 and ext4 images it needs no root and no kernel\n"
-		"tree     a workload marks moments: faultblk mark \"tree $(faultblk check tree "
-		"--hash DIR)\";\n"
-		"         after the cut there is the tree of the last one made before it, or of "
-		"the next\n"
-		"sqlite   FILE is its path inside the file system; SQL gives a number that is at "
-		"least\n"
-		"         the one that the last mark ends with\n\n"
+		"tree     a workload marks moments:\n"
+		"           faultblk mark \"tree $(faultblk check tree --hash DIR)\"\n"
+		"         after the cut there is the tree of the last one made before it, or of\n"
+		"         the next\n"
+		"sqlite   FILE is its path inside the file system; SQL gives a number that is at\n"
+		"         least the one that the last mark ends with\n\n"
 		"exit status:\n  0    the state is good\n  1    it is not; standard output says "
 		"why\n"
 		"  2    wrong words\n  126  it cannot say: a tool or a right is missing\n");

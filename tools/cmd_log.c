@@ -420,7 +420,7 @@ static int log_show(const struct log_opts *opts, const struct opt_words *words)
 /* ------------------------------------------------------------------------------ the command */
 
 #define LOG_EXITS                                                                                  \
-	"  0  done\n  1  a file could not be read or written, or is neither a log nor a "          \
+	"  0  done\n  1  a file could not be read or written, is no log, or no "                   \
 	"recording with data\n  2  wrong options"
 
 static const struct opt export_table[] = {

@@ -9,6 +9,7 @@
 #include "base/failpoint.h"
 #include "base/near.h"
 #include "base/units.h"
+#include "screen.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define OPTIONS_MAX 64
 #define HELP_COLUMN 27
@@ -162,31 +164,134 @@ static void unknown_option(const struct opt *table, const char *arg, const char 
 		tool_msg("%s: unknown option '%s'; see faultblk %s --help", command, arg, command);
 }
 
-static void print_opt(const struct opt *opt)
+/* ------------------------------------------------------------------------------ help */
+
+struct page {
+	size_t columns, at,
+		hang;  /* @at: columns of the line that are taken; @hang: of the next ones */
+	size_t blanks; /* before the next word */
+};
+
+/* The words of text[0..len), each in the line if it has room there, else in the next. */
+static void put_words(struct page *p, const char *text, size_t len)
+{
+	for (size_t i = 0; i < len;) {
+		size_t blanks = p->blanks, nr = 0;
+
+		p->blanks = 0;
+		while (i < len && text[i] == ' ')
+			i++, blanks++;
+		while (i + nr < len && text[i + nr] != ' ')
+			nr++;
+		if (!nr)
+			break;
+		if (p->at > p->hang && p->at + blanks + nr > p->columns) {
+			/* A list of words without blanks may have more than there is. */
+			size_t room = p->columns > nr ? p->columns - nr : 0;
+
+			p->at = room < p->hang ? room : p->hang;
+			printf("\n%*s", (int)p->at, "");
+			blanks = 0;
+		}
+		printf("%*s%.*s", (int)blanks, "", (int)nr, text + i);
+		p->at += blanks + nr;
+		i += nr;
+	}
+}
+
+static void end_line(struct page *p)
+{
+	printf("\n");
+	p->at = 0;
+}
+
+/* Where the second column of a line of a list begins; 2 more than it is indented if it has none. */
+static size_t hang_of(const char *line, size_t len)
+{
+	size_t indent = strspn(line, " "), i = indent;
+
+	while (i + 1 < len && !(line[i] == ' ' && line[i + 1] == ' '))
+		i++;
+	while (i < len && line[i] == ' ')
+		i++;
+	return i < len && i < 30 ? i : indent + 2;
+}
+
+/* Does the line @next go on with the line that ends with @last? */
+static bool goes_on(const struct page *p, char last, const char *next)
+{
+	size_t indent = strspn(next, " ");
+
+	if (!next[indent] || next[indent] == '\n')
+		return false;
+	return p->hang ? indent == p->hang : !indent && !strchr(".:;", last);
+}
+
+/* Lines that are not indented are paragraphs; one goes on behind a line that ends no sentence. */
+static void print_prose(struct page *p, const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n"), skip = p->at ? strspn(text, " ") : 0;
+		const char *next = text + len + (text[len] == '\n');
+
+		if (!p->at)
+			p->hang = *text == ' ' ? hang_of(text, len) : 0;
+		put_words(p, text + skip, len - skip);
+		p->blanks = len && goes_on(p, text[len - 1], next);
+		if (!p->blanks)
+			end_line(p);
+		text = next;
+	}
+}
+
+static void print_opt(struct page *p, const struct opt *opt)
 {
 	int width = printf("  --%s%s%s", opt->name, opt->arg ? " " : "", opt->arg ? opt->arg : "");
+	char rest[160];
 
-	if (width >= HELP_COLUMN)
+	p->hang = p->columns < 2 * HELP_COLUMN ? 6 : HELP_COLUMN;
+	if ((size_t)width >= p->hang)
 		width = printf("\n") - 1;
-	printf("%*s%s", HELP_COLUMN - width, "", opt->help);
+	p->at = p->hang;
+	printf("%*s", (int)p->hang - width, "");
+	put_words(p, opt->help, strlen(opt->help));
+	rest[0] = '\0';
 	if (opt->fallback && *opt->fallback)
-		printf(" (default %s)", opt->fallback);
-	if (opt->type == OPT_T_LIST)
-		printf(" (may be repeated)");
-	printf("\n");
+		snprintf(rest, sizeof(rest), " (default %s)", opt->fallback);
+	else if (opt->type == OPT_T_LIST)
+		snprintf(rest, sizeof(rest), " (may be repeated)");
+	put_words(p, rest, strlen(rest));
+	end_line(p);
 }
 
 static void print_help(const struct opt *table, const struct opt_help *help)
 {
-	printf("usage: %s\n\n%s\n\noptions:\n", help->usage, help->what);
+	const struct screen screen = screen_of(STDOUT_FILENO);
+	struct page page = { .columns = screen.columns < SCREEN_COLUMNS ? screen.columns
+									: SCREEN_COLUMNS,
+			     .hang = 2 };
+
+	put_words(&page, "usage:", 6);
+	printf(" ");
+	page.at++;
+	put_words(&page, help->usage, strlen(help->usage));
+	end_line(&page);
+	printf("\n");
+	print_prose(&page, help->what);
+	printf("\noptions:\n");
 	for (; table->name; table++)
-		print_opt(table);
-	printf("%-*s%s\n", HELP_COLUMN, "  -h, --help", "show this help");
-	if (help->examples)
+		print_opt(&page, table);
+	printf("%-*s%s\n", page.columns < 2 * HELP_COLUMN ? 14 : HELP_COLUMN, "  -h, --help",
+	       "show this help");
+	if (help->examples) /* to be copied: as they are */
 		printf("\nexamples:\n%s\n", help->examples);
-	if (help->exits)
-		printf("\nexit codes:\n%s\n", help->exits);
+	if (help->exits) {
+		printf("\nexit codes:\n");
+		print_prose(&page, help->exits);
+	}
 }
+
+/* ------------------------------------------------------------------------------ parsing */
 
 /* One option at argv[*i]; moves *i on when its value is the next word. */
 static int parse_option(int argc, char **argv, int *i, const struct opt *table, void *values)
