@@ -83,7 +83,7 @@ PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libxxhash-dev libfiu
 PKG_VM	  := kmod xz-utils zstd
 PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs-progs socat procps \
 	     util-linux fiu-utils sqlite3 dmsetup libpq5 libicu72 libldap-2.5-0 libxml2 \
-	     libgssapi-krb5-2 chromium chromium-driver python3 openssh-client groff-base
+	     libgssapi-krb5-2 chromium chromium-driver python3 openssh-client groff-base strace
 # Unpacked into the cache of the virtual machine and never installed: as packages they would start a
 # server or change how the machine boots.
 PKG_BORROW := mdadm postgresql-15 postgresql-client-15 slurmctld slurmd slurm-client \

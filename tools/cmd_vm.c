@@ -25,7 +25,7 @@
 
 struct vm_opts {
 	const char *kernel, *accel, *append, *archive, *keyring;
-	uint64_t cpus, mem_bytes, timeout_sec, ublks_max;
+	uint64_t cpus, mem_bytes, timeout_sec, heartbeat_sec, ublks_max;
 	bool icount, no_ublk, fetch_only, refresh, quiet, udev;
 };
 
@@ -37,6 +37,8 @@ static const struct opt vm_table[] = {
 	OPT_SIZE(struct vm_opts, mem_bytes, "mem", "2G", 256ull << 20, 1ull << 40, "memory"),
 	OPT_COUNT(struct vm_opts, timeout_sec, "timeout", NULL, 1, 1000000,
 		  "end the machine after N seconds, boot included (default: never)"),
+	OPT_COUNT(struct vm_opts, heartbeat_sec, "heartbeat", "300", 0, 1000000,
+		  "end the machine when nothing has run in it for N seconds; 0: wait for ever"),
 	OPT_FLAG(struct vm_opts, icount, "icount",
 		 "virtual time counts instructions: repeatable, one processor, emulated"),
 	OPT_TEXT(struct vm_opts, accel, "accel", "auto", "auto|kvm|tcg",
@@ -71,7 +73,7 @@ static const struct opt_help vm_help = {
 		    "  faultblk vm --kernel latest --cpus 2 -- faultblk doctor",
 	.exits = "  COMMAND's status; 128+N when signal N ended it\n"
 		 "  124  the timeout passed\n"
-		 "  125  the machine could not be made or died\n"
+		 "  125  the machine could not be made, died or hung\n"
 		 "  126  COMMAND could not be executed; 127  it was not found",
 	.command = true,
 };
@@ -214,6 +216,11 @@ static int exit_code(enum vm_end end, int status, const struct vm_opts *opts,
 	case VM_END_DIED:
 		tool_msg("vm: the machine died while the command ran");
 		return EXIT_OURS;
+	case VM_END_SILENT:
+		tool_msg("vm: the machine hangs: while the command ran, its first process has not "
+			 "said for %llu seconds that it is alive (--heartbeat; 0 waits for ever)",
+			 (unsigned long long)opts->heartbeat_sec);
+		return EXIT_OURS;
 	}
 	return EXIT_OURS;
 }
@@ -291,6 +298,11 @@ static int vm_main(const struct vm_opts *opts, char **command)
 		session.job.flags |= VM_JOB_UBLK;
 	if (opts->udev)
 		session.job.flags |= VM_JOB_UDEV;
+	/* Where time is what is counted, and jumps while nothing runs, a beat would count, too. */
+	if (opts->heartbeat_sec && !opts->icount) {
+		session.job.flags |= VM_JOB_BEAT;
+		session.silence_ns = opts->heartbeat_sec * NSEC_PER_SEC;
+	}
 	if (!opts->icount)
 		session.job.flags |= VM_JOB_SET_CLOCK;
 	if (geteuid() != 0)

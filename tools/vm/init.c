@@ -385,6 +385,26 @@ static void start_command(void)
 	close_child_ends(fds);
 }
 
+/* ---- the heartbeat ---- */
+
+/* How long a wait may last. */
+static int beat_ms(void)
+{
+	return job.flags & VM_JOB_BEAT ? VM_BEAT_MS : -1;
+}
+
+/* After each wait: the host ends a machine of which it hears nothing for long. */
+static void beat(void)
+{
+	static const struct vm_msg msg = { .type = VM_MSG_BEAT };
+	static uint64_t last_ns;
+
+	if (!(job.flags & VM_JOB_BEAT) || now_ns() - last_ns < VM_BEAT_MS * 1000000ull)
+		return;
+	last_ns = now_ns();
+	send_msg(&msg);
+}
+
 /* ---- carrying bytes ---- */
 
 static bool channel_wants_in(const struct channel *c)
@@ -467,6 +487,7 @@ static void on_control(void)
 	case VM_MSG_TIME:
 	case VM_MSG_ASK_TIME:
 	case VM_MSG_STARTED:
+	case VM_MSG_BEAT:
 	case VM_MSG_DONE:
 		break;
 	}
@@ -497,8 +518,9 @@ static void wait_events(int sigfd)
 		p[2 + 2 * i] = (struct pollfd){ channel_wants_in(c) ? c->in : -1, POLLIN, 0 };
 		p[3 + 2 * i] = (struct pollfd){ channel_wants_out(c) ? c->out : -1, POLLOUT, 0 };
 	}
-	if (poll(p, array_size(p), -1) < 0)
+	if (poll(p, array_size(p), beat_ms()) < 0)
 		return;
+	beat();
 	if (p[0].revents)
 		on_control();
 	for (int i = 0; i < 3; i++) {
@@ -521,7 +543,8 @@ static void flush_channel(struct channel *c)
 		struct pollfd p = { c->out, POLLOUT, 0 };
 
 		if (c->start < c->end) {
-			poll(&p, 1, -1);
+			poll(&p, 1, beat_ms());
+			beat();
 			channel_drain(c);
 			continue;
 		}
@@ -530,15 +553,37 @@ static void flush_channel(struct channel *c)
 	}
 }
 
-static void finish(void)
+/* It takes as long as the host's disk; the heart beats on. */
+static void sync_work(int sigfd)
+{
+	struct pollfd p = { sigfd, POLLIN, 0 };
+	struct signalfd_siginfo info;
+	pid_t pid = fork();
+
+	if (pid <= 0) {
+		int work = open(job.work, O_RDONLY | O_CLOEXEC);
+
+		if (work >= 0)
+			syncfs(work);
+		if (pid == 0)
+			_exit(0);
+	}
+	while (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0) {
+		poll(&p, 1, beat_ms());
+		while (read(sigfd, &info, sizeof(info)) > 0)
+			;
+		beat();
+	}
+}
+
+static void finish(int sigfd)
 {
 	struct vm_msg msg = { .type = VM_MSG_DONE, .value = (uint32_t)child_status };
-	int work = open(job.work, O_RDONLY | O_CLOEXEC);
 
 	flush_channel(&chan_out);
 	flush_channel(&chan_err);
-	if (work >= 0 && (job.flags & VM_JOB_SHARE))
-		syncfs(work);
+	if (job.flags & VM_JOB_SHARE)
+		sync_work(sigfd);
 	msg.bytes = chan_out.out_bytes;
 	msg.err_bytes = chan_err.out_bytes;
 	send_msg(&msg);
@@ -618,6 +663,6 @@ int main(void)
 	send_msg(&started);
 	while (child_status < 0)
 		wait_events(sigfd);
-	finish();
+	finish(sigfd);
 	return 0;
 }

@@ -36,6 +36,7 @@
 #define ESCAPE_BYTE     0x1d /* Ctrl-] */
 #define ESCAPE_COUNT    3
 #define DAEMON_CHECK_MS 2000
+#define TURN_MAX_NS     (2 * DAEMON_CHECK_MS * NSEC_PER_MSEC)
 
 struct flow {
 	int in, out; /* -1: that side is gone or was never there */
@@ -56,7 +57,8 @@ struct run {
 	struct vm_msg done;
 	char partial[sizeof(struct vm_msg)];
 	size_t partial_bytes;
-	bool started, ended, dead, stdin_told, raw;
+	bool started, ended, dead, stdin_told, raw, heard;
+	uint64_t turn_ns, silent_ns; /* the last turn of the loop; how long nothing was heard */
 	unsigned int signals_seen, escapes;
 	int last_signal;
 	uint64_t grace_ns; /* when a signalled COMMAND has had its time; 0: not signalled */
@@ -197,6 +199,7 @@ static void on_control(struct run *r)
 	if (n <= 0)
 		return;
 	r->partial_bytes += (size_t)n;
+	r->heard = true;
 	if (r->partial_bytes == sizeof(r->partial)) {
 		struct vm_msg msg;
 
@@ -344,6 +347,26 @@ static bool output_complete(const struct run *r)
 	       r->err_flow.bytes >= r->done.err_bytes && flow_empty(&r->err_flow);
 }
 
+/*
+ * How long the guest has been silent, in time in which we listened: neither our own sleep, nor that of
+ * this machine, is its fault, and what was sent meanwhile is read first.
+ */
+static void listen_for_beat(struct run *r)
+{
+	uint64_t now_ns = clock_now_ns(), turn_ns = now_ns - r->turn_ns;
+
+	r->turn_ns = now_ns;
+	if (turn_ns > TURN_MAX_NS)
+		turn_ns = TURN_MAX_NS;
+	r->silent_ns = r->heard || !r->started ? 0 : r->silent_ns + turn_ns;
+	r->heard = false;
+}
+
+static bool is_silent(const struct run *r)
+{
+	return r->s->silence_ns && !r->ended && r->silent_ns >= r->s->silence_ns;
+}
+
 /* Whether it is over, and how. */
 static bool run_over(struct run *r, uint64_t boot_deadline_ns, enum vm_end *ret_end,
 		     int *ret_status)
@@ -361,6 +384,8 @@ static bool run_over(struct run *r, uint64_t boot_deadline_ns, enum vm_end *ret_
 		*ret_end = VM_END_TIMEOUT;
 	} else if (r->dead) {
 		*ret_end = r->started ? VM_END_DIED : VM_END_NOT_BOOTED;
+	} else if (is_silent(r)) {
+		*ret_end = VM_END_SILENT;
 	} else if (!r->started && now_ns >= boot_deadline_ns) {
 		*ret_end = VM_END_NOT_BOOTED;
 	} else {
@@ -524,13 +549,15 @@ enum vm_end vm_session_run(struct vm_session *s, struct vm_machine *vm, int *ret
 	} else {
 		while (!run_over(r, boot_deadline_ns, &end, ret_status)) {
 			run_poll(r, boot_deadline_ns);
+			listen_for_beat(r);
 			take_signals(r);
 		}
 	}
 	leave_raw(r);
 	s->out_error = r->out_flow.error;
 	free(r->queue);
-	if (end == VM_END_NOT_BOOTED || end == VM_END_DIED || (s->quiet && end == VM_END_TIMEOUT))
+	if (end == VM_END_NOT_BOOTED || end == VM_END_DIED || end == VM_END_SILENT ||
+	    (s->quiet && end == VM_END_TIMEOUT))
 		run_show_log(r);
 	return end;
 }

@@ -114,6 +114,7 @@ void vm_machine_stop(struct vm_machine *vm);
 struct vm_session {
 	char **argv;          /* COMMAND, NULL-terminated */
 	uint64_t deadline_ns; /* on clock_now_ns(); 0: none */
+	uint64_t silence_ns;  /* so long the guest's first process may say nothing; 0: for ever */
 	bool quiet;           /* a trial boot: no input, output thrown away */
 	char last_words[256]; /* of a machine that did not come to its end: why, as far as it said;
 				 written by vm_session_run() */
@@ -127,6 +128,7 @@ enum vm_end {
 	VM_END_SIGNAL,     /* we were told to end; *ret_status is 128 + the signal */
 	VM_END_NOT_BOOTED, /* the guest died, or hung, before COMMAND started: safe to try again */
 	VM_END_DIED,       /* the guest died while COMMAND ran */
+	VM_END_SILENT,     /* it lives, and nothing has been heard of it for session.silence_ns */
 };
 
 enum vm_end vm_session_run(struct vm_session *s, struct vm_machine *vm, int *ret_status);

@@ -17,6 +17,7 @@
 
 #define VM_JOB_MAGIC     0x6a6d7631u
 #define VM_JOB_MAX_BYTES (8u << 20)
+#define VM_BEAT_MS       2000
 #define VM_TAG_ROOT      "hostroot"
 #define VM_TAG_WORK      "hostwork"
 
@@ -31,6 +32,7 @@ enum vm_job_flags {
 	VM_JOB_SET_CLOCK = 1u << 6, /* set the clock by the host's, and compare how fast they go */
 	VM_JOB_UDEV = 1u << 7,      /* start udev before COMMAND */
 	VM_JOB_NOT_ROOT = 1u << 5,  /* the host's user, and so its virtiofsd, is not root */
+	VM_JOB_BEAT = 1u << 8,      /* say every VM_BEAT_MS that the machine goes on */
 };
 
 struct vm_job {
@@ -57,6 +59,7 @@ enum vm_msg_type {
 	/* guest to host */
 	VM_MSG_ASK_TIME,
 	VM_MSG_STARTED, /* COMMAND is about to run: from here on nothing may be retried */
+	VM_MSG_BEAT,    /* the first process is alive, from VM_MSG_STARTED to VM_MSG_DONE */
 	VM_MSG_DONE,    /* value: exit status as a shell sees it; bytes on stdio and on stderr */
 };
 
