@@ -41,7 +41,8 @@ static const struct opt_help events_help = {
 	.words_are = "name",
 	.what = "Every hit of a rule: its number, the time, the rule, the request, what was done.\n"
 		"--follow tells those that come from now on, and when the recording of the disk\n"
-		"is full, ends or fails; with --after N first the past ones above N, without a gap.\n"
+		"is full, ends or fails, and how a power cut of several disks ended whose asker was\n"
+		"gone or late; with --after N first the past ones above N, without a gap.\n"
 		"It ends when the disk is taken away, and when nobody reads it any more.\n"
 		"The disk keeps the newest 4096 of each queue; `lost` says how many are gone.\n"
 		"A reader that is too slow loses events; it never slows the disk down.\n" //
@@ -122,6 +123,15 @@ static void show_recording(const struct events_opts *opts, json_t *recording)
 		       *why || *error ? ": " : "", why, error, number_of(recording, "bytes"));
 }
 
+/* A power cut of several disks was decided, or given up, without the word of who asked for it. */
+static void show_power(const struct events_opts *opts, json_t *power)
+{
+	if (opts->json)
+		tool_print_json(json_pack("{s:O}", "power", power));
+	else
+		printf("(power %s: %s)\n", text_of(power, "state"), text_of(power, "why"));
+}
+
 /* Page through what the disk has kept of the events with numbers above opts->after, up to @last. */
 static int list(struct rpc_client *client, const struct events_opts *opts, uint64_t last)
 {
@@ -164,6 +174,8 @@ static int show_message(const struct rpc_client *client, const struct events_opt
 		show_lost(opts, number_of(params, "count"));
 	else if (strcmp(text_of(message, "method"), "recording") == 0)
 		show_recording(opts, params);
+	else if (strcmp(text_of(message, "method"), "power") == 0)
+		show_power(opts, params);
 	else if (strcmp(text_of(message, "method"), "event") == 0 &&
 		 (uint64_t)number_of(params, "seq") > opts->after)
 		show_tree(opts, params);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "disk_group.h"
 
+#include "ballot.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -144,7 +145,9 @@ void disk_group_close(struct disk_group *group)
 
 /* ------------------------------------------------------------------------------ asking */
 
-int disk_group_ask(struct disk_group *group, const char *method, disk_params_fn params, void *ctx)
+/* @passed: a file that goes along; -1: none. */
+static int ask(struct disk_group *group, const char *method, disk_params_fn params, void *ctx,
+	       int passed)
 {
 	int err = 0;
 
@@ -152,8 +155,9 @@ int disk_group_ask(struct disk_group *group, const char *method, disk_params_fn 
 		struct disk_member *member = &group->members[i];
 
 		forget(member);
-		member->err = rpc_client_send(member->client, method,
-					      params ? params(ctx, member) : NULL, &member->diag);
+		member->err = rpc_client_send_fd(member->client, method,
+						 params ? params(ctx, member) : NULL, passed,
+						 &member->diag);
 	}
 	for (unsigned int i = 0; i < group->nr; i++) {
 		struct disk_member *member = &group->members[i];
@@ -164,6 +168,11 @@ int disk_group_ask(struct disk_group *group, const char *method, disk_params_fn 
 		err = err ?: member->err;
 	}
 	return err;
+}
+
+int disk_group_ask(struct disk_group *group, const char *method, disk_params_fn params, void *ctx)
+{
+	return ask(group, method, params, ctx, -1);
 }
 
 static const struct disk_member *first_failed(const struct disk_group *group)
@@ -225,10 +234,11 @@ static void thaw(struct disk_group *group)
  * A server that is slow to say that it stands still may have had another's freeze end meanwhile: half
  * of its time must be left for the cuts, which are then sent without waiting for any answer.
  */
-static int freeze(struct disk_group *group, struct diag *diag, int *ret_code)
+static int freeze(struct disk_group *group, const struct ballot *ballot, disk_params_fn params,
+		  void *ctx, struct diag *diag, int *ret_code)
 {
 	uint64_t end_ns = clock_now_ns() + RPC_FREEZE_MS / 2 * NSEC_PER_MSEC;
-	int err = disk_group_ask(group, "disk.freeze", NULL, NULL);
+	int err = ask(group, "disk.freeze", params, ctx, ballot_fd(ballot));
 
 	if (err)
 		blame(first_failed(group), ", so none was cut", diag, ret_code);
@@ -237,35 +247,70 @@ static int freeze(struct disk_group *group, struct diag *diag, int *ret_code)
 			       "it took more than %d s until all %u disks stood still, so none was "
 			       "cut",
 			       RPC_FREEZE_MS / 2000, group->nr);
+	return err;
+}
+
+int disk_group_decide(struct disk_group *group, struct ballot *ballot, disk_params_fn params,
+		      void *ctx, struct diag *diag, int *ret_code)
+{
+	int err = freeze(group, ballot, params, ctx, diag, ret_code);
+	enum ballot_word word = ballot_decide(ballot, err ? BALLOT_GO_ON : BALLOT_CUT);
+
+	if (!err && word != BALLOT_CUT) {
+		err = diag_set(diag, -ECANCELED, "disk.given-up",
+			       "one of %u disks did not wait for the cut, or was asked for another "
+			       "one before, so none was cut",
+			       group->nr);
+		diag_hint(diag, "faultblk status says how they are; try it again");
+	}
 	if (err)
 		thaw(group);
+	return err;
+}
+
+int disk_group_cut(struct disk_group *group, disk_params_fn params, void *ctx, struct diag *diag,
+		   int *ret_code)
+{
+	struct frozen frozen = { params, ctx };
+	char what[80];
+	int err = disk_group_ask(group, "disk.crash", frozen_params, &frozen);
+
+	if (!err)
+		return 0;
+	snprintf(what, sizeof(what), " was not cut, and %u of %u were", nr_well(group), group->nr);
+	return blame(first_failed(group), what, diag, ret_code);
+}
+
+static int crash_one(struct disk_group *group, disk_params_fn params, void *ctx, struct diag *diag,
+		     int *ret_code)
+{
+	int err = disk_group_ask(group, "disk.crash", params, ctx);
+
+	if (!err)
+		return 0;
+	*diag = group->members[0].diag;
+	if (ret_code)
+		*ret_code = group->members[0].code;
 	return err;
 }
 
 int disk_group_crash(struct disk_group *group, disk_params_fn params, void *ctx, struct diag *diag,
 		     int *ret_code)
 {
-	struct frozen frozen = { params, ctx };
-	char what[80];
+	struct ballot *ballot;
 	int err;
 
-	if (group->nr == 1) {
-		err = disk_group_ask(group, "disk.crash", params, ctx);
-		if (err) {
-			*diag = group->members[0].diag;
-			if (ret_code)
-				*ret_code = group->members[0].code;
-		}
-		return err;
-	}
-	err = freeze(group, diag, ret_code);
+	if (group->nr == 1)
+		return crash_one(group, params, ctx, diag, ret_code);
+	err = ballot_create(&ballot);
 	if (err)
-		return err;
-	err = disk_group_ask(group, "disk.crash", frozen_params, &frozen);
+		return diag_set(diag, err, "disk.ballot",
+				"cannot make what several disks are cut by: %s", strerror(-err));
+	err = disk_group_decide(group, ballot, params, ctx, diag, ret_code);
 	if (!err)
-		return 0;
-	snprintf(what, sizeof(what), " was not cut, and %u of %u were", nr_well(group), group->nr);
-	return blame(first_failed(group), what, diag, ret_code);
+		err = disk_group_cut(group, params, ctx, diag, ret_code);
+	ballot_free(ballot);
+	return err;
 }
 
 /* ------------------------------------------------------------------------------ telling */

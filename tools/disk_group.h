@@ -6,7 +6,8 @@
  * when all of them have, the state of any is decided. What a disk has acknowledged before it stopped
  * counts for all; after that none acknowledges anything, so nobody, a mirror over them for instance,
  * can learn of one that failed and write it down on another. A disk that cannot stop has the others
- * go on, and none is cut.
+ * go on, and none is cut. Whether they are cut is decided in one place, which all of them share
+ * (ballot.h), so that nothing is half done if who asks for it ends, or stops, between any two steps.
  */
 #ifndef TOOLS_DISK_GROUP_H
 #define TOOLS_DISK_GROUP_H
@@ -61,6 +62,15 @@ int disk_group_ask(struct disk_group *group, const char *method, disk_params_fn 
  */
 int disk_group_crash(struct disk_group *group, disk_params_fn params, void *ctx, struct diag *diag,
 		     int *ret_code);
+/*
+ * Its two steps, for who has a part in it without being asked: stop all and decide, with -ECANCELED if
+ * somebody decided otherwise before; and, once it is decided, cut them. Errors as above.
+ */
+struct ballot;
+int disk_group_decide(struct disk_group *group, struct ballot *ballot, disk_params_fn params,
+		      void *ctx, struct diag *diag, int *ret_code);
+int disk_group_cut(struct disk_group *group, disk_params_fn params, void *ctx, struct diag *diag,
+		   int *ret_code);
 /*
  * What was asked of all has been answered: one answer as it is, those of many as {"disks": [...]}, a
  * "name" and an "error" in each where there is one. New reference.

@@ -91,10 +91,34 @@ static int wait_for(struct rpc_client *client, short events, uint64_t end_ns)
 	}
 }
 
-static int send_all(struct rpc_client *client, const char *text, size_t len, uint64_t end_ns)
+/* As send(); @passed, if it is one, goes along with the first byte. */
+static ssize_t send_some(struct rpc_client *client, const char *text, size_t len, int passed)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { .bytes = { 0 } };
+	struct iovec piece = { .iov_base = (char *)text, .iov_len = len };
+	struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1 };
+	struct cmsghdr *header;
+
+	if (passed >= 0) {
+		message.msg_control = control.bytes;
+		message.msg_controllen = sizeof(control.bytes);
+		header = CMSG_FIRSTHDR(&message);
+		*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+					    .cmsg_type = SCM_RIGHTS,
+					    .cmsg_len = CMSG_LEN(sizeof(int)) };
+		memcpy(CMSG_DATA(header), &passed, sizeof(passed));
+	}
+	return sendmsg(client->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static int send_all(struct rpc_client *client, const char *text, size_t len, int passed,
+		    uint64_t end_ns)
 {
 	while (len) {
-		ssize_t n = send(client->fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send_some(client, text, len, passed);
 		int err;
 
 		if (n < 0 && errno == EPIPE)
@@ -107,6 +131,7 @@ static int send_all(struct rpc_client *client, const char *text, size_t len, uin
 				return err;
 			continue;
 		}
+		passed = -1;
 		text += n;
 		len -= (size_t)n;
 	}
@@ -413,6 +438,12 @@ bool rpc_client_has_line(const struct rpc_client *client)
 int rpc_client_send(struct rpc_client *client, const char *method, json_t *params,
 		    struct diag *diag)
 {
+	return rpc_client_send_fd(client, method, params, -1, diag);
+}
+
+int rpc_client_send_fd(struct rpc_client *client, const char *method, json_t *params, int passed,
+		       struct diag *diag)
+{
 	int err, id = ++client->next_id;
 	_cleanup_free_ char *text = NULL;
 	size_t len;
@@ -424,7 +455,7 @@ int rpc_client_send(struct rpc_client *client, const char *method, json_t *param
 			     &len);
 	if (!text)
 		return diag_set(diag, -ENOMEM, "client.memory", "no memory for the request");
-	err = send_all(client, text, len, client->end_ns);
+	err = send_all(client, text, len, passed, client->end_ns);
 	return err ? lost(client, err, diag) : 0;
 }
 

@@ -46,6 +46,9 @@ int rpc_client_call(struct rpc_client *client, const char *method, json_t *param
 /* The two halves of a call, for one who asks several disks at once: each send has its answer. */
 int rpc_client_send(struct rpc_client *client, const char *method, json_t *params,
 		    struct diag *diag);
+/* The same, and a file goes along, which stays the caller's; -1: none. */
+int rpc_client_send_fd(struct rpc_client *client, const char *method, json_t *params, int passed,
+		       struct diag *diag);
 int rpc_client_answer(struct rpc_client *client, struct diag *diag, int *ret_code,
 		      json_t **ret_result);
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define METHOD_PARAMS_MAX 8
+#define CUT_PARAMS        "keep", "seed", "pattern", "share", "vanish"
 
 /* What a method cannot do without. */
 enum need {
@@ -51,12 +52,15 @@ static const struct method {
 	{ "events.subscribe", rpc_events_subscribe, 0, { "rule", NULL } },
 	{ "events.unsubscribe", rpc_events_unsubscribe, 0, { NULL } },
 	{ "disk.revive", rpc_disk_revive, NEEDS_DISK | NEEDS_QUEUES, { NULL } },
-	{ "disk.freeze", rpc_disk_freeze, NEEDS_DISK | NEEDS_QUEUES | MAY_BE_FROZEN, { NULL } },
+	{ "disk.freeze",
+	  rpc_disk_freeze,
+	  NEEDS_DISK | NEEDS_QUEUES | MAY_BE_FROZEN,
+	  { CUT_PARAMS, NULL } },
 	{ "disk.thaw", rpc_disk_thaw, NEEDS_DISK, { NULL } },
 	{ "disk.crash",
 	  rpc_disk_crash,
 	  NEEDS_DISK | NEEDS_QUEUES | MAY_BE_FROZEN,
-	  { "keep", "seed", "pattern", "vanish", "frozen", NULL } },
+	  { CUT_PARAMS, "frozen", NULL } },
 	{ "disk.capacity", rpc_disk_capacity, NEEDS_DISK, { "capacity", NULL } },
 	{ "snapshot.create", rpc_snapshot_create, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },
 	{ "snapshot.restore", rpc_snapshot_restore, NEEDS_DISK | NEEDS_QUEUES, { "name", NULL } },

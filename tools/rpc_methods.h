@@ -13,6 +13,12 @@
 struct watch;
 struct rpc_reading;
 
+/* How the power goes. */
+struct cut_order {
+	struct power_cut cut;
+	bool vanish; /* the device leaves the machine, too */
+};
+
 struct rpc_target {
 	struct pipeline *pipeline;
 	struct rule_geometry geometry;
@@ -34,17 +40,18 @@ struct rpc_target {
 		      uint64_t *ret_lost);
 	/*
 	 * Stop the queues, and keep them so for @client (as in tickets) until it cuts the power or
-	 * thaws, is gone, or RPC_FREEZE_MS are over. 0 or -errno, words in @diag.
+	 * thaws, is gone, or RPC_FREEZE_MS are over; if it sent a ballot along, that decides, and the
+	 * cut is as @order says. 0 or -errno, words in @diag.
 	 */
-	int (*freeze)(void *ctx, uint64_t client, struct diag *diag);
+	int (*freeze)(void *ctx, uint64_t client, const struct cut_order *order, struct diag *diag);
 	/* False: they were not stopped for @client, or are not any more. */
 	bool (*thaw)(void *ctx, uint64_t client);
 	/*
 	 * Cut the power; as disk_crash(). @client: of the disk that is frozen for it, -ESTALE if it
-	 * is not; 0: of one that is not frozen.
+	 * is not; 0: of one that is not frozen. *order becomes what was carried out.
 	 */
-	int (*crash)(void *ctx, uint64_t client, const struct power_cut *cut, bool vanish,
-		     struct diag *diag, struct power_cut_result *ret_result);
+	int (*crash)(void *ctx, uint64_t client, struct cut_order *order, struct diag *diag,
+		     struct power_cut_result *ret_result);
 	/* Begin to write or read an image. -EINPROGRESS: @ticket was taken over, as by stop; else
 	 * -errno, words in @diag; -EBUSY: one is under way. */
 	int (*image)(void *ctx, const struct image_request *request, struct rpc_ticket *ticket,

@@ -41,6 +41,7 @@ struct client {
 	bool deaf;         /* it will hear nothing more */
 	bool waits;        /* its next line cannot be served yet: once a turn it is tried again */
 	bool more;         /* the inbox may hold whole lines: serve them before reading on */
+	int passed_fd;     /* the last one that it sent along; -1: none */
 	uint64_t serial;   /* never reused: what tickets name */
 	unsigned int owed; /* answers that come later */
 	struct rpc_inbox inbox;
@@ -65,11 +66,11 @@ struct rpc_server {
 
 static void client_close(struct client *client)
 {
-	if (client->fd >= 0)
-		close(client->fd);
+	cleanup_close(&client->fd);
+	cleanup_close(&client->passed_fd);
 	rpc_inbox_free(&client->inbox);
 	free(client->pending);
-	*client = (struct client){ .fd = -1 };
+	*client = (struct client){ .fd = -1, .passed_fd = -1 };
 }
 
 static size_t unsent(const struct client *client)
@@ -245,11 +246,51 @@ static void client_serve(struct rpc_server *server, struct client *client)
 	}
 }
 
+/* The first that came along is kept, in the place of an older one. */
+static void keep_passed(struct client *client, struct msghdr *message)
+{
+	struct cmsghdr *control = CMSG_FIRSTHDR(message);
+	size_t nr;
+
+	if (!control || control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS)
+		return;
+	nr = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	for (size_t i = 0; i < nr; i++) {
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof(fd));
+		if (i == 0) {
+			cleanup_close(&client->passed_fd);
+			client->passed_fd = fd;
+		} else {
+			close(fd);
+		}
+	}
+}
+
+static ssize_t receive(struct client *client, void *space, size_t room)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec piece = { .iov_base = space, .iov_len = room };
+	struct msghdr message = { .msg_iov = &piece,
+				  .msg_iovlen = 1,
+				  .msg_control = control.bytes,
+				  .msg_controllen = sizeof(control.bytes) };
+	ssize_t n = recvmsg(client->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n >= 0)
+		keep_passed(client, &message);
+	return n;
+}
+
 static void client_read(struct client *client)
 {
 	size_t room;
 	char *space = rpc_inbox_space(&client->inbox, &room);
-	ssize_t n = space ? recv(client->fd, space, room, MSG_DONTWAIT) : -1;
+	ssize_t n = space ? receive(client, space, room) : -1;
 
 	if (n > 0) {
 		rpc_inbox_filled(&client->inbox, (size_t)n);
@@ -311,6 +352,7 @@ static void seat_client(struct rpc_server *server, int fd)
 		client++;
 	assert(client < server->clients + array_size(server->clients));
 	*client = (struct client){ .fd = fd,
+				   .passed_fd = -1,
 				   .serial = server->next_serial++,
 				   .moved_ns = clock_now_ns() };
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
@@ -504,6 +546,14 @@ static struct client *find_client(const struct rpc_server *server, uint64_t seri
 	return NULL;
 }
 
+int rpc_server_passed_fd(const struct rpc_server *server, uint64_t client)
+{
+	for (size_t i = 0; i < array_size(server->clients); i++)
+		if (server->clients[i].fd >= 0 && server->clients[i].serial == client)
+			return server->clients[i].passed_fd;
+	return -1;
+}
+
 bool rpc_server_has(const struct rpc_server *server, uint64_t serial)
 {
 	return find_client(server, serial) != NULL;
@@ -585,7 +635,7 @@ int rpc_server_new(const struct rpc_server_options *options, struct rpc_server *
 	server->stall_ns = (options->stall_ms ? options->stall_ms : RPC_STALL_MS) * NSEC_PER_MSEC;
 	server->next_serial = 1;
 	for (size_t i = 0; i < array_size(server->clients); i++)
-		server->clients[i].fd = -1;
+		server->clients[i].fd = server->clients[i].passed_fd = -1;
 	*ret_server = server;
 	return 0;
 }

@@ -126,11 +126,38 @@ static json_t *crash_answer(const struct rpc_call *call, const struct power_cut 
 	return answer;
 }
 
+/* What disk.crash and disk.freeze say of the cut; *ret_pattern: as it was given, or NULL. */
+static int param_order(struct rpc_call *call, struct cut_order *order, const char **ret_pattern)
+{
+	json_t *share = rpc_param(call, "share");
+	int err = param_keep(call, &order->cut.keep);
+
+	order->cut.threshold = HALF;
+	if (!err)
+		err = param_seed(call, order->cut.keep, &order->cut.bits);
+	if (!err)
+		err = param_pattern(call, &order->cut, ret_pattern);
+	if (!err)
+		err = rpc_param_bool(call, "vanish", &order->vanish);
+	if (err || !share)
+		return err;
+	if (order->cut.keep != KEEP_RANDOM || !json_is_number(share) ||
+	    !(json_number_value(share) >= 0 && json_number_value(share) < 1))
+		return rpc_bad_param(call, "share", "a number from 0 to below 1, with keep=random");
+	order->cut.threshold = (uint64_t)(json_number_value(share) * 0x1p64);
+	return 0;
+}
+
 int rpc_disk_freeze(struct rpc_call *call)
 {
 	const struct rpc_target *target = call->target;
-	int err = target->freeze(target->ctx, call->ticket.client, &call->diag);
+	struct cut_order order = { .vanish = false };
+	const char *pattern;
+	int err = param_order(call, &order, &pattern);
 
+	if (err)
+		return err;
+	err = target->freeze(target->ctx, call->ticket.client, &order, &call->diag);
 	if (err)
 		return state_error(call, err);
 	call->result = json_pack("{s:i}", "deadline_ms", RPC_FREEZE_MS);
@@ -149,28 +176,22 @@ int rpc_disk_thaw(struct rpc_call *call)
 int rpc_disk_crash(struct rpc_call *call)
 {
 	const struct rpc_target *target = call->target;
-	struct power_cut cut = { .keep = KEEP_NONE, .threshold = HALF };
 	struct power_cut_result result = { 0 };
+	struct cut_order order = { .vanish = false };
 	const char *pattern = NULL;
-	bool vanish = false, frozen = false;
-	int err = param_keep(call, &cut.keep);
+	bool frozen = false;
+	int err = param_order(call, &order, &pattern);
 
-	if (!err)
-		err = param_seed(call, cut.keep, &cut.bits);
-	if (!err)
-		err = param_pattern(call, &cut, &pattern);
-	if (!err)
-		err = rpc_param_bool(call, "vanish", &vanish);
 	if (!err)
 		err = rpc_param_bool(call, "frozen", &frozen);
 	if (err)
 		return err;
-	err = target->crash(target->ctx, frozen ? call->ticket.client : 0, &cut, vanish,
-			    &call->diag, &result);
+	err = target->crash(target->ctx, frozen ? call->ticket.client : 0, &order, &call->diag,
+			    &result);
 	if (err)
 		return state_error(call, err);
-	call->result = crash_answer(call, &cut, pattern, &result);
-	if (!vanish || !target->when_gone)
+	call->result = crash_answer(call, &order.cut, pattern, &result);
+	if (!order.vanish || !target->when_gone)
 		return 0;
 	target->when_gone(target->ctx, &call->ticket, call->result);
 	call->result = NULL;

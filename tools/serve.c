@@ -25,6 +25,7 @@
 #include "rpc_reading.h"
 #include "rpc_server.h"
 #include "runtime.h"
+#include "standstill.h"
 #include "tool.h"
 #include "watch.h"
 
@@ -60,9 +61,8 @@ struct serve {
 	uint64_t revive_lost;
 	struct rpc_ticket gone_ticket; /* who is told when the device has left; client 0: nobody */
 	json_t *gone_result;           /* NULL: no memory for it, and who waits is cut off */
-	uint64_t return_ns;     /* a disk that has gone comes back by itself then; 0: it does not */
-	uint64_t frozen_for;    /* the queues stand still for this client; 0: they do not */
-	uint64_t frozen_end_ns; /* until then */
+	uint64_t return_ns; /* a disk that has gone comes back by itself then; 0: it does not */
+	struct standstill still;
 	int signal_fd;
 	const char *socket;
 	enum phase phase;
@@ -136,6 +136,7 @@ static void let_recording_wait(struct serve *s, bool may)
 }
 
 static void end_job(struct serve *s, bool give_up);
+static void look_at_condition(struct serve *s);
 
 /* A crash took the device away: who asked for it is told. */
 static void tell_gone(struct serve *s)
@@ -163,14 +164,10 @@ static void enter_gone(struct serve *s)
 	s->disk = s->job_lives ? NULL : disk_free(s->disk);
 }
 
-/* Whatever the queues stood still for: they go on. */
+/* Whatever the queues stood still for: they go on, unless a cut was decided, which comes first. */
 static void let_go_on(struct serve *s)
 {
-	if (!s->frozen_for)
-		return;
-	disk_thaw(s->disk);
-	s->frozen_for = 0;
-	s->more = true; /* who had to wait */
+	s->more |= standstill_end(&s->still); /* who had to wait */
 }
 
 /* Held or not. */
@@ -181,8 +178,6 @@ static void begin_removal(struct serve *s)
 	let_recording_wait(s, false);
 	disk_begin_removal(s->disk);
 }
-
-static void look_at_condition(struct serve *s);
 
 static void give_up_closing(struct serve *s, const struct diag *diag)
 {
@@ -371,73 +366,44 @@ static void end_revival(struct serve *s, int err, const struct diag *diag)
 	rpc_server_reply(s->server, &s->revive_ticket, err ? rpc_code_of(err) : 0, diag, answer);
 }
 
-/* What would keep a disk that stands still from being cut is known here, before any other is cut. */
-static int on_freeze(void *ctx, uint64_t client, struct diag *diag)
+static int on_freeze(void *ctx, uint64_t client, const struct cut_order *order, struct diag *diag)
 {
 	struct serve *s = ctx;
-	uint32_t bits;
-	int err = s->frozen_for ? 0 : disk_freeze(s->disk, diag);
 
-	if (err || s->frozen_for)
-		return err;
-	s->frozen_for = client;
-	s->frozen_end_ns = clock_now_ns() + RPC_FREEZE_MS * NSEC_PER_MSEC;
-	bits = condition_bits(pipeline_condition(disk_pipeline(s->disk)));
-	if (bits & CONDITION_OFF) {
-		err = diag_set(diag, -EALREADY, "disk.no-power",
-			       "the disk is without power already");
-		diag_hint(diag, "bring it back with: faultblk revive");
-	} else if (bits & CONDITION_GONE && disk_dev(s->disk)) {
-		err = diag_set(diag, -ENODEV, "disk.gone", "the disk is just going away");
-	}
-	if (err)
-		let_go_on(s);
-	return err;
+	return standstill_begin(&s->still, client, rpc_server_passed_fd(s->server, client), order,
+				diag);
 }
 
 static bool on_thaw(void *ctx, uint64_t client)
 {
 	struct serve *s = ctx;
-	bool frozen = s->frozen_for == client;
+	bool frozen = s->still.client == client;
 
 	if (frozen)
 		let_go_on(s);
 	return frozen;
 }
 
-/* Nobody has cut the power: the disk goes on as if nothing had been. */
+/* Nobody has cut the power, or nobody is left who would say so. */
 static void look_at_freeze(struct serve *s)
 {
-	bool late = s->frozen_for && clock_now_ns() >= s->frozen_end_ns;
+	bool there = s->phase == SERVING && rpc_server_has(s->server, s->still.client);
 
-	if (late)
-		tool_msg("the disk stood still for a power cut that did not come within %d s; it "
-			 "goes on",
-			 RPC_FREEZE_MS / 1000);
-	if (s->frozen_for &&
-	    (late || s->phase != SERVING || !rpc_server_has(s->server, s->frozen_for)))
-		let_go_on(s);
+	if (!standstill_look(&s->still, there))
+		return;
+	s->more = true;
+	look_at_condition(s);
 }
 
-static int on_crash(void *ctx, uint64_t client, const struct power_cut *cut, bool vanish,
-		    struct diag *diag, struct power_cut_result *ret_result)
+static int on_crash(void *ctx, uint64_t client, struct cut_order *order, struct diag *diag,
+		    struct power_cut_result *ret_result)
 {
 	struct serve *s = ctx;
-	int err;
+	int err = standstill_cut(&s->still, client, order, diag, ret_result);
 
-	if (client && s->frozen_for != client) {
-		diag_set(diag, -ESTALE, "disk.not-frozen",
-			 "the disk does not stand still for you, or not any more");
-		diag_hint(diag, "disk.freeze comes first, at most %d s before",
-			  RPC_FREEZE_MS / 1000);
-		return -ESTALE;
-	}
-	/* Not even its owner need say it. */
-	if (s->frozen_for)
-		err = disk_cut(s->disk, cut, vanish, diag, ret_result);
-	else
-		err = disk_crash(s->disk, cut, vanish, diag, ret_result);
-	let_go_on(s);
+	if (err == -ESTALE)
+		return err;
+	s->more = true;
 	if (!err)
 		look_at_condition(s);
 	return err;
@@ -454,14 +420,18 @@ static void on_when_gone(void *ctx, struct rpc_ticket *ticket, json_t *result)
 
 static bool is_changing(const struct serve *s)
 {
-	return s->frozen_for || disk_is_changing(s->disk);
+	return s->still.client || disk_is_changing(s->disk);
 }
 
 static bool on_is_changing(void *ctx, uint64_t client)
 {
-	const struct serve *s = ctx;
+	struct serve *s = ctx;
 
-	return disk_is_changing(s->disk) || (s->frozen_for && s->frozen_for != client);
+	if (disk_is_changing(s->disk))
+		return true;
+	return s->still.client && s->still.client != client &&
+	       !(client &&
+		 standstill_gives_way(&s->still, rpc_server_passed_fd(s->server, client)));
 }
 
 static void come_back(struct serve *s)
@@ -679,8 +649,8 @@ static int turn_timeout_ms(const struct serve *s)
 	if (s->more)
 		return 0;
 	timeout_ms = sooner(timeout_ms, watch_timeout_ms(s->watch));
-	if (s->frozen_for)
-		return sooner(timeout_ms, ms_until(s->frozen_end_ns, now_ns));
+	if (s->still.client)
+		return sooner(timeout_ms, ms_until(s->still.end_ns, now_ns));
 	if (!s->return_ns || s->working || disk_is_changing(s->disk))
 		return timeout_ms;
 	return sooner(timeout_ms, ms_until(s->return_ns, now_ns));
@@ -723,7 +693,7 @@ static int turn_with_disk(struct serve *s)
 		handle_events(s);
 	if (extra[3].revents)
 		handle_recording(s);
-	if (extra[4].revents && !s->frozen_for)
+	if (extra[4].revents && !s->still.client)
 		end_job(s, false);
 	if (extra[5].revents)
 		handle_works(s);
@@ -758,6 +728,16 @@ static int turn(struct serve *s)
 	    !disk_is_leaving(s->disk, true))
 		enter_gone(s);
 	return err;
+}
+
+/* What has become of a standstill that its client did not end. */
+static void tell_power(void *ctx, bool cut, const char *why)
+{
+	struct serve *s = ctx;
+
+	tool_msg("%s: %s", why, cut ? "the power is cut" : "the disk goes on");
+	watch_announce(s->watch, s->server, "power",
+		       json_pack("{s:s, s:s}", "state", cut ? "cut" : "on", "why", why));
 }
 
 static int prepare(struct serve *s, const struct serve_options *options)
@@ -795,6 +775,7 @@ static int prepare(struct serve *s, const struct serve_options *options)
 	if (err)
 		return err;
 	s->target.watch = s->watch;
+	s->still = (struct standstill){ .disk = s->disk, .tell = tell_power, .ctx = s };
 	s->target.reading = s->reading;
 	handled_set(&set);
 	s->signal_fd = fail_errno("tools/serve/signalfd", EMFILE,

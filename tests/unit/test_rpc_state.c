@@ -12,8 +12,9 @@ static uint64_t frozen_for;
 static struct image_request asked;
 static char asked_path[64];
 
-static int take_freeze(void *ctx, uint64_t client, struct diag *diag)
+static int take_freeze(void *ctx, uint64_t client, const struct cut_order *order, struct diag *diag)
 {
+	(void)order;
 	(void)ctx;
 	(void)diag;
 	frozen_for = client;
@@ -36,15 +37,15 @@ static bool is_changing(void *ctx, uint64_t client)
 	return changing || (frozen_for && frozen_for != client);
 }
 
-static int take_crash(void *ctx, uint64_t client, const struct power_cut *cut, bool vanish,
-		      struct diag *diag, struct power_cut_result *ret_result)
+static int take_crash(void *ctx, uint64_t client, struct cut_order *order, struct diag *diag,
+		      struct power_cut_result *ret_result)
 {
 	(void)ctx;
 	if (client && client != frozen_for)
 		return diag_set(diag, -ESTALE, "disk.not-frozen", "not for you");
 	frozen_for = 0;
-	got = *cut;
-	got_vanish = vanish;
+	got = order->cut;
+	got_vanish = order->vanish;
 	*ret_result = (struct power_cut_result){ .nr_volatile = 9, .nr_lost = 4 };
 	return 0;
 }
@@ -112,6 +113,11 @@ static void a_crash_keeps_nothing_unless_told(void **state)
 	says("disk.crash", "{\"keep\":\"some\"}",
 	     "keep: got \\\"some\\\", wanted none, all, random or pattern");
 	says("disk.crash", "{\"kep\":\"all\"}", "did you mean 'keep'?");
+	says("disk.crash", "{\"keep\":\"random\",\"seed\":\"1\",\"share\":0.25}", "\"seed\":\"1\"");
+	assert_int_equal(got.threshold, 1ull << 62);
+	says("disk.crash", "{\"keep\":\"random\",\"share\":1}",
+	     "share: got 1, wanted a number from 0");
+	says("disk.crash", "{\"share\":0.5}", "with keep=random");
 }
 
 /* How a line of @client ends. */

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+#include "standstill.h"
+
+#include "ballot.h"
+#include "base/clock.h"
+
+#include <errno.h>
+
+/* Whatever was decided is done. */
+static void go_on(struct standstill *still)
+{
+	still->ballot = ballot_free(still->ballot);
+	still->client = 0;
+	disk_thaw(still->disk);
+}
+
+static int carry_out(struct standstill *still, const struct cut_order *order, struct diag *diag,
+		     struct power_cut_result *ret_result)
+{
+	return disk_cut(still->disk, &order->cut, order->vanish, diag, ret_result);
+}
+
+/* Nobody may say more: against a cut, unless it was decided. True: it was, and is carried out. */
+static bool settle(struct standstill *still)
+{
+	struct diag diag = { 0 };
+
+	if (!still->ballot || ballot_decide(still->ballot, BALLOT_GO_ON) != BALLOT_CUT)
+		return false;
+	still->done = (struct power_cut_result){ 0 };
+	if (carry_out(still, &still->order, &diag, &still->done))
+		return false;
+	still->done_client = still->client;
+	return true;
+}
+
+bool standstill_end(struct standstill *still)
+{
+	bool stood = still->client;
+
+	if (stood && settle(still))
+		still->tell(still->ctx, true, "the cut of several disks was decided");
+	if (stood)
+		go_on(still);
+	return stood;
+}
+
+static int why_not(struct standstill *still, struct diag *diag)
+{
+	uint32_t bits = condition_bits(pipeline_condition(disk_pipeline(still->disk)));
+
+	if (bits & CONDITION_OFF) {
+		diag_set(diag, -EALREADY, "disk.no-power", "the disk is without power already");
+		diag_hint(diag, "bring it back with: faultblk revive");
+		return -EALREADY;
+	}
+	if (bits & CONDITION_GONE && disk_dev(still->disk))
+		return diag_set(diag, -ENODEV, "disk.gone", "the disk is just going away");
+	return 0;
+}
+
+/* Stopped, or stopped for the one that gave way: then they stay so. */
+static int stop_queues(struct standstill *still, struct diag *diag)
+{
+	int err = still->client ? 0 : disk_freeze(still->disk, diag);
+
+	if (err)
+		return err;
+	still->ballot = ballot_free(still->ballot);
+	err = why_not(still, diag);
+	if (err)
+		go_on(still);
+	return err;
+}
+
+int standstill_begin(struct standstill *still, uint64_t client, int ballot_fd,
+		     const struct cut_order *order, struct diag *diag)
+{
+	struct ballot *ballot = NULL;
+	int err;
+
+	if (still->client == client)
+		return 0;
+	err = ballot_fd < 0 ? 0 : ballot_open(ballot_fd, &ballot);
+	if (err)
+		return diag_set(diag, err, "disk.ballot",
+				"what came along is no ballot of faultblk");
+	err = stop_queues(still, diag);
+	if (err) {
+		ballot_free(ballot);
+		return err;
+	}
+	still->client = client;
+	still->done_client = 0;
+	still->end_ns = clock_now_ns() + RPC_FREEZE_MS * NSEC_PER_MSEC;
+	still->ballot = ballot;
+	still->order = *order;
+	return 0;
+}
+
+bool standstill_gives_way(struct standstill *still, int ballot_fd)
+{
+	struct ballot *other = NULL;
+	bool older;
+
+	if (!still->ballot || ballot_fd < 0 || ballot_open(ballot_fd, &other))
+		return false;
+	older = ballot_is_older(other, still->ballot);
+	ballot_free(other);
+	if (!older)
+		return false;
+	if (settle(still)) {
+		still->tell(still->ctx, true, "two cuts of several disks met, and one was decided");
+		go_on(still);
+	}
+	return true;
+}
+
+static int is_too_late(struct diag *diag)
+{
+	diag_set(diag, -ESTALE, "disk.not-frozen",
+		 "the disk does not stand still for you, or not any more");
+	diag_hint(diag, "disk.freeze comes first, at most %d s before", RPC_FREEZE_MS / 1000);
+	return -ESTALE;
+}
+
+int standstill_cut(struct standstill *still, uint64_t client, struct cut_order *order,
+		   struct diag *diag, struct power_cut_result *ret_result)
+{
+	int err;
+
+	if (client && still->client != client && still->done_client == client) {
+		*order = still->order;
+		*ret_result = still->done;
+		return 0;
+	}
+	if (client && still->client != client)
+		return is_too_late(diag);
+	if (!still->client)
+		return disk_crash(still->disk, &order->cut, order->vanish, diag, ret_result);
+	/* Not even its owner need say that it is frozen. */
+	if (still->ballot && ballot_decide(still->ballot, BALLOT_CUT) != BALLOT_CUT)
+		return is_too_late(diag);
+	if (still->ballot)
+		*order = still->order;
+	err = carry_out(still, order, diag, ret_result);
+	go_on(still);
+	return err;
+}
+
+/* NULL: it may stand on. */
+static const char *why_now(const struct standstill *still, bool there)
+{
+	if (!there)
+		return "who stopped the disk for a power cut is gone";
+	if (clock_now_ns() >= still->end_ns)
+		return "the disk stood still for a power cut that did not come in time";
+	/* Whoever decided so has a reason, and says it. */
+	if (still->ballot && ballot_look(still->ballot) == BALLOT_GO_ON)
+		return "the power cut of several disks was given up";
+	return NULL;
+}
+
+bool standstill_look(struct standstill *still, bool there)
+{
+	const char *why = still->client ? why_now(still, there) : NULL;
+
+	if (!why)
+		return false;
+	still->tell(still->ctx, settle(still), why);
+	go_on(still);
+	return true;
+}
