@@ -40,9 +40,9 @@ static const struct opt_help events_help = {
 	.usage = "faultblk events [options] [DISK]",
 	.words_are = "name",
 	.what = "Every hit of a rule: its number, the time, the rule, the request, what was done.\n"
-		"--follow tells those that come from now on, and when the recording of the disk\n"
-		"is full, ends or fails, and how a power cut of several disks ended whose asker was\n"
-		"gone or late; with --after N first the past ones above N, without a gap.\n"
+		"--follow tells those that come from now on, when the recording of the disk is\n"
+		"full, ends or fails, and how a power cut of several disks ended whose asker\n"
+		"was gone or late; with --after N first the past ones above N, without a gap.\n"
 		"It ends when the disk is taken away, and when nobody reads it any more.\n"
 		"The disk keeps the newest 4096 of each queue; `lost` says how many are gone.\n"
 		"A reader that is too slow loses events; it never slows the disk down.\n" //
