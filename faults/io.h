@@ -66,6 +66,7 @@ struct io {
 	uint64_t step;     /* number of its arrival in the recording; 0: not recorded */
 	/* Of a request that is held until it is released; in its queue's list of those. */
 	bool released;
+	bool refused;        /* of a recorded one: the host had no memory for all of it */
 	struct rule *holder; /* NULL: not held */
 	uint64_t id;         /* number of the hit that holds it */
 	uint64_t held_ns;    /* since when */

@@ -541,6 +541,7 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 	uint32_t condition = condition_bits(&pipeline->condition);
 	bool died = io->life != atomic_load_explicit(&pipeline->life, memory_order_relaxed);
 	struct plan *plan = io->plan;
+	uint64_t refusals = store_refusals();
 	bool held = io->holder;
 	int err = 0;
 
@@ -555,6 +556,7 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 		io->result = err;
 	else
 		finish(pipeline, io, condition, now_ns);
+	io->refused = store_refusals() != refusals;
 	if (pipeline->recorder)
 		recorder_end(pipeline->recorder, io, now_ns, held && io->released);
 	/* From the release on the control thread may free the plan, and the rule with it. */

@@ -158,7 +158,8 @@ static unsigned char *put_request(unsigned char *to, struct record_stream *strea
 	bool odd = !record->parked &&
 		   record->result != record_plain_result(record->op, record->len_bytes);
 	bool same_len = record->op != IO_FLUSH && record->len_bytes == stream->len_bytes;
-	uint32_t flags = record->flags | (record->unreached ? CODE_UNREACHED : 0);
+	uint32_t flags = record->flags | (record->unreached ? CODE_UNREACHED : 0) |
+			 (record->refused ? CODE_REFUSED : 0);
 
 	*to++ = (unsigned char)(record->op | (flags ? CODE_FLAGS : 0) |
 				(record->parked ? CODE_PARKED : 0) |
@@ -184,7 +185,7 @@ static unsigned char *put_end(unsigned char *to, struct record_stream *stream,
 	bool odd = record->result != record_plain_result(record->op, record->len_bytes);
 
 	*to++ = (unsigned char)(CODE_END | (record->released ? CODE_RELEASED : 0) |
-				(odd ? CODE_RESULT : 0));
+				(record->refused ? CODE_END_REFUSED : 0) | (odd ? CODE_RESULT : 0));
 	to = put_step(to, stream, record);
 	to = put_time(to, stream, record);
 	to = put_number(to, record->step - record->arrival);

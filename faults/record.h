@@ -146,7 +146,8 @@ struct record {
 	const unsigned char *data;
 	bool no_data; /* the data could not be had from the kernel, and the write failed with it */
 	/* END, and REQUEST unless parked */
-	int result; /* RECORD_PLAIN in an END: that of success, which the request tells */
+	bool refused; /* the host had no memory for all of it, and nothing of that was done */
+	int result;   /* RECORD_PLAIN in an END: that of success, which the request tells */
 	/* END */
 	uint64_t arrival; /* the request's step */
 	bool released;    /* by command, before its time */

@@ -18,9 +18,11 @@ enum record_code {
 	CODE_RESULT = 1 << 6,   /* its result follows: it is not that of success */
 	CODE_SAME_LEN = 1 << 7, /* it is as long as the one before it */
 	/* Among its flags, far from those of the block layer. */
+	CODE_REFUSED = 1 << 28,
 	CODE_UNREACHED = 1 << 29,
 	/* Of an END; CODE_RESULT too. */
 	CODE_RELEASED = 1 << 4,
+	CODE_END_REFUSED = 1 << 5,
 	/* Of a rule in a set. */
 	CODE_FRESH = 1 << 0,
 	CODE_ENABLED = 1 << 1,

@@ -478,11 +478,14 @@ static int get_request(struct record_reader *reader, struct cursor *cursor, unsi
 	if (code & CODE_FLAGS && !get_small(cursor, IO_READAHEAD - 1, &record->flags))
 		return -EBADMSG;
 	record->unreached = record->flags & CODE_UNREACHED;
-	record->flags &= ~(uint32_t)CODE_UNREACHED;
+	record->refused = record->flags & CODE_REFUSED;
+	record->flags &= ~(uint32_t)(CODE_UNREACHED | CODE_REFUSED);
 	record->result = record_plain_result(record->op, record->len_bytes);
 	if (code & CODE_RESULT && (record->parked || !get_result(cursor, &record->result)))
 		return -EBADMSG;
 	if (record->unreached && (code & CODE_HITS || record->parked || record->result >= 0))
+		return -EBADMSG;
+	if (record->refused && (record->parked || record->unreached))
 		return -EBADMSG;
 	return get_rest(reader, cursor, code, record);
 }
@@ -493,8 +496,9 @@ static int get_end(struct cursor *cursor, unsigned char code, struct record *rec
 
 	record->type = RECORD_END;
 	record->released = code & CODE_RELEASED;
+	record->refused = code & CODE_END_REFUSED;
 	record->result = RECORD_PLAIN;
-	if (code & ~(CODE_OP_MASK | CODE_RELEASED | CODE_RESULT) ||
+	if (code & ~(CODE_OP_MASK | CODE_RELEASED | CODE_END_REFUSED | CODE_RESULT) ||
 	    !get_distance(cursor, cursor->stream.time_ns, &record->time_ns) ||
 	    !get_number(cursor, &distance) || !distance || distance >= record->step)
 		return -EBADMSG;

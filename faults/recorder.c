@@ -55,8 +55,9 @@ struct ring {
 	unsigned char *bytes;
 	unsigned char *hits, *hits_end; /* of the request at hand, encoded */
 	uint32_t nr_hits;
-	bool hurried; /* the writer was woken for what is in it now */
-	bool changed; /* a request that changes the disk has ended since the last BATCH */
+	uint64_t refusals; /* of memory, on the queue's thread, when it arrived */
+	bool hurried;      /* the writer was woken for what is in it now */
+	bool changed;      /* a request that changes the disk has ended since the last BATCH */
 	_Atomic uint64_t nr_records, nr_requests, nr_waits;
 	/* The writer's. */
 	_Alignas(RECORDING_LINE) _Atomic uint64_t tail; /* bytes ever taken out */
@@ -348,6 +349,7 @@ void recorder_arrive(struct recorder_disk *disk, struct io *io)
 
 	ring->hits_end = ring->hits;
 	ring->nr_hits = 0;
+	ring->refusals = store_refusals();
 	io->step = recording_draw(&disk->recorder->recording);
 }
 
@@ -374,6 +376,7 @@ void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns,
 		.op = io->op,
 		.parked = parked,
 		.unreached = unreached,
+		.refused = course == RECORDER_DONE && store_refusals() != ring->refusals,
 		.flags = io->flags,
 		.len_bytes = io->len_bytes,
 		.sector = io->sector,
@@ -413,6 +416,7 @@ void recorder_end(struct recorder_disk *disk, const struct io *io, uint64_t now_
 		.len_bytes = io->len_bytes,
 		.arrival = io->step,
 		.released = released,
+		.refused = io->refused,
 		.result = io->result,
 	};
 

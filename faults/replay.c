@@ -501,11 +501,12 @@ static int keep_flight(struct replay *replay, struct flight *flight)
 
 /*
  * A limit of the recorded disk is told by nothing but the requests that failed for it: for them the
- * store is full.
+ * store is full. What its host had no memory for, this one refuses, too.
  */
 static void limit_space(struct replay *replay, const struct record *record, bool ends)
 {
 	store_limit(replay->store, ends && record->result == -ENOSPC ? 0 : UINT64_MAX);
+	store_refuse(replay->store, ends && record->refused);
 }
 
 static int on_request(struct replay *replay, const struct record *record)

@@ -262,6 +262,26 @@ void space_give(struct space *space, uint64_t first, uint64_t nr)
 	pthread_mutex_unlock(&space->lock);
 }
 
+uint64_t space_next(struct space *space, uint64_t first, uint64_t nr, uint64_t *ret_skip)
+{
+	uint64_t done = 0, skip = 0;
+
+	pthread_mutex_lock(&space->lock);
+	while (done < nr) {
+		struct part part = first_part(first + done, nr - done);
+		bool holds = space->counts[part.chunk];
+
+		if (!holds && done > skip)
+			break;
+		done += part.end - part.first;
+		if (!holds)
+			skip = done;
+	}
+	pthread_mutex_unlock(&space->lock);
+	*ret_skip = skip;
+	return done - skip;
+}
+
 bool space_has(struct space *space, uint64_t first, uint64_t nr)
 {
 	bool has;

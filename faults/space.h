@@ -32,6 +32,12 @@ int space_take(struct space *space, uint64_t first, uint64_t nr);
 void space_force(struct space *space, uint64_t first, uint64_t nr);
 /* None of them is taken afterwards. */
 void space_give(struct space *space, uint64_t first, uint64_t nr);
+/*
+ * Where the first of them are that may be taken, up to the end of a chunk that holds any: how many
+ * from @first on are not, for certain, and how many follow before the next such stretch; 0: none
+ * does. Skips 128 MiB at a time.
+ */
+uint64_t space_next(struct space *space, uint64_t first, uint64_t nr, uint64_t *ret_skip);
 /* Are all of them taken? */
 bool space_has(struct space *space, uint64_t first, uint64_t nr);
 

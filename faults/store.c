@@ -43,6 +43,10 @@ struct unit_lock {
 	_Alignas(64) pthread_mutex_t mutex;
 };
 
+typedef uint64_t (*store_room_fn)(const char *root);
+
+static __thread uint64_t nr_refusals;
+
 struct store {
 	unsigned char *data;
 	_Atomic uint64_t *marks; /* a bit for each page */
@@ -52,7 +56,8 @@ struct store {
 	struct unit_lock *locks; /* NULL: one thread only */
 	struct space *space;
 	/* The host's memory. */
-	uint64_t (*room)(const char *root); /* NULL: nobody is asked */
+	_Atomic(store_room_fn) room; /* NULL: nobody is asked */
+	store_room_fn watched;       /* what it is unless memory is refused anyway */
 	const char *root;
 	_Atomic uint64_t budget; /* bytes that may be used before it is asked */
 	_Atomic uint64_t nr_low, nr_refused;
@@ -395,8 +400,27 @@ bool store_is_taken(const struct store *store, uint64_t offset_bytes, uint64_t l
 
 void store_watch_host(struct store *store, uint64_t (*room)(const char *root), const char *root)
 {
+	store->watched = room;
 	store->room = room;
 	store->root = root;
+}
+
+uint64_t store_refusals(void)
+{
+	return nr_refusals;
+}
+
+static uint64_t no_room(const char *root)
+{
+	(void)root;
+	return 0;
+}
+
+void store_refuse(struct store *store, bool refuse)
+{
+	atomic_store(&store->room, refuse ? no_room : store->watched);
+	/* Low: it is asked each time, and nobody is told. */
+	atomic_store(&store->low, refuse);
 }
 
 struct store_host store_host(const struct store *store)
@@ -417,9 +441,11 @@ bool store_host_news(struct store *store)
 /* Several threads may look at once: each then has what it found, and a budget is only a distance. */
 static _cold_ int look_at_host(struct store *store, uint64_t bytes)
 {
-	uint64_t room = store->room(store->root), next = room / 16;
+	store_room_fn ask = atomic_load(&store->room);
+	uint64_t room = ask ? ask(store->root) : UINT64_MAX, next = room / 16;
 
 	if (room < bytes) {
+		nr_refusals++;
 		atomic_fetch_add(&store->nr_refused, 1);
 		if (!atomic_exchange(&store->low, true)) {
 			atomic_fetch_add(&store->nr_low, 1);
@@ -437,7 +463,7 @@ int store_grow(struct store *store, uint64_t bytes)
 {
 	uint64_t budget;
 
-	if (!store->room || !bytes)
+	if (!atomic_load_explicit(&store->room, memory_order_relaxed) || !bytes)
 		return 0;
 	budget = atomic_load_explicit(&store->budget, memory_order_relaxed);
 	while (budget >= bytes && !atomic_load_explicit(&store->low, memory_order_relaxed))
@@ -502,7 +528,7 @@ static bool is_inside(const struct store *store, uint64_t offset_bytes, uint64_t
 }
 
 /* All locks are held. Of the pages that are freed the space is given back, too, unless @keep. */
-static int clear(struct store *store, uint64_t offset_bytes, uint64_t len_bytes, bool keep)
+static int clear_held(struct store *store, uint64_t offset_bytes, uint64_t len_bytes, bool keep)
 {
 	uint64_t first = (offset_bytes + (1u << PAGE_SHIFT) - 1) >> PAGE_SHIFT;
 	uint64_t end = (offset_bytes + len_bytes) >> PAGE_SHIFT;
@@ -514,6 +540,31 @@ static int clear(struct store *store, uint64_t offset_bytes, uint64_t len_bytes,
 	if (!keep)
 		space_give(store->space, first, end - first);
 	return 0;
+}
+
+/*
+ * The same. Where nothing is taken no page is marked, and there is nothing to do: a discard of what
+ * was never written asks neither the kernel nor the marks, however large it is.
+ */
+static int clear(struct store *store, uint64_t offset_bytes, uint64_t len_bytes, bool keep)
+{
+	uint64_t at = offset_bytes, end = offset_bytes + len_bytes, skip, held;
+	int err = 0;
+
+	while (at < end && !err) {
+		struct stretch pages = pages_at(at, end - at);
+		uint64_t nr = pages.last - pages.first + 1, from, to;
+
+		held = space_next(store->space, pages.first, nr, &skip);
+		if (!held)
+			break;
+		from = skip ? (pages.first + skip) << PAGE_SHIFT : at;
+		to = (pages.first + skip + held) << PAGE_SHIFT;
+		to = to < end ? to : end;
+		err = clear_held(store, from, to - from, keep);
+		at = to;
+	}
+	return err;
 }
 
 int store_punch(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)

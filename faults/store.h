@@ -92,6 +92,12 @@ struct store_host {
 	uint64_t nr_refused; /* requests */
 };
 struct store_host store_host(const struct store *store);
+/* How often this thread was refused memory, whatever the store. */
+uint64_t store_refusals(void);
+/* Refuse memory, whatever the host has, until this is called again: as it was recorded. Without
+ * @refuse the host is asked again. Any thread.
+ */
+void store_refuse(struct store *store, bool refuse);
 /* Has it become low since this was asked last? Any one thread hears of it. */
 bool store_host_news(struct store *store);
 

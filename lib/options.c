@@ -21,7 +21,7 @@ void ublk_options_init(struct ublk_options *options)
 		.physical_block = 4096,
 		.max_io_bytes = 512 << 10,
 		.discard_granularity = 4096,
-		.max_discard_bytes = 1 << 30,
+		.max_discard_bytes = 2ull << 30,
 		.max_zeroes_bytes = 1 << 30,
 		.volatile_cache = true,
 		.fua = true,

@@ -226,7 +226,7 @@ struct ublk_options {
 	unsigned int max_io_bytes;   /* largest READ or WRITE; pages, up to 32 MiB; 512 KiB */
 	/* bytes; power of two, logical..1 GiB; default 4096; raised to the physical block */
 	unsigned int discard_granularity;
-	uint64_t max_discard_bytes;    /* largest DISCARD; 0 (none)..2 GiB; default 1 GiB */
+	uint64_t max_discard_bytes;    /* largest DISCARD; 0 (none)..2 GiB; default 2 GiB */
 	uint64_t max_zeroes_bytes;     /* largest WRITE_ZEROES; 0..2 GiB; default 1 GiB */
 	bool read_only;                /* default false, but true without a write callback */
 	bool rotational;               /* default false */

@@ -57,7 +57,7 @@ static const struct opt run_table[] = {
 	OPT_SIZE(O, physical_block_size, "physical-block-size", "4k", 512, 1 << 20,
 		 "physical block size, at least the logical one"),
 	OPT_SIZE(O, max_io, "max-io", "512k", 4096, 32 << 20, "largest read or write"),
-	OPT_SIZE(O, max_discard, "max-discard", "1G", 0, 2ull << 30,
+	OPT_SIZE(O, max_discard, "max-discard", "2G", 0, 2ull << 30,
 		 "largest discard; 0: the disk has none"),
 	OPT_SIZE(O, max_zeroes, "max-zeroes", "1G", 0, 2ull << 30,
 		 "largest write-zeroes; 0: the disk has none"),

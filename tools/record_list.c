@@ -47,6 +47,8 @@ static void print_request(const struct record *record, bool has_data)
 	printf(" %s", record->parked ? "waits" : replay_result_name(record->result));
 	if (record->unreached)
 		printf(" unreached");
+	if (record->refused)
+		printf(" no host memory");
 }
 
 static void print_rest(const struct record *record, bool has_data)
@@ -58,8 +60,9 @@ static void print_rest(const struct record *record, bool has_data)
 		print_request(record, has_data);
 		break;
 	case RECORD_END:
-		printf(" of %" PRIu64 " %s%s", record->arrival, replay_result_name(record->result),
-		       record->released ? " released" : "");
+		printf(" of %" PRIu64 " %s%s%s", record->arrival,
+		       replay_result_name(record->result), record->released ? " released" : "",
+		       record->refused ? " no host memory" : "");
 		break;
 	case RECORD_ADOPT:
 		printf(" rules %" PRIu64, record->epoch);
@@ -129,6 +132,7 @@ static void request_json(json_t *to, const struct record *record, bool has_data)
 		set_text(to, "content", content_name(record));
 	json_object_set_new(to, "parked", json_boolean(record->parked));
 	json_object_set_new(to, "unreached", json_boolean(record->unreached));
+	json_object_set_new(to, "host_refused", json_boolean(record->refused));
 	if (!record->parked)
 		set_text(to, "result", replay_result_name(record->result));
 }
@@ -145,6 +149,7 @@ static void rest_json(json_t *to, const struct record *record, bool has_data)
 		set_number(to, "of", record->arrival);
 		set_text(to, "result", replay_result_name(record->result));
 		json_object_set_new(to, "released", json_boolean(record->released));
+		json_object_set_new(to, "host_refused", json_boolean(record->refused));
 		break;
 	case RECORD_RULES:
 		set_number(to, "count", record->nr_rules);

@@ -55,7 +55,7 @@ struct order {
 struct ending {
 	uint64_t arrival;
 	int result;
-	bool released;
+	bool released, refused;
 };
 
 struct waiting {
@@ -260,6 +260,7 @@ static int add_ending(struct replay *replay, const struct record *record)
 	if (ending) {
 		*ending = (struct ending){ .arrival = record->arrival,
 					   .result = record->result,
+					   .refused = record->refused,
 					   .released = record->released };
 		at = tsearch(ending, &replay->endings, by_arrival);
 	}
@@ -450,6 +451,7 @@ static int on_request(struct part *part, const struct record *record)
 		return err;
 	/* As in replay.c: a limit of the recorded disk is told by what failed for it. */
 	store_limit(disk_store(part->disk), recorded == -ENOSPC ? 0 : UINT64_MAX);
+	store_refuse(disk_store(part->disk), ending ? ending->refused : record->refused);
 	expect(replay, &order, record->nr_hits);
 	err = send_order(replay, &order);
 	if (!err)

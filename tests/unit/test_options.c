@@ -68,7 +68,7 @@ static void the_defaults_with_a_size_are_accepted(void **state)
 	(void)state;
 	assert_int_equal(options_settle(&o, &full, &catcher), 0);
 	assert_true(o.volatile_cache && o.fua && !o.read_only);
-	assert_int_equal(o.max_discard_bytes, 1 << 30);
+	assert_int_equal(o.max_discard_bytes, 2ll << 30);
 }
 
 static void each_option_out_of_range_is_named_with_its_value(void **state)

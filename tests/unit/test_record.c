@@ -98,6 +98,7 @@ static void random_request(struct draw *draw, const struct record_disk *disk, bo
 	record->hits = hits;
 	record->unreached =
 		!record->parked && !record->nr_hits && record->result < 0 && draw_below(draw, 2);
+	record->refused = !record->parked && !record->unreached && !draw_below(draw, 3);
 }
 
 static void random_base(struct draw *draw, const struct record_disk *disk, struct record *record)

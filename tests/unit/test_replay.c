@@ -252,6 +252,49 @@ static void what_failed_for_lack_of_space_fails_again(void **state)
 	free(play);
 }
 
+static uint64_t host_room;
+
+static uint64_t fake_room(const char *root)
+{
+	(void)root;
+	return host_room;
+}
+
+/* Beside errors of the same number that rules make, with and without a part of the write. */
+static void what_the_host_had_no_memory_for_fails_again(void **state)
+{
+	struct rule_set *set = must_set("slow op=write p=30% do=delay:5us\n"
+					"torn op=write p=10% do=torn:keep=3s,fail\n"
+					"bad op=write p=10% do=error:EIO");
+	struct play *play = malloc(sizeof(*play));
+	struct recording recording;
+	char sum[17] = "";
+
+	(void)state;
+	start(&recording, true);
+	play_open(play, 4, 2, add_disk(&recording, "d", 4, 2));
+	play_rules(play, set);
+	rule_set_free(set);
+	host_room = 0;
+	store_watch_host(play->store, fake_room, "");
+	/* That it has become low is an event of this disk alone. */
+	assert_int_equal(store_grow(play->store, 4096), -EIO);
+	assert_true(store_host_news(play->store));
+	play_steps(play, 200);
+	host_room = 64 << 20;
+	play_steps(play, 300);
+	assert_true(store_host(play->store).nr_refused > 20);
+	play_finish(play);
+	finish(&recording);
+	sscanf(strstr(play->text, "\ndisk ") + 6, "%16s", sum);
+	drop_other_lines(play->text);
+	check_replay(&recording, true, play->text, sum);
+	check_replay(&recording, false, play->text, sum);
+	free(recording.bytes);
+	free(play->text);
+	free(play);
+}
+
 static void several_disks_are_replayed_each_with_its_own_rules(void **state)
 {
 	struct play *plays[2];
@@ -519,6 +562,7 @@ int main(void)
 		cmocka_unit_test(a_replay_does_what_was_recorded),
 		cmocka_unit_test(with_data_the_disk_holds_in_the_end_what_the_recorded_one_did),
 		cmocka_unit_test(what_failed_for_lack_of_space_fails_again),
+		cmocka_unit_test(what_the_host_had_no_memory_for_fails_again),
 		cmocka_unit_test(several_disks_are_replayed_each_with_its_own_rules),
 		cmocka_unit_test(content_from_before_the_first_request_is_there),
 		cmocka_unit_test(rules_that_look_at_data_decide_again_where_the_recording_has_it),

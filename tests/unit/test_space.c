@@ -74,6 +74,30 @@ static void space_agrees_with_a_flag_for_each_page(void **state)
 	space_free(space);
 }
 
+static void what_holds_nothing_is_skipped_by_chunks(void **state)
+{
+	struct space *space = NULL;
+	uint64_t skip;
+
+	(void)state;
+	assert_int_equal(space_create(10 * CHUNK, &space), 0);
+	assert_int_equal(space_next(space, 5, 9 * CHUNK, &skip), 0);
+	assert_int_equal(skip, 9 * CHUNK);
+	space_force(space, 3 * CHUNK + 7, 1);
+	space_force(space, 4 * CHUNK, CHUNK);
+	space_force(space, 7 * CHUNK, 1);
+	assert_int_equal(space_next(space, 5, 9 * CHUNK, &skip), 2 * CHUNK);
+	assert_int_equal(skip, 3 * CHUNK - 5);
+	assert_int_equal(space_next(space, 5 * CHUNK, 2 * CHUNK + 9, &skip), 9);
+	assert_int_equal(skip, 2 * CHUNK);
+	/* From the middle of one that holds some. */
+	assert_int_equal(space_next(space, 3 * CHUNK + 9, 10, &skip), 10);
+	assert_int_equal(skip, 0);
+	space_give(space, 3 * CHUNK, 6 * CHUNK);
+	assert_int_equal(space_next(space, 0, 10 * CHUNK, &skip), 0);
+	space_free(space);
+}
+
 static void all_of_sixteen_tebibytes_take_next_to_no_memory(void **state)
 {
 	uint64_t pages = (16ull << 40) / 4096, step = (1ull << 30) / 4096, before;
@@ -99,6 +123,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(space_agrees_with_a_flag_for_each_page),
+		cmocka_unit_test(what_holds_nothing_is_skipped_by_chunks),
 		cmocka_unit_test(all_of_sixteen_tebibytes_take_next_to_no_memory),
 	};
 
