@@ -313,7 +313,8 @@ static int check_printed(const struct rule *rule, struct diag *diag)
 		diag, -EINVAL, "rule.too-long",
 		"rule '%s' has %zu bytes as it is printed, with %u ranges; at most %d are read again",
 		rule->name, strlen(text), rule->nr_ranges, RULE_TEXT_MAX);
-	diag_hint(diag, "make several rules of it; for bad blocks: faultblk badblock --file");
+	diag_hint(diag, "make several rules of it; for bad blocks: "
+			"faultblk badblock add RULE --file FILE");
 	return -EINVAL;
 }
 
@@ -538,7 +539,8 @@ int rule_check(const struct rule *rule, const struct rule_geometry *geometry, st
 			 "rule '%s': part= is about a partition that the kernel knows, and here is "
 			 "no disk to ask it of",
 			 rule->name);
-		diag_hint(diag, "put the rule once the disk is there: faultblk rule put");
+		diag_hint(diag, "put the rule once the disk is there: "
+				"faultblk rule put 'TEXT'");
 		return -EINVAL;
 	}
 	for (uint32_t i = 0; i < rule->nr_ranges; i++)

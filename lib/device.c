@@ -109,14 +109,15 @@ static int say_add_failed(struct ublk_dev *dev, int err)
 {
 	if (err == -EEXIST)
 		return log_error(&dev->log, err,
-				 "ublk device %d exists already; choose another id, or -1 for any",
+				 "ublk device %d exists already; choose another id, or none: any "
+				 "that is free is taken then",
 				 dev->options.id);
 	if (err == -EACCES)
 		return log_error(
 			&dev->log, -ENFILE,
 			"the ublk driver has as many devices as its parameter ublks_max allows; "
-			"delete some, or load it with a larger one: "
-			"modprobe ublk_drv ublks_max=4096");
+			"delete some, or raise it: "
+			"echo 4096 >/sys/module/ublk_drv/parameters/ublks_max");
 	if (err == -EPERM)
 		return log_error(&dev->log, err,
 				 "no permission to add a ublk device: CAP_SYS_ADMIN is "

@@ -10,6 +10,7 @@
 #include "lock_wait.h"
 #include "machine.h"
 #include "opt.h"
+#include "program.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -188,11 +189,10 @@ static int set_path(const char *self)
 	const char *slash = strrchr(self, '/'), *old = getenv("PATH");
 	_cleanup_free_ char *path = NULL;
 
-	if (tool_tell_program())
+	if (program_tell())
 		return -errno;
 	if (asprintf(&path, "%.*s:%s", (int)(slash - self), self,
-		     old ? old : "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin") <
-	    0)
+		     old ? old : PROGRAM_DEFAULT_PATH) < 0)
 		return -ENOMEM;
 	return setenv("PATH", path, 1) ? -errno : 0;
 }

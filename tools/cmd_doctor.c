@@ -11,6 +11,7 @@
 #include "rpc_client.h"
 #include "runtime.h"
 #include "tool.h"
+#include "typed.h"
 #include "ublkcore.h"
 #include "vm/vm.h"
 
@@ -55,8 +56,19 @@ static const char *const level_names[] = {
 struct finding {
 	enum level level;
 	char what[768];
-	char fix[512]; /* empty: nothing to do */
+	char fix[1024]; /* empty: nothing to do */
 };
+
+/* Commands as this user has to type them. */
+static void put(char *buf, size_t size, const char *fmt, va_list ap)
+{
+	_cleanup_free_ char *typed = NULL;
+
+	vsnprintf(buf, size, fmt, ap);
+	typed = typed_for_user(buf);
+	if (typed)
+		snprintf(buf, size, "%s", typed);
+}
 
 static void found(struct finding *f, enum level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -66,7 +78,7 @@ static void found(struct finding *f, enum level level, const char *fmt, ...)
 
 	f->level = level;
 	va_start(ap, fmt);
-	vsnprintf(f->what, sizeof(f->what), fmt, ap);
+	put(f->what, sizeof(f->what), fmt, ap);
 	va_end(ap);
 }
 
@@ -76,7 +88,7 @@ static void fix(struct finding *f, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(f->fix, sizeof(f->fix), fmt, ap);
+	put(f->fix, sizeof(f->fix), fmt, ap);
 	va_end(ap);
 }
 
@@ -91,6 +103,32 @@ static bool matches(const char *pattern)
 	return any;
 }
 
+static const char *as_root(void)
+{
+	return geteuid() == 0 ? "" : "sudo ";
+}
+
+/* Where one of the settings to install lies, seen from this program: installed, or as it was built. */
+static const char *etc_file(const char *name, char path[PATH_MAX])
+{
+	static const char *const folders[] = { "../share/faultblk/etc", "../tools/etc",
+					       "../../tools/etc" };
+	char self[PATH_MAX] = "", place[2 * PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash = len > 0 ? strrchr(self, '/') : NULL;
+
+	for (size_t i = 0; slash && i < array_size(folders); i++) {
+		snprintf(place, sizeof(place), "%.*s/%s/%s", (int)(slash - self), self, folders[i],
+			 name);
+		if (realpath(place, path)) {
+			snprintf(place, sizeof(place), "%s", path);
+			return typed_word(place, place, path, PATH_MAX);
+		}
+	}
+	snprintf(path, PATH_MAX, "PREFIX/share/faultblk/etc/%s", name);
+	return path;
+}
+
 static void check_module(const struct ublk_probe *probe, struct finding *f)
 {
 	const char *hint = machine_kernel_hint();
@@ -101,7 +139,7 @@ static void check_module(const struct ublk_probe *probe, struct finding *f)
 		found(f, LEVEL_OK, "kernel %s has the ublk driver", system.release);
 	} else if (ublk_module_there()) {
 		found(f, LEVEL_FAIL, "the ublk driver of kernel %s is not loaded", system.release);
-		fix(f, "modprobe ublk_drv");
+		fix(f, "%smodprobe ublk_drv", as_root());
 	} else {
 		found(f, LEVEL_FAIL, "kernel %s has no ublk driver (CONFIG_BLK_DEV_UBLK)%s%s",
 		      system.release, hint ? "; " : "", hint ?: "");
@@ -136,7 +174,7 @@ static void check_io_uring(const struct ublk_probe *probe, struct finding *f)
 		fix(f, "docker run --security-opt seccomp=unconfined ...");
 	} else {
 		found(f, LEVEL_FAIL, "io_uring is disabled: %s", strerror(-probe->io_uring));
-		fix(f, "sysctl kernel.io_uring_disabled=0");
+		fix(f, "%ssysctl kernel.io_uring_disabled=0", as_root());
 	}
 }
 
@@ -175,14 +213,16 @@ static void check_features(const struct ublk_probe *probe, struct finding *f)
 
 static void check_ublks_max(const struct ublk_probe *probe, struct finding *f)
 {
+	char file[PATH_MAX];
 	if (probe->ublks_max == 0) {
 		found(f, LEVEL_OK, "the limit of devices is not known without the driver");
 	} else if (probe->ublks_max < UBLKS_MAX_WANTED) {
 		found(f, LEVEL_WARN, "at most %u ublk devices at a time", probe->ublks_max);
 		fix(f,
-		    "echo %d >/sys/module/ublk_drv/parameters/ublks_max; and for good: echo "
-		    "'options ublk_drv ublks_max=%d' >/etc/modprobe.d/faultblk.conf",
-		    UBLKS_MAX_WANTED, UBLKS_MAX_WANTED);
+		    "%ssh -c 'echo %d >/sys/module/ublk_drv/parameters/ublks_max'; and for good: "
+		    "%scp %s /etc/modprobe.d/",
+		    as_root(), UBLKS_MAX_WANTED, as_root(),
+		    etc_file("modprobe.d/faultblk.conf", file));
 	} else {
 		found(f, LEVEL_OK, "up to %u ublk devices at a time", probe->ublks_max);
 	}
@@ -192,15 +232,18 @@ static void check_ublks_max(const struct ublk_probe *probe, struct finding *f)
 
 static void check_nofile(const struct ublk_probe *probe, struct finding *f)
 {
+	char file[PATH_MAX];
 	struct rlimit limit = { 0 };
 
 	(void)probe;
 	getrlimit(RLIMIT_NOFILE, &limit);
 	found(f, limit.rlim_cur < NOFILE_WANTED ? LEVEL_WARN : LEVEL_OK, "open files: at most %llu",
 	      (unsigned long long)limit.rlim_cur);
-	if (f->level != LEVEL_OK)
-		fix(f, "ulimit -n %d; and for good: /etc/security/limits.d/faultblk.conf",
-		    NOFILE_WANTED);
+	if (f->level != LEVEL_OK && geteuid() && limit.rlim_max < NOFILE_WANTED)
+		fix(f, "sudo faultblk run ...");
+	else if (f->level != LEVEL_OK)
+		fix(f, "ulimit -n %d; and for good: %scp %s /etc/security/limits.d/", NOFILE_WANTED,
+		    as_root(), etc_file("security/limits.d/faultblk.conf", file));
 }
 
 static void check_memlock(const struct ublk_probe *probe, struct finding *f)
@@ -215,12 +258,13 @@ static void check_memlock(const struct ublk_probe *probe, struct finding *f)
 	}
 	found(f, LEVEL_WARN, "locked memory: at most %llu bytes",
 	      (unsigned long long)limit.rlim_cur);
-	fix(f, "ulimit -l %llu; and for good: /etc/security/limits.d/faultblk.conf",
-	    MEMLOCK_WANTED >> 10);
+	/* No other user can raise it, or make disks. */
+	fix(f, "sudo faultblk run ...");
 }
 
 static void check_udev(const struct ublk_probe *probe, struct finding *f)
 {
+	char file[PATH_MAX];
 	static const char *const rules[] = { "/etc/udev/rules.d/*faultblk*",
 					     "/usr/lib/udev/rules.d/*faultblk*",
 					     "/lib/udev/rules.d/*faultblk*" };
@@ -238,8 +282,8 @@ static void check_udev(const struct ublk_probe *probe, struct finding *f)
 	found(f, LEVEL_WARN,
 	      "the udev rule is not installed: udev reads a disk whenever somebody "
 	      "has closed it, which meets rules too");
-	fix(f, "cp PREFIX/share/faultblk/etc/udev/rules.d/60-faultblk.rules /etc/udev/rules.d/ && "
-	       "udevadm control --reload");
+	fix(f, "%scp %s /etc/udev/rules.d/ && %sudevadm control --reload", as_root(),
+	    etc_file("udev/rules.d/60-faultblk.rules", file), as_root());
 }
 
 static void check_orphans(const struct ublk_probe *probe, struct finding *f)
@@ -324,7 +368,7 @@ static void check_node_files(const struct ublk_probe *probe, struct finding *f)
 	}
 	f->level = LEVEL_FAIL;
 	snprintf(f->what + len, sizeof(f->what) - len, ": no disk of that number can be made");
-	fix(f, "faultblk gc (--node-files removes those with content, too)");
+	fix(f, "faultblk gc; or, to remove those with content, too: faultblk gc --node-files");
 }
 
 static void check_fuse(const struct ublk_probe *probe, struct finding *f)
@@ -339,7 +383,8 @@ static void check_fuse(const struct ublk_probe *probe, struct finding *f)
 	found(f, LEVEL_WARN, "/dev/fuse does not open, so no explore --present fuse: %s",
 	      strerror(errno));
 	if (errno == ENOENT || errno == ENODEV)
-		fix(f, "modprobe fuse; in a container: docker run --device /dev/fuse ...");
+		fix(f, "%smodprobe fuse; in a container: docker run --device /dev/fuse ...",
+		    as_root());
 }
 
 /* ------------------------------------------------------------------------------ faultblk vm */
@@ -376,7 +421,7 @@ static void check_kvm(const struct ublk_probe *probe, struct finding *f)
 	} else if (errno == EACCES) {
 		found(f, LEVEL_WARN, "vm: user %u may not use /dev/kvm: emulation, which is slow",
 		      geteuid());
-		fix(f, "usermod -a -G kvm $USER");
+		fix(f, "sudo usermod -a -G kvm $USER, and log in anew");
 	} else {
 		found(f, LEVEL_WARN, "vm: there is no /dev/kvm: emulation, which is slow");
 	}

@@ -304,7 +304,7 @@ static int parse_timeout(const char *text, int64_t *ret_ms)
 	*ret_ms = -1;
 	if (!text)
 		return EXIT_OK;
-	if (units_parse_time(text, strlen(text), &ns) || ns / NSEC_PER_MSEC > 24 * 3600 * 1000) {
+	if (units_parse_time(text, strlen(text), &ns) || ns > 24ull * 3600 * NSEC_PER_SEC) {
 		tool_msg("--timeout: got '%s', wanted a time of at most 24h, such as 500ms or 10s",
 			 text);
 		return EXIT_USAGE;

@@ -2,6 +2,7 @@
 /* faultblk explore: what a power cut could have left, checked. */
 #include "explore.h"
 #include "opt.h"
+#include "program.h"
 #include "tool.h"
 
 #include <stdio.h>
@@ -27,7 +28,7 @@ static const struct opt_help explore_help = {
 		"COMMAND writes is kept.",
 	.examples = "  faultblk explore --recording a.rec --check 'e2fsck -fn $FAULTBLK_DEV'\n"
 		    "  faultblk explore --recording a.rec --results a.jsonl --resume --jobs 8 \\\n"
-		    "      --recovery 'e2fsck -E journal_only $FAULTBLK_DEV' --check ./my-check\n"
+		    "      --recovery 'e2fsck -y -E journal_only $FAULTBLK_DEV' --check ./my-check\n"
 		    "  faultblk explore --recording a.rec --check ./my-check --state '812:new~3=0'",
 	.exits = "  0  no finding\n  1  findings\n"
 		 "  2  wrong options, or it could not be done\n"
@@ -46,6 +47,10 @@ int cmd_explore(int argc, char **argv)
 		tool_msg(
 			"explore: no --recording; `faultblk run --record FILE --record-data` makes "
 			"one");
+		return EXIT_USAGE;
+	}
+	if (program_offer()) {
+		tool_msg("no memory");
 		return EXIT_USAGE;
 	}
 	return explore_job_run(&opts.job);

@@ -16,6 +16,7 @@
 #include "machine.h"
 #include "opt.h"
 #include "pid_file.h"
+#include "program.h"
 #include "recording_file.h"
 #include "rpc_client.h"
 #include "rule_file.h"
@@ -24,6 +25,7 @@
 #include "scenario.h"
 #include "serve.h"
 #include "tool.h"
+#include "typed.h"
 
 #include <errno.h>
 #include <string.h>
@@ -50,9 +52,10 @@ static const struct opt run_table[] = {
 		 "size of the disk; default: that of --load FILE, or " SIZE_DEFAULT),
 	OPT_SIZE(O, capacity, "capacity", NULL, 4096, 1ull << 62,
 		 "at most so much of it may be written, as on a thin disk; default: all"),
-	OPT_COUNT(O, queues, "queues", "1", 1, 4096, "hardware queues, at most one for each CPU"),
+	OPT_COUNT(O, queues, "queues", "1", 1, OPT_MAX_CPUS,
+		  "hardware queues, at most one for each CPU"),
 	OPT_COUNT(O, depth, "depth", "128", 1, 4096, "requests in flight for each queue"),
-	OPT_SIZE(O, block_size, "block-size", "512", 512, 64 << 10,
+	OPT_SIZE(O, block_size, "block-size", "512", 512, OPT_MAX_PAGE,
 		 "logical block size, at most a page"),
 	OPT_SIZE(O, physical_block_size, "physical-block-size", "4k", 512, 1 << 20,
 		 "physical block size, at least the logical one"),
@@ -113,7 +116,7 @@ static const struct opt_help run_help = {
 		"While somebody holds the disk it is not taken away; a second signal does it anyway.",
 	.examples =
 		"  faultblk run --size 1G --rule 'hole op=read range=17s..23s do=error:EIO' \\\n"
-		"      -- sh -c 'mkfs.ext4 -q $FAULTBLK_DEV && fsck.ext4 -f $FAULTBLK_DEV'\n"
+		"      -- sh -c 'mkfs.ext4 -q $FAULTBLK_DEV && fsck.ext4 -fn $FAULTBLK_DEV'\n"
 		"  faultblk run --name slow --daemon --rule 'slow op=read do=delay:20ms'",
 	.exits =
 		"  0    the disk was served and taken away (with COMMAND: its status; 128+N: signal N)\n"
@@ -200,22 +203,11 @@ static int check_sizes(const struct run_opts *opts, struct diag *diag)
 					name, got, sizes[i].of,
 					(unsigned long long)sizes[i].multiple);
 	}
-	if (opts->block_size > page_bytes)
-		return diag_set(diag, -EINVAL, "option.block-size",
-				"--block-size: got %llu bytes, wanted at most the page size, %llu",
-				(unsigned long long)opts->block_size,
-				(unsigned long long)page_bytes);
 	return 0;
 }
 
 static int check_options(const struct run_opts *opts, bool has_command, struct diag *diag)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_CONF);
-
-	if (opts->queues > (uint64_t)cpus)
-		return diag_set(diag, -EINVAL, "option.queues",
-				"--queues: got %llu, wanted at most one for each of the %ld CPUs",
-				(unsigned long long)opts->queues, cpus);
 	if (check_sizes(opts, diag) < 0)
 		return -EINVAL;
 	if (!opts->cache && (opts->cache_unit || opts->cache_order || opts->cache_size))
@@ -411,6 +403,7 @@ static int claim_socket(struct run *run, const char *name)
 	struct diag diag;
 	int err = 0;
 
+	typed_set_disk(name, run->opts.socket);
 	if (run->opts.socket) {
 		snprintf(run->socket, sizeof(run->socket), "%s", run->opts.socket);
 	} else {
@@ -681,6 +674,8 @@ static int run_parsed(struct run *run, int argc, char **argv)
 	if (!code)
 		code = make_absolute(&run->opts.load, load);
 	if (!code)
+		typed_set_disk(run->opts.name, run->opts.socket);
+	if (!code)
 		code = prepare(run, argc, argv);
 	if (!code)
 		code = load_image(run);
@@ -836,6 +831,10 @@ int cmd_run(int argc, char **argv)
 		return opt_exit(result);
 	run.command = words.command;
 	code = check_scenario_words(&run.opts, argc, argv);
+	if (!code && run.command && program_offer()) {
+		tool_msg("no memory");
+		code = EXIT_FAILED;
+	}
 	if (!code)
 		code = run.opts.scenario ? run_scenario(&run, argc, argv)
 					 : run_parsed(&run, argc, argv);

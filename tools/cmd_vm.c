@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/units.h"
 #include "opt.h"
+#include "program.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -329,6 +330,10 @@ int cmd_vm(int argc, char **argv)
 		return EXIT_OK;
 	case OPT_BAD:
 		return EXIT_USAGE;
+	}
+	if (program_offer()) {
+		tool_msg("no memory");
+		return EXIT_OURS;
 	}
 	return vm_main(&opts, words.command);
 }

@@ -7,6 +7,7 @@
 #include "base/failpoint.h"
 #include "rpc_line.h"
 #include "tool.h"
+#include "typed.h"
 
 #include <errno.h>
 #include <string.h>
@@ -115,6 +116,9 @@ int disk_group_open(const struct disks_choice *choice, struct diag *diag, struct
 		err = add_choices(group, choice, diag);
 	else
 		err = add_choice(group, &(struct disk_choice){ .name = NULL }, diag);
+	/* What is said from here on is about none of them more than about another. */
+	if (group->many)
+		typed_set_disk(NULL, NULL);
 	if (err)
 		disk_group_close(group);
 	return err;

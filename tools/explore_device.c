@@ -5,9 +5,11 @@
 #include "explore_view.h"
 #include "state_disk.h"
 #include "tool.h"
+#include "typed.h"
 #include "ublkcore.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,8 +30,10 @@ static int device_probe(void)
 	if (!ublk_probe(&probe))
 		return EXIT_OK;
 	tool_msg("--present device: %s", ublk_probe_text(&probe, text, sizeof(text)));
-	tool_msg(
-		"here this does it: faultblk vm -- faultblk explore ...; or use --present file or fuse");
+	tool_hint("--present file and fuse need none of it; this works here:");
+	fputs("          ", stderr);
+	typed_put_vm_line(stderr, 0, NULL);
+	fputc('\n', stderr);
 	return EXIT_NO_UBLK;
 }
 

@@ -9,6 +9,7 @@
 #include "explore_results_in.h"
 #include "left_folder.h"
 #include "lock_wait.h"
+#include "program.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -164,7 +165,7 @@ static void put_program(FILE *out)
 {
 	char path[PATH_MAX];
 
-	if (tool_program(path))
+	if (program_path(path))
 		quote_word(out, path);
 	else
 		fputs("faultblk", out);

@@ -6,6 +6,7 @@
 #include "clean_output.h"
 #include "rpc_line.h"
 #include "tool.h"
+#include "typed.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -118,6 +119,7 @@ int main(int argc, char **argv)
 	rpc_json_watch();
 	if (failpoint_init())
 		return EXIT_USAGE;
+	typed_set_line(argc - 1, argv + 1);
 	code = dispatch(argc, argv);
 	if (tool_output_failed() && code == EXIT_OK)
 		code = EXIT_FAILED;

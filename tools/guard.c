@@ -386,7 +386,7 @@ static bool sweep_one(struct sweep *sweep, pid_t pid)
 		return false;
 	read_name(&left);
 	if (is_program(pid))
-		why = "it is this program itself, and may have a disk; faultblk stop or kill ends it";
+		why = "it is this program itself, and may have a disk: end it with faultblk stop, or kill";
 	else if (!why && !sweep->dry_run)
 		why = end_one(fd, sweep->until_ns);
 	if (why || sweep->dry_run)

@@ -5,6 +5,7 @@
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "base/zero.h"
+#include "typed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +28,8 @@ static int read_error(const char *path, int err, struct diag *diag)
 static int check_limits(const struct image *image, const struct image_limits *limits,
 			struct diag *diag)
 {
+	char file[TYPED_WORD_MAX];
+
 	if (limits->size_bytes && image->size_bytes > limits->size_bytes) {
 		diag_set(diag, -EINVAL, "image.size",
 			 "image %.200s: got %llu bytes, wanted at most those of the disk, %llu",
@@ -40,7 +43,9 @@ static int check_limits(const struct image *image, const struct image_limits *li
 	diag_set(diag, -EINVAL, "image.size",
 		 "image %.200s: got %llu bytes, wanted a multiple of the block size, %u",
 		 image->path, (unsigned long long)image->size_bytes, limits->block_bytes);
-	diag_hint(diag, "make it longer with: truncate -s %%%u FILE", limits->block_bytes);
+	/* No multiple is above nothing. */
+	diag_hint(diag, "make it longer with: truncate -s %s%u %s", image->size_bytes ? "%" : "",
+		  limits->block_bytes, typed_word(image->path, "FILE", file, sizeof(file)));
 	return -EINVAL;
 }
 
@@ -62,29 +67,46 @@ static const char *kind_name(mode_t mode)
 
 #define MAGIC_REACH 72u /* bytes from the start of a file that tell */
 
+#define QEMU_IMG        "qemu-img convert -O raw", " "
+#define UNPACK(program) program " -dc", " >"
+
 /* What is no raw image, by the bytes that it begins with, and what makes one of it. */
 static const struct format {
 	const char *name, *magic;
 	unsigned int len, at;
-	const char *convert; /* NULL: qemu-img knows it */
+	const char *convert, *to; /* before its name, and behind it */
 } formats[] = {
 	/* clang-format off */
-	{ "qcow or qcow2", "QFI\xfb", 4, 0, NULL },
-	{ "VMDK", "KDMV", 4, 0, NULL },
-	{ "VMDK", "COWD", 4, 0, NULL },
-	{ "VMDK (its descriptor)", "# Disk DescriptorFile", 21, 0, NULL },
-	{ "VDI", "\x7f\x10\xda\xbe", 4, 64, NULL },
-	{ "VHDX", "vhdxfile", 8, 0, NULL },
-	{ "VHD", "conectix", 8, 0, NULL },
-	{ "QED", "QED", 4, 0, NULL },
-	{ "gzip", "\x1f\x8b\x08", 3, 0, "gzip -dc" },
-	{ "xz", "\xfd" "7zXZ", 6, 0, "xz -dc" },
-	{ "zstd", "\x28\xb5\x2f\xfd", 4, 0, "zstd -dc" },
-	{ "bzip2", "BZh", 3, 0, "bzip2 -dc" },
-	{ "lz4", "\x04\x22\x4d\x18", 4, 0, "lz4 -dc" },
-	{ "Android sparse", "\x3a\xff\x26\xed", 4, 0, "simg2img" },
+	{ "qcow or qcow2", "QFI\xfb", 4, 0, QEMU_IMG },
+	{ "VMDK", "KDMV", 4, 0, QEMU_IMG },
+	{ "VMDK", "COWD", 4, 0, QEMU_IMG },
+	{ "VMDK (its descriptor)", "# Disk DescriptorFile", 21, 0, QEMU_IMG },
+	{ "VDI", "\x7f\x10\xda\xbe", 4, 64, QEMU_IMG },
+	{ "VHDX", "vhdxfile", 8, 0, QEMU_IMG },
+	{ "VHD", "conectix", 8, 0, QEMU_IMG },
+	{ "QED", "QED", 4, 0, QEMU_IMG },
+	{ "gzip", "\x1f\x8b\x08", 3, 0, UNPACK("gzip") },
+	{ "xz", "\xfd" "7zXZ", 6, 0, UNPACK("xz") },
+	{ "zstd", "\x28\xb5\x2f\xfd", 4, 0, UNPACK("zstd") },
+	{ "bzip2", "BZh", 3, 0, UNPACK("bzip2") },
+	{ "lz4", "\x04\x22\x4d\x18", 4, 0, UNPACK("lz4") },
+	{ "Android sparse", "\x3a\xff\x26\xed", 4, 0, "simg2img", " " },
 	/* clang-format on */
 };
+
+static int refuse_format(const char *path, const struct format *format, struct diag *diag)
+{
+	char file[TYPED_WORD_MAX];
+
+	typed_word(path, "FILE", file, sizeof(file));
+	diag_set(
+		diag, -EINVAL, "image.format",
+		"%.200s is %s by its first bytes, wanted a raw image; if they are meant as they are: "
+		"losetup -r -f --show %s, and load that device",
+		path, format->name, strlen(file) < 160 ? file : "FILE");
+	diag_hint(diag, "make one with: %s %s%sraw.img", format->convert, file, format->to);
+	return -EINVAL;
+}
 
 /*
  * Loaded as they are, such bytes would be a disk that holds nothing. A block device is taken at its
@@ -101,18 +123,7 @@ static int check_format(const struct image *image, struct diag *diag)
 		if ((size_t)nr < format->at + format->len ||
 		    memcmp(bytes + format->at, format->magic, format->len) != 0)
 			continue;
-		diag_set(
-			diag, -EINVAL, "image.format",
-			"%.200s is %s by its first bytes, wanted a raw image; if they are meant as "
-			"they are: losetup -r -f --show FILE, and load that device",
-			image->path, format->name);
-		if (format->convert)
-			diag_hint(diag, "make one with: %s %.80s%s raw.img", format->convert,
-				  image->path, strcmp(format->name, "Android sparse") ? " >" : "");
-		else
-			diag_hint(diag, "make one with: qemu-img convert -O raw %.120s raw.img",
-				  image->path);
-		return -EINVAL;
+		return refuse_format(image->path, format, diag);
 	}
 	return 0;
 }
@@ -333,7 +344,8 @@ static int write_error(const struct image_out *out, int err, struct diag *diag)
 	diag_set(diag, err, "image.write", "cannot write %.200s: %s", out->file.path,
 		 strerror(-err));
 	if (err == -ENOSPC)
-		diag_hint(diag, "it needs the space that `faultblk status` names as allocated");
+		diag_hint(diag, "it needs at most the memory in use that `faultblk status` shows, "
+				"and for a snapshot that of the snapshots, too");
 	return err;
 }
 

@@ -195,9 +195,11 @@ static int start(struct image_job *job, const char *name, struct diag *diag)
 	struct snapshots *snapshots = pipeline_snapshots(disk_pipeline(job->disk));
 	int err;
 
-	if (name && !snapshots_find(snapshots, name))
-		return diag_set(diag, -ENOENT, "snapshot.unknown", "there is no snapshot '%.64s'",
-				name);
+	if (name && !snapshots_find(snapshots, name)) {
+		diag_set(diag, -ENOENT, "snapshot.unknown", "there is no snapshot '%.64s'", name);
+		diag_hint(diag, "faultblk snapshot ls shows those that there are");
+		return -ENOENT;
+	}
 	err = disk_freeze(job->disk, diag);
 	if (err)
 		return err;

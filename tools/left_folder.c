@@ -5,6 +5,7 @@
 #include "base/failpoint.h"
 #include "remove_tree.h"
 #include "tool.h"
+#include "typed.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -32,6 +33,18 @@ const struct folder_kind folder_of_crashtest = {
 
 /* ------------------------------------------------------------------------------ telling */
 
+static void tell_mount(const struct left_folder *folder)
+{
+	char path[PATH_MAX], word[PATH_MAX], hint[PATH_MAX + 64];
+	const char *inside = folder->inside ?: "";
+
+	snprintf(path, sizeof(path), "%s/%s%s%s", folder->where, folder->name, inside[0] ? "/" : "",
+		 inside);
+	snprintf(hint, sizeof(hint), "umount %s; the next %s or gc removes the folder",
+		 typed_word(path, "it", word, sizeof(word)), folder->kind->command);
+	tool_hint(hint);
+}
+
 void left_folder_tell(const struct left_folder *folder)
 {
 	if (folder->inside && folder->inside[0])
@@ -40,8 +53,7 @@ void left_folder_tell(const struct left_folder *folder)
 	else
 		tool_msg("%s/%s is left: %s", folder->where, folder->name, folder->why);
 	if (folder->is_mount)
-		fprintf(stderr, "          umount it; the next %s or gc removes the folder\n",
-			folder->kind->command);
+		tell_mount(folder);
 }
 
 void left_folder_tell_failed(void *ctx, const struct left_folder *folder)

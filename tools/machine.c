@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "tool.h"
+#include "typed.h"
 #include "ublkcore.h"
 
 #include <errno.h>
@@ -10,21 +11,6 @@
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
-
-static void print_quoted(const char *word)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				    "0123456789_-./=:,+@%^";
-
-	if (word[0] && strspn(word, plain) == strlen(word)) {
-		fprintf(stderr, " %s", word);
-		return;
-	}
-	fputs(" '", stderr);
-	for (; *word; word++)
-		fputs(*word == '\'' ? "'\\''" : (char[]){ *word, '\0' }, stderr);
-	fputc('\'', stderr);
-}
 
 /* VERSION_CODENAME of os-release(5). */
 static bool is_bookworm(void)
@@ -63,12 +49,8 @@ int machine_check(int argc, char **argv)
 	hint = probe.control ? machine_kernel_hint() : NULL;
 	if (hint)
 		tool_hint(hint);
-	fputs("          this works:", stderr);
-	print_quoted(program_invocation_name);
-	fputs(" vm --", stderr);
-	print_quoted(program_invocation_name);
-	for (int i = 0; i < argc; i++)
-		print_quoted(argv[i]);
+	fputs("          this works: ", stderr);
+	typed_put_vm_line(stderr, argc, argv);
 	fputc('\n', stderr);
 	return EXIT_NO_UBLK;
 }

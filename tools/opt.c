@@ -68,15 +68,28 @@ static int list_add(struct opt_list *list, const char *item, struct diag *diag)
 	return 0;
 }
 
+/* Of an option's largest value: *ret_why is what it comes from, "" where the option has it by itself. */
+static uint64_t max_of(const struct opt *opt, const char **ret_why)
+{
+	*ret_why = opt->max == OPT_MAX_CPUS   ? ", one for each of the CPUs"
+		   : opt->max == OPT_MAX_PAGE ? ", the page size"
+					      : "";
+	return opt->max == OPT_MAX_CPUS   ? (uint64_t)sysconf(_SC_NPROCESSORS_CONF)
+	       : opt->max == OPT_MAX_PAGE ? (uint64_t)sysconf(_SC_PAGESIZE)
+					  : opt->max;
+}
+
 static int store_number(const struct opt *opt, const char *value, uint64_t *ret_field,
 			struct diag *diag)
 {
 	const struct number *number = &numbers[opt->type];
 	char min[UNITS_MAX], max[UNITS_MAX];
-	uint64_t parsed = UINT64_MAX;
+	uint64_t parsed = UINT64_MAX, most;
 	int err = number->parse(value, strlen(value), &parsed);
+	const char *why;
 
-	if (!err && (parsed < opt->min || parsed > opt->max))
+	most = max_of(opt, &why);
+	if (!err && (parsed < opt->min || parsed > most))
 		err = -ERANGE;
 	if (!err) {
 		*ret_field = parsed;
@@ -90,8 +103,8 @@ static int store_number(const struct opt *opt, const char *value, uint64_t *ret_
 		diag_set(diag, err, "option.value", "--%s: got '%.200s', wanted at least %s",
 			 opt->name, value, min);
 	else
-		diag_set(diag, err, "option.value", "--%s: got '%.200s', wanted %s to %s",
-			 opt->name, value, min, number->format(opt->max, max));
+		diag_set(diag, err, "option.value", "--%s: got '%.200s', wanted %s to %s%s",
+			 opt->name, value, min, number->format(most, max), why);
 	return err;
 }
 

@@ -37,6 +37,10 @@ struct opt_list {
 	size_t count;
 };
 
+/* As `max`: what this machine has, so that no message offers more than that. */
+#define OPT_MAX_CPUS (UINT64_MAX - 1)
+#define OPT_MAX_PAGE (UINT64_MAX - 2)
+
 struct opt {
 	const char *name; /* without the dashes */
 	enum opt_type type;

@@ -11,6 +11,7 @@
 #include "rpc_line.h"
 #include "runtime.h"
 #include "tool.h"
+#include "typed.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -320,6 +321,7 @@ static int choose(const struct disk_choice *choice, char path[PATH_MAX], struct 
 	struct found found = { 0 };
 	int err;
 
+	typed_set_disk(choice->name, choice->socket);
 	if (choice->name && !choice->socket && strncmp(choice->name, "/dev/", 5) == 0)
 		return choose_device(choice->name, path, diag);
 	if (choice->name && !choice->socket)

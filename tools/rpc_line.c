@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
+#include "typed.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -313,18 +314,26 @@ static json_t *clean_string(const char *text)
 	return json_string(clean);
 }
 
+/* Whoever reads it may know several disks. */
+static json_t *for_disk(const char *text)
+{
+	_cleanup_free_ char *typed = typed_for_disk(text);
+
+	return clean_string(typed ?: text);
+}
+
 json_t *rpc_error(json_t *id, int code, const struct diag *diag)
 {
 	json_t *data = json_pack("{s:s}", "id", diag->id);
 
 	if (diag->hint[0])
-		json_object_set_new(data, "hint", clean_string(diag->hint));
+		json_object_set_new(data, "hint", for_disk(diag->hint));
 	if (diag->line)
 		json_object_set_new(data, "line", json_integer(diag->line));
 	if (diag->column)
 		json_object_set_new(data, "column", json_integer(diag->column));
 	return json_pack("{s:s, s:O?, s:{s:i, s:o, s:o}}", "jsonrpc", "2.0", "id", id, "error",
-			 "code", code, "message", clean_string(diag->message), "data", data);
+			 "code", code, "message", for_disk(diag->message), "data", data);
 }
 
 json_t *rpc_notification(const char *method, json_t *params)

@@ -205,7 +205,8 @@ static int needs_no_recording(struct rpc_call *call)
 		return 0;
 	diag_set(&call->diag, 0, "recording.active",
 		 "the disk is being recorded, and its content cannot change but by requests");
-	diag_hint(&call->diag, "make a disk with that content: run --load FILE --record FILE");
+	diag_hint(&call->diag, "make a disk with that content: "
+			       "faultblk run --load IMAGE --record RECORDING");
 	return RPC_FAILED;
 }
 

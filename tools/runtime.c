@@ -11,6 +11,7 @@
 #include "base/name.h"
 #include "lock_wait.h"
 #include "others.h"
+#include "typed.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -54,6 +55,7 @@ int runtime_dir(char path[PATH_MAX], struct diag *diag)
 /* Nobody else may have put anything there. */
 static int check_directory(const char *path, struct diag *diag)
 {
+	char word[TYPED_WORD_MAX];
 	struct stat st;
 
 	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode))
@@ -63,7 +65,8 @@ static int check_directory(const char *path, struct diag *diag)
 		diag_set(diag, 0, "runtime.directory",
 			 "%.200s must belong to user %u with mode 0700, but has user %u, mode %04o",
 			 path, geteuid(), st.st_uid, st.st_mode & 07777);
-		diag_hint(diag, "chmod 0700 it if it is yours, or set FAULTBLK_RUNTIME_DIR");
+		diag_hint(diag, "if it is yours: chmod 0700 %s; or set FAULTBLK_RUNTIME_DIR",
+			  typed_word(path, "FOLDER", word, sizeof(word)));
 		return -EPERM;
 	}
 	return 0;
@@ -266,7 +269,7 @@ static int socket_error(int err, const char *path, struct diag *diag)
 static int clear_path(const char *path, struct diag *diag)
 {
 	struct stat st;
-	char why[64];
+	char why[64], word[TYPED_WORD_MAX];
 	int err = 0;
 
 	switch (look_at(path, &st, why)) {
@@ -284,7 +287,7 @@ static int clear_path(const char *path, struct diag *diag)
 	case SOCKET_LIVE:
 		diag_set(diag, 0, "runtime.name-taken", "a live server has %.200s", path);
 		diag_hint(diag, "choose another --name, or end it with: faultblk stop --socket %s",
-			  path);
+			  typed_word(path, "PATH", word, sizeof(word)));
 		return -EADDRINUSE;
 	}
 	return -EINVAL;

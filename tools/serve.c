@@ -183,8 +183,9 @@ static void give_up_closing(struct serve *s, const struct diag *diag)
 {
 	answer_stops(s, -EBUSY, diag);
 	s->phase = SERVING;
-	tool_msg("%s; serving on (a second signal, or stop --force, removes it by force)",
-		 diag->message);
+	tool_msg(
+		"%s; serving on (a second signal, or `faultblk stop --force`, removes it by force)",
+		diag->message);
 	/* It may have gone meanwhile. */
 	look_at_condition(s);
 }
@@ -230,7 +231,7 @@ static bool is_held(const struct serve *s, struct diag *diag)
 	diag_set(diag, 0, "device.held", "%s is %s", ublk_dev_path(dev),
 		 ublk_holders_text(holders, (unsigned int)(nr < HOLDERS_MAX ? nr : HOLDERS_MAX),
 				   words, sizeof(words)));
-	diag_hint(diag, "end or unmount what holds it, or stop it with --force");
+	diag_hint(diag, "end or unmount what holds it, or: faultblk stop --force");
 	return true;
 }
 
@@ -499,7 +500,8 @@ static void handle_recording(struct serve *s)
 	recorder_status(recorder, &status);
 	if (status.state == RECORDER_FULL)
 		tool_msg("the recording has reached its limit of %llu bytes: requests wait; "
-			 "`faultblk recording --limit SIZE` raises it, --stop ends it",
+			 "`faultblk recording --limit SIZE` raises it, `faultblk recording --stop` "
+			 "ends it",
 			 (unsigned long long)status.limit_bytes);
 	watch_announce(s->watch, s->server, "recording", rpc_recording(disk_pipeline(s->disk)));
 }

@@ -7,6 +7,7 @@
 #include "base/map_guard.h"
 #include "base/printable.h"
 #include "clean_output.h"
+#include "typed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,53 +82,6 @@ void tool_unprepare(void)
 		signal(SIGXFSZ, SIG_DFL);
 }
 
-/* ------------------------------------------------------------------------------ its name */
-
-#define PROGRAM_ENV "FAULTBLK_PROGRAM"
-
-/* Is this what a shell starts that looks for "faultblk" in PATH? */
-static bool is_in_path(const struct stat *self)
-{
-	_cleanup_free_ char *list = strdup(getenv("PATH") ?: "");
-	char *rest = list, *folder;
-	char path[PATH_MAX];
-	struct stat stat_of;
-
-	while (rest && (folder = strsep(&rest, ":"))) {
-		if (snprintf(path, sizeof(path), "%s/faultblk", folder[0] ? folder : ".") >=
-			    (int)sizeof(path) ||
-		    access(path, X_OK) < 0 || stat(path, &stat_of) < 0 || S_ISDIR(stat_of.st_mode))
-			continue;
-		return folder[0] == '/' && stat_of.st_dev == self->st_dev &&
-		       stat_of.st_ino == self->st_ino;
-	}
-	return false;
-}
-
-bool tool_program(char path[PATH_MAX])
-{
-	const char *told = getenv(PROGRAM_ENV);
-	struct stat self;
-	ssize_t len;
-
-	if (told && (!told[0] || told[0] == '/')) {
-		snprintf(path, PATH_MAX, "%s", told);
-		return told[0];
-	}
-	len = readlink("/proc/self/exe", path, PATH_MAX - 1);
-	if (len <= 0 || stat("/proc/self/exe", &self) < 0 || is_in_path(&self))
-		return false;
-	path[len] = '\0';
-	return true;
-}
-
-int tool_tell_program(void)
-{
-	char path[PATH_MAX];
-
-	return setenv(PROGRAM_ENV, tool_program(path) ? path : "", 1) ? -errno : 0;
-}
-
 /* ------------------------------------------------------------------------------ words */
 
 void tool_use_syslog(void)
@@ -168,15 +122,18 @@ static void put_syslog(const char *text)
 
 static void put_msg(const char *fmt, va_list ap, char **ret_text)
 {
-	_cleanup_free_ char *clean = NULL;
-	int len = vasprintf(ret_text, fmt, ap);
+	_cleanup_free_ char *typed = NULL, *clean = NULL;
+	size_t size;
 
-	if (len < 0)
+	if (vasprintf(ret_text, fmt, ap) < 0)
 		*ret_text = NULL;
 	else
-		clean = malloc((size_t)len * 6 + 1); /* a byte becomes six at most */
+		typed = typed_for_user(*ret_text);
+	size = typed ? strlen(typed) * 6 + 1 : 0; /* a byte becomes six at most */
+	if (size)
+		clean = malloc(size);
 	if (clean)
-		printable(*ret_text, clean, (size_t)len * 6 + 1);
+		printable(typed, clean, size);
 	if (use_syslog)
 		put_syslog(clean ? clean : fmt);
 	else
@@ -284,7 +241,10 @@ void tool_diag(const struct diag *diag)
 void tool_hint(const char *hint)
 {
 	char clean[6 * sizeof(((struct diag *)0)->hint)];
+	_cleanup_free_ char *typed = NULL;
 
-	if (hint[0] && !use_syslog)
-		fprintf(stderr, "          %s\n", printable(hint, clean, sizeof(clean)));
+	if (!hint[0] || use_syslog)
+		return;
+	typed = typed_for_user(hint);
+	fprintf(stderr, "          %s\n", printable(typed ?: hint, clean, sizeof(clean)));
 }

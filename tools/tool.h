@@ -70,13 +70,6 @@ int cmd_log(int argc, char **argv);
  * grow (SIGXFSZ) is an error of writing.
  */
 void tool_prepare(void);
-/*
- * How a user calls this program: false: as "faultblk", which PATH has; true: by its path, which is in
- * @path. A program of ours that puts itself into PATH for those that it starts says so before, with
- * tool_tell_program().
- */
-bool tool_program(char path[PATH_MAX]);
-int tool_tell_program(void); /* -errno */
 /* What ends a program that does not care, but for SIGKILL and what its own faults raise. */
 void tool_end_signals(sigset_t *ret_set);
 /* In a child that becomes a command of the user's: signals as they were before that. */

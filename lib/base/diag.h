@@ -13,7 +13,7 @@
 struct diag {
 	char id[32];         /* stable identifier for programs: "rule.unknown-word" */
 	char message[512];   /* one sentence, no newline, no final full stop */
-	char hint[256];      /* what to do next, or the nearest known word; may be empty */
+	char hint[512];      /* what to do next, or the nearest known word; may be empty */
 	unsigned int line;   /* 1-based place in the input; 0 where there is none */
 	unsigned int column; /* 1-based, in bytes; 0 where there is none */
 };

@@ -286,7 +286,7 @@ static void disks_are_refused_as_run_would(void **state)
 		  "option.physical-block-size", "power of two", NULL },
 		{ HEAD "disk a block-size=4k size=1k", 2, 22, "option.size", "multiple", NULL },
 		{ HEAD "disk a max-io=5000", 2, 8, "option.max-io", "multiple", NULL },
-		{ HEAD "disk a queues=4096", 2, 8, "option.queues", "CPUs", NULL },
+		{ HEAD "disk a queues=4096", 2, 8, "option.value", "CPUs", NULL },
 		{ HEAD "disk a name=b", 2, 8, "option.not-of-a-disk", "'name'", NULL },
 		{ HEAD "disk a rule=b", 2, 8, "option.not-of-a-disk", "'rule'", "rule DISK" },
 		{ HEAD "disk a daemon", 2, 8, "option.not-of-a-disk", "'daemon'", NULL },

@@ -267,7 +267,7 @@ static int lock_cache(const struct vm_cache *cache)
 	if (!flock(lock, LOCK_EX | LOCK_NB))
 		return take_fd(&lock);
 	if (errno == EWOULDBLOCK)
-		tool_msg("vm: waiting for another faultblk vm, which is fetching packages");
+		tool_msg("vm: another one is fetching packages; waiting for it");
 	while (flock(lock, LOCK_EX))
 		if (errno != EINTR || vm_signals_pending())
 			return -errno;
