@@ -86,8 +86,8 @@ PKG_TEST  := clang libclang-rt-14-dev libcmocka-dev fio e2fsprogs xfsprogs btrfs
 	     libgssapi-krb5-2 chromium chromium-driver python3 openssh-client groff-base strace
 # Unpacked into the cache of the virtual machine and never installed: as packages they would start a
 # server or change how the machine boots.
-PKG_BORROW := mdadm postgresql-15 postgresql-client-15 slurmctld slurmd slurm-client \
-	      slurm-wlm-basic-plugins munge libmunge2 libhwloc15 parallel rsync libpopt0 \
+PKG_BORROW := mdadm udev fdisk libfdisk1 postgresql-15 postgresql-client-15 slurmctld slurmd \
+	      slurm-client slurm-wlm-basic-plugins munge libmunge2 libhwloc15 parallel rsync libpopt0 \
 	      openssh-server libwrap0
 PKG_DEMO  := fio e2fsprogs util-linux
 PKG_BENCH := fio nbdkit nbd-client gnuplot-nox dmsetup python3
@@ -294,7 +294,8 @@ install: all
 	done
 	cp -r tools/etc/. $(DESTDIR)$(PREFIX)/share/faultblk/etc/
 	sed -i 's|/usr/local/bin|$(PREFIX)/bin|' \
-		$(DESTDIR)$(PREFIX)/share/faultblk/etc/systemd/system/faultblk@.service
+		$(DESTDIR)$(PREFIX)/share/faultblk/etc/systemd/system/faultblk@.service \
+		$(DESTDIR)$(PREFIX)/share/faultblk/etc/udev/rules.d/90-faultblk.rules
 	install -m 644 bench/*.fio $(DESTDIR)$(PREFIX)/share/faultblk/bench/
 	install -m 644 tools/scenarios/*.fbs $(DESTDIR)$(PREFIX)/share/faultblk/scenarios/
 	@# Into a running system: let the loader know of the library.

@@ -539,8 +539,9 @@ int rule_check(const struct rule *rule, const struct rule_geometry *geometry, st
 			 "rule '%s': part= is about a partition that the kernel knows, and here is "
 			 "no disk to ask it of",
 			 rule->name);
-		diag_hint(diag, "put the rule once the disk is there: "
-				"faultblk rule put 'TEXT'");
+		diag_hint(diag,
+			  "put the rule once the disk has its table: faultblk rule put 'TEXT'; or begin "
+			  "with a table: run --load FILE");
 		return -EINVAL;
 	}
 	for (uint32_t i = 0; i < rule->nr_ranges; i++)

@@ -159,6 +159,8 @@ static int revive_too(struct disk_group *group, json_t *answers, bool json)
 
 		if (answer && !json)
 			printf("%s is back\n", text_of(answer, "device"));
+		if (!json)
+			rpc_client_say_table(answer);
 		json_object_set(group->many ? json_array_get(disks, i) : answers, "device",
 				json_object_get(answer, "device"));
 	}
@@ -241,6 +243,7 @@ static void print_revival(const json_t *answer)
 		printf("; %lld blocks went back to what was durable",
 		       number_of(answer, "lost_blocks"));
 	putchar('\n');
+	rpc_client_say_table(answer);
 }
 
 static int revive(const struct revive_opts *opts)

@@ -280,10 +280,11 @@ static void check_udev(const struct ublk_probe *probe, struct finding *f)
 			return;
 		}
 	found(f, LEVEL_WARN,
-	      "the udev rule is not installed: udev reads a disk whenever somebody "
-	      "has closed it, which meets rules too");
+	      "the udev rule is not installed: there are no links by label, lsblk -f shows no "
+	      "file systems, and some udevs read a disk whenever somebody has closed it, which "
+	      "meets fault rules");
 	fix(f, "%scp %s /etc/udev/rules.d/ && %sudevadm control --reload", as_root(),
-	    etc_file("udev/rules.d/60-faultblk.rules", file), as_root());
+	    etc_file("udev/rules.d/90-faultblk.rules", file), as_root());
 }
 
 static void check_orphans(const struct ublk_probe *probe, struct finding *f)

@@ -15,6 +15,7 @@
 #include "image.h"
 #include "machine.h"
 #include "opt.h"
+#include "partition.h"
 #include "pid_file.h"
 #include "program.h"
 #include "recording_file.h"
@@ -371,6 +372,39 @@ static struct rule_geometry geometry_of(const struct disk_options *options)
 	return disk_geometry(&options->ublk, options->cache ? &options->cache_model : NULL);
 }
 
+static bool has_parts(const struct rule_set *rules)
+{
+	for (size_t i = 0; i < rule_set_count(rules); i++)
+		if (rule_part(rule_set_at(rules, i)))
+			return true;
+	return false;
+}
+
+/*
+ * The disk is there, and the kernel has read the table of its image, which is what rules with part=
+ * waited for.
+ */
+static int resolve_parts(struct run *run)
+{
+	const struct ublk_dev *dev = disk_dev(run->disk);
+	const struct rule_geometry geometry = geometry_of(&run->disk_options);
+
+	if (!has_parts(run->rules))
+		return EXIT_OK;
+	for (size_t i = 0; i < rule_set_count(run->rules); i++) {
+		struct diag diag = { 0 };
+		int err = partition_resolve(dev, rule_set_at(run->rules, i), &diag);
+
+		if (!err)
+			continue;
+		if (err == -ENOENT)
+			diag_hint(&diag, "that is what it found in %.200s", run->opts.load);
+		return fail(run, err, &diag);
+	}
+	rule_set_lint(run->rules, &geometry, print_warning, NULL);
+	return rule_set_check(run->rules, &geometry, false);
+}
+
 static int load_rules(struct run *run)
 {
 	const struct rule_geometry geometry = geometry_of(&run->disk_options);
@@ -389,8 +423,8 @@ static int load_rules(struct run *run)
 	for (size_t i = 0; i < run->opts.rules.count && !code; i++)
 		code = rule_text_add(run->rules, run->opts.rules.items[i]);
 	if (!code)
-		code = rule_set_check(run->rules, &geometry);
-	if (!code)
+		code = rule_set_check(run->rules, &geometry, run->has_image);
+	if (!code && !has_parts(run->rules))
 		rule_set_lint(run->rules, &geometry, print_warning, NULL);
 	return code;
 }
@@ -529,6 +563,9 @@ static int open_disk(struct run *run)
 		if (code)
 			return code;
 	}
+	code = resolve_parts(run);
+	if (code)
+		return code;
 	err = rule_set_count(run->rules) ? disk_set_rules(run->disk, run->rules, &diag) : 0;
 	return err ? fail(run, err, &diag) : EXIT_OK;
 }

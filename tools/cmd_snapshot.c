@@ -103,6 +103,7 @@ static int transfer(const struct state_opts *opts, const char *method, json_t *p
 	printf("%s %s: %s, of which %s is data\n", done, path,
 	       units_format_size(number_of(answer, "size_bytes"), size),
 	       units_format_size(number_of(answer, "data_bytes"), data));
+	rpc_client_say_table(answer);
 	json_decref(answer);
 	return EXIT_OK;
 }
@@ -160,6 +161,7 @@ static int snapshot_restore(const struct state_opts *opts, char **words)
 	if (!code && answer)
 		printf("%s went back to what they were\n",
 		       units_format_size(number_of(answer, "restored_bytes"), size));
+	rpc_client_say_table(answer);
 	json_decref(answer);
 	return code;
 }

@@ -93,11 +93,12 @@ enum disk_news {
 	DISK_NO_NEWS,
 	DISK_CLOSED, /* disk_begin_close() is over; *ret_err as disk_close() */
 	DISK_MADE,   /* disk_begin_revival() is over; *ret_err as disk_revive() */
+	DISK_REREAD, /* disk_begin_reread() is; *ret_err as reread_disk(); words: rules are off still */
 };
 enum disk_news disk_tend(struct disk *disk, struct diag *diag, int *ret_err);
 /*
- * Queues are about to end, or to begin: rules, freezes, power cuts and revivals must wait until they
- * have. A readable disk_work_fd() says when.
+ * Queues are about to end, or to begin, or the kernel reads the disk again: rules, freezes, power
+ * cuts and revivals must wait until that is over. A readable disk_work_fd() says when.
  */
 bool disk_is_changing(const struct disk *disk);
 /* Is a device being removed; @held_too: even though it takes as long as somebody holds it? */
@@ -122,7 +123,13 @@ void disk_remove(struct disk *disk);
  * -EINPROGRESS: a device is being made; -errno as disk_open(), and then it is as before.
  */
 int disk_begin_revival(struct disk *disk, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost);
-/* The same, waited for. */
+/*
+ * The content has changed without a request: make the kernel look again, with reread_disk(), while
+ * no rule acts. -EINPROGRESS: that is under way; 0: nothing can be read now, and then the kernel
+ * looks when the disk comes back, or it is being closed; -errno: words in @diag.
+ */
+int disk_begin_reread(struct disk *disk, struct diag *diag);
+/* As disk_begin_revival(), waited for. */
 int disk_revive(struct disk *disk, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost);
 
 #endif

@@ -7,6 +7,7 @@
  *	close	of a device that stays if it is held; meanwhile it is still the disk's
  *	remove	held or not; from its beginning the device is the work's, and the disk has none
  *	make	a new one; it becomes the disk's at the end
+ *	reread	what the kernel knows of its content
  *
  * Several removals may be under way, of devices that somebody held when they went, and one other
  * work. Works tell the control thread through work_fd; it alone changes the list of removals, and
@@ -14,13 +15,15 @@
  * thread does it itself.
  *
  * While a device is made its rules are off: the kernel reads the partition table before anybody
- * could let go a request that a rule holds.
+ * could let go a request that a rule holds. While it is read again they are, too: no rule counts
+ * requests that nobody made.
  */
 #include "disk_in.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/limits.h"
+#include "reread.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -167,6 +170,9 @@ static void *run_work(void *ctx)
 	case WORK_MAKE:
 		work->err = make_device(work);
 		break;
+	case WORK_REREAD:
+		work->err = reread_disk(ublk_dev_path(work->disk->dev));
+		break;
 	}
 	atomic_store(&work->over, true);
 	eventfd_write(work_fd, 1);
@@ -179,6 +185,7 @@ static void *work_thread(void *ctx)
 		[WORK_CLOSE] = "close",
 		[WORK_REMOVE] = "removal",
 		[WORK_MAKE] = "make",
+		[WORK_REREAD] = "reread",
 	};
 	const struct disk_work *work = ctx;
 
@@ -202,7 +209,7 @@ static void end_work(struct disk_work *work)
 		pthread_join(work->thread, NULL);
 }
 
-/* Close or make; at most one of them at a time. */
+/* At most one at a time; a removal is none of them. */
 static void begin_main_work(struct disk *disk, enum disk_work_kind kind)
 {
 	assert(!disk->working);
@@ -249,9 +256,14 @@ int disk_work_fd(const struct disk *disk)
 	return disk->work_fd;
 }
 
+static bool is_working(const struct disk *disk, enum disk_work_kind kind)
+{
+	return disk->working && disk->work.kind == kind;
+}
+
 static bool is_making(const struct disk *disk)
 {
-	return disk->working && disk->work.kind == WORK_MAKE;
+	return is_working(disk, WORK_MAKE);
 }
 
 bool disk_has_no_queues(const struct disk *disk)
@@ -261,7 +273,8 @@ bool disk_has_no_queues(const struct disk *disk)
 
 bool disk_is_changing(const struct disk *disk)
 {
-	return is_making(disk) || (!disk->dev && atomic_load(&disk->nr_running));
+	return is_making(disk) || is_working(disk, WORK_REREAD) ||
+	       (!disk->dev && atomic_load(&disk->nr_running));
 }
 
 bool disk_is_leaving(const struct disk *disk, bool held_too)
@@ -344,14 +357,14 @@ static void wake_rules(struct rule_set *rules)
 
 /*
  * Every queue has passed a batch since the condition was set; what is parked is of the old life.
- * For a device that is still to be made the rules are off from now on.
+ * With @quiet the rules are off from now on.
  */
-static int settle(struct disk *disk, struct diag *diag)
+static int settle(struct disk *disk, bool quiet, struct diag *diag)
 {
 	struct rule_set *set = rule_set_copy(pipeline_rules(disk->pipeline));
 	int err = set ? 0 : -ENOMEM;
 
-	if (!err && !disk->dev)
+	if (!err && quiet)
 		err = quiet_rules(set, &disk->quieted);
 	if (err)
 		diag_set(diag, err, "disk.memory", "no memory");
@@ -365,7 +378,7 @@ static int settle(struct disk *disk, struct diag *diag)
 	return err;
 }
 
-/* There is a device, or there is not to be one: the rules are on again. */
+/* It is made, or has been read: the rules are on again. */
 static int unsettle(struct disk *disk, struct diag *diag)
 {
 	struct rule_set *set;
@@ -383,7 +396,7 @@ static int unsettle(struct disk *disk, struct diag *diag)
 int disk_begin_revival(struct disk *disk, struct diag *diag, uint32_t *ret_was, uint64_t *ret_lost)
 {
 	uint32_t was = condition_bits(pipeline_condition(disk->pipeline));
-	int err = settle(disk, diag);
+	int err = settle(disk, !disk->dev, diag);
 
 	if (err)
 		return err;
@@ -424,6 +437,20 @@ static int end_making(struct disk *disk, struct diag *diag)
 	return err;
 }
 
+int disk_begin_reread(struct disk *disk, struct diag *diag)
+{
+	uint32_t bits = condition_bits(pipeline_condition(disk->pipeline));
+	int err;
+
+	if (!disk->dev || disk->working || bits & (CONDITION_OFF | CONDITION_GONE))
+		return 0;
+	err = settle(disk, true, diag);
+	if (err)
+		return err;
+	begin_main_work(disk, WORK_REREAD);
+	return -EINPROGRESS;
+}
+
 enum disk_news disk_tend(struct disk *disk, struct diag *diag, int *ret_err)
 {
 	eventfd_t ignored;
@@ -438,6 +465,11 @@ enum disk_news disk_tend(struct disk *disk, struct diag *diag, int *ret_err)
 	if (disk->work.kind == WORK_MAKE) {
 		*ret_err = end_making(disk, diag);
 		return DISK_MADE;
+	}
+	if (disk->work.kind == WORK_REREAD) {
+		*ret_err = disk->work.err;
+		unsettle(disk, diag);
+		return DISK_REREAD;
 	}
 	*diag = disk->work.diag;
 	*ret_err = disk->work.err;

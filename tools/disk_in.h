@@ -15,7 +15,7 @@ struct queue_clock {
 	uint64_t now_ns;
 } __attribute__((aligned(DISK_CACHE_LINE)));
 
-enum disk_work_kind { WORK_CLOSE, WORK_REMOVE, WORK_MAKE };
+enum disk_work_kind { WORK_CLOSE, WORK_REMOVE, WORK_MAKE, WORK_REREAD };
 
 struct disk_work {
 	struct disk_work *next;
@@ -41,10 +41,10 @@ struct disk {
 	void *decide_ctx;
 	int event_fd;
 	int work_fd;           /* a work, or a queue, has ended */
-	struct disk_work work; /* closes or makes */
+	struct disk_work work; /* but a removal */
 	bool working;          /* it does, or its end has not been looked at */
 	struct disk_work *removals;
-	struct rule_set *quieted;        /* rules that are off while a device is made */
+	struct rule_set *quieted;        /* rules that are off while a device is made or read */
 	_Atomic unsigned int nr_running; /* queues */
 	bool closed;
 	uint64_t seed;

@@ -106,6 +106,10 @@ static int dispatch(int argc, char **argv)
 		printf("faultblk %s\n", FAULTBLK_VERSION);
 		return EXIT_OK;
 	}
+	if (strcmp(argv[1], REREAD_WORD) == 0)
+		return cmd_reread_disk(argc - 1, argv + 1);
+	if (strcmp(argv[1], PROBE_WORD) == 0)
+		return cmd_udev_probe(argc - 1, argv + 1);
 	command = find_command(argv[1]);
 	return command ? command->run(argc - 1, argv + 1) : EXIT_USAGE;
 }

@@ -260,6 +260,11 @@ const char *image_job_path(const struct image_job *job)
 	return job->path;
 }
 
+bool image_job_loads(const struct image_job *job)
+{
+	return job->what == IMAGE_LOAD;
+}
+
 int image_job_end(struct image_job *job, struct diag *diag, uint64_t *ret_bytes, uint64_t *ret_size)
 {
 	int err, thaw_err;

@@ -30,6 +30,7 @@ int image_job_start(struct disk *disk, const struct image_request *request, stru
 /* Readable once the job is over. Borrowed, as the path. */
 int image_job_fd(const struct image_job *job);
 const char *image_job_path(const struct image_job *job);
+bool image_job_loads(const struct image_job *job);
 /*
  * Of a job that is over: free it. 0 or -errno with words in @diag: of opening, reading and writing,
  * -EEXIST, -EINVAL (image_open()). *ret_bytes: data written or read, on success. *ret_size: of the

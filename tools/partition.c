@@ -18,51 +18,78 @@
 #include <stdio.h>
 #include <string.h>
 
-static int read_number(int disk, unsigned int number, const char *what, uint64_t *ret)
+static int read_number(const char *path, uint64_t *ret)
 {
-	char path[96];
-	_cleanup_fclose_ FILE *file = NULL;
+	_cleanup_fclose_ FILE *file = fail_null("tools/partition/open", EMFILE, fopen(path, "re"));
 
-	snprintf(path, sizeof(path), "/sys/class/block/ublkb%dp%u/%s", disk, number, what);
-	file = fail_null("tools/partition/open", EMFILE, fopen(path, "re"));
 	if (!file)
 		return -errno;
 	return fscanf(file, "%" SCNu64, ret) == 1 ? 0 : -EIO;
 }
 
-static int read_partition(int disk, unsigned int number, struct partition *ret)
+static int read_part(int disk, unsigned int number, const char *what, uint64_t *ret)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/class/block/ublkb%dp%u/%s", disk, number, what);
+	return read_number(path, ret);
+}
+
+int partition_block_bytes(int disk, uint64_t *ret_bytes)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/class/block/ublkb%d/queue/logical_block_size", disk);
+	return read_number(path, ret_bytes);
+}
+
+int partition_read(int disk, unsigned int number, struct partition *ret)
 {
 	uint64_t start = 0, size = 0;
-	int err = read_number(disk, number, "start", &start);
+	int err = read_part(disk, number, "start", &start);
 
 	if (!err)
-		err = read_number(disk, number, "size", &size);
+		err = read_part(disk, number, "size", &size);
 	if (!err)
 		*ret = (struct partition){ number, start << SECTOR_SHIFT, size << SECTOR_SHIFT };
 	return err;
 }
 
+void partition_each(int disk, void (*each)(void *ctx, const struct partition *partition), void *ctx)
+{
+	struct partition partition;
+
+	for (unsigned int i = 1; i <= PARTITION_MAX; i++)
+		if (!partition_read(disk, i, &partition))
+			each(ctx, &partition);
+}
+
+struct known {
+	struct list_text list;
+	unsigned int nr;
+};
+
+static void add_known(void *ctx, const struct partition *partition)
+{
+	struct known *known = ctx;
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", partition->number);
+	list_text_add(&known->list, name);
+	known->nr++;
+}
+
 static int no_partition(int disk, unsigned int number, struct diag *diag)
 {
-	struct list_text list;
-	struct partition other;
+	struct known known = { .nr = 0 };
 	char names[200];
-	unsigned int nr = 0;
 
-	list_text_begin(&list, names, sizeof(names));
-	for (unsigned int i = 1; i <= PARTITION_MAX; i++) {
-		char name[16];
-
-		if (read_partition(disk, i, &other))
-			continue;
-		snprintf(name, sizeof(name), "%u", i);
-		list_text_add(&list, name);
-		nr++;
-	}
-	if (nr)
+	list_text_begin(&known.list, names, sizeof(names));
+	partition_each(disk, add_known, &known);
+	if (known.nr)
 		diag_set(diag, -ENOENT, "part.unknown",
 			 "the kernel knows no partition %u of /dev/ublkb%d, only %s", number, disk,
-			 list_text_end(&list));
+			 list_text_end(&known.list));
 	else
 		diag_set(diag, -ENOENT, "part.unknown",
 			 "the kernel knows no partition %u of /dev/ublkb%d, nor any other", number,
@@ -83,7 +110,7 @@ int partition_find(const struct ublk_dev *dev, unsigned int number, struct diag 
 		return diag_set(diag, -ENOENT, "part.no-device",
 				"the disk has no device now, and so the kernel knows none of its "
 				"partitions");
-	err = read_partition(ublk_dev_id(dev), number, ret_partition);
+	err = partition_read(ublk_dev_id(dev), number, ret_partition);
 	if (err == -ENOENT)
 		return no_partition(ublk_dev_id(dev), number, diag);
 	if (err)

@@ -18,12 +18,19 @@ struct partition {
 	uint64_t start, size; /* bytes */
 };
 
+/* Those of /dev/ublkb@disk that the kernel knows, by number. */
+void partition_each(int disk, void (*each)(void *ctx, const struct partition *partition),
+		    void *ctx);
 /*
  * Partition @number of the disk. -ENOENT, words in @diag: there is none, and which there are; NULL for
  * @dev: the disk has no device, and so no partitions.
  */
 int partition_find(const struct ublk_dev *dev, unsigned int number, struct diag *diag,
 		   struct partition *ret_partition);
+/* The same of /dev/ublkb@disk, without words. */
+int partition_read(int disk, unsigned int number, struct partition *ret_partition);
+/* How large the blocks of the disk are. */
+int partition_block_bytes(int disk, uint64_t *ret_bytes);
 /* From bytes of the partition to bytes of the disk; -EINVAL, in words: it ends outside. */
 int partition_shift(const struct partition *partition, struct value_range *range,
 		    struct diag *diag);

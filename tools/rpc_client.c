@@ -377,6 +377,15 @@ json_t *rpc_client_hello(const struct rpc_client *client)
 	return client->hello;
 }
 
+int rpc_client_pid(const struct rpc_client *client)
+{
+	struct ucred cred = { .pid = 0 };
+	socklen_t len = sizeof(cred);
+
+	getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
+	return cred.pid;
+}
+
 const char *rpc_client_path(const struct rpc_client *client)
 {
 	return client->path;
@@ -535,4 +544,20 @@ int tool_print_json(json_t *value)
 		return EXIT_OK;
 	tool_msg("cannot print the answer%s", err ? "" : ": no memory for all of it");
 	return EXIT_FAILED;
+}
+
+void rpc_client_say_table(const json_t *answer)
+{
+	const char *table = json_string_value(json_object_get(answer, "table"));
+	const char *device = json_string_value(json_object_get(answer, "device"));
+	const char *why = json_string_value(json_object_get(answer, "why"));
+	char hint[160];
+
+	if (!table || strcmp(table, "old") != 0 || !device || !why)
+		return;
+	tool_msg("warning: the kernel still has the old partition table and cache of %s: %s",
+		 device, why);
+	snprintf(hint, sizeof(hint), "once that is over: blockdev --flushbufs --rereadpt %.64s",
+		 device);
+	tool_hint(hint);
 }

@@ -34,6 +34,8 @@ struct rpc_client *rpc_client_free(struct rpc_client *client);
 /* Parameters of the greeting (borrowed), and the path that we are connected to. */
 json_t *rpc_client_hello(const struct rpc_client *client);
 const char *rpc_client_path(const struct rpc_client *client);
+/* The process at the other end; 0: of a pid namespace that is not seen from here. */
+int rpc_client_pid(const struct rpc_client *client);
 
 /*
  * Call @method with @params (stolen; may be NULL). 0: *ret_result is a new reference (NULL allowed
@@ -79,6 +81,8 @@ int rpc_client_once(const struct disk_choice *choice, const char *method, json_t
 		    json_t **ret_result);
 /* The exit code for a failed call, after printing @diag. */
 int rpc_client_fail(int err, int code, const struct diag *diag);
+/* Where the content of a disk has changed and the kernel could not look: say so, and what to do. */
+void rpc_client_say_table(const json_t *answer);
 /* Print as indented JSON; steals @value. Returns an enum tool_exit. */
 int tool_print_json(json_t *value);
 

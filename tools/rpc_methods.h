@@ -62,6 +62,12 @@ struct rpc_target {
 	 */
 	void (*when_gone)(void *ctx, struct rpc_ticket *ticket, json_t *result);
 	/*
+	 * The content has changed without a request: the kernel is to look at the disk again.
+	 * -EINPROGRESS: @ticket and @result were taken over, and are the answer, with
+	 * rpc_add_table(), once it has. 0: it cannot now, or cannot at all, which @result says.
+	 */
+	int (*reread)(void *ctx, struct rpc_ticket *ticket, json_t *result);
+	/*
 	 * The disk's queues are about to end, or to begin, or stand still for somebody else than
 	 * @client (0: for anybody): methods that need them wait. NULL: never.
 	 */
@@ -88,6 +94,11 @@ json_t *rpc_recording(struct pipeline *pipeline);
 int rpc_image_code_of(int err);
 /* The answer to disk.revive. New reference. */
 json_t *rpc_revive_answer(uint32_t was, uint64_t lost_blocks, const char *device);
+/*
+ * Say in an answer what the kernel knows of the disk now, by an error of reread_disk(). @always: of
+ * one that is in use also where it knows of no partitions.
+ */
+void rpc_add_table(json_t *answer, const struct ublk_dev *dev, int err, bool always);
 /* The answer to snapshot.save, image.save and image.load. New reference. */
 json_t *rpc_image_answer(uint64_t size_bytes, uint64_t data_bytes);
 

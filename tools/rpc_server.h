@@ -20,7 +20,7 @@
 
 #define RPC_PENDING_MAX  (256u << 10)
 #define RPC_STALL_MS     10000
-#define RPC_EXTRA_FD_MAX 7
+#define RPC_EXTRA_FD_MAX 8
 
 struct rpc_server;
 struct rpc_target;

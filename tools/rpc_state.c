@@ -2,10 +2,12 @@
 /* Methods about what the disk holds: power cuts on command, snapshots, images. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "partition.h"
 #include "rpc_call.h"
 #include "runtime.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -210,6 +212,40 @@ static int needs_no_recording(struct rpc_call *call)
 	return RPC_FAILED;
 }
 
+static void count(void *ctx, const struct partition *partition)
+{
+	(void)partition;
+	++*(unsigned int *)ctx;
+}
+
+void rpc_add_table(json_t *answer, const struct ublk_dev *dev, int err, bool always)
+{
+	struct ublk_holder holders[4];
+	char who[256] = "", why[384];
+	unsigned int nr = 0;
+	int found;
+
+	if (!err) {
+		json_object_set_new(answer, "table", json_string("read"));
+		return;
+	}
+	partition_each(ublk_dev_id(dev), count, &nr);
+	if (err == -EBUSY && !nr && !always)
+		return;
+	found = ublk_holders(ublk_dev_id(dev), holders, array_size(holders));
+	if (err == -EBUSY && found > 0)
+		snprintf(why, sizeof(why), "it is %s",
+			 ublk_holders_text(holders, found < 4 ? (unsigned int)found : 4, who,
+					   sizeof(who)));
+	else if (err == -ETIMEDOUT)
+		snprintf(why, sizeof(why), "a request that it waits for is held");
+	else
+		snprintf(why, sizeof(why), "%s", strerror(-err));
+	json_object_set_new(answer, "table", json_string("old"));
+	json_object_set_new(answer, "device", json_string(ublk_dev_path(dev)));
+	json_object_set_new(answer, "why", json_string(why));
+}
+
 /* ------------------------------------------------------------------------------ snapshots */
 
 static int param_name(struct rpc_call *call, const char **ret_name)
@@ -289,7 +325,8 @@ int rpc_snapshot_create(struct rpc_call *call)
 
 int rpc_snapshot_restore(struct rpc_call *call)
 {
-	struct disk *disk = call->target->disk;
+	const struct rpc_target *target = call->target;
+	struct disk *disk = target->disk;
 	struct snapshot *snapshot;
 	uint64_t bytes = 0;
 	int err = param_snapshot(call, &snapshot);
@@ -301,12 +338,15 @@ int rpc_snapshot_restore(struct rpc_call *call)
 	err = disk_freeze(disk, &call->diag);
 	if (err)
 		return state_error(call, err);
-	err = pipeline_snapshot_restore(call->target->pipeline, snapshot, &bytes);
+	err = pipeline_snapshot_restore(target->pipeline, snapshot, &bytes);
 	disk_thaw(disk);
 	if (err)
 		return state_error(call, err);
 	call->result = json_pack("{s:I}", "restored_bytes", (json_int_t)bytes);
-	return 0;
+	if (!target->reread || target->reread(target->ctx, &call->ticket, call->result) == 0)
+		return 0;
+	call->result = NULL;
+	return -EINPROGRESS;
 }
 
 int rpc_snapshot_remove(struct rpc_call *call)

@@ -141,12 +141,15 @@ int rule_text_add(struct rule_set *set, const char *text)
 	return EXIT_USAGE;
 }
 
-int rule_set_check(const struct rule_set *set, const struct rule_geometry *geometry)
+int rule_set_check(const struct rule_set *set, const struct rule_geometry *geometry,
+		   bool parts_later)
 {
 	for (size_t i = 0; i < rule_set_count(set); i++) {
 		const struct rule *rule = rule_set_at(set, i);
 		struct diag diag = { 0 };
 
+		if (parts_later && rule_part(rule))
+			continue;
 		if (rule_check(rule, geometry, &diag)) {
 			_cleanup_free_ char *text = rule_print(rule);
 

@@ -21,6 +21,8 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "faults/recorder.h"
+#include "node_watch.h"
+#include "reread.h"
 #include "rpc_methods.h"
 #include "rpc_reading.h"
 #include "rpc_server.h"
@@ -51,16 +53,19 @@ struct serve {
 	struct rpc_target target;
 	struct rpc_server *server;
 	struct watch *watch;
+	struct node_watch *node; /* NULL: nobody is to be told what is on the disk */
 	struct rpc_reading *reading;
 	bool more; /* the watch has more to deliver, or who had to wait can go on */
 	bool has_command;
-	bool working;                    /* the disk closes, or its device is being made */
+	bool working;                    /* the disk closes, its device is being made or read */
 	bool hastened;                   /* the recording does not let queues wait */
 	struct rpc_ticket revive_ticket; /* client 0: nobody asked for the revival */
 	uint32_t revive_was;
 	uint64_t revive_lost;
 	struct rpc_ticket gone_ticket; /* who is told when the device has left; client 0: nobody */
 	json_t *gone_result;           /* NULL: no memory for it, and who waits is cut off */
+	struct rpc_ticket reread_ticket; /* whose change of the content the kernel looks at */
+	json_t *reread_result;
 	uint64_t return_ns; /* a disk that has gone comes back by itself then; 0: it does not */
 	struct standstill still;
 	int signal_fd;
@@ -287,6 +292,46 @@ static int on_stop(void *ctx, bool force, struct rpc_ticket *ticket, struct diag
 	return -EINPROGRESS;
 }
 
+/* ------------------------------------------------------------------------------ rereading */
+
+static void tell_udev(const struct serve *s)
+{
+	if (disk_dev(s->disk))
+		reread_tell_udev(ublk_dev_id(disk_dev(s->disk)));
+}
+
+static int on_reread(void *ctx, struct rpc_ticket *ticket, json_t *result)
+{
+	struct serve *s = ctx;
+	struct diag diag = { 0 };
+	int err = disk_begin_reread(s->disk, &diag);
+
+	if (err == -EINPROGRESS) {
+		s->working = true;
+		s->reread_ticket = *ticket;
+		s->reread_result = result;
+		return err;
+	}
+	if (err)
+		rpc_add_table(result, disk_dev(s->disk), err, true);
+	tell_udev(s);
+	return 0;
+}
+
+static void end_reread(struct serve *s, int err, const struct diag *diag)
+{
+	/* A revival says what the disk was. */
+	bool always = !json_object_get(s->reread_result, "was");
+
+	if (diag->message[0])
+		tool_msg("the rules are off: %s", diag->message);
+	rpc_add_table(s->reread_result, disk_dev(s->disk), err, always);
+	tell_udev(s);
+	rpc_server_reply(s->server, &s->reread_ticket, 0, NULL, s->reread_result);
+	s->reread_result = NULL;
+	look_at_condition(s);
+}
+
 /* ------------------------------------------------------------------------------ images */
 
 static int on_image(void *ctx, const struct image_request *request, struct rpc_ticket *ticket,
@@ -314,18 +359,23 @@ static void end_job(struct serve *s, bool give_up)
 {
 	struct diag diag = { 0 };
 	uint64_t bytes = 0, size = 0;
+	json_t *answer;
+	bool loads;
 	int err;
 
 	if (!s->job)
 		return;
+	loads = image_job_loads(s->job);
 	if (give_up)
 		err = image_job_give_up(s->job, JOB_WAIT_MS, &diag, &bytes, &size);
 	else
 		err = image_job_end(s->job, &diag, &bytes, &size);
 	s->job_lives |= give_up && err == -ETIMEDOUT;
 	s->job = NULL;
-	rpc_server_reply(s->server, &s->job_ticket, err ? rpc_image_code_of(err) : 0, &diag,
-			 err ? NULL : rpc_image_answer(size, bytes));
+	answer = err ? NULL : rpc_image_answer(size, bytes);
+	if (err || !loads || give_up || on_reread(s, &s->job_ticket, answer) != -EINPROGRESS)
+		rpc_server_reply(s->server, &s->job_ticket, err ? rpc_image_code_of(err) : 0, &diag,
+				 answer);
 }
 
 /* ------------------------------------------------------------------------------ condition */
@@ -334,9 +384,17 @@ static int revive(struct serve *s, struct rpc_ticket *ticket, struct diag *diag,
 		  uint64_t *ret_lost)
 {
 	int err = disk_begin_revival(s->disk, diag, ret_was, ret_lost);
+	json_t *answer = NULL;
 
 	s->return_ns = 0;
-	if (err != -EINPROGRESS)
+	/* What was volatile has gone under a device that stays. */
+	if (!err && *ret_was & CONDITION_OFF && ticket) {
+		answer = rpc_revive_answer(*ret_was, *ret_lost, ublk_dev_path(disk_dev(s->disk)));
+		err = on_reread(s, ticket, answer);
+		if (!err)
+			json_decref(answer);
+	}
+	if (err != -EINPROGRESS || answer)
 		return err;
 	s->working = true;
 	s->revive_ticket = ticket ? *ticket : (struct rpc_ticket){ 0 };
@@ -359,6 +417,8 @@ static void end_revival(struct serve *s, int err, const struct diag *diag)
 	if (dev) {
 		tool_msg("the disk is back: %s", ublk_dev_path(dev));
 		runtime_note_disk(s->socket, ublk_dev_id(dev));
+		node_watch_free(s->node);
+		s->node = node_watch_new(dev);
 	}
 	if (!err)
 		answer = rpc_revive_answer(s->revive_was, s->revive_lost, ublk_dev_path(dev));
@@ -458,7 +518,7 @@ static void look_at_condition(struct serve *s)
 	if (bits & (CONDITION_OFF | CONDITION_GONE) &&
 	    pipeline_release(disk_pipeline(s->disk), NULL, 0, SIZE_MAX))
 		disk_kick(s->disk);
-	if (!(bits & CONDITION_GONE) || !disk_dev(s->disk) || s->phase != SERVING)
+	if (!(bits & CONDITION_GONE) || !disk_dev(s->disk) || s->phase != SERVING || s->working)
 		return;
 	back_ns = atomic_load(&condition->gone_ns);
 	tool_msg("%s has gone; %s", ublk_dev_path(disk_dev(s->disk)),
@@ -485,6 +545,8 @@ static void handle_works(struct serve *s)
 			end_close(s, err, &diag);
 		else if (news == DISK_MADE)
 			end_revival(s, err, &diag);
+		else if (news == DISK_REREAD)
+			end_reread(s, err, &diag);
 	} while (news != DISK_NO_NEWS);
 	if (s->phase == SERVING && !disk_is_changing(s->disk))
 		let_recording_wait(s, true);
@@ -635,27 +697,19 @@ static int sooner(int a_ms, int b_ms)
 	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
 }
 
-static int ms_until(uint64_t then_ns, uint64_t now_ns)
-{
-	uint64_t ms = then_ns > now_ns ? (then_ns - now_ns) / NSEC_PER_MSEC + 1 : 0;
-
-	return ms < INT32_MAX ? (int)ms : INT32_MAX;
-}
-
 /* How long a turn may wait; -1: for ever. */
 static int turn_timeout_ms(const struct serve *s)
 {
-	uint64_t now_ns = clock_now_ns();
 	int timeout_ms = s->phase == CLOSING && !s->working ? CLOSE_RETRY_MS : -1;
 
 	if (s->more)
 		return 0;
 	timeout_ms = sooner(timeout_ms, watch_timeout_ms(s->watch));
 	if (s->still.client)
-		return sooner(timeout_ms, ms_until(s->still.end_ns, now_ns));
+		return sooner(timeout_ms, clock_ms_until(s->still.end_ns));
 	if (!s->return_ns || s->working || disk_is_changing(s->disk))
 		return timeout_ms;
-	return sooner(timeout_ms, ms_until(s->return_ns, now_ns));
+	return sooner(timeout_ms, clock_ms_until(s->return_ns));
 }
 
 /* With a disk: its clients, its events, its end. */
@@ -673,6 +727,7 @@ static int turn_with_disk(struct serve *s)
 		{ .fd = s->job && !changing ? image_job_fd(s->job) : -1, .events = POLLIN },
 		{ .fd = disk_work_fd(s->disk), .events = POLLIN },
 		{ .fd = rpc_reading_fd(s->reading), .events = POLLIN },
+		{ .fd = dev ? node_watch_fd(s->node) : -1, .events = POLLIN },
 	};
 	int timeout_ms = turn_timeout_ms(s), err;
 
@@ -687,7 +742,7 @@ static int turn_with_disk(struct serve *s)
 	 * No client has had it removed within this very turn: what removes it waits for its queues,
 	 * which have ended, and fails.
 	 */
-	if (extra[1].revents && s->phase != REMOVING) {
+	if (extra[1].revents && s->phase != REMOVING && !s->working) {
 		tool_msg("the disk was taken away from outside");
 		begin_removal(s);
 	}
@@ -707,6 +762,8 @@ static int turn_with_disk(struct serve *s)
 		come_back(s);
 	if (extra[6].revents)
 		rpc_reading_seen(s->reading);
+	if (extra[7].revents && disk_dev(s->disk))
+		node_watch_turn(s->node, disk_dev(s->disk));
 	/* Who had to wait for the change of the disk, or for a file, is to go on. */
 	s->more |= watch_turn(s->watch, s->server) || extra[5].revents || extra[6].revents;
 	return 0;
@@ -766,6 +823,7 @@ static int prepare(struct serve *s, const struct serve_options *options)
 		.crash = on_crash,
 		.image = on_image,
 		.when_gone = on_when_gone,
+		.reread = on_reread,
 		.is_changing = on_is_changing,
 		.ctx = s,
 	};
@@ -784,8 +842,10 @@ static int prepare(struct serve *s, const struct serve_options *options)
 				  signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 	if (s->signal_fd < 0)
 		return -errno;
-	if (disk_dev(s->disk))
+	if (disk_dev(s->disk)) {
 		runtime_note_disk(s->socket, ublk_dev_id(disk_dev(s->disk)));
+		s->node = node_watch_new(disk_dev(s->disk));
+	}
 	if (options->ready)
 		options->ready(options->ctx);
 	return options->command ? start_command(s, options->command) : 0;
@@ -815,6 +875,7 @@ int serve(const struct serve_options *options)
 			disk_free(s.disk);
 	}
 	watch_free(s.watch);
+	node_watch_free(s.node);
 	rpc_reading_free(s.reading);
 	if (s.signal_fd >= 0)
 		close(s.signal_fd);

@@ -58,6 +58,12 @@ int cmd_explore(int argc, char **argv);
 int cmd_crashtest(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_revive(int argc, char **argv);
+/* No command of anybody's: reread.c runs it. */
+#define REREAD_WORD "reread-disk"
+int cmd_reread_disk(int argc, char **argv);
+/* Nor this one: 90-faultblk.rules does. */
+#define PROBE_WORD "udev-probe"
+int cmd_udev_probe(int argc, char **argv);
 int cmd_crash(int argc, char **argv);
 int cmd_capacity(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);

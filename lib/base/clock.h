@@ -30,4 +30,13 @@ static inline struct timespec clock_in_ns(uint64_t ns)
 				  .tv_nsec = (long)(until_ns % NSEC_PER_SEC) };
 }
 
+/* For poll(): whole milliseconds from now until @then_ns, rounded up. */
+static inline int clock_ms_until(uint64_t then_ns)
+{
+	uint64_t now_ns = clock_now_ns();
+	uint64_t ms = then_ns > now_ns ? (then_ns - now_ns) / NSEC_PER_MSEC + 1 : 0;
+
+	return ms < INT32_MAX ? (int)ms : INT32_MAX;
+}
+
 #endif

@@ -282,7 +282,7 @@ static const struct question questions[] = {
 	{ "snapshot.restore", "{\"name\":\"none\"}", false, true },
 	{ "disk.crash", "{\"keep\":\"most\"}", false, true },
 	{ "image.save", "{\"path\":\"/tmp/faultblk-sweep.img\",\"force\":true}", false, true },
-	{ "image.load", "{\"path\":\"/tmp/faultblk-sweep.img\"}", false, true },
+	{ "image.load", "{\"path\":\"/tmp/faultblk-sweep.img\"}", false, false },
 	{ "nonsense", "{}", false, true },
 	{ "disk.crash", "{\"keep\":\"random\"}", false, false },
 	{ "disk.revive", "{}", false, false },
