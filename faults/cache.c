@@ -15,6 +15,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 struct cache {
@@ -192,7 +193,7 @@ static bool keeps_block(const struct taking *taking, uint64_t block)
 
 	if (cut->keep == KEEP_PATTERN)
 		return cut_pattern_keeps(cut, taking->result.nr_volatile);
-	return condition_keeps(cut->keep, cut->bits, cut->threshold, block);
+	return power_cut_keeps(cut->keep, cut->bits, cut->threshold, block);
 }
 
 static void cut_block(void *ctx, uint64_t at, const unsigned char *block)

@@ -23,7 +23,7 @@
 #ifndef FAULTS_CACHE_H
 #define FAULTS_CACHE_H
 
-#include "faults/condition.h"
+#include "faults/power_cut.h"
 #include "faults/store.h"
 
 struct cache;

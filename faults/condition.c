@@ -2,7 +2,6 @@
 #include "faults/condition.h"
 
 #include "base/cleanup.h"
-#include "base/rng.h"
 #include "faults/medium.h"
 
 #include <errno.h>
@@ -40,11 +39,6 @@ void condition_shrink(struct condition *condition, uint64_t end_bytes)
 						      memory_order_relaxed, memory_order_relaxed))
 		;
 	condition_set(condition, CONDITION_SHRUNK);
-}
-
-bool condition_keeps(enum keep keep, uint64_t bits, uint64_t threshold, uint64_t block)
-{
-	return keep == KEEP_ALL || (keep == KEEP_RANDOM && rng_mix(bits, 0, block) < threshold);
 }
 
 _cold_ void condition_reset(struct condition *condition, uint32_t bits)

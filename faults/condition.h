@@ -10,6 +10,7 @@
 #define FAULTS_CONDITION_H
 
 #include "faults/io.h"
+#include "faults/power_cut.h"
 
 #include <stdatomic.h>
 
@@ -20,33 +21,6 @@ enum condition_bit {
 	CONDITION_GONE = 1u << 3,      /* removed from the machine: ENODEV */
 	CONDITION_OFF = 1u << 4,       /* without power: EIO, and the cache is lost */
 };
-
-/* What a power cut leaves of what was volatile. */
-enum keep { KEEP_NONE, KEEP_ALL, KEEP_RANDOM, KEEP_PATTERN };
-
-#define KEEP_PATTERN_BITS 1024u /* at most */
-
-/* One power cut, spelled out; what the words mean for each model of a cache stands in cache.h. */
-struct power_cut {
-	enum keep keep;
-	uint64_t bits;      /* KEEP_RANDOM: the seed of what is drawn */
-	uint64_t threshold; /* KEEP_RANDOM: what draws less survives with its newest content */
-	uint32_t nr_pattern;
-	unsigned char pattern[KEEP_PATTERN_BITS / 8]; /* the first bit is the highest of byte 0 */
-};
-
-/* Its toll. */
-struct power_cut_result {
-	uint64_t nr_volatile; /* what it could have hit */
-	uint64_t nr_lost;     /* of them, those whose newest content is gone */
-};
-
-/* Does number @i of what is volatile survive, as the pattern goes? */
-static inline bool cut_pattern_keeps(const struct power_cut *cut, uint64_t i)
-{
-	i %= cut->nr_pattern;
-	return cut->pattern[i / 8] >> (7 - i % 8) & 1;
-}
 
 struct condition {
 	_Atomic uint32_t bits;      /* enum condition_bit */
@@ -85,8 +59,6 @@ static inline bool condition_set(struct condition *condition, enum condition_bit
 bool condition_cut(struct condition *condition, enum keep keep, uint64_t bits, uint64_t threshold);
 bool condition_remove(struct condition *condition, uint64_t gone_ns);
 void condition_shrink(struct condition *condition, uint64_t end_bytes);
-/* Does block number @block survive a power cut? The same answer whoever asks, and when. */
-bool condition_keeps(enum keep keep, uint64_t bits, uint64_t threshold, uint64_t block);
 /*
  * The disk is well again, as far as it was in @bits; what has befallen it since stays. Control
  * thread, and no request that saw it well before @bits were set is still under way.

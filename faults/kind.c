@@ -198,16 +198,6 @@ void kind_args_clear(struct kind_args *args)
 	args->given = 0;
 }
 
-int kind_arm_one_range(const struct kind_arm *arm, const char *what, struct diag *diag)
-{
-	if (arm->nr_ranges <= 1)
-		return 0;
-	diag_set(diag, -EINVAL, "rule.several-ranges", "%s wants one range, got range= with %u",
-		 what, arm->nr_ranges);
-	diag_hint(diag, "make a rule for each of them");
-	return -EINVAL;
-}
-
 int kind_parse(const struct place *place, struct text text, const struct kind **ret_kind,
 	       struct kind_args *ret_args)
 {

@@ -62,7 +62,8 @@ struct kind_arm {
 	uint64_t now_ns;
 };
 
-/* For a kind that remembers one range only: -EINVAL, in words, if the rule has several. */
+/* For a kind that remembers one range only: -EINVAL, in words, if the rule has several. See
+ * rule_armed.c. */
 int kind_arm_one_range(const struct kind_arm *arm, const char *what, struct diag *diag);
 
 /* What a hit acts with. */

@@ -32,7 +32,7 @@ struct recorder_options {
 	 * recorder_create() returns. 0: it is made at path, with mode 0600; must not exist.
 	 */
 	int fd;
-	bool data;        /* RECORD_DATA */
+	bool data; /* RECORD_DATA */
 	/*
 	 * Bytes of the file; 0: none. What is in the rings when it is reached is still written, so
 	 * the file may grow past it by their sum (RECORDER_STOP) or by a ring (RECORDER_BLOCK).

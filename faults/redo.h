@@ -12,7 +12,7 @@
 #ifndef FAULTS_REDO_H
 #define FAULTS_REDO_H
 
-#include "faults/condition.h"
+#include "faults/power_cut.h"
 #include "faults/shadow.h"
 #include "faults/snapshot.h"
 

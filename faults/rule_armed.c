@@ -24,6 +24,16 @@ bool rule_enabled(const struct rule *rule)
 
 /* ------------------------------------------------------------------------------ arming */
 
+int kind_arm_one_range(const struct kind_arm *arm, const char *what, struct diag *diag)
+{
+	if (arm->nr_ranges <= 1)
+		return 0;
+	diag_set(diag, -EINVAL, "rule.several-ranges", "%s wants one range, got range= with %u",
+		 what, arm->nr_ranges);
+	diag_hint(diag, "make a rule for each of them");
+	return -EINVAL;
+}
+
 int rule_blame(const struct rule *rule, int err, struct diag *diag)
 {
 	struct diag kind;

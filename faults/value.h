@@ -32,10 +32,10 @@ enum value_type {
 	VALUE_SWITCH, /* lo: 1 yes, 0 no */
 	/* lo: index into the words of param.bare, "old|zeroes|new:SIZE"; hi: the size of one with such */
 	VALUE_CHOICE,
-	VALUE_NAME,   /* text: letters, digits, - _ . / : */
-	VALUE_PATH,   /* text: an absolute path without space or comma */
-	VALUE_BYTES,  /* text: hex digits; lo: how many bytes; hi: offset, UINT64_MAX: anywhere */
-	VALUE_MAP,    /* text: a digit 0 or 1 for each unit; lo: how many */
+	VALUE_NAME,  /* text: letters, digits, - _ . / : */
+	VALUE_PATH,  /* text: an absolute path without space or comma */
+	VALUE_BYTES, /* text: hex digits; lo: how many bytes; hi: offset, UINT64_MAX: anywhere */
+	VALUE_MAP,   /* text: a digit 0 or 1 for each unit; lo: how many */
 	VALUE_NR_TYPES,
 };
 

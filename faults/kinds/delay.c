@@ -44,12 +44,18 @@
 #define SHAPE_SHIFT 20 /* shape= in steps of 2^-20 */
 
 /* The percentiles, from the lowest, in parts per ten thousand. */
+#define PERCENTILE(name, share)                                                                    \
+	{                                                                                          \
+		delay_##name, #name, share                                                         \
+	}
 static const struct percentile {
 	unsigned int param;
+	const char *name;
 	uint64_t share;
 } percentiles[] = {
-	{ delay_p0, 0 },     { delay_p50, 5000 },  { delay_p90, 9000 },   { delay_p95, 9500 },
-	{ delay_p99, 9900 }, { delay_p999, 9990 }, { delay_p9999, 9999 }, { delay_p100, 10000 },
+	PERCENTILE(p0, 0),       PERCENTILE(p50, 5000),   PERCENTILE(p90, 9000),
+	PERCENTILE(p95, 9500),   PERCENTILE(p99, 9900),   PERCENTILE(p999, 9990),
+	PERCENTILE(p9999, 9999), PERCENTILE(p100, 10000),
 };
 
 /* The state of a rule whose shape is a curve, or that has an arm or lanes. */
@@ -71,11 +77,6 @@ static unsigned int count_percentiles(const struct kind_args *args)
 	return nr;
 }
 
-static const char *name_of(const struct percentile *percentile)
-{
-	return kind_find((struct text){ "delay", 5 })->params[percentile->param].name;
-}
-
 static int check_curve(const struct kind_args *args, struct diag *diag)
 {
 	const struct percentile *last = NULL;
@@ -93,8 +94,8 @@ static int check_curve(const struct kind_args *args, struct diag *diag)
 			return diag_set(
 				diag, -EINVAL, "rule.conflict",
 				"delay wants percentiles that rise, but %s=%s is more than %s=%s",
-				name_of(last), units_format_time(args->value[last->param].lo, a),
-				name_of(at), units_format_time(args->value[at->param].lo, b));
+				last->name, units_format_time(args->value[last->param].lo, a),
+				at->name, units_format_time(args->value[at->param].lo, b));
 		last = at;
 	}
 	return 0;

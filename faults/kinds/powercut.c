@@ -132,7 +132,7 @@ static void store_kept(const struct kind_hit *hit, struct io *io, enum keep keep
 	}
 	while (at < io->len_bytes) {
 		uint64_t number = (start + at) / block, end = (number + 1) * block - start;
-		bool kept = condition_keeps(keep, hit->bits, threshold, number);
+		bool kept = power_cut_keeps(keep, hit->bits, threshold, number);
 		uint32_t next = end < io->len_bytes ? (uint32_t)end : io->len_bytes;
 
 		if (!kept && from < at)
