@@ -256,24 +256,9 @@ int disk_work_fd(const struct disk *disk)
 	return disk->work_fd;
 }
 
-static bool is_working(const struct disk *disk, enum disk_work_kind kind)
-{
-	return disk->working && disk->work.kind == kind;
-}
-
-static bool is_making(const struct disk *disk)
-{
-	return is_working(disk, WORK_MAKE);
-}
-
-bool disk_has_no_queues(const struct disk *disk)
-{
-	return !disk->dev && !is_making(disk) && !atomic_load(&disk->nr_running);
-}
-
 bool disk_is_changing(const struct disk *disk)
 {
-	return is_making(disk) || is_working(disk, WORK_REREAD) ||
+	return disk_is_making(disk) || (disk->working && disk->work.kind == WORK_REREAD) ||
 	       (!disk->dev && atomic_load(&disk->nr_running));
 }
 
@@ -456,7 +441,7 @@ enum disk_news disk_tend(struct disk *disk, struct diag *diag, int *ret_err)
 	eventfd_t ignored;
 
 	eventfd_read(disk->work_fd, &ignored);
-	if (!is_making(disk))
+	if (!disk_is_making(disk))
 		end_removals(disk, false);
 	if (!disk->working || !atomic_load(&disk->work.over))
 		return DISK_NO_NEWS;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What disk.c (requests, rules) and disk_device.c (the device comes and goes) share. */
+/*
+ * Inside a disk: its requests (disk_requests.c), what all its queues take part in (disk_queues.c), its
+ * device, which comes and goes (disk_device.c), and its life (disk.c). Each knows those before it.
+ */
 #ifndef TOOLS_DISK_IN_H
 #define TOOLS_DISK_IN_H
 
@@ -58,13 +61,19 @@ struct disk {
 	void *log_ctx;
 };
 
-/* Of a request's disk; disk.c. */
+/* disk_requests.c: of a request's disk. */
 extern const struct ublk_backend disk_backend;
+/* What its pipeline calls; @ctx: the disk. See struct pipeline_options. */
+void disk_wake(void *ctx);
+void disk_unpark(void *ctx, struct io *io);
 
 /* Make a device for the disk. Any one thread. 0 or -errno, words in @diag. */
 int disk_make_device(struct disk *disk, const struct ublk_options *options, struct diag *diag,
 		     struct ublk_dev **ret_dev);
-/* No queue thread runs, and none is about to: who needs one may stand in for it. */
-bool disk_has_no_queues(const struct disk *disk);
+
+static inline bool disk_is_making(const struct disk *disk)
+{
+	return disk->working && disk->work.kind == WORK_MAKE;
+}
 
 #endif
