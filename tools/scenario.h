@@ -20,6 +20,7 @@
 
 #include "base/diag.h"
 #include "faults/rule.h"
+#include "run_options.h"
 #include "runtime.h"
 
 #include <stdbool.h>
@@ -37,15 +38,9 @@
 #define SCENARIO_TIME_MAX    (30 * 86400000000000ull) /* 30 days */
 #define SCENARIO_HITS_MAX    (1ull << 40)
 
-struct scenario_option {
-	char *name;  /* owned, and the value with it */
-	char *value; /* NULL: a flag */
-	unsigned int column;
-};
-
 struct scenario_disk {
 	char name[RUNTIME_NAME_MAX + 1];
-	struct scenario_option options[SCENARIO_OPTIONS_MAX];
+	struct run_option options[SCENARIO_OPTIONS_MAX];
 	unsigned int nr_options;
 	struct rule_set *rules; /* owned: in force from the beginning */
 	struct rule_geometry geometry;
@@ -168,18 +163,7 @@ int scenario_run(const struct scenario_run_options *options);
 /* Read and parse a file ("-": standard input). Returns an enum tool_exit; messages: stderr. */
 int scenario_load(const char *path, struct scenario **ret_scenario);
 
-/* Of a recording with data, where none is given. */
-#define RECORDING_DATA_LIMIT (4ull << 30)
 /* To the server of a disk: it joins the recording of the scenario, by these two descriptors. */
 #define RECORDING_ENV "FAULTBLK_RECORDING_FDS"
-
-/* ------------------------------------------------------------------------------ cmd_run.c */
-
-/*
- * Are these the options of a disk, as `faultblk run` takes them? -EINVAL with words in @diag and
- * the index of the option at fault in *ret_bad (@nr: none of those given).
- */
-int run_check_options(const struct scenario_option *options, unsigned int nr,
-		      struct rule_geometry *ret_geometry, struct diag *diag, unsigned int *ret_bad);
 
 #endif

@@ -182,7 +182,7 @@ static int check_recording(const struct check *c)
 
 	for (unsigned int i = 0; s->recording.path && i < s->nr_disks; i++)
 		for (unsigned int o = 0; o < s->disks[i].nr_options; o++) {
-			const struct scenario_option *option = &s->disks[i].options[o];
+			const struct run_option *option = &s->disks[i].options[o];
 
 			if (strncmp(option->name, "record", 6) != 0)
 				continue;

@@ -37,7 +37,7 @@ static char **child_words(const struct scenario_child *child, const char *seed)
 	words[nr++] = strdup("--json");
 	ok = asprintf(&words[nr++], "--name=%s", disk->name) > 0;
 	for (unsigned int i = 0; i < disk->nr_options && ok; i++) {
-		const struct scenario_option *option = &disk->options[i];
+		const struct run_option *option = &disk->options[i];
 
 		ok = asprintf(&words[nr++], "--%s%s%s", option->name, option->value ? "=" : "",
 			      option->value ?: "") > 0;

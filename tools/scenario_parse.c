@@ -287,7 +287,7 @@ static int parse_new_name(const struct parser *p, struct text word, struct scena
 
 static int add_option(const struct parser *p, struct scenario_disk *disk, struct text word)
 {
-	struct scenario_option *option = &disk->options[disk->nr_options];
+	struct run_option *option = &disk->options[disk->nr_options];
 	char *copy, *equals;
 
 	if (disk->nr_options == SCENARIO_OPTIONS_MAX)
@@ -299,7 +299,7 @@ static int add_option(const struct parser *p, struct scenario_disk *disk, struct
 	equals = strchr(copy, '=');
 	if (equals)
 		*equals++ = '\0';
-	*option = (struct scenario_option){ copy, equals, column_of(p, word.at) };
+	*option = (struct run_option){ copy, equals, column_of(p, word.at) };
 	disk->nr_options++;
 	for (unsigned int i = 0; i + 1 < disk->nr_options; i++)
 		if (strcmp(disk->options[i].name, copy) == 0)
