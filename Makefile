@@ -33,8 +33,8 @@ ALLFLAGS = $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib -MMD -MP -fvis
 
 BASE_SRC  := $(wildcard lib/base/*.c)
 LIB_SRC   := $(wildcard lib/*.c) $(BASE_SRC)
-FAULT_SRC := $(wildcard faults/*.c faults/kinds/*.c)
-TOOL_SRC  := $(wildcard tools/*.c) $(filter-out tools/vm/init.c,$(wildcard tools/vm/*.c))
+FAULT_SRC := $(wildcard faults/*.c faults/*/*.c)
+TOOL_SRC  := $(filter-out tools/vm/init.c,$(wildcard tools/*.c tools/*/*.c))
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
 SIM_SRC   := $(wildcard tests/sim/sim_*.c)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
@@ -117,13 +117,13 @@ $B/obj/lib/%.o: ALLFLAGS += -fPIC
 # collides with a name of theirs.
 $B/libcore.a: $(call obj,$(LIB_SRC))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $B/libublkcore.a: $(call obj,$(LIB_SRC))
 	@rm -f $@
 	$(LD) -r $^ -o $B/ublkcore.o
 	objcopy --localize-hidden $B/ublkcore.o
-	$(AR) rcs $@ $B/ublkcore.o
+	$(AR) qcs $@ $B/ublkcore.o
 
 $B/libublkcore.so.$(SOVER): $(call obj,$(LIB_SRC)) lib/libublkcore.map
 	$(CC) -shared $(SANFLAGS_$(SAN)) -Wl,-soname,libublkcore.so.$(SOVER) \
@@ -132,11 +132,11 @@ $B/libublkcore.so.$(SOVER): $(call obj,$(LIB_SRC)) lib/libublkcore.map
 
 $B/libfaults.a: $(call obj,$(FAULT_SRC))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $B/vm/init: tools/vm/init.c $(wildcard tools/vm/*.h) | $B/buildable
 	@mkdir -p $(@D)
-	$(CC) $(CSTD) $(WARN) -Os -static -s $< -o $@
+	$(CC) $(CSTD) $(WARN) -I. -Os -static -s $< -o $@
 
 $B/obj/tools/vm/blob.o: tools/vm/blob.S $B/vm/init tools/vm/fetch
 	@mkdir -p $(@D)
@@ -180,9 +180,9 @@ $B/man/%: tools/man/%.scd | $B/buildable
 # ---------------------------------------------------------------------------------- tests
 
 # The tools as an archive: a test is linked with those that it calls.
-$B/libtools.a: $(filter-out $(patsubst %,$B/obj/tools/%.o,faultblk cmd_vm cmd_doctor) $B/obj/tools/vm/%,$(TOOL_OBJ))
+$B/libtools.a: $(filter-out $(patsubst %,$B/obj/tools/%.o,faultblk cmd_vm cmd_doctor cmd/vm cmd/doctor) $B/obj/tools/vm/%,$(TOOL_OBJ))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $B/unit/%: $B/obj/tests/unit/%.o $B/libtools.a $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)

@@ -18,13 +18,13 @@
  * Two locks: `lock` for the generator and all counters, `out` around the caller's result() and
  * point(), which may be slow; who holds `out` may take `lock`, never the other way round.
  */
-#include "explore.h"
+#include "faults/explore.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
-#include "explore_in.h"
+#include "faults/explore_in.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
 #ifndef FAULTS_EXPLORE_IN_H
 #define FAULTS_EXPLORE_IN_H
 
-#include "explore.h"
-#include "key_set.h"
+#include "faults/explore.h"
+#include "faults/key_set.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -6,7 +6,7 @@
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "explore_in.h"
+#include "faults/explore_in.h"
 
 #include <errno.h>
 #include <time.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "key_set.h"
+#include "faults/key_set.h"
 
 #include "base/failpoint.h"
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "apart.h"
+#include "tools/apart.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tool.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -160,9 +160,10 @@ int apart_enter(void)
 	int err = enter();
 
 	if (err)
-		tool_msg("cannot go to a mount namespace of its own: %s; if this server is killed as "
-			 "the last process where its disk is mounted, it waits for itself for ever",
-			 strerror(-err));
+		tool_msg(
+			"cannot go to a mount namespace of its own: %s; if this server is killed as "
+			"the last process where its disk is mounted, it waits for itself for ever",
+			strerror(-err));
 	return err;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "ballot.h"
+#include "tools/ballot.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -3,10 +3,10 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
-#include "disk_group.h"
 #include "faults/rule_ast.h"
-#include "opt.h"
-#include "tool.h"
+#include "tools/disk_group.h"
+#include "tools/opt.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <stdio.h>

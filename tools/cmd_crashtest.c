@@ -5,13 +5,13 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "guard.h"
-#include "left_folder.h"
-#include "lock_wait.h"
-#include "machine.h"
-#include "opt.h"
-#include "program.h"
-#include "tool.h"
+#include "tools/guard.h"
+#include "tools/left_folder.h"
+#include "tools/lock_wait.h"
+#include "tools/machine.h"
+#include "tools/opt.h"
+#include "tools/program.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

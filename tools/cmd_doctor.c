@@ -5,15 +5,15 @@
  */
 #include "base/cleanup.h"
 #include "base/mounts.h"
-#include "machine.h"
-#include "node_file.h"
-#include "opt.h"
-#include "rpc_client.h"
-#include "runtime.h"
-#include "tool.h"
-#include "typed.h"
+#include "tools/machine.h"
+#include "tools/node_file.h"
+#include "tools/opt.h"
+#include "tools/rpc_client.h"
+#include "tools/runtime.h"
+#include "tools/tool.h"
+#include "tools/typed.h"
+#include "tools/vm/vm.h"
 #include "ublkcore.h"
-#include "vm/vm.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* faultblk explore: what a power cut could have left, checked. */
-#include "explore.h"
-#include "opt.h"
-#include "program.h"
-#include "tool.h"
+#include "tools/explore.h"
+#include "tools/opt.h"
+#include "tools/program.h"
+#include "tools/tool.h"
 
 #include <stdio.h>
 
@@ -26,10 +26,11 @@ static const struct opt_help explore_help = {
 		"$FAULTBLK_DEV: an image file, or with --present device a block device. With --present\n"
 		"fuse the image is served by this program, and --strategy lazy works on it. Nothing that\n"
 		"COMMAND writes is kept.",
-	.examples = "  faultblk explore --recording a.rec --check 'e2fsck -fn $FAULTBLK_DEV'\n"
-		    "  faultblk explore --recording a.rec --results a.jsonl --resume --jobs 8 \\\n"
-		    "      --recovery 'e2fsck -y -E journal_only $FAULTBLK_DEV' --check ./my-check\n"
-		    "  faultblk explore --recording a.rec --check ./my-check --state '812:new~3=0'",
+	.examples =
+		"  faultblk explore --recording a.rec --check 'e2fsck -fn $FAULTBLK_DEV'\n"
+		"  faultblk explore --recording a.rec --results a.jsonl --resume --jobs 8 \\\n"
+		"      --recovery 'e2fsck -y -E journal_only $FAULTBLK_DEV' --check ./my-check\n"
+		"  faultblk explore --recording a.rec --check ./my-check --state '812:new~3=0'",
 	.exits = "  0  no finding\n  1  findings\n"
 		 "  2  wrong options, or it could not be done\n"
 		 "  3  --present device: this machine cannot make ublk devices\n"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "guard.h"
-#include "left_folder.h"
-#include "node_file.h"
-#include "opt.h"
-#include "rpc_client.h"
-#include "runtime.h"
-#include "tool.h"
+#include "tools/guard.h"
+#include "tools/left_folder.h"
+#include "tools/node_file.h"
+#include "tools/opt.h"
+#include "tools/rpc_client.h"
+#include "tools/runtime.h"
+#include "tools/tool.h"
 #include "ublkcore.h"
 
 #include <errno.h>

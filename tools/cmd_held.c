@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* faultblk held, faultblk release: what waits for us. */
 #include "base/units.h"
-#include "opt.h"
-#include "rpc_client.h"
-#include "table.h"
-#include "tool.h"
+#include "tools/opt.h"
+#include "tools/rpc_client.h"
+#include "tools/table.h"
+#include "tools/tool.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -11,10 +11,10 @@
 #include "faults/logwrites.h"
 #include "faults/record.h"
 #include "faults/value.h"
-#include "opt.h"
-#include "out_file.h"
-#include "rpc_client.h"
-#include "tool.h"
+#include "tools/opt.h"
+#include "tools/out_file.h"
+#include "tools/rpc_client.h"
+#include "tools/tool.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -2,17 +2,17 @@
 /* faultblk replay: a recording of `faultblk run --record`, done again and compared. */
 #include "base/cleanup.h"
 #include "base/map_guard.h"
-#include "event_line.h"
 #include "faults/journal_read.h"
 #include "faults/replay.h"
-#include "opt.h"
-#include "out_file.h"
-#include "record_list.h"
-#include "replay_device.h"
-#include "rpc_client.h"
-#include "tool.h"
+#include "tools/event_line.h"
+#include "tools/opt.h"
+#include "tools/out_file.h"
+#include "tools/record_list.h"
+#include "tools/replay_device.h"
+#include "tools/rpc_client.h"
+#include "tools/tool.h"
+#include "tools/watch.h"
 #include "ublkcore.h"
-#include "watch.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,12 +2,12 @@
 /* faultblk report: what explorations found, shards merged, as text, JSON, JSON lines, or a page. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "opt.h"
-#include "out_file.h"
-#include "report.h"
-#include "rpc_client.h"
-#include "rpc_line.h"
-#include "tool.h"
+#include "tools/opt.h"
+#include "tools/out_file.h"
+#include "tools/report.h"
+#include "tools/rpc_client.h"
+#include "tools/rpc_line.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,10 +3,10 @@
 #include "base/cleanup.h"
 #include "base/near.h"
 #include "base/units.h"
-#include "opt.h"
-#include "rpc_client.h"
-#include "table.h"
-#include "tool.h"
+#include "tools/opt.h"
+#include "tools/rpc_client.h"
+#include "tools/table.h"
+#include "tools/tool.h"
 
 #include <limits.h>
 #include <stdio.h>

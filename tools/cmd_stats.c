@@ -7,11 +7,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
-#include "opt.h"
-#include "rpc_client.h"
-#include "screen.h"
-#include "table.h"
-#include "tool.h"
+#include "tools/opt.h"
+#include "tools/rpc_client.h"
+#include "tools/screen.h"
+#include "tools/table.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "base/printable.h"
 #include "base/units.h"
-#include "opt.h"
-#include "rpc_client.h"
-#include "tool.h"
+#include "tools/opt.h"
+#include "tools/rpc_client.h"
+#include "tools/tool.h"
 
 #include <stdio.h>
 #include <string.h>

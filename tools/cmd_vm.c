@@ -3,14 +3,14 @@
  * faultblk vm: run a command in a machine whose kernel has ublk, as if it were here. The parts
  * are in vm/; vm/vm.h says which is which.
  */
-#include "vm/vm.h"
+#include "tools/vm/vm.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
-#include "opt.h"
-#include "program.h"
-#include "tool.h"
+#include "tools/opt.h"
+#include "tools/program.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <sched.h>

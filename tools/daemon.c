@@ -7,11 +7,11 @@
  * A pipe that ends without a byte means that the daemon ended first; its exit code comes through
  * the middle process, which waits for it until then.
  */
-#include "daemon.h"
+#include "tools/daemon.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tool.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The disk from its beginning to its end, on the control thread. */
-#include "disk_in.h"
+#include "tools/disk_in.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

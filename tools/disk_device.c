@@ -18,12 +18,12 @@
  * could let go a request that a rule holds. While it is read again they are, too: no rule counts
  * requests that nobody made.
  */
-#include "disk_in.h"
+#include "tools/disk_in.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/limits.h"
-#include "reread.h"
+#include "tools/reread.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "disk_env.h"
+#include "tools/disk_env.h"
 
 static char env_char(char c)
 {

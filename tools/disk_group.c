@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-#include "disk_group.h"
+#include "tools/disk_group.h"
 
-#include "ballot.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "rpc_line.h"
-#include "tool.h"
-#include "typed.h"
+#include "tools/ballot.h"
+#include "tools/rpc_line.h"
+#include "tools/tool.h"
+#include "tools/typed.h"
 
 #include <errno.h>
 #include <string.h>

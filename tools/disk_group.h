@@ -12,8 +12,8 @@
 #ifndef TOOLS_DISK_GROUP_H
 #define TOOLS_DISK_GROUP_H
 
-#include "rpc_client.h"
-#include "runtime.h"
+#include "tools/rpc_client.h"
+#include "tools/runtime.h"
 
 /* Which disks a command means: as disk_choice, but more than one, or all. */
 struct disks_choice {

@@ -6,7 +6,7 @@
 #ifndef TOOLS_DISK_IN_H
 #define TOOLS_DISK_IN_H
 
-#include "disk.h"
+#include "tools/disk.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

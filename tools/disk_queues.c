@@ -3,7 +3,7 @@
  * What all queues of a disk take part in: new rules, a stop, a power cut. Each looks at what is new
  * between two batches; the control thread wakes them, and waits until the last one has.
  */
-#include "disk_in.h"
+#include "tools/disk_in.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"

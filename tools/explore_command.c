@@ -9,12 +9,12 @@
  * group (a daemon) is found among the orphans of our main thread by a variable of its environment
  * that names the worker, and killed as well.
  */
-#include "apart.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/printable.h"
-#include "explore_in.h"
+#include "tools/apart.h"
+#include "tools/explore_in.h"
 
 #include <errno.h>
 #include <fcntl.h>

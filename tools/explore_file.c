@@ -20,7 +20,7 @@
 #include "base/failpoint.h"
 #include "base/map_guard.h"
 #include "base/zero.h"
-#include "explore_in.h"
+#include "tools/explore_in.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "explore_results_in.h"
+#include "tools/explore_results_in.h"
 
 #include <stdlib.h>
 #include <string.h>

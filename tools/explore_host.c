@@ -16,7 +16,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "explore_in.h"
+#include "tools/explore_in.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
 #ifndef TOOLS_EXPLORE_IN_H
 #define TOOLS_EXPLORE_IN_H
 
-#include "explore.h"
-#include "report.h"
+#include "tools/explore.h"
+#include "tools/report.h"
 
 #include <limits.h>
 #include <sys/types.h>

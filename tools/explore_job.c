@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 /* A job of exploring: everything is made, run, told and taken back. */
-#include "apart.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
 #include "base/printable.h"
-#include "explore_in.h"
-#include "guard.h"
-#include "results_line.h"
-#include "tool.h"
+#include "tools/apart.h"
+#include "tools/explore_in.h"
+#include "tools/guard.h"
+#include "tools/results_line.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <inttypes.h>

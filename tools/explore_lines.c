@@ -2,8 +2,8 @@
 /* The lines of the results file: sealed, and written by one call each; those of the head in bulk. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "explore_results_in.h"
-#include "rpc_line.h"
+#include "tools/explore_results_in.h"
+#include "tools/rpc_line.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -7,8 +7,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "explore_in.h"
-#include "explore_name.h"
+#include "tools/explore_in.h"
+#include "tools/explore_name.h"
 
 #include <errno.h>
 #include <stdlib.h>

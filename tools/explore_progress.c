@@ -6,10 +6,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "clean_output.h"
-#include "explore_in.h"
-#include "screen.h"
-#include "tool.h"
+#include "tools/clean_output.h"
+#include "tools/explore_in.h"
+#include "tools/screen.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <math.h>

@@ -12,13 +12,13 @@
 #include "base/failpoint.h"
 #include "base/printable.h"
 #include "base/units.h"
-#include "explore_in.h"
-#include "explore_name.h"
 #include "faults/record.h"
 #include "faults/reproduce.h"
 #include "faults/shrink.h"
-#include "out_file.h"
-#include "report.h"
+#include "tools/explore_in.h"
+#include "tools/explore_name.h"
+#include "tools/out_file.h"
+#include "tools/report.h"
 
 #include <errno.h>
 #include <stdio.h>

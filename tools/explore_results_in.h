@@ -7,10 +7,10 @@
 #ifndef TOOLS_EXPLORE_RESULTS_IN_H
 #define TOOLS_EXPLORE_RESULTS_IN_H
 
-#include "explore_in.h"
 #include "faults/key_set.h"
-#include "out_file.h"
-#include "results_line.h"
+#include "tools/explore_in.h"
+#include "tools/out_file.h"
+#include "tools/results_line.h"
 
 #include <jansson.h>
 

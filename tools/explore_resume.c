@@ -7,7 +7,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "explore_results_in.h"
+#include "tools/explore_results_in.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,8 +6,8 @@
 #ifndef TOOLS_EXPLORE_VIEW_H
 #define TOOLS_EXPLORE_VIEW_H
 
-#include "explore.h"
 #include "faults/view.h"
+#include "tools/explore.h"
 
 /* Zero at first. */
 struct shown_view {

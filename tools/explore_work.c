@@ -7,9 +7,9 @@
 #include "base/failpoint.h"
 #include "base/map_guard.h"
 #include "base/units.h"
-#include "explore_in.h"
-#include "left_folder.h"
-#include "remove_tree.h"
+#include "tools/explore_in.h"
+#include "tools/left_folder.h"
+#include "tools/remove_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>

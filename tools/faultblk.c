@@ -3,10 +3,10 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
-#include "clean_output.h"
-#include "rpc_line.h"
-#include "tool.h"
-#include "typed.h"
+#include "tools/clean_output.h"
+#include "tools/rpc_line.h"
+#include "tools/tool.h"
+#include "tools/typed.h"
 
 #include <stdio.h>
 #include <string.h>

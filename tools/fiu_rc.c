@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "fiu_rc.h"
+#include "tools/fiu_rc.h"
 
 #include "base/failpoint.h"
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "guard.h"
+#include "tools/guard.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "remove_tree.h"
+#include "tools/remove_tree.h"
 
 #include <dirent.h>
 #include <errno.h>

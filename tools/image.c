@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "image.h"
+#include "tools/image.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "base/zero.h"
-#include "typed.h"
+#include "tools/typed.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,7 +8,7 @@
 
 #include "base/diag.h"
 #include "faults/store.h"
-#include "out_file.h"
+#include "tools/out_file.h"
 
 #include <limits.h>
 

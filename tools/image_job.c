@@ -9,12 +9,12 @@
  * answers included, and who waits for it is this thread alone. It can be told to end, but not be
  * made to: where the kernel does not let it go, the job is left to it, with all that it may touch.
  */
-#include "image_job.h"
+#include "tools/image_job.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "faults/apply.h"
-#include "image.h"
+#include "tools/image.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -7,7 +7,7 @@
 #ifndef TOOLS_IMAGE_JOB_H
 #define TOOLS_IMAGE_JOB_H
 
-#include "disk.h"
+#include "tools/disk.h"
 
 enum image_what { IMAGE_SAVE, IMAGE_LOAD };
 

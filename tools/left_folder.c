@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "left_folder.h"
+#include "tools/left_folder.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "remove_tree.h"
-#include "tool.h"
-#include "typed.h"
+#include "tools/remove_tree.h"
+#include "tools/tool.h"
+#include "tools/typed.h"
 
 #include <dirent.h>
 #include <errno.h>

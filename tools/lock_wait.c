@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "lock_wait.h"
+#include "tools/lock_wait.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "tool.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "machine.h"
+#include "tools/machine.h"
 
 #include "base/cleanup.h"
-#include "tool.h"
-#include "typed.h"
+#include "tools/tool.h"
+#include "tools/typed.h"
 #include "ublkcore.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "node_file.h"
+#include "tools/node_file.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"

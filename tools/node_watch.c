@@ -5,11 +5,11 @@
  * some seconds after a close udev is told again whenever something was written meanwhile, at times
  * that are further and further apart.
  */
-#include "node_watch.h"
+#include "tools/node_watch.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "reread.h"
+#include "tools/reread.h"
 
 #include <stdlib.h>
 #include <sys/epoll.h>

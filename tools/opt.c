@@ -3,14 +3,14 @@
  * The parser walks argv once and compacts the words that are not options to its front, so nothing
  * is allocated but lists. Each type of option is one row of `kinds`: how to store a value.
  */
-#include "opt.h"
+#include "tools/opt.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
 #include "base/units.h"
-#include "screen.h"
-#include "tool.h"
+#include "tools/screen.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <inttypes.h>

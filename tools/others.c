@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "others.h"
+#include "tools/others.h"
 
 #include "base/cleanup.h"
 #include "base/diag.h"

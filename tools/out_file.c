@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "out_file.h"
+#include "tools/out_file.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
-#include "lock_wait.h"
-#include "tool.h"
+#include "tools/lock_wait.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

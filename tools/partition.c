@@ -4,7 +4,7 @@
  * That stands in /sys/class/block/ublkbNpM, in sectors of 512 bytes. The server may have another
  * /dev than its users, but /sys is the same for all.
  */
-#include "partition.h"
+#include "tools/partition.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "pid_file.h"
+#include "tools/pid_file.h"
 
 #include "base/cleanup.h"
-#include "out_file.h"
+#include "tools/out_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "places.h"
+#include "tools/places.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"

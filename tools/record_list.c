@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "record_list.h"
+#include "tools/record_list.h"
 
 #include "base/units.h"
 #include "faults/kind.h"
 #include "faults/replay.h"
-#include "rpc_client.h"
-#include "tool.h"
+#include "tools/rpc_client.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "recording_file.h"
+#include "tools/recording_file.h"
 
-#include "tool.h"
+#include "tools/tool.h"
 
 #include <stdio.h>
 

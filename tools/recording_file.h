@@ -6,9 +6,9 @@
 #ifndef TOOLS_RECORDING_FILE_H
 #define TOOLS_RECORDING_FILE_H
 
-#include "disk.h"
 #include "faults/recorder.h"
-#include "out_file.h"
+#include "tools/disk.h"
+#include "tools/out_file.h"
 
 struct recording_file {
 	struct recorder *recorder; /* NULL: nothing is recorded */

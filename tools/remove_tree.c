@@ -9,7 +9,7 @@
  * Directories deeper than DEPTH_MAX are moved up into the folder itself, and found there by the next
  * pass: that is what bounds the descriptors, whatever the depth.
  */
-#include "remove_tree.h"
+#include "tools/remove_tree.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"

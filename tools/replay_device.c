@@ -10,14 +10,14 @@
  * partition table, udev) is carried out without rules. A held request would hold the child, and
  * everything after it: it is let go as soon as it is held, if it was released in the recording.
  */
-#include "replay_device.h"
+#include "tools/replay_device.h"
 
-#include "apart.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
-#include "disk.h"
-#include "tool.h"
+#include "tools/apart.h"
+#include "tools/disk.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,8 +6,8 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "report.h"
-#include "results_line.h"
+#include "tools/report.h"
+#include "tools/results_line.h"
 
 #include <errno.h>
 #include <inttypes.h>

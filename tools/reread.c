@@ -7,13 +7,13 @@
  * It claims the disk for that moment, so that what somebody has mounted is left alone: there the
  * kernel's memory is the file system's.
  */
-#include "reread.h"
+#include "tools/reread.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "partition.h"
-#include "tool.h"
+#include "tools/partition.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  *	{"type":"state", ... ,"nr_lost":1,"seal":"0123456789abcdef"}
  *	|<------- what is hashed ------>|^                        ^ then the brace
  */
-#include "results_line.h"
+#include "tools/results_line.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"

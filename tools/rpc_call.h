@@ -3,8 +3,8 @@
 #ifndef TOOLS_RPC_CALL_H
 #define TOOLS_RPC_CALL_H
 
-#include "rpc_methods.h"
-#include "rpc_reading.h"
+#include "tools/rpc_methods.h"
+#include "tools/rpc_reading.h"
 
 struct rpc_call {
 	const struct rpc_target *target;

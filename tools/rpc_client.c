@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "rpc_client.h"
+#include "tools/rpc_client.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -7,11 +7,11 @@
 #include "base/list_text.h"
 #include "base/units.h"
 #include "faults/rule.h"
-#include "others.h"
-#include "rpc_line.h"
-#include "runtime.h"
-#include "tool.h"
-#include "typed.h"
+#include "tools/others.h"
+#include "tools/rpc_line.h"
+#include "tools/runtime.h"
+#include "tools/tool.h"
+#include "tools/typed.h"
 
 #include <errno.h>
 #include <poll.h>

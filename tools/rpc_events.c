@@ -6,9 +6,9 @@
 #include "base/units.h"
 #include "faults/recorder.h"
 #include "faults/rule_ast.h"
-#include "partition.h"
-#include "rpc_call.h"
-#include "watch.h"
+#include "tools/partition.h"
+#include "tools/rpc_call.h"
+#include "tools/watch.h"
 
 #include <errno.h>
 #include <string.h>

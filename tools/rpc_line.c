@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "rpc_line.h"
+#include "tools/rpc_line.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
-#include "typed.h"
+#include "tools/typed.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -3,12 +3,12 @@
  * A table of methods. Each names its parameters, so that an unknown one is refused in one place
  * before the method runs; a method reads its parameters, calls the engine and packs the result.
  */
-#include "rpc_call.h"
+#include "tools/rpc_call.h"
 
 #include "base/cleanup.h"
 #include "base/near.h"
-#include "tool.h"
-#include "watch.h"
+#include "tools/tool.h"
+#include "tools/watch.h"
 
 #include <errno.h>
 #include <string.h>

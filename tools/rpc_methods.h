@@ -6,9 +6,9 @@
 #ifndef TOOLS_RPC_METHODS_H
 #define TOOLS_RPC_METHODS_H
 
-#include "disk.h"
-#include "image_job.h"
-#include "rpc_server.h"
+#include "tools/disk.h"
+#include "tools/image_job.h"
+#include "tools/rpc_server.h"
 
 struct watch;
 struct rpc_reading;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "rpc_reading.h"
+#include "tools/rpc_reading.h"
 
 #include "base/failpoint.h"
 #include "faults/rule_json.h"

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* Methods about the rules: which there are, which shall be, and what they would do. */
-#include "rpc_call.h"
+#include "tools/rpc_call.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
 #include "faults/kind.h"
 #include "faults/rule_json.h"
-#include "partition.h"
+#include "tools/partition.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -16,7 +16,7 @@
  * client does not read, and it is closed. A line over the limit and a client too many get one
  * error line, and then `closing` lets that line leave before the socket is closed.
  */
-#include "rpc_server.h"
+#include "tools/rpc_server.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

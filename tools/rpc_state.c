@@ -2,9 +2,9 @@
 /* Methods about what the disk holds: power cuts on command, snapshots, images. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "partition.h"
-#include "rpc_call.h"
-#include "runtime.h"
+#include "tools/partition.h"
+#include "tools/rpc_call.h"
+#include "tools/runtime.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* Methods about the disk as a whole: its status, its counters, its end; and the kinds of faults. */
-#include "rpc_call.h"
+#include "tools/rpc_call.h"
 
 #include "base/cleanup.h"
 #include "faults/kind.h"
-#include "tool.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "rule_file.h"
+#include "tools/rule_file.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/printable.h"
-#include "tool.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <string.h>

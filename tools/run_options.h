@@ -6,10 +6,10 @@
 #ifndef TOOLS_RUN_OPTIONS_H
 #define TOOLS_RUN_OPTIONS_H
 
-#include "disk.h"
 #include "faults/recorder.h"
-#include "image.h"
-#include "opt.h"
+#include "tools/disk.h"
+#include "tools/image.h"
+#include "tools/opt.h"
 
 /* Of a recording with data, where no limit is given. */
 #define RECORDING_DATA_LIMIT (4ull << 30)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "run_words.h"
+#include "tools/run_words.h"
 
 #include "base/failpoint.h"
 

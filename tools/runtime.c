@@ -4,14 +4,14 @@
  * dead, both unlink, and the second unlinks the socket of the first. So looking, unlinking and
  * binding happen under a lock on the directory.
  */
-#include "runtime.h"
+#include "tools/runtime.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/name.h"
-#include "lock_wait.h"
-#include "others.h"
-#include "typed.h"
+#include "tools/lock_wait.h"
+#include "tools/others.h"
+#include "tools/typed.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -20,8 +20,8 @@
 
 #include "base/diag.h"
 #include "faults/rule.h"
-#include "run_options.h"
-#include "runtime.h"
+#include "tools/run_options.h"
+#include "tools/runtime.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "scenario_disk.h"
+#include "tools/scenario_disk.h"
 
 #include "base/cleanup.h"
-#include "disk_group.h"
 #include "faults/recorder.h"
-#include "rpc_line.h"
-#include "tool.h"
+#include "tools/disk_group.h"
+#include "tools/rpc_line.h"
+#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
 #ifndef TOOLS_SCENARIO_DISK_H
 #define TOOLS_SCENARIO_DISK_H
 
-#include "rpc_client.h"
-#include "scenario.h"
+#include "tools/rpc_client.h"
+#include "tools/scenario.h"
 
 #include <sys/types.h>
 

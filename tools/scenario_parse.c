@@ -4,13 +4,13 @@
  * more than the lines above (does anything make this rule?) waits for scenario_check(). A place in
  * a line is a pointer into it until the line is done; then line and column are numbers.
  */
-#include "scenario.h"
+#include "tools/scenario.h"
 
 #include "base/cleanup.h"
 #include "base/near.h"
 #include "base/units.h"
-#include "disk_env.h"
 #include "faults/value.h"
+#include "tools/disk_env.h"
 
 #include <errno.h>
 #include <inttypes.h>

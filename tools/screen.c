@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "screen.h"
+#include "tools/screen.h"
 
 #include "base/cleanup.h"
 #include "base/printable.h"
-#include "clean_output.h"
+#include "tools/clean_output.h"
 
 #include <limits.h>
 #include <locale.h>

@@ -14,22 +14,22 @@
  * (disk.h), and an image is a job. Meanwhile clients are served; what needs the queues while they
  * end or begin waits where it is, in its client's socket.
  */
-#include "serve.h"
+#include "tools/serve.h"
 
-#include "apart.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "faults/recorder.h"
-#include "node_watch.h"
-#include "reread.h"
-#include "rpc_methods.h"
-#include "rpc_reading.h"
-#include "rpc_server.h"
-#include "runtime.h"
-#include "standstill.h"
-#include "tool.h"
-#include "watch.h"
+#include "tools/apart.h"
+#include "tools/node_watch.h"
+#include "tools/reread.h"
+#include "tools/rpc_methods.h"
+#include "tools/rpc_reading.h"
+#include "tools/rpc_server.h"
+#include "tools/runtime.h"
+#include "tools/standstill.h"
+#include "tools/tool.h"
+#include "tools/watch.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -3,7 +3,7 @@
 #ifndef TOOLS_SERVE_H
 #define TOOLS_SERVE_H
 
-#include "disk.h"
+#include "tools/disk.h"
 
 struct serve_options {
 	struct disk *disk;        /* owned from here on */

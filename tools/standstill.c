@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "standstill.h"
+#include "tools/standstill.h"
 
-#include "ballot.h"
 #include "base/clock.h"
+#include "tools/ballot.h"
 
 #include <errno.h>
 

@@ -12,7 +12,7 @@
 #ifndef TOOLS_STANDSTILL_H
 #define TOOLS_STANDSTILL_H
 
-#include "rpc_methods.h"
+#include "tools/rpc_methods.h"
 
 struct ballot;
 

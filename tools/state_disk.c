@@ -5,14 +5,14 @@
  * processes and mounts by then, and this looks, with an exclusive open, that it is so. The open is
  * made by a process of its own: one that dies with a disk of its own open can hang.
  */
-#include "state_disk.h"
+#include "tools/state_disk.h"
 
-#include "apart.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/mounts.h"
 #include "base/units.h"
+#include "tools/apart.h"
 #include "ublkcore.h"
 
 #include <errno.h>

@@ -9,7 +9,7 @@
  * been answered. A process that has ended has closed all; what holds on is a loop device.
  */
 #define FUSE_USE_VERSION 314
-#include "state_file.h"
+#include "tools/state_file.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "table.h"
+#include "tools/table.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
 #ifndef TOOLS_TABLE_H
 #define TOOLS_TABLE_H
 
-#include "screen.h"
+#include "tools/screen.h"
 
 #include <stdio.h>
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-#include "tool.h"
+#include "tools/tool.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/limits.h"
 #include "base/map_guard.h"
 #include "base/printable.h"
-#include "clean_output.h"
-#include "typed.h"
+#include "tools/clean_output.h"
+#include "tools/typed.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,10 +4,10 @@
  * ours. "another faultblk which ..." is none, and a name in quotes that a user gave may be one: then
  * it is changed into what does the same.
  */
-#include "typed.h"
+#include "tools/typed.h"
 
 #include "base/cleanup.h"
-#include "program.h"
+#include "tools/program.h"
 
 #include <ctype.h>
 #include <errno.h>

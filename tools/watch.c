@@ -6,14 +6,14 @@
  * again, so that none falls between looking and sleeping. With nobody waiting and nobody subscribed
  * it does not ask, and hits cost the queues no wake-up.
  */
-#include "watch.h"
+#include "tools/watch.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "event_line.h"
 #include "faults/kind.h"
-#include "rpc_server.h"
+#include "tools/event_line.h"
+#include "tools/rpc_server.h"
 
 #include <errno.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 #define TOOLS_WATCH_H
 
 #include "faults/pipeline.h"
-#include "rpc_line.h"
+#include "tools/rpc_line.h"
 
 #define WATCH_WAIT_MAX 64   /* waits at once, of all clients */
 #define WATCH_LIST_MAX 1000 /* events in one answer */

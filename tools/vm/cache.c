@@ -15,7 +15,7 @@
  * on the disk before it appears, by a rename: what is there is whole, reading needs no lock, and
  * what a bad disk makes of it later is found by package.c before anything of it is used.
  */
-#include "vm.h"
+#include "tools/vm/vm.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

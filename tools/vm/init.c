@@ -13,8 +13,8 @@
  *
  * It ends by telling the host the status and the number of bytes; the host ends the machine.
  */
-#include "clock.h"
-#include "wire.h"
+#include "tools/vm/clock.h"
+#include "tools/vm/wire.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -102,7 +102,7 @@ __attribute__((format(printf, 1, 2), noreturn)) static void die(const char *fmt,
 		pause();
 }
 
-#include "init_mounts.h"
+#include "tools/vm/init_mounts.h"
 
 /* ---- ports ---- */
 

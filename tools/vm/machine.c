@@ -9,7 +9,7 @@
  *	faultblk --socketpair-- QEMU --vhost-user-- virtiofsd /	   (a read-only copy of the mounts)
  *		 --pipe-------- log  --vhost-user-- virtiofsd CWD
  */
-#include "vm.h"
+#include "tools/vm/vm.h"
 
 #include "base/cleanup.h"
 #include "tools/tool.h"

@@ -15,7 +15,7 @@
  *
  * Files are read by as many threads as there are processors, four at most.
  */
-#include "vm.h"
+#include "tools/vm/vm.h"
 
 #include "base/cleanup.h"
 

@@ -11,7 +11,7 @@
  * guest to COMMAND. Writes to our own output may block, so pipes get no more than PIPE_BUF after
  * poll said that there is room; a signal interrupts what blocks all the same.
  */
-#include "vm.h"
+#include "tools/vm/vm.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

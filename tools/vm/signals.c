@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Signals on their way to COMMAND: a pipe wakes poll(), the numbers wait here. */
-#include "vm.h"
+#include "tools/vm/vm.h"
 
 #include "base/cleanup.h"
 

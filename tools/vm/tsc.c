@@ -3,7 +3,7 @@
  * How fast this machine's time stamp counter counts. A guest under emulation reads that very
  * counter, and must be told: what it finds out itself is wrong where it is kept waiting meanwhile.
  */
-#include "vm.h"
+#include "tools/vm/vm.h"
 
 #include "base/clock.h"
 

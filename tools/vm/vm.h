@@ -19,7 +19,7 @@
 #define VM_VM_H
 
 #include "base/diag.h"
-#include "wire.h"
+#include "tools/vm/wire.h"
 
 #include <limits.h>
 #include <stdbool.h>
