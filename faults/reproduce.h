@@ -8,7 +8,7 @@
 #ifndef FAULTS_REPRODUCE_H
 #define FAULTS_REPRODUCE_H
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 struct reproduced {
 	char state[32]; /* "STEP:old": of the new recording, as explore --state takes it */

@@ -14,7 +14,7 @@
 #ifndef FAULTS_SHRINK_H
 #define FAULTS_SHRINK_H
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 #define SHRINK_RUNS 500 /* default */
 

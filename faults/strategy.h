@@ -8,7 +8,7 @@
 #ifndef FAULTS_STRATEGY_H
 #define FAULTS_STRATEGY_H
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 enum strategy_kind {
 	STRATEGY_OLD,        /* nothing that was volatile survived */

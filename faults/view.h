@@ -12,7 +12,7 @@
 #ifndef FAULTS_VIEW_H
 #define FAULTS_VIEW_H
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 struct view;
 

@@ -6,7 +6,7 @@
 #ifndef TESTS_CRASH_CASE_H
 #define TESTS_CRASH_CASE_H
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@
 #ifndef TOOLS_EXPLORE_NAME_H
 #define TOOLS_EXPLORE_NAME_H
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 #define NAME_SECONDS 10  /* for each tool */
 #define NAME_PLACES  256 /* at most so many are named with the tools, the others by sector */

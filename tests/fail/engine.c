@@ -5,7 +5,7 @@
  * and SAN=asan.
  */
 #include "base/cleanup.h"
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 #include "faults/fio.h"
 #include "faults/journal_read.h"
 #include "faults/lazy.h"

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * THE DEFINITION of faults/crash.h once more, word for word and without a thought for speed: at
+ * THE DEFINITION of faults/crash/crash.h once more, word for word and without a thought for speed: at
  * each moment every write is compared with every other one, sector by sector, and of a unit of which
  * writes cover only a part every order of every set is gone through.
  */
 #ifndef TESTS_CRASH_MODEL_H
 #define TESTS_CRASH_MODEL_H
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 #include <string.h>
 #include <xxhash.h>

@@ -5,7 +5,7 @@
 #ifndef TESTS_DEVICE_RUNS_H
 #define TESTS_DEVICE_RUNS_H
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 #include "tests/sim/sim.h"
 
 enum {

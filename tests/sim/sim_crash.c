@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Small journals at random, and at every moment of them what faults/crash.h says of them against
+ * Small journals at random, and at every moment of them what faults/crash/crash.h says of them against
  * the brute force of crash_model.h: images, candidates, volatile writes, states, counts, hashes,
  * names, what is lost; and that the default points have all states of all moments.
  *

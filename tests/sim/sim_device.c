@@ -2,7 +2,7 @@
 /*
  * A device that runs, as a hardware engineer would build one, against the states of its recording.
  *
- * It knows nothing of what faults/crash.h defines. Requests begin, are carried out at some instant
+ * It knows nothing of what faults/crash/crash.h defines. Requests begin, are carried out at some instant
  * and end, on several queues and disks; a write goes through the cache, whose content is destaged
  * to the medium; then somebody looks at what a loss of power would leave at that instant. All that is
  * recorded are beginnings and ends. Each look must be one of the states that the cursor has there.

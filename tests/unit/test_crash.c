@@ -3,7 +3,7 @@
 #include "tests/unit/check.h"
 
 #include "base/clock.h"
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 #include <errno.h>
 #include <math.h>

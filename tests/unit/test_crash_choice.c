@@ -3,7 +3,7 @@
 /* A cursor that stands still has any number of readers. */
 #include "tests/unit/check.h"
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 #include <pthread.h>
 

@@ -2,7 +2,7 @@
 /* Cases with a name; tests/sim/crash_points.h holds the points against all moments. */
 #include "tests/unit/check.h"
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 enum { BLOCK = 512 };
 

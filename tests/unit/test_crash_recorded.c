@@ -5,7 +5,7 @@
  */
 #include "tests/unit/check.h"
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 #include <xxhash.h>
 

@@ -3,7 +3,7 @@
  * Power cuts of a disk that is being recorded: a real disk with a cache is written, cut, brought
  * back and written on, and what its recording says is possible is held against what it held.
  */
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 #include "faults/kept.h"
 #include "faults/recorder.h"
 #include "tests/unit/play.h"

@@ -6,7 +6,7 @@
  *	   |        |         |      ^      |           |      ^    ^    |
  *	                             before durable       at mark   (the same moment: once)
  */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -38,7 +38,7 @@ static int take(struct walk *walk, const struct journal_event *at, enum crash_wh
 	if (walk->nr == walk->room) {
 		size_t more = walk->room ? walk->room * 2 : 64;
 		struct crash_point *grown =
-			fail_alloc("faults/crash_points/grow",
+			fail_alloc("faults/crash/points/grow",
 				   reallocarray(walk->points, more, sizeof(*grown)));
 
 		if (!grown)

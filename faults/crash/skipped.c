@@ -6,7 +6,7 @@
  *	units	 0 1 2 3 4 5 6 7
  *	write	   [---------)		= 1, 2..3, 4..5
  */
-#include "faults/crash_skipped.h"
+#include "faults/crash/skipped.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -42,7 +42,7 @@ static int resize(struct crash_skipped *skipped)
 {
 	struct crash_skipped bigger = { .nr_buckets = skipped->nr_buckets * 2 ?: 64 };
 
-	bigger.buckets = fail_alloc("faults/crash_skipped/buckets",
+	bigger.buckets = fail_alloc("faults/crash/skipped/buckets",
 				    calloc(bigger.nr_buckets, sizeof(*bigger.buckets)));
 	if (!bigger.buckets)
 		return -ENOMEM;
@@ -75,7 +75,7 @@ static struct crash_skipped_run *get_run(struct crash_skipped *skipped, uint16_t
 	link = find(skipped, disk, level, number);
 	if (*link)
 		return *link;
-	run = fail_alloc("faults/crash_skipped/run", calloc(1, sizeof(*run)));
+	run = fail_alloc("faults/crash/skipped/run", calloc(1, sizeof(*run)));
 	if (!run)
 		return NULL;
 	run->number = number;
@@ -105,7 +105,7 @@ static int add_to(struct crash_skipped *skipped, uint32_t write, uint16_t disk, 
 
 	if (!run)
 		return -ENOMEM;
-	item = fail_alloc("faults/crash_skipped/item", malloc(sizeof(*item)));
+	item = fail_alloc("faults/crash/skipped/item", malloc(sizeof(*item)));
 	if (!item) {
 		if (!run->first)
 			drop_run(skipped, find(skipped, disk, level, number));
@@ -200,7 +200,7 @@ static int note(struct crash_skipped *skipped, size_t nr, uint32_t write)
 	uint32_t *grown;
 
 	if (nr == skipped->room_found) {
-		grown = fail_alloc("faults/crash_skipped/found",
+		grown = fail_alloc("faults/crash/skipped/found",
 				   reallocarray(skipped->found, more, sizeof(*grown)));
 		if (!grown)
 			return -ENOMEM;

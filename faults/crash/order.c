@@ -18,7 +18,7 @@
  *
  * Where there are more places than picks only so many of them are made, evenly.
  */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 #include <math.h>
 #include <string.h>

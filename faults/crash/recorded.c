@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 #define UNIT_DEFAULT 4096u /* where neither the options nor the recording say */
 

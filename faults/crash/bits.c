@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/crash_bits.h"
+#include "faults/crash/bits.h"
 
 #include "base/failpoint.h"
 
@@ -11,7 +11,7 @@ int crash_bits_start(struct crash_bits *bits, uint64_t nr)
 	do {
 		nr = nr / 64 + 1;
 		bits->levels[bits->nr_levels] =
-			fail_alloc("faults/crash_bits/level", calloc(nr, sizeof(uint64_t)));
+			fail_alloc("faults/crash/bits/level", calloc(nr, sizeof(uint64_t)));
 		if (!bits->levels[bits->nr_levels++])
 			return -ENOMEM;
 	} while (nr > 1 && bits->nr_levels < CRASH_BITS_LEVELS);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* One state of the moment: what it puts where, what it is called in bits, what is missing in it. */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 #include <assert.h>
 #include <inttypes.h>

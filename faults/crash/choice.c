@@ -3,7 +3,7 @@
  * What is undecided, as lists: the units with several candidates, by place; the writes that can
  * make a difference, by submission; the choices that these are.
  */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -23,7 +23,7 @@ static int make_room(void **array, size_t *room, size_t nr, size_t size)
 	if (nr <= *room)
 		return 0;
 	nr += nr / 2;
-	grown = fail_alloc("faults/crash_choice/room", reallocarray(*array, nr, size));
+	grown = fail_alloc("faults/crash/choice/room", reallocarray(*array, nr, size));
 	if (!grown)
 		return -ENOMEM;
 	*array = grown;
@@ -68,7 +68,7 @@ int crash_make_room(struct crash *crash)
 		scratch *= 2;
 	if (!err && scratch > crash->room_scratch) {
 		uint32_t *grown =
-			fail_alloc("faults/crash_choice/scratch",
+			fail_alloc("faults/crash/choice/scratch",
 				   reallocarray(crash->scratch, scratch, sizeof(*crash->scratch)));
 
 		if (!grown)

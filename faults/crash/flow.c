@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/crash_flow.h"
+#include "faults/crash/flow.h"
 
 #include "base/failpoint.h"
 
@@ -12,7 +12,7 @@ int crash_flow_start(struct crash_flow *flow, const struct journal *journal,
 	*flow = (struct crash_flow){ .journal = journal,
 				     .illegal = options->illegal,
 				     .in_order = options->atomic == CRASH_ORDER };
-	flow->disks = fail_alloc("faults/crash_flow/disks",
+	flow->disks = fail_alloc("faults/crash/flow/disks",
 				 calloc(journal->nr_disks, sizeof(*flow->disks)));
 	return flow->disks ? 0 : -ENOMEM;
 }
@@ -36,7 +36,7 @@ static int wait_for_flush(struct crash_waiting *waiting, uint32_t write)
 	if (waiting->nr == waiting->room) {
 		size_t more = waiting->room ? waiting->room * 2 : 64;
 		uint32_t *grown =
-			fail_alloc("faults/crash_flow/grow",
+			fail_alloc("faults/crash/flow/grow",
 				   reallocarray(waiting->writes, more, sizeof(*waiting->writes)));
 
 		if (!grown)

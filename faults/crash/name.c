@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* A state in one word: all survived, or none did, and where it differs from that. */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -38,7 +38,7 @@ char *crash_name(const struct crash *crash, const uint16_t *picks)
 	char *name;
 
 	len = from_newest ? len : old_len;
-	name = fail_alloc("faults/crash_name/alloc", malloc(len + 1));
+	name = fail_alloc("faults/crash/name/alloc", malloc(len + 1));
 	if (!name)
 		return NULL;
 	memcpy(name, from_newest ? "new" : "old", 4);

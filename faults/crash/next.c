@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The states of a moment one after the other, each by one name only: see crash_canonical(). */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 /* ------------------------------------------------------------------------------ orders */
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What is in a unit, or in a part of it: its hash, and putting it there. */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 #include "base/zero.h"
 

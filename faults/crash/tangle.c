@@ -20,7 +20,7 @@
  *
  * For each set of survivors several orders may leave the same; the first of these is meant.
  */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -85,7 +85,7 @@ static int add_pair(struct knots *knots, uint32_t a, uint32_t b, bool large)
 {
 	if (knots->nr_pairs == knots->room_pairs) {
 		size_t more = knots->room_pairs ? 2 * knots->room_pairs : 64;
-		struct pair *grown = fail_alloc("faults/crash_tangle/pairs",
+		struct pair *grown = fail_alloc("faults/crash/tangle/pairs",
 						reallocarray(knots->pairs, more, sizeof(*grown)));
 
 		if (!grown)
@@ -179,7 +179,7 @@ static int make_nodes(struct knots *knots)
 {
 	size_t nr = 0;
 
-	knots->nodes = fail_alloc("faults/crash_tangle/nodes",
+	knots->nodes = fail_alloc("faults/crash/tangle/nodes",
 				  calloc(2 * knots->nr_pairs, sizeof(*knots->nodes)));
 	if (!knots->nodes)
 		return -ENOMEM;
@@ -208,7 +208,7 @@ static int make_tangles(struct knots *knots)
 	for (uint32_t i = 0; i < knots->nr_nodes; i++)
 		nr += knots->nodes[i].parent == i;
 	crash->tangles =
-		fail_alloc("faults/crash_tangle/tangles", calloc(nr, sizeof(*crash->tangles)));
+		fail_alloc("faults/crash/tangle/tangles", calloc(nr, sizeof(*crash->tangles)));
 	if (!crash->tangles)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < knots->nr_nodes; i++) {
@@ -241,7 +241,7 @@ static int add_place(struct knots *knots, const struct place *place)
 		return 0;
 	if (knots->nr_places == knots->room_places) {
 		size_t more = knots->room_places ? 2 * knots->room_places : 64;
-		struct place *grown = fail_alloc("faults/crash_tangle/places",
+		struct place *grown = fail_alloc("faults/crash/tangle/places",
 						 reallocarray(knots->places, more, sizeof(*grown)));
 
 		if (!grown)
@@ -393,7 +393,7 @@ static int add_order(struct orders *orders)
 	if (orders->spent)
 		return 0;
 	if (!(tangle->nr_turns & (tangle->nr_turns - 1))) {
-		grown = fail_alloc("faults/crash_tangle/turns",
+		grown = fail_alloc("faults/crash/tangle/turns",
 				   reallocarray(tangle->turns, 2 * (size_t)tangle->nr_turns + 1,
 						sizeof(*grown)));
 		if (!grown)
@@ -478,10 +478,10 @@ static int compare_orders(struct orders *orders)
 {
 	struct crash_tangle *tangle = orders->tangle;
 	_cleanup_free_ uint64_t *hashes =
-		fail_alloc("faults/crash_tangle/hashes", calloc(tangle->nr_turns, sizeof(*hashes)));
+		fail_alloc("faults/crash/tangle/hashes", calloc(tangle->nr_turns, sizeof(*hashes)));
 
 	tangle->same = fail_alloc(
-		"faults/crash_tangle/same",
+		"faults/crash/tangle/same",
 		calloc(((size_t)tangle->nr_turns + 1) << tangle->nr, sizeof(*tangle->same)));
 	if (!hashes || !tangle->same)
 		return -ENOMEM;

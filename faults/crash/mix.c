@@ -23,7 +23,7 @@
  * Where no two writes were in flight together and none failed, the versions are those after each
  * write, and no search is made.
  */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -93,13 +93,13 @@ static int grow(struct search *search)
 {
 	struct crash_unit *unit = search->unit;
 	uint32_t more = search->room ? 2 * search->room : 8;
-	void *grown = fail_alloc("faults/crash_mix/candidates",
+	void *grown = fail_alloc("faults/crash/mix/candidates",
 				 reallocarray(unit->candidates, more, sizeof(*unit->candidates)));
 
 	if (!grown)
 		return -ENOMEM;
 	unit->candidates = grown;
-	grown = fail_alloc("faults/crash_mix/writers",
+	grown = fail_alloc("faults/crash/mix/writers",
 			   reallocarray(search->mix->writers, (size_t)more * search->mix->nr_parts,
 					sizeof(*search->mix->writers)));
 	if (!grown)
@@ -131,7 +131,7 @@ static unsigned char *next_content(struct search *search)
 	if (mix->nr_contents == first) {
 		assert(mix->nr_chunks < array_size(mix->chunks));
 		mix->chunks[mix->nr_chunks] =
-			fail_alloc("faults/crash_mix/contents",
+			fail_alloc("faults/crash/mix/contents",
 				   malloc((4ull << mix->nr_chunks) * search->len));
 		if (!mix->chunks[mix->nr_chunks])
 			return NULL;
@@ -418,7 +418,7 @@ static int make_borders(struct search *search)
 {
 	const struct crash_unit *unit = search->unit;
 	_cleanup_free_ uint32_t *all =
-		fail_alloc("faults/crash_mix/borders", calloc(2 * unit->nr + 2, sizeof(*all)));
+		fail_alloc("faults/crash/mix/borders", calloc(2 * unit->nr + 2, sizeof(*all)));
 	struct crash_mix *mix = search->mix;
 	uint32_t nr = 2;
 
@@ -435,7 +435,7 @@ static int make_borders(struct search *search)
 		if (!i || all[i] != all[i - 1])
 			all[mix->nr_parts++] = all[i];
 	mix->borders =
-		fail_alloc("faults/crash_mix/parts", malloc(mix->nr_parts * sizeof(*mix->borders)));
+		fail_alloc("faults/crash/mix/parts", malloc(mix->nr_parts * sizeof(*mix->borders)));
 	if (!mix->borders)
 		return -ENOMEM;
 	memcpy(mix->borders, all, mix->nr_parts * sizeof(*mix->borders));
@@ -466,7 +466,7 @@ static int make_table(struct search *search)
 
 	while (nr < 2 * (size_t)search->found_max + 2)
 		nr *= 2;
-	search->table = fail_alloc("faults/crash_mix/table", malloc(nr * sizeof(*search->table)));
+	search->table = fail_alloc("faults/crash/mix/table", malloc(nr * sizeof(*search->table)));
 	if (!search->table)
 		return -ENOMEM;
 	memset(search->table, 0xff, nr * sizeof(*search->table));
@@ -481,7 +481,7 @@ static int start(struct search *search)
 	uint32_t most = FOUND_ROOM / search->len, turns = TURNS_ROOM / search->len, nr_parts;
 	int err;
 
-	search->mix = unit->mix = fail_alloc("faults/crash_mix/mix", calloc(1, sizeof(*unit->mix)));
+	search->mix = unit->mix = fail_alloc("faults/crash/mix/mix", calloc(1, sizeof(*unit->mix)));
 	err = unit->mix ? make_borders(search) : -ENOMEM;
 	if (err)
 		return err;
@@ -492,16 +492,16 @@ static int start(struct search *search)
 	search->found_max = 1 + most + (unit->nr < turns ? unit->nr : turns);
 	if (make_table(search) < 0)
 		return -ENOMEM;
-	search->must = fail_alloc("faults/crash_mix/must", calloc(unit->nr, sizeof(bool)));
-	search->may = fail_alloc("faults/crash_mix/may", calloc(unit->nr, sizeof(bool)));
-	search->last_submit = fail_alloc("faults/crash_mix/submits",
+	search->must = fail_alloc("faults/crash/mix/must", calloc(unit->nr, sizeof(bool)));
+	search->may = fail_alloc("faults/crash/mix/may", calloc(unit->nr, sizeof(bool)));
+	search->last_submit = fail_alloc("faults/crash/mix/submits",
 					 calloc(nr_parts, sizeof(*search->last_submit)));
 	search->writers =
-		fail_alloc("faults/crash_mix/last", calloc(nr_parts, sizeof(*search->writers)));
+		fail_alloc("faults/crash/mix/last", calloc(nr_parts, sizeof(*search->writers)));
 	if (!search->must || !search->may || !search->last_submit || !search->writers)
 		return -ENOMEM;
 	unit->mix->writers =
-		fail_alloc("faults/crash_mix/first",
+		fail_alloc("faults/crash/mix/first",
 			   malloc((size_t)search->room * nr_parts * sizeof(*unit->mix->writers)));
 	return unit->mix->writers ? 0 : -ENOMEM;
 }

@@ -6,7 +6,7 @@
 #ifndef FAULTS_CRASH_FLOW_H
 #define FAULTS_CRASH_FLOW_H
 
-#include "faults/crash.h"
+#include "faults/crash/crash.h"
 
 /* Completed and waiting for a flush, by completion. */
 struct crash_waiting {

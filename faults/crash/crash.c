@@ -11,7 +11,7 @@
  * several readers; the memory for them is there before, since a reader cannot say that there is
  * none.
  */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -77,8 +77,8 @@ static int start_disks(struct crash *crash, const struct crash_image *images)
 {
 	const struct journal *journal = crash->journal;
 
-	crash->disks =
-		fail_alloc("faults/crash/disks", calloc(journal->nr_disks, sizeof(*crash->disks)));
+	crash->disks = fail_alloc("faults/crash/crash/disks",
+				  calloc(journal->nr_disks, sizeof(*crash->disks)));
 	if (!crash->disks)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < journal->nr_disks; i++) {
@@ -107,7 +107,8 @@ static int start(struct crash *crash, const struct crash_image *images)
 		err = start_disks(crash, images);
 	if (err)
 		return err;
-	crash->writes = fail_alloc("faults/crash/writes", calloc(crash->journal->nr_writes + 1, 1));
+	crash->writes =
+		fail_alloc("faults/crash/crash/writes", calloc(crash->journal->nr_writes + 1, 1));
 	if (!crash->writes)
 		return -ENOMEM;
 	err = crash_load_extents(crash);
@@ -122,7 +123,7 @@ int crash_create(const struct journal *journal, const struct crash_options *opti
 
 	if (err)
 		return err;
-	crash = fail_alloc("faults/crash/alloc", calloc(1, sizeof(*crash)));
+	crash = fail_alloc("faults/crash/crash/alloc", calloc(1, sizeof(*crash)));
 	if (!crash)
 		return diag_set(diag, -ENOMEM, "crash.memory", "no memory for crash states");
 	crash->journal = journal;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A cursor from inside: for the files crash*.c alone. */
-#ifndef FAULTS_CRASH_INSIDE_H
-#define FAULTS_CRASH_INSIDE_H
+/* A cursor from inside: for the files of this folder alone. */
+#ifndef FAULTS_CRASH_INTERNAL_H
+#define FAULTS_CRASH_INTERNAL_H
 
 #include "base/rng.h"
-#include "faults/crash_bits.h"
-#include "faults/crash_flow.h"
-#include "faults/crash_skipped.h"
+#include "faults/crash/bits.h"
+#include "faults/crash/flow.h"
+#include "faults/crash/skipped.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,7 +26,7 @@ struct crash_entry {
 
 #define CRASH_UNMADE UINT32_MAX /* there are more contents than picks: this one has none */
 
-/* Of a unit with writes to a part of it, see crash_mix.c: */
+/* Of a unit with writes to a part of it, see mix.c: */
 struct crash_mix {
 	uint32_t *borders; /* of the parts, nr_parts + 1 */
 	uint32_t nr_parts;
@@ -59,10 +59,10 @@ struct crash_unit {
 	bool stale;   /* candidates are to be made again */
 	bool queued;  /* in crash->queue */
 	bool thinned; /* it has more candidates than are made; valid as candidates */
-	bool tangled; /* see crash_tangle.c: some were in flight together and leave other things */
+	bool tangled; /* see tangle.c: some were in flight together and leave other things */
 };
 
-/* Writes of one disk that were in flight together and lie over each other, see crash_tangle.c. */
+/* Writes of one disk that were in flight together and lie over each other, see tangle.c. */
 #define CRASH_TANGLE_MAX 8u
 struct crash_tangle {
 	uint32_t writes[CRASH_TANGLE_MAX]; /* by submission */
@@ -84,7 +84,7 @@ struct crash_disk {
 	/* Units that are in the table, or whose image is not zero. */
 	struct crash_bits used;
 	size_t nr_open;
-	/* CRASH_ORDER, see crash_order.c: the disk's first choice; its volatile writes in rows. */
+	/* CRASH_ORDER, see order.c: the disk's first choice; its volatile writes in rows. */
 	uint32_t order_choice, first_row, nr_rows;
 	uint64_t nr_states; /* of it alone; UINT64_MAX: too many */
 	double log2_states;
@@ -189,22 +189,22 @@ uint32_t crash_unit_bytes(const struct journal *journal, const struct crash_opti
 /* Does some write cover only a part of a unit? */
 bool crash_has_parts(const struct journal *journal, const struct crash_options *options);
 
-/* crash_content.c: 0 exactly where all is zero (or NULL). */
+/* content.c: 0 exactly where all is zero (or NULL). */
 uint64_t crash_content_hash(const unsigned char *data, uint32_t len);
 /* Bytes [@from, @to) of the unit, which the entry covers. */
 void crash_put_entry(unsigned char *unit, const struct crash_entry *entry, uint32_t from,
 		     uint32_t to);
 
-/* crash_unit.c: what happens to units. -ENOMEM from each that returns int. */
+/* unit.c: what happens to units. -ENOMEM from each that returns int. */
 int crash_load_extents(struct crash *crash);
 int crash_submit(struct crash *crash, uint32_t write);
 void crash_complete(struct crash *crash, uint32_t write);
 void crash_settle(struct crash *crash, const uint32_t *writes, size_t nr);
 void crash_drop_units(struct crash *crash);
 
-/* crash_mix.c: the candidates of a mixed unit. -ENOMEM. And forget them. */
+/* mix.c: the candidates of a mixed unit. -ENOMEM. And forget them. */
 int crash_mix(struct crash *crash, struct crash_unit *unit);
-/* crash_unit.c: those that changed since the last time. -ENOMEM. */
+/* unit.c: those that changed since the last time. -ENOMEM. */
 int crash_mix_changed(struct crash *crash);
 void crash_unmix(struct crash_unit *unit);
 /* Some part of the entry is not in this candidate, nor anything that was submitted after it. */
@@ -215,7 +215,7 @@ typedef bool (*crash_is_there_fn)(const void *ctx, const struct crash_unit *unit
 uint16_t crash_mix_find(const struct crash_unit *unit, crash_is_there_fn there, const void *ctx,
 			uint16_t otherwise);
 
-/* crash_tangle.c: orders of whole writes. Make those of the moment, -ENOMEM; and forget them. */
+/* tangle.c: orders of whole writes. Make those of the moment, -ENOMEM; and forget them. */
 int crash_tangle(struct crash *crash);
 void crash_untangle(struct crash *crash);
 /* Of two entries of a tangled unit, in the state of these picks. */
@@ -226,13 +226,13 @@ void crash_choose_turns(struct crash *crash, uint16_t disk);
 /* How many orders differ, over all sets with the writes of @there and some of @open (bits). */
 uint64_t crash_count_turns(const struct crash_tangle *tangle, uint32_t there, uint32_t open);
 
-/* crash_choice.c: what is made when it is asked for. */
+/* choice.c: what is made when it is asked for. */
 int crash_make_room(struct crash *crash);
 struct crash *crash_made(const struct crash *crash);
 /* Does this write of crash_volatile() survive? CRASH_WRITE, CRASH_ORDER. */
 bool crash_survives(const struct crash *crash, const uint16_t *picks, uint32_t write);
 
-/* crash_order.c: the same for a disk that keeps an order. The lists are made but for the first. */
+/* order.c: the same for a disk that keeps an order. The lists are made but for the first. */
 void crash_choose_orders(struct crash *crash);
 bool crash_survives_in_order(const struct crash *crash, const uint16_t *picks, uint32_t write);
 /* Does the choice of this volatile write mean anything where its disk stops? */

@@ -58,8 +58,8 @@
  * write that is not durable, 64 more for each such write in it, and the unit's size for each
  * version, if some write covers only a part of it.
  */
-#ifndef FAULTS_CRASH_H
-#define FAULTS_CRASH_H
+#ifndef FAULTS_CRASH_CRASH_H
+#define FAULTS_CRASH_CRASH_H
 
 #include "faults/journal.h"
 

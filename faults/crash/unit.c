@@ -10,7 +10,7 @@
  * still in flight when another one comes; until then it is kept beside (crash->skipped), for all its
  * units together. So discards cost only what they find, however large they are.
  */
-#include "faults/crash_inside.h"
+#include "faults/crash/internal.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -44,7 +44,7 @@ static int resize(struct crash *crash)
 {
 	size_t nr = crash->nr_buckets ? crash->nr_buckets * 2 : 256;
 	struct crash_unit **buckets =
-		fail_alloc("faults/crash_unit/buckets", calloc(nr, sizeof(*buckets)));
+		fail_alloc("faults/crash/unit/buckets", calloc(nr, sizeof(*buckets)));
 
 	if (!buckets)
 		return -ENOMEM;
@@ -69,7 +69,7 @@ static int grow_live(struct crash *crash)
 
 	for (size_t i = 0; i < array_size(arrays); i++) {
 		struct crash_unit **grown = fail_alloc(
-			"faults/crash_unit/live", reallocarray(*arrays[i], more, sizeof(**arrays)));
+			"faults/crash/unit/live", reallocarray(*arrays[i], more, sizeof(**arrays)));
 
 		if (!grown)
 			return -ENOMEM;
@@ -88,7 +88,7 @@ static struct crash_unit *add_unit(struct crash *crash, uint16_t disk, uint64_t 
 		return NULL;
 	if (crash->nr_live == crash->room_live && grow_live(crash) < 0)
 		return NULL;
-	unit = fail_alloc("faults/crash_unit/unit", calloc(1, sizeof(*unit)));
+	unit = fail_alloc("faults/crash/unit/unit", calloc(1, sizeof(*unit)));
 	if (!unit)
 		return NULL;
 	bucket = bucket_of(crash, disk, number);
@@ -181,14 +181,14 @@ static bool is_whole(const struct crash_entry *entry, uint32_t len)
 static int grow_unit(struct crash *crash, struct crash_unit *unit)
 {
 	uint32_t more = unit->room ? unit->room * 2 : 2;
-	void *grown = fail_alloc("faults/crash_unit/entries",
+	void *grown = fail_alloc("faults/crash/unit/entries",
 				 reallocarray(unit->entries, more, sizeof(*unit->entries)));
 
 	if (!grown)
 		return -ENOMEM;
 	unit->entries = grown;
 	grown = fail_alloc(
-		"faults/crash_unit/candidates",
+		"faults/crash/unit/candidates",
 		reallocarray(unit->candidates, (size_t)more + 1, sizeof(*unit->candidates)));
 	if (!grown)
 		return -ENOMEM;
@@ -275,7 +275,7 @@ static int push(uint32_t **array, size_t *nr, size_t *room, uint32_t value)
 {
 	if (*nr == *room) {
 		size_t more = *room ? *room * 2 : 64;
-		uint32_t *grown = fail_alloc("faults/crash_unit/push",
+		uint32_t *grown = fail_alloc("faults/crash/unit/push",
 					     reallocarray(*array, more, sizeof(**array)));
 
 		if (!grown)
