@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/rule_ast.h"
 
 #include <inttypes.h>

@@ -3,8 +3,8 @@
 #ifndef FAULTS_EXPLAIN_H
 #define FAULTS_EXPLAIN_H
 
+#include "faults/disk/store.h"
 #include "faults/rule.h"
-#include "faults/store.h"
 
 /* What a request is explained against. */
 struct explain {

@@ -3,9 +3,9 @@
 #ifndef FAULTS_HOST_H
 #define FAULTS_HOST_H
 
+#include "faults/disk/store.h"
 #include "faults/event.h"
 #include "faults/io.h"
-#include "faults/store.h"
 
 #define HOST_EVENT "-host-memory" /* for a rule's name: none begins so */
 

@@ -6,7 +6,7 @@
 #include "faults/kept.h"
 
 #include "base/failpoint.h"
-#include "faults/store.h"
+#include "faults/disk/store.h"
 
 #include <assert.h>
 #include <stdatomic.h>

@@ -15,9 +15,9 @@
 #ifndef FAULTS_KIND_H
 #define FAULTS_KIND_H
 
-#include "faults/condition.h"
+#include "faults/disk/condition.h"
+#include "faults/disk/medium.h"
 #include "faults/io.h"
-#include "faults/medium.h"
 #include "faults/rule.h"
 #include "faults/value.h"
 

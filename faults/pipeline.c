@@ -20,7 +20,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/explain.h"
 #include "faults/freeze.h"
 #include "faults/hold.h"

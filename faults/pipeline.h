@@ -13,14 +13,14 @@
 #define FAULTS_PIPELINE_H
 
 #include "base/diag.h"
-#include "faults/cache.h"
-#include "faults/condition.h"
+#include "faults/disk/cache.h"
+#include "faults/disk/condition.h"
+#include "faults/disk/snapshot.h"
+#include "faults/disk/store.h"
 #include "faults/event.h"
 #include "faults/hold.h"
 #include "faults/io.h"
 #include "faults/rule.h"
-#include "faults/snapshot.h"
-#include "faults/store.h"
 
 struct pipeline;
 struct recorder_disk;
@@ -172,9 +172,9 @@ void pipeline_freeze(struct pipeline *pipeline);
 bool pipeline_is_frozen(struct pipeline *pipeline);
 void pipeline_thaw(struct pipeline *pipeline);
 
-/* For the calls of snapshot.h that only look, and for snapshots_find(). */
+/* For the calls of disk/snapshot.h that only look, and for snapshots_find(). */
 struct snapshots *pipeline_snapshots(const struct pipeline *pipeline);
-/* As those of snapshot.h. Control thread, and no request is under way: frozen, as above. After a
+/* As those of disk/snapshot.h. Control thread, and no request is under way: frozen, as above. After a
  * restore nothing is volatile. */
 int pipeline_snapshot_add(struct pipeline *pipeline, const char *name, uint64_t time_ns,
 			  struct snapshot **ret_snapshot);

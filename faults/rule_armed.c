@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* A rule in force: its clock, its kind's state, and its counters. */
 #include "base/cleanup.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/fiu.h"
 #include "faults/rule_ast.h"
 

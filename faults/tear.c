@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 
 #include <errno.h>
 

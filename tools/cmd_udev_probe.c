@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STORE "/memfd:faultblk-store" /* as store.c names it */
+#define STORE "/memfd:faultblk-store" /* as faults/disk/store.c names it */
 
 struct probe {
 	int disk;

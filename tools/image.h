@@ -7,7 +7,7 @@
 #define TOOLS_IMAGE_H
 
 #include "base/diag.h"
-#include "faults/store.h"
+#include "faults/disk/store.h"
 #include "tools/out_file.h"
 
 #include <limits.h>

@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "tools/image.h"
 
 #include <errno.h>

@@ -31,7 +31,7 @@
 #include "base/failpoint.h"
 #include "base/sparse.h"
 #include "base/units.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/kind.h"
 #include "faults/rule_ast.h"
 

@@ -25,7 +25,7 @@
  */
 #include "base/failpoint.h"
 #include "base/rng.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/fixed.h"
 #include "faults/kind.h"
 

@@ -28,7 +28,7 @@
 #include "base/failpoint.h"
 #include "base/rng.h"
 #include "base/units.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/fio.h"
 #include "faults/fixed.h"
 #include "faults/kind.h"

@@ -5,7 +5,7 @@
  * The request is acknowledged and nothing of it is stored: a phantom write, or a discard or
  * write-zeroes that the disk forgot. Whoever reads afterwards gets what was there before.
  */
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/kind.h"
 
 static void act(const struct kind_args *args, const struct kind_hit *hit, struct io *io)

@@ -5,7 +5,7 @@
  * Without `after` neither the disk nor a read's buffer is touched. With it the operation is carried
  * out and only its answer is lost: the disk did it, the application believes that it did not.
  */
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/kind.h"
 
 static void act(const struct kind_args *args, const struct kind_hit *hit, struct io *io)

@@ -6,7 +6,7 @@
  * can be lost. It is no match for writes without FUA, so counts and triggers are about promises.
  * What it does shows only on a disk with a volatile cache, once its power is cut.
  */
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/kind.h"
 
 static bool concerns(const struct kind_args *args, void *state, const struct io *io)

@@ -15,7 +15,7 @@
  */
 #include "base/rng.h"
 #include "base/units.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/kind.h"
 
 #include <errno.h>

@@ -17,7 +17,7 @@
  * a cache that keeps order keeps all that came before, and the unit is no smaller than what a cache
  * keeps or loses as one. Of all else rest= decides.
  */
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/kind.h"
 #include "faults/tear.h"
 

@@ -2,12 +2,12 @@
 /*
  * short-life:read-only | no-space | shrink=SIZE | gone[=TIME]
  *
- * The hit changes the condition of the whole disk (condition.h), for every request from then on,
+ * The hit changes the condition of the whole disk (disk/condition.h), for every request from then on,
  * until the disk is revived. The request that was hit ends as the new condition says: a read of a
  * disk that has just become read-only is carried out, a write fails.
  */
 #include "base/units.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/kind.h"
 
 #include <errno.h>

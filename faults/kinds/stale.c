@@ -14,9 +14,9 @@
  */
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
+#include "faults/disk/shadow.h"
 #include "faults/kind.h"
-#include "faults/shadow.h"
 
 #include <errno.h>
 #include <stdlib.h>

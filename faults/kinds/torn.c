@@ -26,7 +26,7 @@
  */
 #include "base/rng.h"
 #include "base/units.h"
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/kind.h"
 #include "faults/tear.h"
 

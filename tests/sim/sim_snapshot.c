@@ -8,7 +8,7 @@
  *
  *	sim_snapshot [SEED [ROUNDS]]	round r uses SEED + r
  */
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "faults/pipeline.h"
 #include "tests/sim/sim.h"
 

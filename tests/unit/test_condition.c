@@ -2,7 +2,7 @@
 /* tsan */
 #include "tests/unit/cached_disk.h"
 
-#include "faults/condition.h"
+#include "faults/disk/condition.h"
 
 #include <errno.h>
 #include <pthread.h>

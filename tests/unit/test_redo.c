@@ -2,7 +2,7 @@
 /* tsan */
 /* Caches that know versions, whole writes or the order. What all of them may leave is the business
  * of sim_snapshot; here is what it cannot see: chosen cuts, full logs, several threads. */
-#include "faults/cache.h"
+#include "faults/disk/cache.h"
 #include "tests/unit/data.h"
 
 #include <assert.h>

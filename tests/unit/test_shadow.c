@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/shadow.h"
-#include "faults/store.h"
+#include "faults/disk/shadow.h"
+#include "faults/disk/store.h"
 
 #define BLOCK 1024u
 #define SIZE  (16u << 20)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* tsan */
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 #include "tests/unit/data.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/space.h"
+#include "faults/disk/space.h"
 
 #include <errno.h>
 #include <stdio.h>

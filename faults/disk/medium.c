@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/medium.h"
+#include "faults/disk/medium.h"
 
 void medium_before(const struct medium *medium, uint64_t at, uint64_t len)
 {

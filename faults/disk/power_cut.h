@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A power cut: what it leaves of what was volatile, and its losses. */
-#ifndef FAULTS_POWER_CUT_H
-#define FAULTS_POWER_CUT_H
+#ifndef FAULTS_DISK_POWER_CUT_H
+#define FAULTS_DISK_POWER_CUT_H
 
 #include "base/rng.h"
 

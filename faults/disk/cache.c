@@ -5,13 +5,13 @@
  * cache, but for the first write to a block after a flush. Models that are about more than the
  * newest content have a redo log beside it.
  */
-#include "faults/cache.h"
+#include "faults/disk/cache.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/redo.h"
-#include "faults/shadow.h"
+#include "faults/disk/redo.h"
+#include "faults/disk/shadow.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -58,7 +58,7 @@ static struct cache_model complete(const struct cache_model *model, uint32_t blo
 int cache_create(struct store *store, uint32_t block_bytes, const struct cache_model *model,
 		 struct cache **ret_cache)
 {
-	struct cache *cache = fail_alloc("faults/cache/alloc", calloc(1, sizeof(*cache)));
+	struct cache *cache = fail_alloc("faults/disk/cache/alloc", calloc(1, sizeof(*cache)));
 	int err;
 
 	if (!cache)

@@ -7,7 +7,7 @@
  * places of the first NR_RECENT saved blocks are kept, and as long as there are no more, clearing
  * only clears their bits.
  */
-#include "faults/shadow.h"
+#include "faults/disk/shadow.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -46,12 +46,12 @@ static uint64_t bits_bytes(const struct shadow *shadow)
 
 static void *map(uint64_t size_bytes)
 {
-	return fail_alloc("faults/shadow/map", sparse_map(size_bytes));
+	return fail_alloc("faults/disk/shadow/map", sparse_map(size_bytes));
 }
 
 int shadow_create(uint64_t from, uint64_t to, uint32_t block_bytes, struct shadow **ret_shadow)
 {
-	struct shadow *shadow = fail_alloc("faults/shadow/alloc", calloc(1, sizeof(*shadow)));
+	struct shadow *shadow = fail_alloc("faults/disk/shadow/alloc", calloc(1, sizeof(*shadow)));
 
 	if (!shadow)
 		return -ENOMEM;

@@ -9,12 +9,12 @@
  * redo_before() and redo_note() come in pairs on one thread, with the lock of the unit of the
  * store held in between; only a discard, which holds none, may change the store after both.
  */
-#ifndef FAULTS_REDO_H
-#define FAULTS_REDO_H
+#ifndef FAULTS_DISK_REDO_H
+#define FAULTS_DISK_REDO_H
 
-#include "faults/power_cut.h"
-#include "faults/shadow.h"
-#include "faults/snapshot.h"
+#include "faults/disk/power_cut.h"
+#include "faults/disk/shadow.h"
+#include "faults/disk/snapshot.h"
 
 struct redo;
 

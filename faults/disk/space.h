@@ -7,8 +7,8 @@
  * the map itself: a bit for each page near others that are not alike; next to nothing where all of
  * 128 MiB are. Any thread may call any function.
  */
-#ifndef FAULTS_SPACE_H
-#define FAULTS_SPACE_H
+#ifndef FAULTS_DISK_SPACE_H
+#define FAULTS_DISK_SPACE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -6,10 +6,10 @@
  * want the lock of its unit (see store.h); blocks of different units may be used at once. Memory
  * is taken when a block is first saved and given back when the shadow is cleared.
  */
-#ifndef FAULTS_SHADOW_H
-#define FAULTS_SHADOW_H
+#ifndef FAULTS_DISK_SHADOW_H
+#define FAULTS_DISK_SHADOW_H
 
-#include "faults/store.h"
+#include "faults/disk/store.h"
 
 struct shadow;
 

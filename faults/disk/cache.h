@@ -20,11 +20,11 @@
  * What is kept: by a pattern, or drawn, newest contents of units numbered by place, or writes; in
  * order, the pattern's ones before its first zero, and drawn, any number with the same chance.
  */
-#ifndef FAULTS_CACHE_H
-#define FAULTS_CACHE_H
+#ifndef FAULTS_DISK_CACHE_H
+#define FAULTS_DISK_CACHE_H
 
-#include "faults/power_cut.h"
-#include "faults/store.h"
+#include "faults/disk/power_cut.h"
+#include "faults/disk/store.h"
 
 struct cache;
 struct snapshots;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "faults/condition.h"
+#include "faults/disk/condition.h"
 
 #include "base/cleanup.h"
-#include "faults/medium.h"
+#include "faults/disk/medium.h"
 
 #include <errno.h>
 

@@ -6,11 +6,11 @@
  * Kinds set bits on queue threads, whichever comes first; only condition_reset(), on the control
  * thread, clears them. A bit is set last, after what it needs to be understood.
  */
-#ifndef FAULTS_CONDITION_H
-#define FAULTS_CONDITION_H
+#ifndef FAULTS_DISK_CONDITION_H
+#define FAULTS_DISK_CONDITION_H
 
+#include "faults/disk/power_cut.h"
 #include "faults/io.h"
-#include "faults/power_cut.h"
 
 #include <stdatomic.h>
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What a request does to the disk when nothing goes wrong: all of it, or a part. */
-#ifndef FAULTS_APPLY_H
-#define FAULTS_APPLY_H
+#ifndef FAULTS_DISK_APPLY_H
+#define FAULTS_DISK_APPLY_H
 
 #include "base/units.h"
+#include "faults/disk/medium.h"
 #include "faults/io.h"
-#include "faults/medium.h"
 
 /*
  * Carry out bytes [offset, offset+len) of the request, which must lie inside the disk (asserted).

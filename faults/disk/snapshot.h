@@ -11,10 +11,10 @@
  * thread changes the disk, with the lock of the page's unit held; snapshots_read() on any thread,
  * if the store is shared; all else on the control thread while no request is under way.
  */
-#ifndef FAULTS_SNAPSHOT_H
-#define FAULTS_SNAPSHOT_H
+#ifndef FAULTS_DISK_SNAPSHOT_H
+#define FAULTS_DISK_SNAPSHOT_H
 
-#include "faults/store.h"
+#include "faults/disk/store.h"
 
 #define SNAPSHOT_MAX      1000 /* of one disk */
 #define SNAPSHOT_NAME_MAX 63

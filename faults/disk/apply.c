@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/apply.h"
+#include "faults/disk/apply.h"
 
 #include "base/zero.h"
 

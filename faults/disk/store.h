@@ -8,8 +8,8 @@
  * space of the disk, of which there may be a limit (store_limit): what is marked is taken, too, and
  * so are zeroes that were written and have no memory. A discard gives space back.
  */
-#ifndef FAULTS_STORE_H
-#define FAULTS_STORE_H
+#ifndef FAULTS_DISK_STORE_H
+#define FAULTS_DISK_STORE_H
 
 #include "base/diag.h"
 

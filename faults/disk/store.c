@@ -12,13 +12,13 @@
  * one of a fixed number, which nobody holds for longer than that copy takes. A punch takes them
  * all, in order, since bits and pages have to go together.
  */
-#include "faults/store.h"
+#include "faults/disk/store.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/sparse.h"
 #include "base/units.h"
-#include "faults/space.h"
+#include "faults/disk/space.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -118,14 +118,14 @@ static int fail_map(struct diag *diag, int fd, uint64_t size_bytes)
 static int open_memory(uint64_t size_bytes, struct diag *diag)
 {
 	_cleanup_close_ int fd =
-		fail_errno("faults/store/memfd", EMFILE,
+		fail_errno("faults/disk/store/memfd", EMFILE,
 			   memfd_create("faultblk-store", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 
 	if (fd < 0)
 		return fail(diag, "create a memfd", size_bytes);
-	if (fail_errno("faults/store/size", EFBIG, ftruncate(fd, (off_t)size_bytes)) < 0)
+	if (fail_errno("faults/disk/store/size", EFBIG, ftruncate(fd, (off_t)size_bytes)) < 0)
 		return fail(diag, "set the memfd's size", size_bytes);
-	if (fail_errno("faults/store/seal", EBUSY,
+	if (fail_errno("faults/disk/store/seal", EBUSY,
 		       fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) < 0)
 		return fail(diag, "seal the memfd", size_bytes);
 	return take_fd(&fd);
@@ -152,20 +152,21 @@ int store_create(uint64_t size_bytes, struct diag *diag, struct store **ret_stor
 		return diag_set(diag, -EINVAL, "store.bad-size",
 				"a disk of %llu bytes is not possible, wanted a multiple of %u",
 				(unsigned long long)size_bytes, SECTOR_SIZE);
-	store = fail_alloc("faults/store/alloc", calloc(1, sizeof(*store)));
+	store = fail_alloc("faults/disk/store/alloc", calloc(1, sizeof(*store)));
 	if (!store)
 		return diag_set(diag, -ENOMEM, "store.memory", "no memory for a disk");
 	fd = open_memory(size_bytes, diag);
 	if (fd < 0)
 		return fd;
 	data = fail_value(
-		"faults/store/map", (errno = ENOMEM, MAP_FAILED),
+		"faults/disk/store/map", (errno = ENOMEM, MAP_FAILED),
 		mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0));
 	if (data == MAP_FAILED)
 		return fail_map(diag, fd, size_bytes);
 	sparse_advise(data, size_bytes);
 	*store = (struct store){ .data = data, .size_bytes = size_bytes, .fd = take_fd(&fd) };
-	store->marks = fail_alloc("faults/store/map-marks", sparse_map(marks_bytes(size_bytes)));
+	store->marks =
+		fail_alloc("faults/disk/store/map-marks", sparse_map(marks_bytes(size_bytes)));
 	if (!store->marks)
 		err = fail(diag, "map the page marks", size_bytes);
 	else if (space_create(pages_of(size_bytes), &store->space))
@@ -602,7 +603,7 @@ int store_zero(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 
 int store_share(struct store *store, uint32_t unit_bytes)
 {
-	store->locks = fail_alloc("faults/store/locks",
+	store->locks = fail_alloc("faults/disk/store/locks",
 				  aligned_alloc(64, NR_LOCKS * sizeof(*store->locks)));
 	if (!store->locks)
 		return -ENOMEM;

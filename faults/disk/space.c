@@ -7,7 +7,7 @@
  * One lock. It is taken when a page is written for the first time, which costs a page fault, too,
  * and by discards and zeroes; never by what overwrites.
  */
-#include "faults/space.h"
+#include "faults/disk/space.h"
 
 #include "base/failpoint.h"
 #include "base/sparse.h"
@@ -34,15 +34,16 @@ struct space {
 
 int space_create(uint64_t nr_pages, struct space **ret_space)
 {
-	struct space *space = fail_alloc("faults/space/alloc", calloc(1, sizeof(*space)));
+	struct space *space = fail_alloc("faults/disk/space/alloc", calloc(1, sizeof(*space)));
 
 	if (!space)
 		return -ENOMEM;
 	pthread_mutex_init(&space->lock, NULL);
 	space->nr_chunks = nr_pages / CHUNK_PAGES + 1;
 	atomic_init(&space->capacity, SPACE_ENDLESS);
-	space->bits = fail_alloc("faults/space/map", sparse_map(space->nr_chunks * CHUNK_BYTES));
-	space->counts = fail_alloc("faults/space/map-counts",
+	space->bits =
+		fail_alloc("faults/disk/space/map", sparse_map(space->nr_chunks * CHUNK_BYTES));
+	space->counts = fail_alloc("faults/disk/space/map-counts",
 				   sparse_map(space->nr_chunks * sizeof(*space->counts)));
 	if (!space->bits || !space->counts) {
 		space_free(space);

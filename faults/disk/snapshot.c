@@ -8,10 +8,10 @@
  * one had; the youngest gets a copy first, as before any other change, so that the younger
  * snapshots stay what they are.
  */
-#include "faults/snapshot.h"
+#include "faults/disk/snapshot.h"
 
 #include "base/failpoint.h"
-#include "faults/shadow.h"
+#include "faults/disk/shadow.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -41,7 +41,7 @@ struct snapshots {
 int snapshots_create(struct store *store, struct snapshots **ret_snapshots)
 {
 	struct snapshots *snapshots =
-		fail_alloc("faults/snapshot/alloc", calloc(1, sizeof(*snapshots)));
+		fail_alloc("faults/disk/snapshot/alloc", calloc(1, sizeof(*snapshots)));
 
 	if (!snapshots)
 		return -ENOMEM;
@@ -118,7 +118,7 @@ int snapshots_add(struct snapshots *snapshots, const char *name, uint64_t time_n
 		return -EEXIST;
 	if (name && snapshots->nr - snapshots->nr_own >= SNAPSHOT_MAX)
 		return -ENOSPC;
-	snapshot = fail_alloc("faults/snapshot/one", calloc(1, sizeof(*snapshot)));
+	snapshot = fail_alloc("faults/disk/snapshot/one", calloc(1, sizeof(*snapshot)));
 	if (!snapshot)
 		return -ENOMEM;
 	snapshot->time_ns = time_ns;

@@ -3,12 +3,12 @@
  * Where the bytes of requests land: the store, the volatile cache in front of it, and what
  * watches every change. Each queue has one of its own, renewed with the plan it uses.
  */
-#ifndef FAULTS_MEDIUM_H
-#define FAULTS_MEDIUM_H
+#ifndef FAULTS_DISK_MEDIUM_H
+#define FAULTS_DISK_MEDIUM_H
 
-#include "faults/cache.h"
-#include "faults/snapshot.h"
-#include "faults/store.h"
+#include "faults/disk/cache.h"
+#include "faults/disk/snapshot.h"
+#include "faults/disk/store.h"
 
 /* What wants to see every change of the store. */
 struct watcher_ops {

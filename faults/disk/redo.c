@@ -14,7 +14,7 @@
  * order count, a second one outside of the store's keeps a write, all its parts, from being mixed
  * with another or with a flush.
  */
-#include "faults/redo.h"
+#include "faults/disk/redo.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -23,8 +23,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdatomic.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -81,12 +81,12 @@ static uint64_t units_bytes(const struct redo *redo)
 
 static void *map(uint64_t size_bytes)
 {
-	return fail_alloc("faults/redo/map", sparse_map(size_bytes));
+	return fail_alloc("faults/disk/redo/map", sparse_map(size_bytes));
 }
 
 int redo_create(const struct redo_options *options, struct redo **ret_redo)
 {
-	struct redo *redo = fail_alloc("faults/redo/alloc", calloc(1, sizeof(*redo)));
+	struct redo *redo = fail_alloc("faults/disk/redo/alloc", calloc(1, sizeof(*redo)));
 
 	if (!redo)
 		return -ENOMEM;
