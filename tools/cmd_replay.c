@@ -2,8 +2,8 @@
 /* faultblk replay: a recording of `faultblk run --record`, done again and compared. */
 #include "base/cleanup.h"
 #include "base/map_guard.h"
+#include "faults/engine/replay.h"
 #include "faults/journal_read.h"
-#include "faults/replay.h"
 #include "tools/event_line.h"
 #include "tools/opt.h"
 #include "tools/out_file.h"

@@ -2,13 +2,13 @@
 /*
  * The disk that breaks on purpose: a store and a fault pipeline (faults/) behind a ublk device
  * (lib/). The only place where the two meet. One control thread owns it; see the threads of
- * ublkcore.h and pipeline.h for the rest.
+ * ublkcore.h and faults/engine/pipeline.h for the rest.
  */
 #ifndef TOOLS_DISK_H
 #define TOOLS_DISK_H
 
 #include "base/diag.h"
-#include "faults/pipeline.h"
+#include "faults/engine/pipeline.h"
 #include "ublkcore.h"
 
 struct disk;

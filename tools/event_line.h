@@ -7,7 +7,7 @@
 #ifndef TOOLS_EVENT_LINE_H
 #define TOOLS_EVENT_LINE_H
 
-#include "faults/event.h"
+#include "faults/engine/event.h"
 #include "faults/value.h"
 
 #include <jansson.h>

@@ -2,8 +2,8 @@
 #include "tools/record_list.h"
 
 #include "base/units.h"
+#include "faults/engine/replay.h"
 #include "faults/kind.h"
-#include "faults/replay.h"
 #include "tools/rpc_client.h"
 #include "tools/tool.h"
 

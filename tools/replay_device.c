@@ -449,7 +449,7 @@ static int on_request(struct part *part, const struct record *record)
 
 	if (err)
 		return err;
-	/* As in replay.c: a limit of the recorded disk is told by what failed for it. */
+	/* As in faults/engine/replay.c: a limit of the recorded disk is told by what failed for it. */
 	store_limit(disk_store(part->disk), recorded == -ENOSPC ? 0 : UINT64_MAX);
 	store_refuse(disk_store(part->disk), ending ? ending->refused : record->refused);
 	expect(replay, &order, record->nr_hits);

@@ -7,7 +7,7 @@
 #ifndef TOOLS_REPLAY_DEVICE_H
 #define TOOLS_REPLAY_DEVICE_H
 
-#include "faults/replay.h"
+#include "faults/engine/replay.h"
 
 /*
  * As replay_run(), for the file of @size bytes at @bytes; options->forced is taken for granted.

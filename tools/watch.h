@@ -7,7 +7,7 @@
 #ifndef TOOLS_WATCH_H
 #define TOOLS_WATCH_H
 
-#include "faults/pipeline.h"
+#include "faults/engine/pipeline.h"
 #include "tools/rpc_line.h"
 
 #define WATCH_WAIT_MAX 64   /* waits at once, of all clients */

@@ -9,13 +9,13 @@
  */
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "faults/engine/pipeline.h"
+#include "faults/engine/replay.h"
 #include "faults/explore.h"
 #include "faults/journal_read.h"
 #include "faults/journal_save.h"
 #include "faults/logwrites.h"
-#include "faults/pipeline.h"
 #include "faults/record.h"
-#include "faults/replay.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -598,8 +598,8 @@ static bool judge(const struct shape *shape)
 /* ------------------------------------------------------------------------------ rules */
 
 #define READS      16u
-#define PER_RULE   30.0          /* blocks at most that one rule costs one read */
-#define PARSE_MAX  12000.0       /* to read one of as many as there may be: each looks for its name */
+#define PER_RULE   30.0    /* blocks at most that one rule costs one read */
+#define PARSE_MAX  12000.0 /* to read one of as many as there may be: each looks for its name */
 #define READ_AT    (16ull << 20) /* behind the start of every range */
 #define RULES_DISK (32ull << 20)
 

@@ -6,10 +6,10 @@
  */
 #include "base/cleanup.h"
 #include "faults/crash/crash.h"
+#include "faults/engine/pipeline.h"
 #include "faults/fio.h"
 #include "faults/journal_read.h"
 #include "faults/lazy.h"
-#include "faults/pipeline.h"
 #include "faults/recorder.h"
 #include "faults/rule_json.h"
 #include "faults/strategy.h"

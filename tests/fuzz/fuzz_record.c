@@ -5,8 +5,8 @@
  * replayed, asked anew and forced, on the disks that the file describes where those are small ones.
  */
 #include "base/cleanup.h"
+#include "faults/engine/replay.h"
 #include "faults/record_code.h"
-#include "faults/replay.h"
 
 #include <errno.h>
 #include <stdlib.h>

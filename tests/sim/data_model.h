@@ -10,8 +10,8 @@
 
 #include "base/cleanup.h"
 #include "base/rng.h"
+#include "faults/engine/pipeline.h"
 #include "faults/fixed.h"
-#include "faults/pipeline.h"
 #include "tests/sim/sim.h"
 
 #include <errno.h>

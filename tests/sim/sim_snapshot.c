@@ -9,7 +9,7 @@
  *	sim_snapshot [SEED [ROUNDS]]	round r uses SEED + r
  */
 #include "faults/disk/apply.h"
-#include "faults/pipeline.h"
+#include "faults/engine/pipeline.h"
 #include "tests/sim/sim.h"
 
 #include <errno.h>

@@ -12,7 +12,7 @@
  */
 #include "base/cleanup.h"
 #include "base/rng.h"
-#include "faults/pipeline.h"
+#include "faults/engine/pipeline.h"
 #include "tests/sim/sim.h"
 
 #include <errno.h>

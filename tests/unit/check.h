@@ -14,7 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/rng.h"
-#include "faults/pipeline.h"
+#include "faults/engine/pipeline.h"
 #include "faults/rule_ast.h"
 #include "tests/patience.h"
 

@@ -2,7 +2,7 @@
 /* tsan */
 #include "tests/unit/check.h"
 
-#include "faults/event.h"
+#include "faults/engine/event.h"
 
 #include <pthread.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/event.h"
+#include "faults/engine/event.h"
 
 #define DISK (64 * SEC)
 

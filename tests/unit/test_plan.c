@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/random_rule.h"
 
-#include "faults/plan.h"
+#include "faults/engine/plan.h"
 
 static bool touches(const struct rule *rule, uint64_t from, uint64_t to)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/hold.h"
+#include "faults/engine/hold.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -12,7 +12,7 @@ _cold_ struct hold *hold_new(uint16_t nr)
 {
 	size_t size = nr * sizeof(struct hold);
 	struct hold *holds =
-		fail_alloc("faults/hold/alloc", aligned_alloc(_Alignof(struct hold), size));
+		fail_alloc("faults/engine/hold/alloc", aligned_alloc(_Alignof(struct hold), size));
 
 	if (!holds)
 		return NULL;

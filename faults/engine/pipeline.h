@@ -9,16 +9,16 @@
  * thread. A request decides on arrival, in arrival order; its effect on the store happens when it
  * is due. Rules are asked in order: delays add up, and the first terminal action ends the walk.
  */
-#ifndef FAULTS_PIPELINE_H
-#define FAULTS_PIPELINE_H
+#ifndef FAULTS_ENGINE_PIPELINE_H
+#define FAULTS_ENGINE_PIPELINE_H
 
 #include "base/diag.h"
 #include "faults/disk/cache.h"
 #include "faults/disk/condition.h"
 #include "faults/disk/snapshot.h"
 #include "faults/disk/store.h"
-#include "faults/event.h"
-#include "faults/hold.h"
+#include "faults/engine/event.h"
+#include "faults/engine/hold.h"
 #include "faults/io.h"
 #include "faults/rule.h"
 

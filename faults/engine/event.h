@@ -6,8 +6,8 @@
  * Each queue's thread writes to its own ring; the control thread reads all of them in the order of
  * the sequence numbers, which count the hits of the whole disk from 1.
  */
-#ifndef FAULTS_EVENT_H
-#define FAULTS_EVENT_H
+#ifndef FAULTS_ENGINE_EVENT_H
+#define FAULTS_ENGINE_EVENT_H
 
 #include "faults/rule.h"
 

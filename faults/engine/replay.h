@@ -5,10 +5,10 @@
  * writes bring is that of the recording, where it has data; else it is made up from the request's
  * number and the sector.
  */
-#ifndef FAULTS_REPLAY_H
-#define FAULTS_REPLAY_H
+#ifndef FAULTS_ENGINE_REPLAY_H
+#define FAULTS_ENGINE_REPLAY_H
 
-#include "faults/pipeline.h"
+#include "faults/engine/pipeline.h"
 #include "faults/record.h"
 
 struct replay_options {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Threads that stop at a place of their own choosing until they are let go; see pipeline_freeze().
  */
-#ifndef FAULTS_FREEZE_H
-#define FAULTS_FREEZE_H
+#ifndef FAULTS_ENGINE_FREEZE_H
+#define FAULTS_ENGINE_FREEZE_H
 
 #include <pthread.h>
 #include <stdatomic.h>

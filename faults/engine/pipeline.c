@@ -15,17 +15,17 @@
  * The walk takes place once, when the request arrives. What is left of it while the request waits
  * is the terminal rule that hit, if any, and its match number.
  */
-#include "faults/pipeline.h"
+#include "faults/engine/pipeline.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/disk/apply.h"
-#include "faults/explain.h"
-#include "faults/freeze.h"
-#include "faults/hold.h"
-#include "faults/host.h"
-#include "faults/plan.h"
+#include "faults/engine/explain.h"
+#include "faults/engine/freeze.h"
+#include "faults/engine/hold.h"
+#include "faults/engine/host.h"
+#include "faults/engine/plan.h"
 #include "faults/recorder.h"
 #include "faults/rule_ast.h"
 
@@ -160,7 +160,7 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 	if (!options_fit(options, store) ||
 	    (options->cache && !cache_fits(&options->geometry, &options->cache_model)))
 		return -EINVAL;
-	pipeline = fail_alloc("faults/pipeline/alloc", aligned_alloc(CACHE_LINE, size));
+	pipeline = fail_alloc("faults/engine/pipeline/alloc", aligned_alloc(CACHE_LINE, size));
 	if (!pipeline)
 		return -ENOMEM;
 	memset(pipeline, 0, size);
@@ -629,7 +629,7 @@ _cold_ static int arm_rules(struct pipeline *pipeline, const struct rule_set *se
 {
 	size_t count = rule_set_count(set), at = 0;
 	_cleanup_free_ bool *first =
-		fail_alloc("faults/pipeline/arm", calloc(count + 1, sizeof(*first)));
+		fail_alloc("faults/engine/pipeline/arm", calloc(count + 1, sizeof(*first)));
 	int err = first ? 0 : -ENOMEM;
 
 	for (; !err && at < count; at++)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/freeze.h"
+#include "faults/engine/freeze.h"
 
 #include "base/cleanup.h"
 

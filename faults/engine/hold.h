@@ -4,8 +4,8 @@
  * queue's thread adds and removes its own; the control thread looks at them and marks those that
  * may go. Numbers (io->id) rise with time over all queues.
  */
-#ifndef FAULTS_HOLD_H
-#define FAULTS_HOLD_H
+#ifndef FAULTS_ENGINE_HOLD_H
+#define FAULTS_ENGINE_HOLD_H
 
 #include "faults/io.h"
 #include "faults/rule.h"

@@ -2,8 +2,8 @@
 /*
  * Rules compiled for the hot path: immutable, shared by all queues, and asked one question only.
  */
-#ifndef FAULTS_PLAN_H
-#define FAULTS_PLAN_H
+#ifndef FAULTS_ENGINE_PLAN_H
+#define FAULTS_ENGINE_PLAN_H
 
 #include "faults/rule.h"
 

@@ -3,7 +3,7 @@
  * One line per rule that is asked, one for what comes of it. The walk is written out over the
  * parsed form on purpose, without the plan's indices: what it says can be held against them.
  */
-#include "faults/explain.h"
+#include "faults/engine/explain.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -179,7 +179,7 @@ char *explain_io(const struct explain *explain, const struct io *io, uint64_t no
 	uint64_t delay_ns = 0;
 	char *text = NULL;
 	size_t len;
-	FILE *out = fail_alloc("faults/explain/print", open_memstream(&text, &len));
+	FILE *out = fail_alloc("faults/engine/explain/print", open_memstream(&text, &len));
 
 	if (!out)
 		return NULL;

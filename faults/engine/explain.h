@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the rules would do to a request, in words. */
-#ifndef FAULTS_EXPLAIN_H
-#define FAULTS_EXPLAIN_H
+#ifndef FAULTS_ENGINE_EXPLAIN_H
+#define FAULTS_ENGINE_EXPLAIN_H
 
 #include "faults/disk/store.h"
 #include "faults/rule.h"

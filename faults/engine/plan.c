@@ -13,7 +13,7 @@
  * second one gets it from a bitmap, into which one traversal has put all that overlap: searched for
  * one by one they cost a traversal each, in the worst order of the rules of the whole tree.
  */
-#include "faults/plan.h"
+#include "faults/engine/plan.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -89,8 +89,10 @@ static int compile_op(struct plan *plan, unsigned int op)
 	if (!to->nr_ranged && !to->nr_plain)
 		return 0;
 	plan->op_bits |= 1u << op;
-	to->plain = fail_alloc("faults/plan/plain", calloc(to->nr_plain + 1, sizeof(*to->plain)));
-	to->nodes = fail_alloc("faults/plan/nodes", calloc(to->nr_ranged + 1, sizeof(*to->nodes)));
+	to->plain = fail_alloc("faults/engine/plan/plain",
+			       calloc(to->nr_plain + 1, sizeof(*to->plain)));
+	to->nodes = fail_alloc("faults/engine/plan/nodes",
+			       calloc(to->nr_ranged + 1, sizeof(*to->nodes)));
 	return to->plain && to->nodes ? 0 : -1;
 }
 
@@ -148,16 +150,17 @@ void plan_watch(struct plan *plan)
 
 struct plan *plan_new(const struct rule_set *set)
 {
-	struct plan *plan = fail_alloc("faults/plan/alloc",
+	struct plan *plan = fail_alloc("faults/engine/plan/alloc",
 				       aligned_alloc(_Alignof(struct plan), sizeof(*plan)));
 	size_t count = rule_set_count(set);
 
 	if (!plan)
 		return NULL;
 	memset(plan, 0, sizeof(*plan));
-	plan->rules = fail_alloc("faults/plan/rules", calloc(count + 1, sizeof(*plan->rules)));
-	plan->watchers =
-		fail_alloc("faults/plan/watchers", calloc(count + 1, sizeof(*plan->watchers)));
+	plan->rules =
+		fail_alloc("faults/engine/plan/rules", calloc(count + 1, sizeof(*plan->rules)));
+	plan->watchers = fail_alloc("faults/engine/plan/watchers",
+				    calloc(count + 1, sizeof(*plan->watchers)));
 	plan->set = rule_set_copy(set);
 	if (!plan->rules || !plan->watchers || !plan->set)
 		return plan_free(plan);

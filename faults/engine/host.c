@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/host.h"
+#include "faults/engine/host.h"
 
 #include "base/cleanup.h"
 #include "faults/kind.h"

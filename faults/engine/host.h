@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The host has no memory left for the disk: what the log of hits says of it. */
-#ifndef FAULTS_HOST_H
-#define FAULTS_HOST_H
+#ifndef FAULTS_ENGINE_HOST_H
+#define FAULTS_ENGINE_HOST_H
 
 #include "faults/disk/store.h"
-#include "faults/event.h"
+#include "faults/engine/event.h"
 #include "faults/io.h"
 
 #define HOST_EVENT "-host-memory" /* for a rule's name: none begins so */

@@ -6,7 +6,7 @@
  * A rule set is put in force when the first queue adopts it, and each queue adopts it at its own
  * place: between the two the other queues go by the old one, as they did when it was recorded.
  */
-#include "faults/replay.h"
+#include "faults/engine/replay.h"
 
 #include "base/cleanup.h"
 #include "base/rng.h"

@@ -8,7 +8,7 @@
  * Numbers are drawn before slots are written, so a reader can find number 8 in one ring while 7 is
  * on its way to another. It then waits for 7, unless as many events were lost as would explain it.
  */
-#include "faults/event.h"
+#include "faults/engine/event.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -43,9 +43,10 @@ struct event_reader {
 
 int event_log_create(uint16_t nr_queues, struct event_log **ret_log)
 {
-	struct event_log *log = fail_alloc("faults/event/log", aligned_alloc(64, sizeof(*log)));
-	struct ring *rings =
-		fail_alloc("faults/event/rings", aligned_alloc(64, nr_queues * sizeof(*rings)));
+	struct event_log *log =
+		fail_alloc("faults/engine/event/log", aligned_alloc(64, sizeof(*log)));
+	struct ring *rings = fail_alloc("faults/engine/event/rings",
+					aligned_alloc(64, nr_queues * sizeof(*rings)));
 
 	if (!log || !rings) {
 		free(log);
@@ -93,7 +94,7 @@ uint64_t event_log_newest(const struct event_log *log)
 int event_reader_create(struct event_log *log, uint64_t after, struct event_reader **ret_reader)
 {
 	struct event_reader *reader =
-		fail_alloc("faults/event/reader",
+		fail_alloc("faults/engine/event/reader",
 			   calloc(1, sizeof(*reader) + log->nr_queues * sizeof(reader->at[0])));
 
 	if (!reader)
