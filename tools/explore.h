@@ -3,7 +3,7 @@
  * `faultblk explore`: what its parts and the commands built on it share.
  *
  *	cmd_explore.c      options -> struct explore_job
- *	explore_job.c      a job: recording, presenters, faults/explore.h, results, exit code
+ *	explore_job.c      a job: recording, presenters, faults/explore/explore.h, results, exit code
  *	explore_words.c    options that are one of a list; how a check ended, in words
  *	explore_shard.c    which share of the states is done
  *	explore_check.c    recovery and check as commands: environment, time limit, output, verdict
@@ -21,7 +21,7 @@
 #ifndef TOOLS_EXPLORE_H
 #define TOOLS_EXPLORE_H
 
-#include "faults/explore.h"
+#include "faults/explore/explore.h"
 
 #define EXIT_NOT_DONE 2 /* of explore: what is EXIT_FAILED elsewhere */
 
@@ -146,7 +146,7 @@ struct explore_job {
 		OPT_COUNT(s, m.max_findings, "max-findings", NULL, 0, UINT64_MAX,                  \
 			  "stop after so many findings; 0: go on"),                                \
 		OPT_COUNT(s, m.shrink, "shrink", "8", 0, UINT64_MAX,                               \
-			  "make findings small, up to so many causes; 0: none"),                                 \
+			  "make findings small, up to so many causes; 0: none"),                   \
 		OPT_TEXT(s, m.state, "state", NULL, "STEP:NAME",                                   \
 			 "check this one state and show what the check prints"),                   \
 		OPT_TEXT(s, m.work, "work", NULL, "DIR", "where images are kept: a tmpfs"),        \

@@ -7,7 +7,7 @@
 #ifndef TOOLS_EXPLORE_RESULTS_IN_H
 #define TOOLS_EXPLORE_RESULTS_IN_H
 
-#include "faults/key_set.h"
+#include "faults/explore/key_set.h"
 #include "tools/explore_in.h"
 #include "tools/out_file.h"
 #include "tools/results_line.h"

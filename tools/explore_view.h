@@ -6,7 +6,7 @@
 #ifndef TOOLS_EXPLORE_VIEW_H
 #define TOOLS_EXPLORE_VIEW_H
 
-#include "faults/view.h"
+#include "faults/explore/view.h"
 #include "tools/explore.h"
 
 /* Zero at first. */

@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "faults/explore.h"
+#include "faults/explore/explore.h"
 
 #include <errno.h>
 #include <inttypes.h>

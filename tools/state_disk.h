@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A crash state as /dev/ublkbN, one for each disk of the journal: the same devices show one state
- * after the other. Requests go to a view (faults/view.h), which is one thread's at a time: the
+ * after the other. Requests go to a view (faults/explore/view.h), which is one thread's at a time: the
  * devices take turns at it, and the owner keeps its hands off while it is shown.
  */
 #ifndef TOOLS_STATE_DISK_H
 #define TOOLS_STATE_DISK_H
 
 #include "base/diag.h"
-#include "faults/view.h"
+#include "faults/explore/view.h"
 
 struct state_disks;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A crash state as files of a file system of our own (FUSE), one for each disk of the journal: the
- * same files show one state after the other. Requests go to a view (faults/view.h), one at a time,
+ * same files show one state after the other. Requests go to a view (faults/explore/view.h), one at a time,
  * from a thread of ours; the owner keeps its hands off the view while it is shown.
  *
  * Nothing is cached (direct_io), so a read decides what it asks for and no more. A file has the
@@ -12,7 +12,7 @@
 #define TOOLS_STATE_FILE_H
 
 #include "base/diag.h"
-#include "faults/view.h"
+#include "faults/explore/view.h"
 
 struct state_files;
 

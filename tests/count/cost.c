@@ -11,7 +11,7 @@
 #include "base/units.h"
 #include "faults/engine/pipeline.h"
 #include "faults/engine/replay.h"
-#include "faults/explore.h"
+#include "faults/explore/explore.h"
 #include "faults/journal_read.h"
 #include "faults/journal_save.h"
 #include "faults/logwrites.h"

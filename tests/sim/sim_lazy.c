@@ -14,7 +14,7 @@
  *
  *	sim_lazy [SEED [ROUNDS [MASK]]]	round r uses SEED + r; MASK: the parts of the journal in use
  */
-#include "faults/lazy.h"
+#include "faults/explore/lazy.h"
 #include "tests/crash_case.h"
 #include "tests/sim/sim.h"
 

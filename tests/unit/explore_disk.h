@@ -3,7 +3,7 @@
 #ifndef TESTS_EXPLORE_DISK_H
 #define TESTS_EXPLORE_DISK_H
 
-#include "faults/explore.h"
+#include "faults/explore/explore.h"
 #include "tests/unit/check.h"
 
 #include <sys/mman.h>

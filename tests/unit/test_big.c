@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/big.h"
+#include "faults/explore/big.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/cut.h"
+#include "faults/explore/cut.h"
 
 static struct cut *make_cut(struct cut *before, uint32_t deviations, uint64_t order)
 {

@@ -4,7 +4,7 @@
  * What the explorer visits, whatever workers, shards and interruptions there are. The check is a
  * function in here: it builds the state from image and picks, and some contents are bad.
  */
-#include "faults/key_set.h"
+#include "faults/explore/key_set.h"
 #include "tests/unit/explore_disk.h"
 
 #include <assert.h>

@@ -2,7 +2,7 @@
 /* tsan */
 #include "tests/unit/check.h"
 
-#include "faults/lazy.h"
+#include "faults/explore/lazy.h"
 #include "tests/crash_case.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/pages.h"
+#include "faults/explore/pages.h"
 
 struct counted {
 	struct page page;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/recall.h"
+#include "faults/explore/recall.h"
 
 #include <errno.h>
 

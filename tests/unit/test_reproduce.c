@@ -2,8 +2,8 @@
 /* Reproducers of random states: the recording says "old", and the disks hold the same bytes. */
 #include "tests/unit/check.h"
 
+#include "faults/explore/reproduce.h"
 #include "faults/journal_read.h"
-#include "faults/reproduce.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 /* Failing states shrunk against checks that are functions here, so that every answer is known. */
 #include "tests/unit/check.h"
 
-#include "faults/shrink.h"
+#include "faults/explore/shrink.h"
 
 #include <errno.h>
 #include <stdio.h>

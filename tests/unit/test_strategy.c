@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/strategy.h"
+#include "faults/explore/strategy.h"
 #include "tests/crash_case.h"
 
 #include <errno.h>

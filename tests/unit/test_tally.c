@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/tally.h"
+#include "faults/explore/tally.h"
 
 #define UNITS 1000u
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/view.h"
+#include "faults/explore/view.h"
 #include "tests/crash_case.h"
 
 #include <errno.h>

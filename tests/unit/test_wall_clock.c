@@ -4,7 +4,7 @@
  * hour, between any look at it and the wait: whoever asks is told the time before that.
  */
 #include "base/clock.h"
-#include "faults/explore_in.h"
+#include "faults/explore/internal.h"
 #include "tests/unit/recorder_setup.h"
 
 #include <sys/syscall.h>

@@ -3,8 +3,8 @@
  * A set of 64-bit keys that are hashes already: open addressing, 8 bytes a slot, at most 3/4 full,
  * grown by doubling up to a limit.
  */
-#ifndef FAULTS_KEY_SET_H
-#define FAULTS_KEY_SET_H
+#ifndef FAULTS_EXPLORE_KEY_SET_H
+#define FAULTS_EXPLORE_KEY_SET_H
 
 #include <stdbool.h>
 #include <stddef.h>

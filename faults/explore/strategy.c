@@ -6,7 +6,7 @@
  * Most of them say which writes survived; what that leaves in each unit is the cursor's business,
  * and so is a disk that keeps an order, where nothing that came after a lost write can be there.
  */
-#include "faults/strategy.h"
+#include "faults/explore/strategy.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -339,7 +339,8 @@ int strategy_parse(const char *text, struct diag *diag, struct strategy *strateg
 _cold_ int strategy_start(const struct strategy *strategy, const struct crash *crash, uint64_t seed,
 			  struct strategy_walk **ret_walk)
 {
-	struct strategy_walk *walk = fail_alloc("faults/strategy/alloc", calloc(1, sizeof(*walk)));
+	struct strategy_walk *walk =
+		fail_alloc("faults/explore/strategy/alloc", calloc(1, sizeof(*walk)));
 	const uint32_t *writes;
 
 	if (!walk)
@@ -350,9 +351,9 @@ _cold_ int strategy_start(const struct strategy *strategy, const struct crash *c
 	walk->nr_choices = crash_choices(crash, &walk->choices);
 	walk->nr_volatile = crash_volatile(crash, &writes);
 	walk->seed = rng_mix(seed, STREAM_STRATEGY, crash_step(crash));
-	walk->digits = fail_alloc("faults/strategy/digits",
+	walk->digits = fail_alloc("faults/explore/strategy/digits",
 				  calloc(walk->nr_choices + 1, sizeof(*walk->digits)));
-	walk->survives = fail_alloc("faults/strategy/survives",
+	walk->survives = fail_alloc("faults/explore/strategy/survives",
 				    calloc(walk->nr_volatile + 1, sizeof(*walk->survives)));
 	if (!walk->digits || !walk->survives) {
 		strategy_free(walk);

@@ -13,7 +13,7 @@
  * nothing but what it has read, then a check that agrees with the tree up to a place reads that
  * place; a log in which it is missing is no news, and is dropped.
  */
-#include "faults/recall.h"
+#include "faults/explore/recall.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -90,7 +90,8 @@ static int reserve(struct recall_log *log)
 
 	if (log->nr + PAGE_SECTORS <= log->max)
 		return 0;
-	reads = fail_alloc("faults/recall/log", reallocarray(log->reads, max, sizeof(*log->reads)));
+	reads = fail_alloc("faults/explore/recall/log",
+			   reallocarray(log->reads, max, sizeof(*log->reads)));
 	if (!reads)
 		return -ENOMEM;
 	log->reads = reads;
@@ -138,7 +139,8 @@ static const struct recall_read *find_read(const struct recall_log *log, uint64_
 
 int recall_create(uint64_t limit_bytes, struct recall **ret_recall)
 {
-	struct recall *recall = fail_alloc("faults/recall/alloc", calloc(1, sizeof(*recall)));
+	struct recall *recall =
+		fail_alloc("faults/explore/recall/alloc", calloc(1, sizeof(*recall)));
 
 	if (!recall)
 		return -ENOMEM;
@@ -237,12 +239,13 @@ static uint64_t ask_log(void *ctx, uint64_t place, const uint64_t *known, size_t
 
 static struct stretch *new_stretch(size_t nr)
 {
-	struct stretch *stretch = fail_alloc("faults/recall/stretch", calloc(1, sizeof(*stretch)));
+	struct stretch *stretch =
+		fail_alloc("faults/explore/recall/stretch", calloc(1, sizeof(*stretch)));
 
 	if (!stretch)
 		return NULL;
-	stretch->reads =
-		fail_alloc("faults/recall/reads", malloc((nr ? nr : 1) * sizeof(*stretch->reads)));
+	stretch->reads = fail_alloc("faults/explore/recall/reads",
+				    malloc((nr ? nr : 1) * sizeof(*stretch->reads)));
 	if (!stretch->reads) {
 		free(stretch);
 		return NULL;
@@ -280,10 +283,11 @@ static int reserve_fork(struct stretch *stretch)
 
 	if (stretch->nr_forks < stretch->max_forks)
 		return 0;
-	next = fail_alloc("faults/recall/next", reallocarray(stretch->next, max, sizeof(*next)));
+	next = fail_alloc("faults/explore/recall/next",
+			  reallocarray(stretch->next, max, sizeof(*next)));
 	if (next)
 		stretch->next = next;
-	contents = fail_alloc("faults/recall/contents",
+	contents = fail_alloc("faults/explore/recall/contents",
 			      reallocarray(stretch->contents, max, sizeof(*contents)));
 	if (contents)
 		stretch->contents = contents;
@@ -385,7 +389,7 @@ int recall_add(struct recall *recall, const struct recall_log *log, int verdict)
 
 	if (log->failed)
 		return -ENOMEM;
-	on_path = fail_alloc("faults/recall/path", calloc(log->nr + 1, sizeof(*on_path)));
+	on_path = fail_alloc("faults/explore/recall/path", calloc(log->nr + 1, sizeof(*on_path)));
 	if (!on_path)
 		return -ENOMEM;
 	entry.on_path = on_path;

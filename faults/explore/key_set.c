@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/key_set.h"
+#include "faults/explore/key_set.h"
 
 #include "base/failpoint.h"
 
@@ -23,7 +23,8 @@ static size_t slot_of(const uint64_t *slots, size_t nr_slots, uint64_t key)
 static int grow(struct key_set *set)
 {
 	size_t nr_slots = set->nr_slots ? set->nr_slots * 2 : SLOTS_MIN;
-	uint64_t *slots = fail_alloc("faults/key_set/grow", calloc(nr_slots, sizeof(*slots)));
+	uint64_t *slots =
+		fail_alloc("faults/explore/key_set/grow", calloc(nr_slots, sizeof(*slots)));
 
 	if (!slots)
 		return -ENOMEM;

@@ -3,8 +3,8 @@
  * Whole numbers of any size, as far as counting states wants them: products of small numbers, and
  * sums of such products. Exact; a number owns its memory.
  */
-#ifndef FAULTS_BIG_H
-#define FAULTS_BIG_H
+#ifndef FAULTS_EXPLORE_BIG_H
+#define FAULTS_EXPLORE_BIG_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -4,10 +4,10 @@
  *
  * Contents are named by a 64-bit hash of each sector of 512 bytes.
  */
-#ifndef FAULTS_RECALL_H
-#define FAULTS_RECALL_H
+#ifndef FAULTS_EXPLORE_RECALL_H
+#define FAULTS_EXPLORE_RECALL_H
 
-#include "faults/pages.h"
+#include "faults/explore/pages.h"
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Entries in a row, and a table of open addresses that is at most half full. */
-#include "faults/pages.h"
+#include "faults/explore/pages.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -50,7 +50,7 @@ static void enter(struct pages *pages, size_t i)
 static int grow_table(struct pages *pages)
 {
 	uint32_t size = pages->table_size ? 2 * pages->table_size : TABLE_FIRST;
-	uint32_t *table = fail_alloc("faults/pages/table", calloc(size, sizeof(*table)));
+	uint32_t *table = fail_alloc("faults/explore/pages/table", calloc(size, sizeof(*table)));
 
 	if (!table)
 		return -ENOMEM;
@@ -65,7 +65,7 @@ static int grow_table(struct pages *pages)
 static int grow_entries(struct pages *pages)
 {
 	size_t max = pages->max ? 2 * pages->max : ENTRIES_FIRST;
-	void *entries = fail_alloc("faults/pages/entries",
+	void *entries = fail_alloc("faults/explore/pages/entries",
 				   reallocarray(pages->entries, max, pages->entry_bytes));
 
 	if (!entries)

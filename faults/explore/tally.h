@@ -3,10 +3,10 @@
  * Which part of all states has been seen, and with which verdict: sums of the sizes of boxes, in
  * whole numbers (see lazy.c). The caller locks.
  */
-#ifndef FAULTS_TALLY_H
-#define FAULTS_TALLY_H
+#ifndef FAULTS_EXPLORE_TALLY_H
+#define FAULTS_EXPLORE_TALLY_H
 
-#include "faults/big.h"
+#include "faults/explore/big.h"
 
 #include <stdbool.h>
 

@@ -6,7 +6,7 @@
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "faults/explore_in.h"
+#include "faults/explore/internal.h"
 
 #include <errno.h>
 #include <time.h>

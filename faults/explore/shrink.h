@@ -11,8 +11,8 @@
  * Nothing is assumed of the check but that it answers the same for the same state; it need not be
  * monotone.
  */
-#ifndef FAULTS_SHRINK_H
-#define FAULTS_SHRINK_H
+#ifndef FAULTS_EXPLORE_SHRINK_H
+#define FAULTS_EXPLORE_SHRINK_H
 
 #include "faults/crash/crash.h"
 

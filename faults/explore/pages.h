@@ -3,8 +3,8 @@
  * What is known of some pages of 4 KiB of some disks: entries of one size, found by page in
  * constant time, kept in the order in which they came, forgotten in the time that adding them took.
  */
-#ifndef FAULTS_PAGES_H
-#define FAULTS_PAGES_H
+#ifndef FAULTS_EXPLORE_PAGES_H
+#define FAULTS_EXPLORE_PAGES_H
 
 #include <stddef.h>
 #include <stdint.h>

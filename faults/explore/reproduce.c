@@ -5,7 +5,7 @@
  * of pages that are not zero, in the image or in place of it. A walk over both lists gives what was
  * lost. All of it points to where it is; nothing is copied before it is written.
  */
-#include "faults/reproduce.h"
+#include "faults/explore/reproduce.h"
 
 #include "base/cleanup.h"
 #include "base/rng.h"

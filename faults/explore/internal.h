@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Inside the explorer: what its generator and workers share with its lazy search. */
-#ifndef FAULTS_EXPLORE_IN_H
-#define FAULTS_EXPLORE_IN_H
+#ifndef FAULTS_EXPLORE_INTERNAL_H
+#define FAULTS_EXPLORE_INTERNAL_H
 
-#include "faults/explore.h"
-#include "faults/key_set.h"
+#include "faults/explore/explore.h"
+#include "faults/explore/key_set.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -79,7 +79,7 @@ struct explore {
 	int err;
 };
 
-/* explore_pool.c */
+/* pool.c */
 uint64_t explore_key(const struct explore *e, uint64_t hash, uint32_t nr_marks, bool lazy);
 void explore_stop_for(struct explore *e, enum explore_stopped why);
 void explore_fail(struct explore *e, int err);
@@ -102,7 +102,7 @@ struct explore_state explore_state_of(const struct explore *e, const struct mome
 void explore_done(struct explore *e, struct moment *moment, const struct explore_state *state,
 		  struct explore_result *result);
 
-/* explore_lazy.c */
+/* lazy_workers.c */
 /* Lock held. A run of a search under way: 1, in *task; 0: there is none now. Or -errno. */
 int explore_lazy_help(struct worker *w, struct task *task);
 /* Lock held, and again on return: until a search has changed, or all has been stopped. */

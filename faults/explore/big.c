@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/big.h"
+#include "faults/explore/big.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -24,7 +24,8 @@ static int reserve(struct big *big, size_t nr)
 
 	if (nr <= big->max)
 		return 0;
-	limbs = fail_alloc("faults/big/reserve", reallocarray(big->limbs, max, sizeof(*limbs)));
+	limbs = fail_alloc("faults/explore/big/reserve",
+			   reallocarray(big->limbs, max, sizeof(*limbs)));
 	if (!limbs)
 		return -ENOMEM;
 	big->limbs = limbs;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/cut.h"
+#include "faults/explore/cut.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -56,7 +56,7 @@ int cut_push(struct cut_pile *pile, struct cut *cut)
 {
 	if (pile->nr == pile->max) {
 		size_t max = pile->max ? 2 * pile->max : PILE_FIRST;
-		struct cut **cuts = fail_alloc("faults/cut/pile",
+		struct cut **cuts = fail_alloc("faults/explore/cut/pile",
 					       reallocarray(pile->cuts, max, sizeof(struct cut *)));
 
 		if (!cuts)

@@ -10,7 +10,7 @@
  * Every answer is remembered by the hash of its picks, so that going over the same ground again,
  * as the final proof does, costs no runs.
  */
-#include "faults/shrink.h"
+#include "faults/explore/shrink.h"
 
 #include "base/cleanup.h"
 #include "base/rng.h"

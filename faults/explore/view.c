@@ -15,12 +15,12 @@
  * where the image has a file, a map of it says which pages hold data: a word for 64 pages, asked of
  * the file when first needed.
  */
-#include "faults/view.h"
+#include "faults/explore/view.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/pages.h"
+#include "faults/explore/pages.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -92,7 +92,7 @@ static void *grow(void *array, size_t nr, size_t *max, size_t size)
 
 	if (nr < *max)
 		return array;
-	bigger = fail_alloc("faults/view/grow", reallocarray(array, to, size));
+	bigger = fail_alloc("faults/explore/view/grow", reallocarray(array, to, size));
 	if (bigger)
 		*max = to;
 	return bigger;
@@ -122,7 +122,7 @@ static int fill_page(struct view *view, struct over *over)
 		if (!chunks)
 			return -ENOMEM;
 		view->chunks = chunks;
-		bytes = fail_alloc("faults/view/chunk",
+		bytes = fail_alloc("faults/explore/view/chunk",
 				   aligned_alloc(PAGE_BYTES, CHUNK_PAGES * PAGE_BYTES));
 		if (!bytes)
 			return -ENOMEM;
@@ -460,7 +460,7 @@ static int copy_piece(void *ctx, uint16_t disk, uint64_t at, const unsigned char
 	piece->hides = true;
 	if (!data)
 		return 0;
-	copies[view->nr_copies] = fail_alloc("faults/view/copy", malloc(len_bytes));
+	copies[view->nr_copies] = fail_alloc("faults/explore/view/copy", malloc(len_bytes));
 	if (!copies[view->nr_copies])
 		return -ENOMEM;
 	piece->data = memcpy(copies[view->nr_copies++], data, len_bytes);
@@ -507,8 +507,9 @@ static int open_disk(const struct journal_disk *journal, const struct crash_imag
 			       .fd = image->fd };
 	if (disk->fd < 0)
 		return 0;
-	disk->data = fail_alloc("faults/view/data", calloc(words, sizeof(*disk->data)));
-	disk->known = fail_alloc("faults/view/known", calloc(words / 64 + 1, sizeof(*disk->known)));
+	disk->data = fail_alloc("faults/explore/view/data", calloc(words, sizeof(*disk->data)));
+	disk->known = fail_alloc("faults/explore/view/known",
+				 calloc(words / 64 + 1, sizeof(*disk->known)));
 	return disk->data && disk->known ? 0 : -ENOMEM;
 }
 
@@ -517,8 +518,8 @@ static int open_view(struct view *view, const struct crash_image *images)
 	const struct journal *journal = crash_journal(view->crash);
 	size_t nr = crash_choices(view->crash, &view->choices);
 
-	view->disks =
-		fail_alloc("faults/view/disks", calloc(journal->nr_disks, sizeof(*view->disks)));
+	view->disks = fail_alloc("faults/explore/view/disks",
+				 calloc(journal->nr_disks, sizeof(*view->disks)));
 	if (!view->disks)
 		return -ENOMEM;
 	view->nr_disks = journal->nr_disks;
@@ -535,7 +536,7 @@ static int open_view(struct view *view, const struct crash_image *images)
 _cold_ int view_create(const struct crash *crash, const struct crash_image *images,
 		       struct view **ret_view)
 {
-	struct view *view = fail_alloc("faults/view/alloc", calloc(1, sizeof(*view)));
+	struct view *view = fail_alloc("faults/explore/view/alloc", calloc(1, sizeof(*view)));
 
 	if (!view)
 		return -ENOMEM;

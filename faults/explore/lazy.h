@@ -19,10 +19,10 @@
  * CRASH_UNIT only. Any number of threads may have a run each, all of one cursor, which must not
  * move; every call may come from any thread.
  */
-#ifndef FAULTS_LAZY_H
-#define FAULTS_LAZY_H
+#ifndef FAULTS_EXPLORE_LAZY_H
+#define FAULTS_EXPLORE_LAZY_H
 
-#include "faults/view.h"
+#include "faults/explore/view.h"
 
 struct lazy;
 struct lazy_run;

@@ -9,8 +9,8 @@
  * One thread at a time uses a view. Positions and lengths are in bytes, multiples of 512, inside
  * the disk (asserted).
  */
-#ifndef FAULTS_VIEW_H
-#define FAULTS_VIEW_H
+#ifndef FAULTS_EXPLORE_VIEW_H
+#define FAULTS_EXPLORE_VIEW_H
 
 #include "faults/crash/crash.h"
 

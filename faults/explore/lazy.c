@@ -45,15 +45,15 @@
  *
  * One lock guards the tasks, the chains and the sums; a run's sets are its own.
  */
-#include "faults/lazy.h"
+#include "faults/explore/lazy.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
 #include "base/zero.h"
-#include "faults/cut.h"
-#include "faults/recall.h"
-#include "faults/tally.h"
+#include "faults/explore/cut.h"
+#include "faults/explore/recall.h"
+#include "faults/explore/tally.h"
 
 #include <assert.h>
 #include <math.h>
@@ -265,7 +265,7 @@ static struct cut *make_cut(const struct lazy_run *run, size_t choice, size_t k,
 	const struct crash_choice *c = &lazy->choices[choice];
 	const uint64_t *set = set_of(run, choice);
 	size_t nr_words = words_of(c->nr);
-	struct cut *cut = fail_alloc("faults/lazy/cut",
+	struct cut *cut = fail_alloc("faults/explore/lazy/cut",
 				     calloc(1, sizeof(*cut) + nr_words * sizeof(*cut->set)));
 
 	if (!cut)
@@ -487,21 +487,22 @@ static struct lazy_run *run_free(struct lazy_run *run)
 
 static int run_create(struct lazy *lazy, struct lazy_run **ret_run)
 {
-	struct lazy_run *run = fail_alloc("faults/lazy/run", calloc(1, sizeof(*run)));
+	struct lazy_run *run = fail_alloc("faults/explore/lazy/run", calloc(1, sizeof(*run)));
 
 	if (!run)
 		return -ENOMEM;
 	run->lazy = lazy;
 	run->seen.entry_bytes = sizeof(struct seen);
 	recall_log_init(&run->log);
-	run->sets = fail_alloc("faults/lazy/sets", calloc(lazy->nr_words + 1, sizeof(*run->sets)));
-	run->units =
-		fail_alloc("faults/lazy/units", calloc(lazy->nr_choices + 1, sizeof(*run->units)));
-	run->touched = fail_alloc("faults/lazy/touched",
+	run->sets = fail_alloc("faults/explore/lazy/sets",
+			       calloc(lazy->nr_words + 1, sizeof(*run->sets)));
+	run->units = fail_alloc("faults/explore/lazy/units",
+				calloc(lazy->nr_choices + 1, sizeof(*run->units)));
+	run->touched = fail_alloc("faults/explore/lazy/touched",
 				  calloc(lazy->nr_choices + 1, sizeof(*run->touched)));
-	run->classes =
-		fail_alloc("faults/lazy/classes", calloc(lazy->max_nr + 1, sizeof(*run->classes)));
-	run->class_of = fail_alloc("faults/lazy/class-of",
+	run->classes = fail_alloc("faults/explore/lazy/classes",
+				  calloc(lazy->max_nr + 1, sizeof(*run->classes)));
+	run->class_of = fail_alloc("faults/explore/lazy/class-of",
 				   calloc(lazy->max_nr + 1, sizeof(*run->class_of)));
 	if (!run->sets || !run->units || !run->touched || !run->classes || !run->class_of ||
 	    view_create(lazy->crash, lazy->images, &run->view) < 0) {
@@ -639,8 +640,9 @@ static int push_repeat(struct lazy *lazy, const struct done *done)
 {
 	if (lazy->nr_repeats == lazy->max_repeats) {
 		size_t max = lazy->max_repeats ? 2 * lazy->max_repeats : TASKS_FIRST;
-		struct done *repeats = fail_alloc(
-			"faults/lazy/repeats", reallocarray(lazy->repeats, max, sizeof(*repeats)));
+		struct done *repeats =
+			fail_alloc("faults/explore/lazy/repeats",
+				   reallocarray(lazy->repeats, max, sizeof(*repeats)));
 
 		if (!repeats)
 			return -ENOMEM;
@@ -757,7 +759,7 @@ double lazy_share(struct lazy *lazy, int verdict)
 
 static int lay_out(struct lazy *lazy)
 {
-	lazy->word_of = fail_alloc("faults/lazy/words",
+	lazy->word_of = fail_alloc("faults/explore/lazy/words",
 				   calloc(lazy->nr_choices + 1, sizeof(*lazy->word_of)));
 	if (!lazy->word_of)
 		return -ENOMEM;
@@ -767,7 +769,8 @@ static int lay_out(struct lazy *lazy)
 		if (lazy->choices[i].nr > lazy->max_nr)
 			lazy->max_nr = lazy->choices[i].nr;
 	}
-	lazy->all = fail_alloc("faults/lazy/all", calloc(lazy->nr_words + 1, sizeof(*lazy->all)));
+	lazy->all = fail_alloc("faults/explore/lazy/all",
+			       calloc(lazy->nr_words + 1, sizeof(*lazy->all)));
 	if (!lazy->all)
 		return -ENOMEM;
 	for (size_t i = 0; i < lazy->nr_choices; i++)
@@ -779,7 +782,7 @@ static int lay_out(struct lazy *lazy)
 
 static int open_root(struct lazy *lazy)
 {
-	struct cut *root = fail_alloc("faults/lazy/root", calloc(1, sizeof(*root)));
+	struct cut *root = fail_alloc("faults/explore/lazy/root", calloc(1, sizeof(*root)));
 
 	if (!root)
 		return -ENOMEM;
@@ -798,7 +801,7 @@ _cold_ int lazy_create(const struct crash *crash, const struct crash_image *imag
 
 	if (crash_options(crash)->atomic != CRASH_UNIT)
 		return -EINVAL;
-	lazy = fail_alloc("faults/lazy/alloc", calloc(1, sizeof(*lazy)));
+	lazy = fail_alloc("faults/explore/lazy/alloc", calloc(1, sizeof(*lazy)));
 	if (!lazy)
 		return -ENOMEM;
 	pthread_mutex_init(&lazy->lock, NULL);

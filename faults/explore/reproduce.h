@@ -5,8 +5,8 @@
  * as writes, and they are all that was volatile; the marks are those of the whole recording, before
  * the cut and after it. So at the cut "old" is the state, and "new" is what it would have been.
  */
-#ifndef FAULTS_REPRODUCE_H
-#define FAULTS_REPRODUCE_H
+#ifndef FAULTS_EXPLORE_REPRODUCE_H
+#define FAULTS_EXPLORE_REPRODUCE_H
 
 #include "faults/crash/crash.h"
 

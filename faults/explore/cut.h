@@ -5,8 +5,8 @@
  * A cut makes the set of one unit smaller; with the cuts before it, it is a box. Chains are shared:
  * whatever points at a cut counts as one. The caller locks.
  */
-#ifndef FAULTS_CUT_H
-#define FAULTS_CUT_H
+#ifndef FAULTS_EXPLORE_CUT_H
+#define FAULTS_EXPLORE_CUT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,8 +5,8 @@
  * A strategy is a generator of picks. The same journal, moment, options and seed give the same
  * states in the same order on every machine. Written as a list: "old,new,prefixes,random:100".
  */
-#ifndef FAULTS_STRATEGY_H
-#define FAULTS_STRATEGY_H
+#ifndef FAULTS_EXPLORE_STRATEGY_H
+#define FAULTS_EXPLORE_STRATEGY_H
 
 #include "faults/crash/crash.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Small factors meet each other before they meet a number of a thousand limbs. */
-#include "faults/tally.h"
+#include "faults/explore/tally.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -75,7 +75,7 @@ static int find_share(struct tally *tally, int verdict, struct big **ret_states)
 			*ret_states = &tally->shares[i].states;
 			return 0;
 		}
-	shares = fail_alloc("faults/tally/shares",
+	shares = fail_alloc("faults/explore/tally/shares",
 			    reallocarray(tally->shares, tally->nr_shares + 1, sizeof(*shares)));
 	if (!shares)
 		return -ENOMEM;

@@ -14,11 +14,11 @@
  * are at most 3/4 full and grow by doubling (up to max_keys; what comes later is checked, but not
  * remembered, so an equal state may be checked again); the same for the states of one moment.
  */
-#ifndef FAULTS_EXPLORE_H
-#define FAULTS_EXPLORE_H
+#ifndef FAULTS_EXPLORE_EXPLORE_H
+#define FAULTS_EXPLORE_EXPLORE_H
 
-#include "faults/lazy.h"
-#include "faults/strategy.h"
+#include "faults/explore/lazy.h"
+#include "faults/explore/strategy.h"
 
 enum explore_verdict {
 	EXPLORE_OK,

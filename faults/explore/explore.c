@@ -13,18 +13,18 @@
  * and over moments that others did without standing there.
  *
  * LAZY is a task of its own: the worker that gets it moves to the moment and stays there, and every
- * worker that looks for work helps with its runs first; see explore_lazy.c.
+ * worker that looks for work helps with its runs first; see lazy_workers.c.
  *
  * Two locks: `lock` for the generator and all counters, `out` around the caller's result() and
  * point(), which may be slow; who holds `out` may take `lock`, never the other way round.
  */
-#include "faults/explore.h"
+#include "faults/explore/explore.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
-#include "faults/explore_in.h"
+#include "faults/explore/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -49,7 +49,8 @@ static bool is_over(struct explore *e)
 
 static struct moment *moment_new(struct explore *e)
 {
-	struct moment *moment = fail_alloc("faults/explore/moment", calloc(1, sizeof(*moment)));
+	struct moment *moment =
+		fail_alloc("faults/explore/explore/moment", calloc(1, sizeof(*moment)));
 	const struct crash_choice *choices;
 	const uint32_t *writes;
 
@@ -71,7 +72,7 @@ static int wait_for_state(struct worker *w, struct moment *moment)
 {
 	if (w->nr_waiting == w->room_waiting) {
 		size_t room = w->room_waiting * 2 + 4;
-		struct moment **more = fail_alloc("faults/explore/waiting",
+		struct moment **more = fail_alloc("faults/explore/explore/waiting",
 						  realloc(w->waiting, room * sizeof(*more)));
 
 		if (!more)
@@ -441,7 +442,7 @@ int explore_run(struct explore *e, struct diag *diag)
 
 	e->start_ns = clock_now_ns();
 	while (started < e->options.jobs && !err) {
-		err = fail_value("faults/explore/thread", EAGAIN,
+		err = fail_value("faults/explore/explore/thread", EAGAIN,
 				 pthread_create(&e->workers[started].thread, NULL, worker_main,
 						&e->workers[started]));
 		if (!err)
@@ -487,8 +488,9 @@ static int make_images(struct explore *e, unsigned int worker, struct crash_imag
 static int make_cursor(struct explore *e, unsigned int worker, struct crash_image **ret_images,
 		       struct diag *diag, struct crash **ret_crash)
 {
-	struct crash_image *images = fail_alloc(
-		"faults/explore/images", calloc(e->options.journal->nr_disks, sizeof(*images)));
+	struct crash_image *images =
+		fail_alloc("faults/explore/explore/images",
+			   calloc(e->options.journal->nr_disks, sizeof(*images)));
 	int err;
 
 	*ret_images = images;
@@ -523,8 +525,8 @@ static int make_workers(struct explore *e, struct diag *diag)
 
 	if (err)
 		return err;
-	e->workers =
-		fail_alloc("faults/explore/workers", calloc(e->options.jobs, sizeof(*e->workers)));
+	e->workers = fail_alloc("faults/explore/explore/workers",
+				calloc(e->options.jobs, sizeof(*e->workers)));
 	if (!e->workers)
 		return diag_set(diag, -ENOMEM, "explore.memory", "no memory for %u workers",
 				e->options.jobs);
@@ -544,7 +546,7 @@ int explore_create(const struct explore_options *options, struct diag *diag,
 
 	if (err)
 		return err;
-	e = fail_alloc("faults/explore/create", calloc(1, sizeof(*e)));
+	e = fail_alloc("faults/explore/explore/create", calloc(1, sizeof(*e)));
 	if (!e)
 		return diag_set(diag, -ENOMEM, "explore.memory", "no memory for an explorer");
 	e->options = *options;

@@ -3,7 +3,7 @@
  * What the generator, the workers and the lazy search of the explorer do alike: count a verdict, end
  * a moment, tell a result, stop.
  */
-#include "faults/explore_in.h"
+#include "faults/explore/internal.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -144,7 +144,7 @@ int explore_room_for_picks(uint16_t **picks, size_t *nr_picks, size_t nr)
 
 	if (*picks && nr <= *nr_picks)
 		return 0;
-	more = fail_alloc("faults/explore_pool/picks", realloc(*picks, (nr + 1) * sizeof(*more)));
+	more = fail_alloc("faults/explore/pool/picks", realloc(*picks, (nr + 1) * sizeof(*more)));
 	if (!more)
 		return -ENOMEM;
 	*picks = more;
