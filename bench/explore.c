@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/rng.h"
-#include "faults/journal_save.h"
+#include "faults/journal/save.h"
 #include "tools/explore_in.h"
 
 #include <errno.h>

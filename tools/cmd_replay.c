@@ -3,7 +3,7 @@
 #include "base/cleanup.h"
 #include "base/map_guard.h"
 #include "faults/engine/replay.h"
-#include "faults/journal_read.h"
+#include "faults/journal/read.h"
 #include "tools/event_line.h"
 #include "tools/opt.h"
 #include "tools/out_file.h"

@@ -61,7 +61,7 @@
 #ifndef FAULTS_CRASH_CRASH_H
 #define FAULTS_CRASH_CRASH_H
 
-#include "faults/journal.h"
+#include "faults/journal/journal.h"
 
 enum crash_atomic {
 	CRASH_UNIT,  /* each unit by itself */

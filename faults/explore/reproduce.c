@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "base/zero.h"
-#include "faults/journal_save.h"
+#include "faults/journal/save.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -12,9 +12,9 @@
 #include "faults/engine/pipeline.h"
 #include "faults/engine/replay.h"
 #include "faults/explore/explore.h"
-#include "faults/journal_read.h"
-#include "faults/journal_save.h"
-#include "faults/logwrites.h"
+#include "faults/journal/logwrites.h"
+#include "faults/journal/read.h"
+#include "faults/journal/save.h"
 #include "faults/record.h"
 
 #include <errno.h>

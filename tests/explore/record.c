@@ -13,8 +13,8 @@
  *	disk NAME			what follows is of that disk; before the first write all
  *					but the first (disk) are named once
  */
-#include "faults/journal_save.h"
-#include "faults/logwrites.h"
+#include "faults/journal/logwrites.h"
+#include "faults/journal/save.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

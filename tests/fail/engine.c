@@ -11,7 +11,7 @@
 #include "faults/explore/strategy.h"
 #include "faults/explore/view.h"
 #include "faults/fio.h"
-#include "faults/journal_read.h"
+#include "faults/journal/read.h"
 #include "faults/recorder.h"
 #include "faults/rule_json.h"
 #include "tests/crash_case.h"

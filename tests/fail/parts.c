@@ -5,7 +5,7 @@
  */
 #include "base/cleanup.h"
 #include "base/mounts.h"
-#include "faults/journal_read.h"
+#include "faults/journal/read.h"
 #include "faults/record_code.h"
 #include "faults/recorder.h"
 #include "holders.h"

@@ -5,8 +5,8 @@
  * alike.
  */
 #include "base/cleanup.h"
-#include "faults/journal_read.h"
-#include "faults/journal_save.h"
+#include "faults/journal/read.h"
+#include "faults/journal/save.h"
 #include "faults/record.h"
 #include "faults/record_code.h"
 

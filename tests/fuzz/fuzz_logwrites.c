@@ -5,8 +5,8 @@
  * be alike.
  */
 #include "base/cleanup.h"
-#include "faults/logwrites.h"
-#include "faults/logwrites_code.h"
+#include "faults/journal/logwrites.h"
+#include "faults/journal/logwrites_code.h"
 #include "faults/record_code.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 /* The log command as it is called: what it prints, what it leaves, and how it ends. */
 #include "tests/unit/check.h"
 
-#include "faults/journal_save.h"
+#include "faults/journal/save.h"
 #include "tools/tool.h"
 
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/journal.h"
+#include "faults/journal/journal.h"
 
 #include <errno.h>
 

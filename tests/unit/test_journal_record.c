@@ -2,8 +2,8 @@
 /* Recordings made by hand and by journal_save(), read as journals. */
 #include "tests/unit/check.h"
 
-#include "faults/journal_read.h"
-#include "faults/journal_save.h"
+#include "faults/journal/read.h"
+#include "faults/journal/save.h"
 #include "faults/record.h"
 
 #include <errno.h>

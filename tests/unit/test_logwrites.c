@@ -6,9 +6,9 @@
 #include "tests/unit/check.h"
 
 #include "faults/crash/crash.h"
-#include "faults/journal_read.h"
-#include "faults/logwrites.h"
-#include "faults/logwrites_code.h"
+#include "faults/journal/logwrites.h"
+#include "faults/journal/logwrites_code.h"
+#include "faults/journal/read.h"
 #include "faults/record_code.h"
 
 #include <errno.h>

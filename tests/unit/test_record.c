@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The record file: what is written is read, and damage is seen wherever it is. */
-#include "faults/journal_read.h"
+#include "faults/journal/read.h"
 #include "faults/record.h"
 #include "tests/unit/check.h"
 

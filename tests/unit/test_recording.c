@@ -2,7 +2,7 @@
 /* tsan */
 /* How a recording ends: by its limit, by command, with its processes; and who may still say what.
  */
-#include "faults/journal_read.h"
+#include "faults/journal/read.h"
 #include "tests/unit/recorder_setup.h"
 
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #include "tests/unit/check.h"
 
 #include "faults/explore/reproduce.h"
-#include "faults/journal_read.h"
+#include "faults/journal/read.h"
 
 #include <errno.h>
 #include <fcntl.h>

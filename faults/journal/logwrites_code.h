@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The bytes of a dm-log-writes log, shared by the two sides of it. All numbers little-endian. */
-#ifndef FAULTS_LOGWRITES_CODE_H
-#define FAULTS_LOGWRITES_CODE_H
+#ifndef FAULTS_JOURNAL_LOGWRITES_CODE_H
+#define FAULTS_JOURNAL_LOGWRITES_CODE_H
 
 #include <stdint.h>
 

@@ -3,7 +3,7 @@
 #ifndef FAULTS_JOURNAL_READ_H
 #define FAULTS_JOURNAL_READ_H
 
-#include "faults/journal.h"
+#include "faults/journal/journal.h"
 
 struct journal_file {
 	void *bytes; /* mapped to be read */

@@ -5,11 +5,11 @@
  *
  *	block 0: super block | entry | data ... | entry | entry | data ...
  */
-#include "faults/logwrites.h"
+#include "faults/journal/logwrites.h"
 
 #include "base/cleanup.h"
 #include "base/name.h"
-#include "faults/logwrites_code.h"
+#include "faults/journal/logwrites_code.h"
 #include "faults/record.h"
 #include "faults/record_code.h"
 

@@ -5,7 +5,7 @@
  * did not park; any other parks, and ends later. The queue of a request says nothing: the first one
  * that has room for it.
  */
-#include "faults/journal_save.h"
+#include "faults/journal/save.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -54,7 +54,7 @@ struct saving {
 static void put(struct saving *saving, const void *bytes, size_t len)
 {
 	if (len && !saving->err &&
-	    fail_value("faults/journal_save/write", (errno = ENOSPC, 0),
+	    fail_value("faults/journal/save/write", (errno = ENOSPC, 0),
 		       fwrite(bytes, 1, len, saving->out)) != len)
 		saving->err = errno ? -errno : -EIO;
 }
@@ -198,7 +198,7 @@ static int place_all(struct saving *saving)
 		struct disk *disk = &saving->disks[i];
 
 		disk->nr_queues += !disk->nr_queues;
-		disk->streams = fail_alloc("faults/journal_save/streams",
+		disk->streams = fail_alloc("faults/journal/save/streams",
 					   calloc(disk->nr_queues, sizeof(*disk->streams)));
 		if (!disk->streams)
 			return -ENOMEM;
@@ -475,21 +475,21 @@ static void put_all(struct saving *saving)
 static int prepare(struct saving *saving, int fd)
 {
 	const struct journal *journal = saving->journal;
-	int copy = fail_errno("faults/journal_save/dup", EMFILE, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+	int copy = fail_errno("faults/journal/save/dup", EMFILE, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 
 	if (copy < 0)
 		return -errno;
-	saving->out = fail_alloc("faults/journal_save/file", fdopen(copy, "w"));
+	saving->out = fail_alloc("faults/journal/save/file", fdopen(copy, "w"));
 	if (!saving->out) {
 		close(copy);
 		return -ENOMEM;
 	}
 	setvbuf(saving->out, NULL, _IOFBF, BUFFER_BYTES);
-	saving->writes = fail_alloc("faults/journal_save/writes",
+	saving->writes = fail_alloc("faults/journal/save/writes",
 				    calloc(journal->nr_writes + 1, sizeof(*saving->writes)));
-	saving->flushes = fail_alloc("faults/journal_save/flushes",
+	saving->flushes = fail_alloc("faults/journal/save/flushes",
 				     calloc(journal->nr_flushes + 1, sizeof(*saving->flushes)));
-	saving->disks = fail_alloc("faults/journal_save/disks",
+	saving->disks = fail_alloc("faults/journal/save/disks",
 				   calloc(journal->nr_disks, sizeof(*saving->disks)));
 	if (!saving->writes || !saving->flushes || !saving->disks)
 		return -ENOMEM;

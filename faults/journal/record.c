@@ -14,7 +14,7 @@
  * In version 2 nothing tells what a disk held then: what was not durable by the revival may have
  * been lost, so that nothing that comes later guarantees it.
  */
-#include "faults/journal_read.h"
+#include "faults/journal/read.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -102,7 +102,7 @@ static int add_disk(struct reading *reading, uint16_t index)
 
 	snprintf(to.name, sizeof(to.name), "%s", is->name);
 	disk->is = is;
-	disk->queues = fail_alloc("faults/journal_record/queues",
+	disk->queues = fail_alloc("faults/journal/record/queues",
 				  calloc(is->nr_queues, sizeof(*disk->queues)));
 	return disk->queues ? journal_add_disk(reading->journal, &to) : -ENOMEM;
 }
@@ -148,7 +148,7 @@ static int add_rule(struct reading *reading, const struct record *record,
 	if (err < 0)
 		return nonsense(reading, record, "rule %u is none that this program knows",
 				rule->rule);
-	liars = fail_alloc("faults/journal_record/liars",
+	liars = fail_alloc("faults/journal/record/liars",
 			   reallocarray(disk->liars, disk->nr_rules + 1, sizeof(*liars)));
 	if (liars) {
 		disk->liars = liars;
@@ -183,7 +183,7 @@ static int grow_queue(struct queue *queue)
 	struct pending **arrays[] = { &queue->open, &queue->ended };
 
 	for (size_t i = 0; i < array_size(arrays); i++) {
-		struct pending *more = fail_alloc("faults/journal_record/pending",
+		struct pending *more = fail_alloc("faults/journal/record/pending",
 						  reallocarray(*arrays[i], room, sizeof(*more)));
 
 		if (!more)
@@ -265,7 +265,7 @@ static int note_open(struct reading *reading, uint16_t index)
 	    !reading->journal->disks[index].cache)
 		return 0;
 	if (disk->nr_open == disk->room_open) {
-		more = fail_alloc("faults/journal_record/open",
+		more = fail_alloc("faults/journal/record/open",
 				  reallocarray(disk->open, room, sizeof(*more)));
 		if (!more)
 			return -ENOMEM;
@@ -456,7 +456,7 @@ static int keep(struct disk *disk, const struct record *record)
 	if (disk->nr_kept == disk->room_kept) {
 		size_t room = disk->room_kept ? 2 * disk->room_kept : 16;
 
-		more = fail_alloc("faults/journal_record/kept",
+		more = fail_alloc("faults/journal/record/kept",
 				  reallocarray(disk->kept, room, sizeof(*more)));
 		if (!more)
 			return -ENOMEM;
@@ -562,7 +562,7 @@ int journal_from_record(const void *bytes, size_t size, struct diag *diag,
 			struct journal **ret_journal)
 {
 	struct reading *reading =
-		fail_alloc("faults/journal_record/reading", calloc(1, sizeof(*reading)));
+		fail_alloc("faults/journal/record/reading", calloc(1, sizeof(*reading)));
 	int err = reading ? record_reader_open(bytes, size, diag, &reading->reader) : -ENOMEM;
 
 	if (!err) {

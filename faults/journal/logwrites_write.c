@@ -10,12 +10,12 @@
  * still waits, all go first that wait up to that one: it has been replaced, and whoever replays the
  * log must not bring it back, nor what it has replaced itself.
  */
-#include "faults/logwrites.h"
+#include "faults/journal/logwrites.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "faults/journal/logwrites_code.h"
 #include "faults/latest.h"
-#include "faults/logwrites_code.h"
 #include "faults/record_code.h"
 
 #include <errno.h>
@@ -53,7 +53,7 @@ struct export
 /* The first error is kept and asked for at the end. */
 static void put(struct export *export, const void *bytes, size_t len)
 {
-	if (!export->err && fail_value("faults/logwrites_write/write", (errno = ENOSPC, 0),
+	if (!export->err && fail_value("faults/journal/logwrites_write/write", (errno = ENOSPC, 0),
 				       fwrite(bytes, 1, len, export->out)) != len)
 		export->err = errno ? -errno : -EIO;
 }
@@ -228,7 +228,7 @@ static int collect_borders(struct export *export)
 {
 	const struct journal *journal = export->journal;
 	size_t nr = 0, nr_durable = 0;
-	uint64_t *borders = fail_alloc("faults/logwrites_write/borders",
+	uint64_t *borders = fail_alloc("faults/journal/logwrites_write/borders",
 				       malloc((2 * export->nr_events + 1) * sizeof(*borders)));
 
 	if (!borders)
@@ -251,10 +251,10 @@ static int collect(struct export *export)
 	const struct journal *journal = export->journal;
 	int err;
 
-	export->waiting = fail_alloc("faults/logwrites_write/waiting",
+	export->waiting = fail_alloc("faults/journal/logwrites_write/waiting",
 				     calloc(journal->nr_writes + 1, sizeof(*export->waiting)));
 	export->events =
-		fail_alloc("faults/logwrites_write/events",
+		fail_alloc("faults/journal/logwrites_write/events",
 			   calloc(journal->nr_writes + journal->nr_flushes + journal->nr_marks + 1,
 				  sizeof(*export->events)));
 	if (!export->waiting || !export->events)
@@ -347,11 +347,12 @@ static int put_log(struct export *export)
 
 static int open_out(struct export *export, int fd)
 {
-	int copy = fail_errno("faults/logwrites_write/dup", EMFILE, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+	int copy = fail_errno("faults/journal/logwrites_write/dup", EMFILE,
+			      fcntl(fd, F_DUPFD_CLOEXEC, 0));
 
 	if (copy < 0)
 		return -errno;
-	export->out = fail_alloc("faults/logwrites_write/file", fdopen(copy, "w"));
+	export->out = fail_alloc("faults/journal/logwrites_write/file", fdopen(copy, "w"));
 	if (!export->out) {
 		close(copy);
 		return -ENOMEM;

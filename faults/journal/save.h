@@ -10,7 +10,7 @@
 #ifndef FAULTS_JOURNAL_SAVE_H
 #define FAULTS_JOURNAL_SAVE_H
 
-#include "faults/journal.h"
+#include "faults/journal/journal.h"
 
 /*
  * Writes a sealed @journal to @fd, which is empty, as the recording @id. -errno of writing; -E2BIG:

@@ -3,7 +3,7 @@
  * Plain arrays that grow by doubling, sorted and checked once, and one more of all steps in a line:
  * who walks the journal goes along that one and looks into the others.
  */
-#include "faults/journal.h"
+#include "faults/journal/journal.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -33,11 +33,12 @@ struct journal_inside {
 int journal_new(struct journal **ret_journal)
 {
 	_cleanup_free_ struct journal *journal =
-		fail_alloc("faults/journal/alloc", calloc(1, sizeof(*journal)));
+		fail_alloc("faults/journal/journal/alloc", calloc(1, sizeof(*journal)));
 
 	if (!journal)
 		return -ENOMEM;
-	journal->inside = fail_alloc("faults/journal/inside", calloc(1, sizeof(*journal->inside)));
+	journal->inside =
+		fail_alloc("faults/journal/journal/inside", calloc(1, sizeof(*journal->inside)));
 	if (!journal->inside)
 		return -ENOMEM;
 	*ret_journal = take_ptr(journal);
@@ -86,7 +87,7 @@ static int grow(void **array, size_t *room, size_t nr, size_t size)
 		return -E2BIG;
 	if (nr < *room)
 		return 0;
-	grown = fail_alloc("faults/journal/grow", reallocarray(*array, more, size));
+	grown = fail_alloc("faults/journal/journal/grow", reallocarray(*array, more, size));
 	if (!grown)
 		return -ENOMEM;
 	*array = grown;
@@ -131,7 +132,7 @@ int journal_add_mark(struct journal *journal, uint64_t step, uint64_t time_ns, c
 		     size_t len)
 {
 	struct journal_mark mark = { .step = step, .time_ns = time_ns };
-	char *copy = fail_alloc("faults/journal/mark", strndup(text, len));
+	char *copy = fail_alloc("faults/journal/journal/mark", strndup(text, len));
 	int err;
 
 	if (!copy)
@@ -356,8 +357,8 @@ static void sort(void *array, size_t nr, size_t size, int (*compare)(const void 
 static int list_events(struct journal *journal)
 {
 	size_t most = 2 * (journal->nr_writes + journal->nr_flushes) + journal->nr_marks, nr = 0;
-	struct journal_event *events =
-		fail_alloc("faults/journal/events", reallocarray(NULL, most + 1, sizeof(*events)));
+	struct journal_event *events = fail_alloc("faults/journal/journal/events",
+						  reallocarray(NULL, most + 1, sizeof(*events)));
 
 	if (!events)
 		return -ENOMEM;

@@ -18,10 +18,10 @@
  * flush or a mark that was made after its submission. Times are made up: a microsecond for each
  * step.
  */
-#ifndef FAULTS_LOGWRITES_H
-#define FAULTS_LOGWRITES_H
+#ifndef FAULTS_JOURNAL_LOGWRITES_H
+#define FAULTS_JOURNAL_LOGWRITES_H
 
-#include "faults/journal.h"
+#include "faults/journal/journal.h"
 
 enum logwrites_flag {
 	LOGWRITES_FLUSH = 1u << 0,

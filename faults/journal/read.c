@@ -3,12 +3,12 @@
  * The journal of a file, whatever kind of recording it is: the first bytes tell. The file is mapped
  * for as long as the journal lives, since all data stays where it is.
  */
-#include "faults/journal_read.h"
+#include "faults/journal/read.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
-#include "faults/logwrites.h"
+#include "faults/journal/logwrites.h"
 #include "faults/record.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ bool journal_is_under_way(int fd)
 
 int journal_map(const char *path, struct diag *diag, struct journal_file *ret_file)
 {
-	_cleanup_close_ int fd = fail_errno("faults/journal_read/open", EACCES,
+	_cleanup_close_ int fd = fail_errno("faults/journal/read/open", EACCES,
 					    open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
 	struct stat stat;
 	bool under_way;
@@ -60,7 +60,7 @@ int journal_map(const char *path, struct diag *diag, struct journal_file *ret_fi
 	if (size == 0)
 		return diag_set(diag, -EINVAL, "journal.file", "%s is empty, so no recording",
 				path);
-	bytes = fail_value("faults/journal_read/map", (errno = ENOMEM, MAP_FAILED),
+	bytes = fail_value("faults/journal/read/map", (errno = ENOMEM, MAP_FAILED),
 			   mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0));
 	if (bytes == MAP_FAILED)
 		return cannot(diag, "map", path);

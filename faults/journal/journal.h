@@ -7,8 +7,8 @@
  * the one with the smaller step came first. A journal is filled, then sealed, then only read; from
  * there on any thread may.
  */
-#ifndef FAULTS_JOURNAL_H
-#define FAULTS_JOURNAL_H
+#ifndef FAULTS_JOURNAL_JOURNAL_H
+#define FAULTS_JOURNAL_JOURNAL_H
 
 #include "base/diag.h"
 #include "faults/io.h"
