@@ -9,7 +9,7 @@
 #include "faults/journal/logwrites.h"
 #include "faults/journal/read.h"
 #include "faults/journal/save.h"
-#include "faults/record.h"
+#include "faults/record/record.h"
 #include "faults/value.h"
 #include "tools/opt.h"
 #include "tools/out_file.h"

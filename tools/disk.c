@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/host_memory.h"
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -17,7 +17,7 @@
 #include "tools/explore_name_fs.h"
 
 #include "base/cleanup.h"
-#include "faults/record_code.h"
+#include "faults/record/code.h"
 #include "tools/explore_name.h"
 
 #include <errno.h>

@@ -14,7 +14,7 @@
 #include "base/units.h"
 #include "faults/explore/reproduce.h"
 #include "faults/explore/shrink.h"
-#include "faults/record.h"
+#include "faults/record/record.h"
 #include "tools/explore_in.h"
 #include "tools/explore_name.h"
 #include "tools/out_file.h"

@@ -3,7 +3,7 @@
 #ifndef TOOLS_RECORD_LIST_H
 #define TOOLS_RECORD_LIST_H
 
-#include "faults/record.h"
+#include "faults/record/record.h"
 
 /* On standard output; @json: an object a line. 0, or -ENOMEM. */
 int record_list(struct record_reader *reader, bool json);

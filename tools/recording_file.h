@@ -6,7 +6,7 @@
 #ifndef TOOLS_RECORDING_FILE_H
 #define TOOLS_RECORDING_FILE_H
 
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 #include "tools/disk.h"
 #include "tools/out_file.h"
 

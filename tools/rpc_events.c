@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 #include "faults/rule_ast.h"
 #include "tools/partition.h"
 #include "tools/rpc_call.h"

@@ -3,7 +3,7 @@
 #include "tools/rpc_call.h"
 
 #include "base/clock.h"
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 
 #include <errno.h>
 #include <string.h>

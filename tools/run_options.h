@@ -6,7 +6,7 @@
 #ifndef TOOLS_RUN_OPTIONS_H
 #define TOOLS_RUN_OPTIONS_H
 
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 #include "tools/disk.h"
 #include "tools/image.h"
 #include "tools/opt.h"

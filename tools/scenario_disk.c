@@ -2,7 +2,7 @@
 #include "tools/scenario_disk.h"
 
 #include "base/cleanup.h"
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 #include "tools/disk_group.h"
 #include "tools/rpc_line.h"
 #include "tools/tool.h"

@@ -19,7 +19,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 #include "tools/apart.h"
 #include "tools/node_watch.h"
 #include "tools/reread.h"

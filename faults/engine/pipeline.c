@@ -26,7 +26,7 @@
 #include "faults/engine/hold.h"
 #include "faults/engine/host.h"
 #include "faults/engine/plan.h"
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 #include "faults/rule_ast.h"
 
 #include <assert.h>

@@ -9,7 +9,7 @@
 #define FAULTS_ENGINE_REPLAY_H
 
 #include "faults/engine/pipeline.h"
-#include "faults/record.h"
+#include "faults/record/record.h"
 
 struct replay_options {
 	/*

@@ -10,8 +10,8 @@
 #include "base/cleanup.h"
 #include "base/name.h"
 #include "faults/journal/logwrites_code.h"
-#include "faults/record.h"
-#include "faults/record_code.h"
+#include "faults/record/code.h"
+#include "faults/record/record.h"
 
 #include <ctype.h>
 #include <errno.h>

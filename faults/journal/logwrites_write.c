@@ -15,8 +15,8 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "faults/journal/logwrites_code.h"
-#include "faults/latest.h"
-#include "faults/record_code.h"
+#include "faults/record/code.h"
+#include "faults/record/latest.h"
 
 #include <errno.h>
 #include <fcntl.h>

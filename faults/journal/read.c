@@ -9,7 +9,7 @@
 #include "base/failpoint.h"
 #include "base/map_guard.h"
 #include "faults/journal/logwrites.h"
-#include "faults/record.h"
+#include "faults/record/record.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -21,7 +21,7 @@
 #include "base/rng.h"
 #include "base/units.h"
 #include "faults/kind.h"
-#include "faults/record.h"
+#include "faults/record/record.h"
 #include "faults/rule_ast.h"
 
 #include <errno.h>

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/record.h"
+#include "faults/record/record.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -12,7 +12,7 @@
 #include "faults/explore/view.h"
 #include "faults/fio.h"
 #include "faults/journal/read.h"
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 #include "faults/rule_json.h"
 #include "tests/crash_case.h"
 #include "tests/fail/way.h"

@@ -7,8 +7,8 @@
 #include "base/cleanup.h"
 #include "faults/journal/read.h"
 #include "faults/journal/save.h"
-#include "faults/record.h"
-#include "faults/record_code.h"
+#include "faults/record/code.h"
+#include "faults/record/record.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "faults/journal/logwrites.h"
 #include "faults/journal/logwrites_code.h"
-#include "faults/record_code.h"
+#include "faults/record/code.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
  */
 #include "base/cleanup.h"
 #include "faults/engine/replay.h"
-#include "faults/record_code.h"
+#include "faults/record/code.h"
 
 #include <errno.h>
 #include <stdlib.h>

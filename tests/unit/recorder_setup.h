@@ -3,7 +3,7 @@
 #ifndef TESTS_RECORDER_SETUP_H
 #define TESTS_RECORDER_SETUP_H
 
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 #include "tests/unit/check.h"
 
 #include <errno.h>

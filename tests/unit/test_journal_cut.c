@@ -4,8 +4,8 @@
  * back and written on, and what its recording says is possible is held against what it held.
  */
 #include "faults/crash/crash.h"
-#include "faults/kept.h"
-#include "faults/recorder.h"
+#include "faults/record/kept.h"
+#include "faults/record/recorder.h"
 #include "tests/unit/play.h"
 
 #include <sys/mman.h>

@@ -4,7 +4,7 @@
 
 #include "faults/journal/read.h"
 #include "faults/journal/save.h"
-#include "faults/record.h"
+#include "faults/record/record.h"
 
 #include <errno.h>
 #include <fcntl.h>

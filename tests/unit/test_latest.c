@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/rng.h"
-#include "faults/latest.h"
+#include "faults/record/latest.h"
 
 #include <string.h>
 

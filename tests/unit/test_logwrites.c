@@ -9,7 +9,7 @@
 #include "faults/journal/logwrites.h"
 #include "faults/journal/logwrites_code.h"
 #include "faults/journal/read.h"
-#include "faults/record_code.h"
+#include "faults/record/code.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The record file: what is written is read, and damage is seen wherever it is. */
 #include "faults/journal/read.h"
-#include "faults/record.h"
+#include "faults/record/record.h"
 #include "tests/unit/check.h"
 
 #include <errno.h>

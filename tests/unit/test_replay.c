@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What was recorded is what a replay does. */
 #include "faults/engine/replay.h"
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 #include "tests/unit/play.h"
 
 #include <errno.h>

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 #include "tests/unit/rpc_fake.h"
 
 #include <stdio.h>

@@ -11,10 +11,10 @@
  * Several disks may share a recording, and several processes: one makes it, the others join it by
  * its two descriptors. Steps and marks are common to all, a process has the writer of its disks.
  */
-#ifndef FAULTS_RECORDER_H
-#define FAULTS_RECORDER_H
+#ifndef FAULTS_RECORD_RECORDER_H
+#define FAULTS_RECORD_RECORDER_H
 
-#include "faults/record.h"
+#include "faults/record/record.h"
 
 struct recorder;
 struct recorder_disk;

@@ -18,8 +18,8 @@
  * to be handed to the kernel, so whoever has seen a completion acts at a greater step. This holds
  * across queues and disks; a mark is ordered by it, too.
  */
-#ifndef FAULTS_RECORD_H
-#define FAULTS_RECORD_H
+#ifndef FAULTS_RECORD_RECORD_H
+#define FAULTS_RECORD_RECORD_H
 
 #include "base/diag.h"
 #include "base/name.h"

@@ -3,8 +3,8 @@
  * Which of some ranges was noted last, of those that overlap a given one. What it costs to note one
  * or to ask grows with the logarithm of how many there are, whatever the ranges. One thread.
  */
-#ifndef FAULTS_LATEST_H
-#define FAULTS_LATEST_H
+#ifndef FAULTS_RECORD_LATEST_H
+#define FAULTS_RECORD_LATEST_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
  * A bit for each unit, in words that all queues set. Telling walks along what the store holds, and
  * along the bits between: a hole is never read, since reading it would fill it with memory.
  */
-#include "faults/kept.h"
+#include "faults/record/kept.h"
 
 #include "base/failpoint.h"
 #include "faults/disk/store.h"
@@ -23,7 +23,7 @@ struct kept *kept_create(uint64_t size_bytes)
 {
 	uint64_t nr_units = (size_bytes + KEPT_UNIT - 1) / KEPT_UNIT;
 	uint64_t nr_words = (nr_units + BITS - 1) / BITS;
-	struct kept *kept = fail_alloc("faults/kept/create",
+	struct kept *kept = fail_alloc("faults/record/kept/create",
 				       calloc(1, sizeof(*kept) + nr_words * sizeof(uint64_t)));
 
 	if (kept) {

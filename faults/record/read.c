@@ -5,13 +5,13 @@
  * takes the record that bears the next step. No byte of the file is trusted: whatever does not
  * decode, or describes what no disk of this header can have seen, ends the reading there.
  */
-#include "faults/record.h"
+#include "faults/record/record.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/kind.h"
-#include "faults/record_code.h"
+#include "faults/record/code.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -128,7 +128,7 @@ static struct cursor fresh_cursor(const struct record_reader *reader, uint16_t d
 static int add_cursors(struct record_reader *reader, uint16_t disk, uint16_t nr_queues)
 {
 	size_t nr = reader->nr_cursors + nr_queues + 1u;
-	struct cursor *cursors = fail_alloc("faults/record_read/streams",
+	struct cursor *cursors = fail_alloc("faults/record/read/streams",
 					    reallocarray(reader->cursors, nr, sizeof(*cursors)));
 
 	if (!cursors)
@@ -220,7 +220,7 @@ static int add_block(struct record_reader *reader, struct cursor *cursor, uint64
 	if (index == reader->max_blocks) {
 		size_t max = index ? 2 * index : 64;
 		struct block *blocks =
-			fail_alloc("faults/record_read/blocks",
+			fail_alloc("faults/record/read/blocks",
 				   reallocarray(reader->blocks, max, sizeof(*blocks)));
 
 		if (!blocks)
@@ -710,7 +710,7 @@ int record_reader_open(const void *bytes, size_t size, struct diag *diag,
 
 	if (err)
 		return err;
-	reader = fail_alloc("faults/record_read/alloc", calloc(1, sizeof(*reader)));
+	reader = fail_alloc("faults/record/read/alloc", calloc(1, sizeof(*reader)));
 	if (!reader)
 		return diag_set(diag, -ENOMEM, "record.memory", "no memory for the record file");
 	reader->bytes = bytes;

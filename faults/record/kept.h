@@ -3,8 +3,8 @@
  * Where a recorded disk was written since the last power cut, and what it holds there when the
  * power is on again: so a recording goes on behind a cut with what really survived it.
  */
-#ifndef FAULTS_KEPT_H
-#define FAULTS_KEPT_H
+#ifndef FAULTS_RECORD_KEPT_H
+#define FAULTS_RECORD_KEPT_H
 
 #include <stdint.h>
 

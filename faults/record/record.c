@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-/* The record file, written: numbers, records, block headers. record_read.c is the other way. */
-#include "faults/record.h"
+/* The record file, written: numbers, records, block headers. read.c is the other way. */
+#include "faults/record/record.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/record_code.h"
+#include "faults/record/code.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -299,7 +299,7 @@ int record_put_control(const struct record_header *header, const struct record *
 	if (record->type == RECORD_RULES)
 		for (uint32_t i = 0; i < record->nr_rules; i++)
 			size += RULE_HEAD_MAX + record->rules[i].len;
-	bytes = fail_alloc("faults/record/control", malloc(size));
+	bytes = fail_alloc("faults/record/record/control", malloc(size));
 	if (!bytes)
 		return -ENOMEM;
 	to = bytes;

@@ -13,7 +13,7 @@
  * The writer is marked as one that serves a disk (PR_SET_IO_FLUSHER): a queue may wait for it, and
  * so it must not wait for the disk's own dirty pages.
  */
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -21,10 +21,10 @@
 #include "base/hist.h"
 #include "base/units.h"
 #include "base/zero.h"
-#include "faults/kept.h"
 #include "faults/kind.h"
-#include "faults/record_code.h"
-#include "faults/recording.h"
+#include "faults/record/code.h"
+#include "faults/record/kept.h"
+#include "faults/record/recording.h"
 #include "faults/rule_ast.h"
 
 #include <assert.h>
@@ -229,7 +229,7 @@ static int start_writer(struct recorder *recorder)
 		return 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = -fail_value("faults/recorder/thread", EAGAIN,
+	err = -fail_value("faults/record/recorder/thread", EAGAIN,
 			  pthread_create(&recorder->writer, NULL, run_writer, recorder));
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	recorder->started = !err;
@@ -689,7 +689,7 @@ static int create_rings(struct recorder_disk *disk, const struct record_header *
 {
 	for (uint16_t i = 0; i < disk->nr_queues; i++) {
 		struct ring *ring = &disk->rings[i];
-		void *bytes = fail_value("faults/recorder/ring", MAP_FAILED,
+		void *bytes = fail_value("faults/record/recorder/ring", MAP_FAILED,
 					 mmap(NULL, disk->ring_bytes, PROT_READ | PROT_WRITE,
 					      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
 
@@ -720,7 +720,7 @@ static struct recorder_disk *new_disk(struct recorder *recorder, const struct re
 	const struct record_header *header = &recorder->recording.shared->header;
 	size_t size = sizeof(struct recorder_disk) + is->nr_queues * sizeof(struct ring);
 	struct recorder_disk *disk =
-		fail_alloc("faults/recorder/disk", aligned_alloc(RECORDING_LINE, size));
+		fail_alloc("faults/record/recorder/disk", aligned_alloc(RECORDING_LINE, size));
 
 	if (!disk)
 		return NULL;
@@ -791,11 +791,11 @@ static void free_recorder(struct recorder *recorder)
 static struct recorder *new_recorder(const struct recorder_options *options)
 {
 	struct recorder *recorder =
-		fail_alloc("faults/recorder/alloc", calloc(1, sizeof(*recorder)));
+		fail_alloc("faults/record/recorder/alloc", calloc(1, sizeof(*recorder)));
 
 	if (!recorder)
 		return NULL;
-	recorder->event_fd = fail_errno("faults/recorder/eventfd", EMFILE,
+	recorder->event_fd = fail_errno("faults/record/recorder/eventfd", EMFILE,
 					eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (recorder->event_fd < 0) {
 		free(recorder);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/recording.h"
+#include "faults/record/recording.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -259,7 +259,7 @@ bool recording_try_close(struct recording *recording, uint64_t now_ns)
 static int map_shared(struct recording *recording)
 {
 	void *memory =
-		fail_value("faults/recording/map", (errno = ENOMEM, MAP_FAILED),
+		fail_value("faults/record/recording/map", (errno = ENOMEM, MAP_FAILED),
 			   mmap(NULL, sizeof(struct recording_shared), PROT_READ | PROT_WRITE,
 				MAP_SHARED, recording->fds[SHARED_FD], 0));
 
@@ -273,7 +273,7 @@ static int create_shared(struct recording *recording, const struct recorder_opti
 			 struct diag *diag)
 {
 	struct recording_shared *shared;
-	int err = 0, fd = fail_errno("faults/recording/memfd", EMFILE,
+	int err = 0, fd = fail_errno("faults/record/recording/memfd", EMFILE,
 				     memfd_create("faultblk-recording", MFD_CLOEXEC));
 
 	if (fd < 0)
@@ -305,7 +305,7 @@ static int open_file(const struct recorder_options *options, struct diag *diag)
 {
 	const int flags = O_WRONLY | O_APPEND | O_CLOEXEC;
 	bool given = options->fd > 0;
-	int err, fd = fail_errno("faults/recording/open", EMFILE,
+	int err, fd = fail_errno("faults/record/recording/open", EMFILE,
 				 given ? fcntl(options->fd, F_DUPFD_CLOEXEC, 3)
 				       : open(options->path, O_CREAT | O_EXCL | flags, 0600));
 

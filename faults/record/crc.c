@@ -3,10 +3,10 @@
  * CRC-32C. With the CPU's instruction where it has one, eight bytes at a time; else by eight
  * tables: table n has the effect of a byte that n others follow.
  */
-#include "faults/record.h"
+#include "faults/record/record.h"
 
 #include "base/cleanup.h"
-#include "faults/record_code.h"
+#include "faults/record/code.h"
 
 #include <pthread.h>
 #include <string.h>

@@ -8,7 +8,7 @@
  *		    2       3
  *		  4   5   6   7		= pieces 0 1 2 3; pieces 1..3: at 5 and 3, within 2 and 1
  */
-#include "faults/latest.h"
+#include "faults/record/latest.h"
 
 #include "base/failpoint.h"
 
@@ -35,9 +35,9 @@ int latest_start(struct latest *latest, uint64_t *borders, size_t nr_borders)
 	latest->nr_borders = nr;
 	while (latest->nr_leaves < nr)
 		latest->nr_leaves *= 2;
-	latest->within = fail_alloc("faults/latest/within",
+	latest->within = fail_alloc("faults/record/latest/within",
 				    calloc(2 * latest->nr_leaves, sizeof(*latest->within)));
-	latest->whole = fail_alloc("faults/latest/whole",
+	latest->whole = fail_alloc("faults/record/latest/whole",
 				   calloc(2 * latest->nr_leaves, sizeof(*latest->whole)));
 	return latest->within && latest->whole ? 0 : -ENOMEM;
 }

@@ -11,10 +11,10 @@
  * As long as something may follow, the file is locked (flock), by the open file that all processes
  * of the recording share: the lock ends with the last of them, however they end.
  */
-#ifndef FAULTS_RECORDING_H
-#define FAULTS_RECORDING_H
+#ifndef FAULTS_RECORD_RECORDING_H
+#define FAULTS_RECORD_RECORDING_H
 
-#include "faults/recorder.h"
+#include "faults/record/recorder.h"
 
 #include <limits.h>
 #include <pthread.h>
