@@ -3,7 +3,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 #include "tools/disk_group.h"
 #include "tools/opt.h"
 #include "tools/tool.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* faultblk faults: the table of kinds, in the form that somebody needs. Needs no disk. */
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 #include "tools/opt.h"
 #include "tools/rpc_client.h"
 #include "tools/rpc_methods.h"

@@ -10,7 +10,7 @@
 #include "faults/journal/read.h"
 #include "faults/journal/save.h"
 #include "faults/record/record.h"
-#include "faults/value.h"
+#include "faults/rule/value.h"
 #include "tools/opt.h"
 #include "tools/out_file.h"
 #include "tools/rpc_client.h"

@@ -7,7 +7,7 @@
 
 #include "base/decimal.h"
 #include "base/units.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 
 #include <assert.h>
 #include <stdio.h>

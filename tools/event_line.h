@@ -8,7 +8,7 @@
 #define TOOLS_EVENT_LINE_H
 
 #include "faults/engine/event.h"
-#include "faults/value.h"
+#include "faults/rule/value.h"
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -10,7 +10,7 @@
 #include "base/failpoint.h"
 #include "base/list_text.h"
 #include "base/units.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 #include "ublkcore.h"
 
 #include <errno.h>

@@ -4,8 +4,8 @@
 #define TOOLS_PARTITION_H
 
 #include "base/diag.h"
-#include "faults/rule.h"
-#include "faults/value.h"
+#include "faults/rule/rule.h"
+#include "faults/rule/value.h"
 
 #include <stdint.h>
 

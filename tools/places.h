@@ -15,7 +15,7 @@
 #define TOOLS_PLACES_H
 
 #include "base/diag.h"
-#include "faults/value.h"
+#include "faults/rule/value.h"
 
 #include <stdio.h>
 

@@ -3,7 +3,7 @@
 
 #include "base/units.h"
 #include "faults/engine/replay.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 #include "tools/rpc_client.h"
 #include "tools/tool.h"
 

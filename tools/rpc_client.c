@@ -6,7 +6,7 @@
 #include "base/failpoint.h"
 #include "base/list_text.h"
 #include "base/units.h"
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 #include "tools/others.h"
 #include "tools/rpc_line.h"
 #include "tools/runtime.h"

@@ -5,7 +5,7 @@
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/record/recorder.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 #include "tools/partition.h"
 #include "tools/rpc_call.h"
 #include "tools/watch.h"

@@ -2,7 +2,7 @@
 #include "tools/rpc_reading.h"
 
 #include "base/failpoint.h"
-#include "faults/rule_json.h"
+#include "faults/rule/json.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -7,7 +7,7 @@
 #define TOOLS_RPC_READING_H
 
 #include "base/diag.h"
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 #include <jansson.h>
 #include <stdbool.h>

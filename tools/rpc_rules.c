@@ -5,8 +5,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
-#include "faults/kind.h"
-#include "faults/rule_json.h"
+#include "faults/rule/json.h"
+#include "faults/rule/kind.h"
 #include "tools/partition.h"
 
 #include <errno.h>

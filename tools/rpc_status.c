@@ -3,7 +3,7 @@
 #include "tools/rpc_call.h"
 
 #include "base/cleanup.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 #include "tools/tool.h"
 
 #include <errno.h>

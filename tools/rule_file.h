@@ -3,7 +3,7 @@
 #ifndef TOOLS_RULE_FILE_H
 #define TOOLS_RULE_FILE_H
 
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 /* Read a whole rule file ("-": standard input) into a new set. Returns an enum tool_exit. */
 int rule_file_load(const char *path, struct rule_set **ret_set);

@@ -19,7 +19,7 @@
 #define TOOLS_SCENARIO_H
 
 #include "base/diag.h"
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 #include "tools/run_options.h"
 #include "tools/runtime.h"
 

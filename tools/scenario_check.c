@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/near.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/near.h"
 #include "base/units.h"
-#include "faults/value.h"
+#include "faults/rule/value.h"
 #include "tools/disk_env.h"
 
 #include <errno.h>

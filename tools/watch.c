@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 #include "tools/event_line.h"
 #include "tools/rpc_server.h"
 

@@ -9,7 +9,7 @@
 #ifndef FAULTS_ENGINE_EVENT_H
 #define FAULTS_ENGINE_EVENT_H
 
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -9,7 +9,7 @@
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "faults/disk/apply.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 
 #include <inttypes.h>
 

@@ -4,7 +4,7 @@
 #define FAULTS_ENGINE_EXPLAIN_H
 
 #include "faults/disk/store.h"
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 /* What a request is explained against. */
 struct explain {

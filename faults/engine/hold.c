@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 #define FAULTS_ENGINE_HOLD_H
 
 #include "faults/io.h"
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -2,7 +2,7 @@
 #include "faults/engine/host.h"
 
 #include "base/cleanup.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 
 #include <string.h>
 

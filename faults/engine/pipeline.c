@@ -27,7 +27,7 @@
 #include "faults/engine/host.h"
 #include "faults/engine/plan.h"
 #include "faults/record/recorder.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -20,7 +20,7 @@
 #include "faults/engine/event.h"
 #include "faults/engine/hold.h"
 #include "faults/io.h"
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 struct pipeline;
 struct recorder_disk;

@@ -5,7 +5,7 @@
 #ifndef FAULTS_ENGINE_PLAN_H
 #define FAULTS_ENGINE_PLAN_H
 
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 #include <stdatomic.h>
 

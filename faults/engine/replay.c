@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "base/units.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 
 #include <errno.h>
 #include <inttypes.h>

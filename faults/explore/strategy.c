@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
-#include "faults/value.h"
+#include "faults/rule/value.h"
 
 #include <assert.h>
 #include <errno.h>

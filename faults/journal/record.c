@@ -20,9 +20,9 @@
 #include "base/failpoint.h"
 #include "base/rng.h"
 #include "base/units.h"
-#include "faults/kind.h"
 #include "faults/record/record.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
+#include "faults/rule/kind.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -32,8 +32,8 @@
 #include "base/sparse.h"
 #include "base/units.h"
 #include "faults/disk/apply.h"
-#include "faults/kind.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
+#include "faults/rule/kind.h"
 
 #include <errno.h>
 #include <string.h>

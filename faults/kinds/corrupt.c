@@ -26,8 +26,8 @@
 #include "base/failpoint.h"
 #include "base/rng.h"
 #include "faults/disk/apply.h"
-#include "faults/fixed.h"
-#include "faults/kind.h"
+#include "faults/rule/fixed.h"
+#include "faults/rule/kind.h"
 
 #include <assert.h>
 #include <errno.h>

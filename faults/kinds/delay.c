@@ -16,10 +16,10 @@
  *	file=PATH		the curve that fio measured, at u
  *
  * To that comes what has grown, by the time since the rule was armed and by its match number, and
- * the way of the arm (seek.h) from where the rule's last hit ended, at first from the start of the
+ * the way of the arm (rule/seek.h) from where the rule's last hit ended, at first from the start of the
  * disk; a flush has no place and moves nothing. Then max cuts, and KIND_DELAY_MAX_NS.
  *
- * With lanes that is for how long the request takes one of them, once its turn has come (lanes.h):
+ * With lanes that is for how long the request takes one of them, once its turn has come (rule/lanes.h):
  * it waits as long as that and its time in line. Arrivals make the line, so nothing that happens to
  * a request later, a release or a power cut, lets those behind it move up.
  */
@@ -29,11 +29,11 @@
 #include "base/rng.h"
 #include "base/units.h"
 #include "faults/disk/apply.h"
-#include "faults/fio.h"
-#include "faults/fixed.h"
-#include "faults/kind.h"
-#include "faults/lanes.h"
-#include "faults/seek.h"
+#include "faults/rule/fio.h"
+#include "faults/rule/fixed.h"
+#include "faults/rule/kind.h"
+#include "faults/rule/lanes.h"
+#include "faults/rule/seek.h"
 
 #include <assert.h>
 #include <errno.h>

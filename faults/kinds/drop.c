@@ -6,7 +6,7 @@
  * write-zeroes that the disk forgot. Whoever reads afterwards gets what was there before.
  */
 #include "faults/disk/apply.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 
 static void act(const struct kind_args *args, const struct kind_hit *hit, struct io *io)
 {

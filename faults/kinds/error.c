@@ -6,7 +6,7 @@
  * out and only its answer is lost: the disk did it, the application believes that it did not.
  */
 #include "faults/disk/apply.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 
 static void act(const struct kind_args *args, const struct kind_hit *hit, struct io *io)
 {

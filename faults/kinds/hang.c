@@ -7,7 +7,7 @@
  * time is up fails instead, untouched; one that is released in time does not.
  */
 #include "base/units.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 
 #include <errno.h>
 

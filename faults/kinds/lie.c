@@ -7,7 +7,7 @@
  * What it does shows only on a disk with a volatile cache, once its power is cut.
  */
 #include "faults/disk/apply.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 
 static bool concerns(const struct kind_args *args, void *state, const struct io *io)
 {

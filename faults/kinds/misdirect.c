@@ -16,7 +16,7 @@
 #include "base/rng.h"
 #include "base/units.h"
 #include "faults/disk/apply.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 
 #include <errno.h>
 

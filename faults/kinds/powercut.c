@@ -18,8 +18,8 @@
  * keeps or loses as one. Of all else rest= decides.
  */
 #include "faults/disk/apply.h"
-#include "faults/kind.h"
-#include "faults/tear.h"
+#include "faults/rule/kind.h"
+#include "faults/rule/tear.h"
 
 #include "base/units.h"
 

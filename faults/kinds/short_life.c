@@ -8,7 +8,7 @@
  */
 #include "base/units.h"
 #include "faults/disk/apply.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 
 #include <errno.h>
 

@@ -23,7 +23,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -27,8 +27,8 @@
 #include "base/rng.h"
 #include "base/units.h"
 #include "faults/disk/apply.h"
-#include "faults/kind.h"
-#include "faults/tear.h"
+#include "faults/rule/kind.h"
+#include "faults/rule/tear.h"
 
 #include <errno.h>
 #include <string.h>

@@ -10,8 +10,8 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/kind.h"
 #include "faults/record/code.h"
+#include "faults/rule/kind.h"
 
 #include <assert.h>
 #include <errno.h>

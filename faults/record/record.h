@@ -24,7 +24,7 @@
 #include "base/diag.h"
 #include "base/name.h"
 #include "faults/io.h"
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 #define RECORD_MAGIC        "fbrecord"
 #define RECORD_BLOCK_MAGIC  0x6b6c6266u /* "fblk" */

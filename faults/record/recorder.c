@@ -21,11 +21,11 @@
 #include "base/hist.h"
 #include "base/units.h"
 #include "base/zero.h"
-#include "faults/kind.h"
 #include "faults/record/code.h"
 #include "faults/record/kept.h"
 #include "faults/record/recording.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
+#include "faults/rule/kind.h"
 
 #include <assert.h>
 #include <errno.h>

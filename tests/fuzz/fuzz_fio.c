@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Any text as fio's output. What is accepted must be curves that rise and stay within the limit. */
-#include "faults/fio.h"
+#include "faults/rule/fio.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  * the same again; what is refused must say why, in printable words.
  */
 #include "base/cleanup.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Any JSON as a rule. What is accepted must survive being written as JSON and as text. */
 #include "base/cleanup.h"
-#include "faults/rule_ast.h"
-#include "faults/rule_json.h"
+#include "faults/rule/ast.h"
+#include "faults/rule/json.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "faults/engine/pipeline.h"
-#include "faults/fixed.h"
+#include "faults/rule/fixed.h"
 #include "tests/sim/sim.h"
 
 #include <errno.h>

@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "faults/engine/pipeline.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 #include "tests/sim/sim.h"
 
 #include <errno.h>

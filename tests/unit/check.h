@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "faults/engine/pipeline.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 #include "tests/patience.h"
 
 #define SEC 512u

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/curve.h"
+#include "faults/rule/curve.h"
 
 #define QUARTER (1ull << 62)
 

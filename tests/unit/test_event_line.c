@@ -3,7 +3,7 @@
 #include "tests/unit/random_rule.h"
 
 #include "base/units.h"
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 #include "tools/event_line.h"
 #include "tools/rpc_line.h"
 #include "tools/watch.h"

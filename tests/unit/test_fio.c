@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/fio.h"
+#include "faults/rule/fio.h"
 
 #include <errno.h>
 #include <fcntl.h>

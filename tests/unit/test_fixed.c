@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/fixed.h"
+#include "faults/rule/fixed.h"
 
 #include <math.h>
 

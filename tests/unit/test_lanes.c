@@ -2,7 +2,7 @@
 /* tsan */
 #include "tests/unit/check.h"
 
-#include "faults/lanes.h"
+#include "faults/rule/lanes.h"
 
 #include <pthread.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/random_rule.h"
 
-#include "faults/rule_json.h"
+#include "faults/rule/json.h"
 
 #include <errno.h>
 

@@ -2,7 +2,7 @@
 /* The words content=, align=, flags=, state=, goto= and enabled=: what they select. */
 #include "tests/unit/data.h"
 
-#include "faults/rule_json.h"
+#include "faults/rule/json.h"
 
 #include <errno.h>
 

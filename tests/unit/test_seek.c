@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "faults/seek.h"
+#include "faults/rule/seek.h"
 
 #include <math.h>
 

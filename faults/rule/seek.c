@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "faults/seek.h"
+#include "faults/rule/seek.h"
 
-#include "faults/fixed.h"
+#include "faults/rule/fixed.h"
 
 #include <assert.h>
 

@@ -6,7 +6,7 @@
  *	2^f   = 1 + y/1 (1 + y/2 (1 + y/3 (...)))	y = f ln 2 < 0.7
  *	cos x = 1 - x2/(1*2) (1 - x2/(3*4) (...))	x2 = x * x, x up to a quarter of a circle
  */
-#include "faults/fixed.h"
+#include "faults/rule/fixed.h"
 
 #include <assert.h>
 #include <stdbool.h>

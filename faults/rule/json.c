@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* JSON is only another way to bring keys and values to rule_set_word(). */
-#include "faults/rule_json.h"
+#include "faults/rule/json.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -61,7 +61,7 @@ static int join(const struct place *place, const char *key, const json_t *array,
 	_cleanup_free_ char *joined = NULL;
 	size_t len = 0, i;
 	json_t *value;
-	FILE *out = fail_alloc("faults/rule_json/join", open_memstream(&joined, &len));
+	FILE *out = fail_alloc("faults/rule/json/join", open_memstream(&joined, &len));
 	int err = out ? 0 : -ENOMEM;
 
 	json_array_foreach (array, i, value) {
@@ -201,7 +201,7 @@ static json_t *printed(void (*print)(FILE *out, const struct rule *rule, unsigne
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	FILE *out = fail_alloc("faults/rule_json/print", open_memstream(&text, &len));
+	FILE *out = fail_alloc("faults/rule/json/print", open_memstream(&text, &len));
 
 	if (!out)
 		return NULL;

@@ -4,12 +4,12 @@
  * disk, and nothing to do with its blocks: a medium of smaller sectors, or one that writes several
  * blocks at once, tears there.
  */
-#ifndef FAULTS_TEAR_H
-#define FAULTS_TEAR_H
+#ifndef FAULTS_RULE_TEAR_H
+#define FAULTS_RULE_TEAR_H
 
 #include "base/diag.h"
 #include "faults/io.h"
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 /* @unit is whole sectors; it must divide the disk's logical block, or be whole blocks. -EINVAL. */
 int tear_check_unit(uint64_t unit, const struct rule_geometry *geometry, struct diag *diag);

@@ -5,7 +5,7 @@
  * point is a point in every locale.
  */
 #include "base/units.h"
-#include "faults/value.h"
+#include "faults/rule/value.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -12,14 +12,14 @@
  * arm and disarm; its state belongs to the rule, is shared by all queues, and must be safe for
  * them: atomics, or the lock of the store's unit where a callback says that it is held.
  */
-#ifndef FAULTS_KIND_H
-#define FAULTS_KIND_H
+#ifndef FAULTS_RULE_KIND_H
+#define FAULTS_RULE_KIND_H
 
 #include "faults/disk/condition.h"
 #include "faults/disk/medium.h"
 #include "faults/io.h"
-#include "faults/rule.h"
-#include "faults/value.h"
+#include "faults/rule/rule.h"
+#include "faults/rule/value.h"
 
 #include <stdio.h>
 
@@ -63,7 +63,7 @@ struct kind_arm {
 };
 
 /* For a kind that remembers one range only: -EINVAL, in words, if the rule has several. See
- * rule_armed.c. */
+ * armed.c. */
 int kind_arm_one_range(const struct kind_arm *arm, const char *what, struct diag *diag);
 
 /* What a hit acts with. */

@@ -4,7 +4,7 @@
  * first to be free stays that as long as nobody takes it: comparing its word alone is enough to know
  * that the choice was still right when it was made.
  */
-#include "faults/lanes.h"
+#include "faults/rule/lanes.h"
 
 #include "base/failpoint.h"
 
@@ -22,7 +22,7 @@ struct lanes *lanes_new(unsigned int nr)
 	struct lanes *lanes;
 
 	assert(nr >= 1 && nr <= LANES_MAX);
-	lanes = fail_alloc("faults/lanes/alloc",
+	lanes = fail_alloc("faults/rule/lanes/alloc",
 			   calloc(1, sizeof(*lanes) + nr * sizeof(lanes->free_ns[0])));
 	if (lanes)
 		lanes->nr = nr;

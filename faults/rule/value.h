@@ -5,8 +5,8 @@
  * A `struct param` describes one word of a rule or one parameter of a kind; tables of them drive
  * the parser, the printer, JSON and every help text.
  */
-#ifndef FAULTS_VALUE_H
-#define FAULTS_VALUE_H
+#ifndef FAULTS_RULE_VALUE_H
+#define FAULTS_RULE_VALUE_H
 
 #include "base/diag.h"
 

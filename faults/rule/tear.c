@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/tear.h"
+#include "faults/rule/tear.h"
 
 #include "base/cleanup.h"
 #include "base/units.h"

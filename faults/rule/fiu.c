@@ -3,7 +3,7 @@
 #ifndef FIU_ENABLE /* FIU=1 says so for all files */
 #define FIU_ENABLE
 #endif
-#include "faults/fiu.h"
+#include "faults/rule/fiu.h"
 
 #include <errno.h>
 #include <fiu.h>

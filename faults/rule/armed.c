@@ -2,8 +2,8 @@
 /* A rule in force: its clock, its kind's state, and its counters. */
 #include "base/cleanup.h"
 #include "faults/disk/apply.h"
-#include "faults/fiu.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
+#include "faults/rule/fiu.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "faults/curve.h"
+#include "faults/rule/curve.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -22,7 +22,7 @@ _cold_ int curve_add(struct curve *curve, uint64_t share, uint64_t ns)
 	/* Room for 1, 2, 4, 8, ...: full whenever nr is a power of two. */
 	if (!(nr & (nr - 1))) {
 		struct curve_point *points =
-			fail_alloc("faults/curve/grow",
+			fail_alloc("faults/rule/curve/grow",
 				   realloc(curve->points, (nr ? 2 * nr : 1) * sizeof(*points)));
 
 		if (!points)

@@ -4,8 +4,8 @@
  * first is served first, by the lane that is free first. Only times are kept, no requests: any
  * thread, without locks.
  */
-#ifndef FAULTS_LANES_H
-#define FAULTS_LANES_H
+#ifndef FAULTS_RULE_LANES_H
+#define FAULTS_RULE_LANES_H
 
 #include <stdbool.h>
 #include <stdint.h>

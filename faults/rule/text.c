@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Pieces of text and where they stand, for every parser of the rule language. */
 #include "base/near.h"
-#include "faults/value.h"
+#include "faults/rule/value.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -9,11 +9,11 @@
  * A rule stands in the shadow of an earlier one when that one ends every request that it could
  * match. One rule at a time: that several together leave nothing is not looked for.
  */
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 #include "base/cleanup.h"
 #include "base/units.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 
 #include <stdio.h>
 #include <string.h>

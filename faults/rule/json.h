@@ -6,7 +6,7 @@
 #ifndef FAULTS_RULE_JSON_H
 #define FAULTS_RULE_JSON_H
 
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 #include <jansson.h>
 

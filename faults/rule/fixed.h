@@ -3,8 +3,8 @@
  * The few functions that distributions need, in whole numbers: the same bits with every compiler,
  * machine, C library and sanitizer, so that a decision replays anywhere. Any thread; no state.
  */
-#ifndef FAULTS_FIXED_H
-#define FAULTS_FIXED_H
+#ifndef FAULTS_RULE_FIXED_H
+#define FAULTS_RULE_FIXED_H
 
 #include <stdint.h>
 

@@ -6,8 +6,8 @@
  * for short seeks: an arm that speeds up half of the way and slows down for the rest. (Over the
  * longer ones it has reached its speed, and theirs go on in a straight line.)
  */
-#ifndef FAULTS_SEEK_H
-#define FAULTS_SEEK_H
+#ifndef FAULTS_RULE_SEEK_H
+#define FAULTS_RULE_SEEK_H
 
 #include <stdint.h>
 

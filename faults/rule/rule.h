@@ -32,8 +32,8 @@
  * or a length never matches one. A match that the triggers let pass has still been counted, and a
  * rule with times= stops counting, and acting, after 2^40-1 matches.
  */
-#ifndef FAULTS_RULE_H
-#define FAULTS_RULE_H
+#ifndef FAULTS_RULE_RULE_H
+#define FAULTS_RULE_RULE_H
 
 #include "base/diag.h"
 #include "faults/io.h"

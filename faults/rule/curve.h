@@ -4,8 +4,8 @@
  * never changed, so that any thread may read it. Between two points it is a straight line; left of
  * the first and right of the last it is level. Two points at one share make a step.
  */
-#ifndef FAULTS_CURVE_H
-#define FAULTS_CURVE_H
+#ifndef FAULTS_RULE_CURVE_H
+#define FAULTS_RULE_CURVE_H
 
 #include <stddef.h>
 #include <stdint.h>

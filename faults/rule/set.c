@@ -5,12 +5,12 @@
  * A set is an array. Names are looked up by walking it, but past a hash that lies beside the
  * pointer, so that even parsing a file of RULE_SET_MAX rules touches each cache line few times.
  */
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ struct rule_set {
 
 struct rule_set *rule_set_new(void)
 {
-	return fail_alloc("faults/rule_set/alloc", calloc(1, sizeof(struct rule_set)));
+	return fail_alloc("faults/rule/set/alloc", calloc(1, sizeof(struct rule_set)));
 }
 
 struct rule_set *rule_set_free(struct rule_set *set)
@@ -59,7 +59,7 @@ struct rule_set *rule_set_copy(const struct rule_set *set)
 	if (!copy || !set->count)
 		return copy;
 	copy->entries =
-		fail_alloc("faults/rule_set/copy", calloc(set->count, sizeof(*copy->entries)));
+		fail_alloc("faults/rule/set/copy", calloc(set->count, sizeof(*copy->entries)));
 	if (!copy->entries)
 		return rule_set_free(copy);
 	for (; copy->count < set->count; copy->count++) {
@@ -99,7 +99,7 @@ struct rule *rule_set_find(const struct rule_set *set, const char *name)
 static int no_such_rule(const struct rule_set *set, const char *name, struct diag *diag)
 {
 	_cleanup_free_ const char **names =
-		fail_alloc("faults/rule_set/names", calloc(set->count + 1, sizeof(*names)));
+		fail_alloc("faults/rule/set/names", calloc(set->count + 1, sizeof(*names)));
 	const struct place place = { .line = NULL, .diag = diag };
 	struct text got = { name, strlen(name) };
 
@@ -123,7 +123,7 @@ static int make_room(struct rule_set *set, struct diag *diag)
 				RULE_SET_MAX);
 	if (set->count < set->room)
 		return 0;
-	entries = fail_alloc("faults/rule_set/room",
+	entries = fail_alloc("faults/rule/set/room",
 			     reallocarray(set->entries, room, sizeof(*entries)));
 	if (!entries)
 		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for another rule");
@@ -268,7 +268,7 @@ char *rule_set_print(const struct rule_set *set)
 {
 	char *text = NULL;
 	size_t len;
-	FILE *out = fail_alloc("faults/rule_set/print", open_memstream(&text, &len));
+	FILE *out = fail_alloc("faults/rule/set/print", open_memstream(&text, &len));
 	bool failed = !out;
 
 	if (!out)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* One row per type of value: how it is read, written, and what a message says was wanted. */
-#include "faults/value.h"
+#include "faults/rule/value.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -317,7 +317,7 @@ int ranges_parse(const struct place *place, const struct param *param, struct te
 
 	for (size_t i = 0; i < text.len; i++)
 		nr += text.at[i] == ',';
-	ranges = fail_alloc("faults/value/ranges", calloc(nr, sizeof(*ranges)));
+	ranges = fail_alloc("faults/rule/value/ranges", calloc(nr, sizeof(*ranges)));
 	if (!ranges)
 		return diag_set(place->diag, -ENOMEM, "rule.memory", "no memory for a rule");
 	for (; at < nr; at++) {
@@ -337,7 +337,7 @@ static char *ranges_text(const struct value_range *ranges, size_t nr)
 {
 	char *text = NULL;
 	size_t len;
-	FILE *out = fail_alloc("faults/value/ranges-text", open_memstream(&text, &len));
+	FILE *out = fail_alloc("faults/rule/value/ranges-text", open_memstream(&text, &len));
 
 	if (!out)
 		return NULL;

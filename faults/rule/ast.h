@@ -7,14 +7,14 @@
 #define FAULTS_RULE_AST_H
 
 #include "base/rng.h"
-#include "faults/kind.h"
-#include "faults/rule.h"
+#include "faults/rule/kind.h"
+#include "faults/rule/rule.h"
 
 #include <stdatomic.h>
 
 enum rule_word {
 #define WORD(id, text, type, min, max, doc) WORD_##id,
-#include "faults/words.def"
+#include "faults/rule/words.def"
 #undef WORD
 	RULE_NR_WORDS,
 };

@@ -9,13 +9,13 @@
  *		    "write": ..., "trim": ...,
  *		    "sync": { "lat_ns": ... } } ]
  */
-#include "faults/fio.h"
+#include "faults/rule/fio.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/list_text.h"
 #include "base/units.h"
-#include "faults/value.h"
+#include "faults/rule/value.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -86,7 +86,7 @@ static int read_text(const struct source *source, char **ret_text, size_t *ret_l
 		return diag_set(source->diag, -EINVAL, ID, "file=%s wants a regular file, got a %s",
 				source->path, S_ISDIR(st.st_mode) ? "directory" : "special file");
 	/* One byte more than allowed, so that a file that grows meanwhile is noticed. */
-	text = fail_alloc("faults/fio/read", malloc(FIO_FILE_MAX + 1));
+	text = fail_alloc("faults/rule/fio/read", malloc(FIO_FILE_MAX + 1));
 	if (!text)
 		return -ENOMEM;
 	while (len <= FIO_FILE_MAX && got > 0) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* The table of kinds, and the parser and printer that it drives. */
-#include "faults/kind.h"
+#include "faults/rule/kind.h"
 
 #include "base/cleanup.h"
 #include "base/near.h"
-#include "faults/lanes.h"
+#include "faults/rule/lanes.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Points of libfiu that rules ask (fiu=NAME); armed from outside, with fiu-ctrl for example. */
-#ifndef FAULTS_FIU_H
-#define FAULTS_FIU_H
+#ifndef FAULTS_RULE_FIU_H
+#define FAULTS_RULE_FIU_H
 
 #include <stdbool.h>
 

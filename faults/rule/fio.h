@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Measured latencies, from what `fio --output-format=json` (or json+) has written. */
-#ifndef FAULTS_FIO_H
-#define FAULTS_FIO_H
+#ifndef FAULTS_RULE_FIO_H
+#define FAULTS_RULE_FIO_H
 
 #include "base/diag.h"
-#include "faults/curve.h"
+#include "faults/rule/curve.h"
 
 #define FIO_FILE_MAX (16u << 20) /* bytes of a file */
 

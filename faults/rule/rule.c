@@ -4,12 +4,12 @@
  * what stands after do=. rule_parse() and rule_from_json() both go through rule_set_name(),
  * rule_set_word() and rule_finish(), so that neither knows a rule that the other does not.
  */
-#include "faults/rule.h"
+#include "faults/rule/rule.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/rule_ast.h"
+#include "faults/rule/ast.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,7 +22,7 @@ static const struct param words[RULE_NR_WORDS] = {
 	[WORD_##id_] = {                                                                           \
 		.name = (text_), .type = (type_), .min = (min_), .max = (max_), .doc = (doc_)      \
 	},
-#include "faults/words.def"
+#include "faults/rule/words.def"
 #undef WORD
 };
 
@@ -37,7 +37,7 @@ const struct param *rule_word_param(enum rule_word word)
 struct rule *rule_new(void)
 {
 	struct rule *rule =
-		fail_alloc("faults/rule/alloc", aligned_alloc(RULE_CACHE_LINE, sizeof(*rule)));
+		fail_alloc("faults/rule/rule/alloc", aligned_alloc(RULE_CACHE_LINE, sizeof(*rule)));
 
 	if (!rule)
 		return NULL;
@@ -287,7 +287,7 @@ static int derive_ranges(struct rule *rule, const struct place *place)
 		rule->nr_ranges = (uint32_t)nr;
 		return err;
 	}
-	rule->ranges = fail_alloc("faults/rule/range", malloc(sizeof(*rule->ranges)));
+	rule->ranges = fail_alloc("faults/rule/rule/range", malloc(sizeof(*rule->ranges)));
 	if (!rule->ranges)
 		return diag_set(place->diag, -ENOMEM, "rule.memory", "no memory for a rule");
 	rule->ranges[0] = (struct value_range){ range->lo, range->hi };
@@ -328,7 +328,7 @@ int rule_copy_ranges(const struct rule *rule, struct diag *diag, struct value_ra
 {
 	size_t nr = rule->nr_ranges ? rule->nr_ranges : 1;
 	struct value_range *ranges =
-		fail_alloc("faults/rule/copy-ranges", calloc(nr, sizeof(*ranges)));
+		fail_alloc("faults/rule/rule/copy-ranges", calloc(nr, sizeof(*ranges)));
 
 	if (!ranges)
 		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for a rule");
@@ -343,7 +343,8 @@ int rule_copy_ranges(const struct rule *rule, struct diag *diag, struct value_ra
 int rule_set_ranges(struct rule *rule, const struct value_range *ranges, size_t nr,
 		    struct diag *diag)
 {
-	struct value_range *copy = fail_alloc("faults/rule/set-ranges", calloc(nr, sizeof(*copy)));
+	struct value_range *copy =
+		fail_alloc("faults/rule/rule/set-ranges", calloc(nr, sizeof(*copy)));
 	struct value value = { .text = NULL };
 
 	assert(!rule->armed && nr);
@@ -479,7 +480,7 @@ char *rule_print(const struct rule *rule)
 {
 	char *text = NULL;
 	size_t len;
-	FILE *out = fail_alloc("faults/rule/print", open_memstream(&text, &len));
+	FILE *out = fail_alloc("faults/rule/rule/print", open_memstream(&text, &len));
 
 	if (!out)
 		return NULL;
@@ -539,9 +540,10 @@ int rule_check(const struct rule *rule, const struct rule_geometry *geometry, st
 			 "rule '%s': part= is about a partition that the kernel knows, and here is "
 			 "no disk to ask it of",
 			 rule->name);
-		diag_hint(diag,
-			  "put the rule once the disk has its table: faultblk rule put 'TEXT'; or begin "
-			  "with a table: run --load FILE");
+		diag_hint(
+			diag,
+			"put the rule once the disk has its table: faultblk rule put 'TEXT'; or begin "
+			"with a table: run --load FILE");
 		return -EINVAL;
 	}
 	for (uint32_t i = 0; i < rule->nr_ranges; i++)
