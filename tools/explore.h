@@ -2,7 +2,7 @@
 /*
  * `faultblk explore`: what its parts and the commands built on it share.
  *
- *	cmd_explore.c      options -> struct explore_job
+ *	cmd/explore.c      options -> struct explore_job
  *	explore_job.c      a job: recording, presenters, faults/explore/explore.h, results, exit code
  *	explore_words.c    options that are one of a list; how a check ended, in words
  *	explore_shard.c    which share of the states is done

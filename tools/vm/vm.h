@@ -2,7 +2,7 @@
 /*
  * Inside of `faultblk vm`: what its files share.
  *
- *	cmd_vm.c	options, retries, exit status
+ *	cmd/vm.c	options, retries, exit status
  *	vm/cache.c	the cache folder: packages, the guest's first process, what is known of KVM
  *	vm/package.c	who can write to a folder; whether a package is what was fetched
  *	vm/machine.c	starts QEMU and the two virtiofsd, and ends them

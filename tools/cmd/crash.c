@@ -126,7 +126,7 @@ static int choose_seed(struct crash *crash, const struct disk_group *group)
 
 	if (!group->many || strcmp(crash->opts->keep, "random") != 0)
 		return 0;
-	if (!text && fail_errno("tools/cmd_crash/seed", ENOSYS,
+	if (!text && fail_errno("tools/cmd/crash/seed", ENOSYS,
 				getrandom(&crash->seed, sizeof(crash->seed), 0)) !=
 			     (ssize_t)sizeof(crash->seed)) {
 		tool_msg("cannot draw a seed: %m");

@@ -121,7 +121,7 @@ static int read_places(const struct badblock_opts *opts, const struct opt_words 
  */
 static json_t *pack_ranges(const struct places *places, size_t from, size_t *ret_next)
 {
-	_cleanup_free_ char *text = fail_alloc("tools/cmd_badblock/ranges", malloc(CALL_BYTES));
+	_cleanup_free_ char *text = fail_alloc("tools/cmd/badblock/ranges", malloc(CALL_BYTES));
 	char *at = text;
 	size_t i = from;
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* faultblk report: what explorations found, shards merged, as text, JSON, JSON lines, or a page. */
+#include "tools/report.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "tools/opt.h"
 #include "tools/out_file.h"
-#include "tools/report.h"
 #include "tools/rpc_client.h"
 #include "tools/rpc_line.h"
 #include "tools/tool.h"
@@ -60,7 +60,7 @@ static int read_bytes(int fd, struct results_file *file)
 	size_t size = 0;
 
 	while (size < file->size) {
-		ssize_t n = fail_errno("tools/cmd_report/read", EIO,
+		ssize_t n = fail_errno("tools/cmd/report/read", EIO,
 				       read(fd, file->bytes + size, file->size - size));
 
 		if (n < 0 && errno == EINTR)
@@ -78,7 +78,7 @@ static int read_bytes(int fd, struct results_file *file)
 static int read_results(const char *path, struct results_file *file)
 {
 	_cleanup_close_ int fd =
-		fail_errno("tools/cmd_report/open", EACCES,
+		fail_errno("tools/cmd/report/open", EACCES,
 			   open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)); /* a FIFO: no waiting */
 	struct stat stat;
 
@@ -92,7 +92,7 @@ static int read_results(const char *path, struct results_file *file)
 		return EXIT_ERRORS;
 	}
 	file->size = (size_t)stat.st_size;
-	file->bytes = fail_alloc("tools/cmd_report/alloc", malloc(file->size));
+	file->bytes = fail_alloc("tools/cmd/report/alloc", malloc(file->size));
 	if (file->bytes && !read_bytes(fd, file))
 		return EXIT_OK;
 	tool_msg("cannot read %s: %m", path);
@@ -116,7 +116,7 @@ static int write_text(struct out_file *file, const struct report *report, put_fn
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	FILE *out = fail_null("tools/cmd_report/memory", ENOMEM, open_memstream(&text, &len));
+	FILE *out = fail_null("tools/cmd/report/memory", ENOMEM, open_memstream(&text, &len));
 	int err;
 
 	if (!out)
@@ -224,7 +224,7 @@ static int tell(const struct report *report, const struct report_opts *opts,
 static int report_files(const struct report_opts *opts, const struct opt_words *words)
 {
 	struct results_file *files =
-		fail_alloc("tools/cmd_report/files", calloc((size_t)words->count, sizeof(*files)));
+		fail_alloc("tools/cmd/report/files", calloc((size_t)words->count, sizeof(*files)));
 	struct diag diag = { 0 };
 	struct report report;
 	int code = files ? EXIT_OK : EXIT_ERRORS, i;

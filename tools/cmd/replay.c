@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* faultblk replay: a recording of `faultblk run --record`, done again and compared. */
+#include "faults/engine/replay.h"
 #include "base/cleanup.h"
 #include "base/map_guard.h"
-#include "faults/engine/replay.h"
 #include "faults/journal/read.h"
 #include "tools/event_line.h"
 #include "tools/opt.h"

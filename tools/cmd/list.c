@@ -231,8 +231,8 @@ int cmd_list(int argc, char **argv)
 
 	if (result != OPT_OK)
 		return opt_exit(result);
-	entries = fail_alloc("tools/cmd_list/entries", calloc(ENTRIES_MAX, sizeof(*entries)));
-	seen = fail_alloc("tools/cmd_list/seen", calloc(ENTRIES_MAX, sizeof(*seen)));
+	entries = fail_alloc("tools/cmd/list/entries", calloc(ENTRIES_MAX, sizeof(*entries)));
+	seen = fail_alloc("tools/cmd/list/seen", calloc(ENTRIES_MAX, sizeof(*seen)));
 	if (!entries || !seen) {
 		tool_msg("no memory for a list of disks");
 		return EXIT_FAILED;

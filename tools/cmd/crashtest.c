@@ -92,7 +92,7 @@ static bool add(struct words *words, const char *word)
 {
 	if (words->nr + 1 >= words->max) {
 		size_t max = words->max ? 2 * words->max : 16;
-		char **items = fail_alloc("tools/cmd_crashtest/words",
+		char **items = fail_alloc("tools/cmd/crashtest/words",
 					  realloc(words->items, max * sizeof(*items)));
 
 		if (!items)
@@ -100,7 +100,7 @@ static bool add(struct words *words, const char *word)
 		words->items = items;
 		words->max = max;
 	}
-	words->items[words->nr] = fail_alloc("tools/cmd_crashtest/word", strdup(word));
+	words->items[words->nr] = fail_alloc("tools/cmd/crashtest/word", strdup(word));
 	if (!words->items[words->nr])
 		return false;
 	words->items[++words->nr] = NULL;
@@ -166,7 +166,7 @@ static int run_self(const char *self, char **argv)
 	tool_end_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, &old);
 	if (!ended_by) {
-		child = fail_errno("tools/cmd_crashtest/fork", EAGAIN, fork());
+		child = fail_errno("tools/cmd/crashtest/fork", EAGAIN, fork());
 		if (child == 0)
 			run_child(self, argv, &old, parent);
 		err = errno;
@@ -321,7 +321,7 @@ static int make_folder(const char *base, struct folder *folder)
 				     folder_of_crashtest.prefix) >=
 		    sizeof(folder->path) - sizeof("/recording"))
 			return -ENAMETOOLONG;
-		if (!fail_null("tools/cmd_crashtest/mkdtemp", ENOSPC, mkdtemp(folder->path)))
+		if (!fail_null("tools/cmd/crashtest/mkdtemp", ENOSPC, mkdtemp(folder->path)))
 			return -errno;
 		err = lock_folder(folder);
 	}
