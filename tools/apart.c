@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,9 +5,9 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "tools/ballot.h"
+#include "tools/cli/tool.h"
+#include "tools/cli/typed.h"
 #include "tools/rpc_line.h"
-#include "tools/tool.h"
-#include "tools/typed.h"
 
 #include <errno.h>
 #include <string.h>

@@ -51,7 +51,7 @@ struct presenter_ops {
 	const char *again;
 	bool views; /* can show a state that is decided when it is read (LAZY) */
 	/* Can this machine do it? Asked once, before anything else and before any thread is
-	 * started: it may change the process. Returns an exit code of the program (tool.h) after a
+	 * started: it may change the process. Returns an exit code of the program (cli/tool.h) after a
 	 * message, or 0. NULL: always. */
 	int (*probe)(void);
 	int (*open)(const struct presenter_options *options, struct diag *diag, void **ret_self);
@@ -105,7 +105,7 @@ struct explore_job {
 
 /*
  * The options of an explore_job that is member @m of the options structure @s: rows for a table of
- * opt.h, without --recording.
+ * cli/opt.h, without --recording.
  */
 #define EXPLORE_OPTIONS(s, m)                                                                      \
 	OPT_TEXT(s, m.check, "check", NULL, "COMMAND", "shell command: 0 = the state is good"),    \

@@ -3,9 +3,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "tools/cli/guard.h"
 #include "tools/disk_env.h"
 #include "tools/explore_in.h"
-#include "tools/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -76,7 +76,7 @@ static void output_drain(struct command_output *output, int fd)
 		output_add(output, bytes, (size_t)got);
 }
 
-/* However it is shown (clean_output.h), it is not more than a pipe with room takes at once. */
+/* However it is shown (cli/clean_output.h), it is not more than a pipe with room takes at once. */
 #define SHOW_BYTES (PIPE_BUF / 6 - PRINTABLE_MAX)
 
 /* A pipe that the command writes to. */

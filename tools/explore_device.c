@@ -2,10 +2,10 @@
 /* A state as block devices: nothing is copied; what is written goes to the view's overlay. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "tools/cli/tool.h"
+#include "tools/cli/typed.h"
 #include "tools/explore_view.h"
 #include "tools/state_disk.h"
-#include "tools/tool.h"
-#include "tools/typed.h"
 #include "ublkcore.h"
 
 #include <errno.h>

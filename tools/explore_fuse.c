@@ -11,9 +11,9 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "tools/cli/tool.h"
 #include "tools/explore_view.h"
 #include "tools/state_file.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,10 +5,10 @@
 #include "base/map_guard.h"
 #include "base/printable.h"
 #include "tools/apart.h"
+#include "tools/cli/guard.h"
+#include "tools/cli/tool.h"
 #include "tools/explore_in.h"
-#include "tools/guard.h"
 #include "tools/results_line.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -6,10 +6,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "tools/clean_output.h"
+#include "tools/cli/clean_output.h"
+#include "tools/cli/screen.h"
+#include "tools/cli/tool.h"
 #include "tools/explore_in.h"
-#include "tools/screen.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <math.h>

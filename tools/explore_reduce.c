@@ -15,9 +15,9 @@
 #include "faults/explore/reproduce.h"
 #include "faults/explore/shrink.h"
 #include "faults/record/record.h"
+#include "tools/cli/out_file.h"
 #include "tools/explore_in.h"
 #include "tools/explore_name.h"
-#include "tools/out_file.h"
 #include "tools/report.h"
 
 #include <errno.h>

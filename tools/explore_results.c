@@ -6,11 +6,11 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
+#include "tools/cli/left_folder.h"
+#include "tools/cli/lock_wait.h"
+#include "tools/cli/program.h"
+#include "tools/cli/tool.h"
 #include "tools/explore_results_in.h"
-#include "tools/left_folder.h"
-#include "tools/lock_wait.h"
-#include "tools/program.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

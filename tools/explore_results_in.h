@@ -8,8 +8,8 @@
 #define TOOLS_EXPLORE_RESULTS_IN_H
 
 #include "faults/explore/key_set.h"
+#include "tools/cli/out_file.h"
 #include "tools/explore_in.h"
-#include "tools/out_file.h"
 #include "tools/results_line.h"
 
 #include <jansson.h>

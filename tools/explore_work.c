@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
  * Where images are kept while they are explored: a folder on tmpfs that goes away with us. One that
- * a killed program has left is removed by the next, see left_folder.h.
+ * a killed program has left is removed by the next, see cli/left_folder.h.
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
 #include "base/units.h"
+#include "tools/cli/left_folder.h"
+#include "tools/cli/remove_tree.h"
 #include "tools/explore_in.h"
-#include "tools/left_folder.h"
-#include "tools/remove_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,10 +3,10 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
-#include "tools/clean_output.h"
+#include "tools/cli/clean_output.h"
+#include "tools/cli/tool.h"
+#include "tools/cli/typed.h"
 #include "tools/rpc_line.h"
-#include "tools/tool.h"
-#include "tools/typed.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include "base/failpoint.h"
 #include "base/units.h"
 #include "base/zero.h"
-#include "tools/typed.h"
+#include "tools/cli/typed.h"
 
 #include <errno.h>
 #include <fcntl.h>

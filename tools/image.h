@@ -8,7 +8,7 @@
 
 #include "base/diag.h"
 #include "faults/disk/store.h"
-#include "tools/out_file.h"
+#include "tools/cli/out_file.h"
 
 #include <limits.h>
 
@@ -54,7 +54,7 @@ int image_load(const struct image *image, struct store *store, struct diag *diag
 
 /* ------------------------------------------------------------------------------ writing */
 
-/* A file that appears when it is whole, see out_file.h. It does not move. */
+/* A file that appears when it is whole, see cli/out_file.h. It does not move. */
 struct image_out {
 	struct out_file file;
 };

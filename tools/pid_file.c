@@ -2,7 +2,7 @@
 #include "tools/pid_file.h"
 
 #include "base/cleanup.h"
-#include "tools/out_file.h"
+#include "tools/cli/out_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

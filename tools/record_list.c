@@ -4,8 +4,8 @@
 #include "base/units.h"
 #include "faults/engine/replay.h"
 #include "faults/rule/kind.h"
+#include "tools/cli/tool.h"
 #include "tools/rpc_client.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <inttypes.h>

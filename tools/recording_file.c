@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tools/recording_file.h"
 
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 
 #include <stdio.h>
 

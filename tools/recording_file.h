@@ -7,8 +7,8 @@
 #define TOOLS_RECORDING_FILE_H
 
 #include "faults/record/recorder.h"
+#include "tools/cli/out_file.h"
 #include "tools/disk.h"
-#include "tools/out_file.h"
 
 struct recording_file {
 	struct recorder *recorder; /* NULL: nothing is recorded */

@@ -16,8 +16,8 @@
 #include "base/clock.h"
 #include "base/units.h"
 #include "tools/apart.h"
+#include "tools/cli/tool.h"
 #include "tools/disk.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -12,8 +12,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "tools/cli/tool.h"
 #include "tools/partition.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

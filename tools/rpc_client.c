@@ -7,11 +7,11 @@
 #include "base/list_text.h"
 #include "base/units.h"
 #include "faults/rule/rule.h"
+#include "tools/cli/tool.h"
+#include "tools/cli/typed.h"
 #include "tools/others.h"
 #include "tools/rpc_line.h"
 #include "tools/runtime.h"
-#include "tools/tool.h"
-#include "tools/typed.h"
 
 #include <errno.h>
 #include <poll.h>

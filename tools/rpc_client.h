@@ -5,7 +5,7 @@
 #define TOOLS_RPC_CLIENT_H
 
 #include "base/diag.h"
-#include "tools/opt.h"
+#include "tools/cli/opt.h"
 
 #include <jansson.h>
 

@@ -4,7 +4,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
-#include "tools/typed.h"
+#include "tools/cli/typed.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/near.h"
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 #include "tools/watch.h"
 
 #include <errno.h>

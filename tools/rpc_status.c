@@ -4,7 +4,7 @@
 
 #include "base/cleanup.h"
 #include "faults/rule/kind.h"
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <string.h>

@@ -4,8 +4,8 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "tools/cli/tool.h"
 #include "tools/run_words.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -7,9 +7,9 @@
 #define TOOLS_RUN_OPTIONS_H
 
 #include "faults/record/recorder.h"
+#include "tools/cli/opt.h"
 #include "tools/disk.h"
 #include "tools/image.h"
-#include "tools/opt.h"
 
 /* Of a recording with data, where no limit is given. */
 #define RECORDING_DATA_LIMIT (4ull << 30)

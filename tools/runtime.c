@@ -9,9 +9,9 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/name.h"
-#include "tools/lock_wait.h"
+#include "tools/cli/lock_wait.h"
+#include "tools/cli/typed.h"
 #include "tools/others.h"
-#include "tools/typed.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -3,9 +3,9 @@
 
 #include "base/cleanup.h"
 #include "faults/record/recorder.h"
+#include "tools/cli/tool.h"
 #include "tools/disk_group.h"
 #include "tools/rpc_line.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -14,13 +14,13 @@
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "tools/cli/rule_file.h"
+#include "tools/cli/tool.h"
 #include "tools/daemon.h"
 #include "tools/disk_env.h"
 #include "tools/recording_file.h"
-#include "tools/rule_file.h"
 #include "tools/scenario_disk.h"
 #include "tools/serve.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -21,6 +21,7 @@
 #include "base/failpoint.h"
 #include "faults/record/recorder.h"
 #include "tools/apart.h"
+#include "tools/cli/tool.h"
 #include "tools/node_watch.h"
 #include "tools/reread.h"
 #include "tools/rpc_methods.h"
@@ -28,7 +29,6 @@
 #include "tools/rpc_server.h"
 #include "tools/runtime.h"
 #include "tools/standstill.h"
-#include "tools/tool.h"
 #include "tools/watch.h"
 
 #include <errno.h>

@@ -10,8 +10,8 @@
 #include "faults/record/recorder.h"
 #include "holders.h"
 #include "tests/fail/way.h"
-#include "tools/guard.h"
-#include "tools/left_folder.h"
+#include "tools/cli/guard.h"
+#include "tools/cli/left_folder.h"
 #include "tools/rpc_reading.h"
 
 #include <fcntl.h>

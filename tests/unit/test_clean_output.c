@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* What is printed where nobody reads: waited for, or never. The printer is a child of its own. */
 #include "check.h"
-#include "tools/clean_output.h"
-#include "tools/tool.h"
+#include "tools/cli/clean_output.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #include "tests/unit/check.h"
 
 #include "faults/journal/save.h"
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "tools/guard.h"
+#include "tools/cli/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>

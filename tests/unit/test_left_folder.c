@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "tools/left_folder.h"
+#include "tools/cli/left_folder.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "tools/lock_wait.h"
+#include "tools/cli/lock_wait.h"
 
 #include <errno.h>
 #include <fcntl.h>

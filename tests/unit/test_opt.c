@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "tools/opt.h"
-#include "tools/tool.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

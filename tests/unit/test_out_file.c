@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* A file that is there whole or not at all, and what it never replaces. */
-#include "tools/out_file.h"
+#include "tools/cli/out_file.h"
 
 #include "tests/unit/check.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "tools/places.h"
+#include "tools/cli/places.h"
 
 #include <errno.h>
 #include <stdio.h>

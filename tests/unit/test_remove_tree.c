@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "tools/remove_tree.h"
+#include "tools/cli/remove_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>

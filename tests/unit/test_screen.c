@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* How much room a text takes, tables that have too little of it, and the line that tells of progress. */
 #include "check.h"
+#include "tools/cli/screen.h"
+#include "tools/cli/table.h"
 #include "tools/explore_in.h"
-#include "tools/screen.h"
-#include "tools/table.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
 
-#include "tools/typed.h"
+#include "tools/cli/typed.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,12 +4,12 @@
 #include "base/failpoint.h"
 #include "base/near.h"
 #include "base/units.h"
-#include "tools/opt.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/places.h"
+#include "tools/cli/tool.h"
 #include "tools/partition.h"
-#include "tools/places.h"
 #include "tools/rpc_client.h"
 #include "tools/rpc_line.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /* faultblk check: the ready-made checks of a state. Shell scripts, in checks/, carried inside. */
 #include "base/cleanup.h"
 #include "base/near.h"
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -4,9 +4,9 @@
 #include "base/failpoint.h"
 #include "base/rng.h"
 #include "faults/rule/ast.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/tool.h"
 #include "tools/disk_group.h"
-#include "tools/opt.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -5,13 +5,13 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/guard.h"
-#include "tools/left_folder.h"
-#include "tools/lock_wait.h"
-#include "tools/machine.h"
-#include "tools/opt.h"
-#include "tools/program.h"
-#include "tools/tool.h"
+#include "tools/cli/guard.h"
+#include "tools/cli/left_folder.h"
+#include "tools/cli/lock_wait.h"
+#include "tools/cli/machine.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/program.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

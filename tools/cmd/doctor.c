@@ -5,13 +5,13 @@
  */
 #include "base/cleanup.h"
 #include "base/mounts.h"
-#include "tools/machine.h"
+#include "tools/cli/machine.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/tool.h"
+#include "tools/cli/typed.h"
 #include "tools/node_file.h"
-#include "tools/opt.h"
 #include "tools/rpc_client.h"
 #include "tools/runtime.h"
-#include "tools/tool.h"
-#include "tools/typed.h"
 #include "tools/vm/vm.h"
 #include "ublkcore.h"
 

@@ -3,11 +3,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/tool.h"
 #include "tools/event_line.h"
-#include "tools/opt.h"
 #include "tools/rpc_client.h"
 #include "tools/rpc_line.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <stdio.h>

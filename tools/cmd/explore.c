@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* faultblk explore: what a power cut could have left, checked. */
 #include "tools/explore.h"
-#include "tools/opt.h"
-#include "tools/program.h"
-#include "tools/tool.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/program.h"
+#include "tools/cli/tool.h"
 
 #include <stdio.h>
 

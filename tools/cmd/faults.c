@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* faultblk faults: the table of kinds, in the form that somebody needs. Needs no disk. */
 #include "faults/rule/kind.h"
-#include "tools/opt.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/tool.h"
 #include "tools/rpc_client.h"
 #include "tools/rpc_methods.h"
-#include "tools/tool.h"
 
 #include <string.h>
 

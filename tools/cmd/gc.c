@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "tools/guard.h"
-#include "tools/left_folder.h"
+#include "tools/cli/guard.h"
+#include "tools/cli/left_folder.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/tool.h"
 #include "tools/node_file.h"
-#include "tools/opt.h"
 #include "tools/rpc_client.h"
 #include "tools/runtime.h"
-#include "tools/tool.h"
 #include "ublkcore.h"
 
 #include <errno.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* faultblk held, faultblk release: what waits for us. */
 #include "base/units.h"
-#include "tools/opt.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/table.h"
+#include "tools/cli/tool.h"
 #include "tools/rpc_client.h"
-#include "tools/table.h"
-#include "tools/tool.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/opt.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/table.h"
+#include "tools/cli/tool.h"
 #include "tools/others.h"
 #include "tools/rpc_client.h"
 #include "tools/runtime.h"
-#include "tools/table.h"
-#include "tools/tool.h"
 #include "ublkcore.h"
 
 #include <stdio.h>

@@ -11,10 +11,10 @@
 #include "faults/journal/save.h"
 #include "faults/record/record.h"
 #include "faults/rule/value.h"
-#include "tools/opt.h"
-#include "tools/out_file.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/out_file.h"
+#include "tools/cli/tool.h"
 #include "tools/rpc_client.h"
-#include "tools/tool.h"
 
 #include <ctype.h>
 #include <stdio.h>

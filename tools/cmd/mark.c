@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* faultblk mark, faultblk recording: what is said into a recording, and how long it may be. */
 #include "base/units.h"
-#include "tools/opt.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/tool.h"
 #include "tools/rpc_client.h"
-#include "tools/tool.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,11 +3,11 @@
 #include "tools/report.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/opt.h"
-#include "tools/out_file.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/out_file.h"
+#include "tools/cli/tool.h"
 #include "tools/rpc_client.h"
 #include "tools/rpc_line.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

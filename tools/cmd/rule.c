@@ -2,11 +2,11 @@
 /* faultblk rule: a table of sub-commands, one method of the control socket each. */
 #include "base/cleanup.h"
 #include "base/near.h"
-#include "tools/opt.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/rule_file.h"
+#include "tools/cli/tool.h"
 #include "tools/rpc_client.h"
 #include "tools/rpc_line.h"
-#include "tools/rule_file.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <stdio.h>

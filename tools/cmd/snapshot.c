@@ -3,10 +3,10 @@
 #include "base/cleanup.h"
 #include "base/near.h"
 #include "base/units.h"
-#include "tools/opt.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/table.h"
+#include "tools/cli/tool.h"
 #include "tools/rpc_client.h"
-#include "tools/table.h"
-#include "tools/tool.h"
 
 #include <limits.h>
 #include <stdio.h>

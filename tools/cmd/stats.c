@@ -7,11 +7,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
-#include "tools/opt.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/screen.h"
+#include "tools/cli/table.h"
+#include "tools/cli/tool.h"
 #include "tools/rpc_client.h"
-#include "tools/screen.h"
-#include "tools/table.h"
-#include "tools/tool.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/cleanup.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/tool.h"
 #include "tools/disk_group.h"
-#include "tools/opt.h"
-#include "tools/tool.h"
 
 struct stop_opts {
 	struct disks_choice disks;

@@ -5,9 +5,9 @@
  * as matches, and wait for what is held.
  */
 #include "base/cleanup.h"
+#include "tools/cli/tool.h"
 #include "tools/partition.h"
 #include "tools/rpc_client.h"
-#include "tools/tool.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -8,9 +8,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
-#include "tools/opt.h"
-#include "tools/program.h"
-#include "tools/tool.h"
+#include "tools/cli/opt.h"
+#include "tools/cli/program.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <sched.h>

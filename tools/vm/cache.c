@@ -19,7 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 
 #include <dirent.h>
 #include <errno.h>

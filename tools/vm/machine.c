@@ -12,7 +12,7 @@
 #include "tools/vm/vm.h"
 
 #include "base/cleanup.h"
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,8 +5,8 @@
  * that can be refused, and ends with us. Where it is killed, too, the next start does its work:
  * guard_sweep() and the folders' owners.
  */
-#ifndef TOOLS_GUARD_H
-#define TOOLS_GUARD_H
+#ifndef TOOLS_CLI_GUARD_H
+#define TOOLS_CLI_GUARD_H
 
 #include <stdbool.h>
 #include <sys/types.h>

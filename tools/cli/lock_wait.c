@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "tools/lock_wait.h"
+#include "tools/cli/lock_wait.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "tools/out_file.h"
+#include "tools/cli/out_file.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
-#include "tools/lock_wait.h"
-#include "tools/tool.h"
+#include "tools/cli/lock_wait.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -280,7 +280,7 @@ static int make_part(struct out_file *file)
 	int err = 0;
 
 	for (int i = 0; i < TRIES && !err; i++) {
-		file->fd = fail_errno("tools/out_file/open", EACCES,
+		file->fd = fail_errno("tools/cli/out_file/open", EACCES,
 				      openat(file->dir_fd, file->part,
 					     O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 					     file->options.mode ?: OUT_FILE_MODE));
@@ -306,7 +306,7 @@ static int make(struct out_file *file, struct diag *diag)
 {
 	int err = 0;
 
-	file->fd = fail_errno("tools/out_file/nameless", EOPNOTSUPP,
+	file->fd = fail_errno("tools/cli/out_file/nameless", EOPNOTSUPP,
 			      openat(file->dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC,
 				     file->options.mode ?: OUT_FILE_MODE));
 	if (file->fd < 0)
@@ -327,7 +327,7 @@ static int link_nameless(const struct out_file *file, const char *name)
 	char self[64];
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", file->fd);
-	return fail_errno("tools/out_file/link", ENOSPC,
+	return fail_errno("tools/cli/out_file/link", ENOSPC,
 			  linkat(AT_FDCWD, self, file->dir_fd, name, AT_SYMLINK_FOLLOW)) < 0
 		       ? -errno
 		       : 0;
@@ -336,7 +336,7 @@ static int link_nameless(const struct out_file *file, const char *name)
 /* Some file systems know of no renaming that replaces nothing. */
 static int rename_new(const struct out_file *file)
 {
-	if (fail_errno("tools/out_file/rename", ENOSPC,
+	if (fail_errno("tools/cli/out_file/rename", ENOSPC,
 		       renameat2(file->dir_fd, file->part, file->dir_fd, file->name,
 				 RENAME_NOREPLACE)) == 0)
 		return 0;
@@ -371,7 +371,7 @@ static int replace(struct out_file *file, struct diag *diag)
 	if (err)
 		return err;
 	err = file->named ? 0 : name_part(file);
-	if (!err && fail_errno("tools/out_file/replace", EIO,
+	if (!err && fail_errno("tools/cli/out_file/replace", EIO,
 			       renameat(file->dir_fd, file->part, file->dir_fd, file->name)) < 0)
 		err = -errno;
 	return err ? fail(file, diag, err) : 0;
@@ -445,7 +445,7 @@ int out_file_go_on(const char *path, const struct out_options *options, struct d
 int out_file_write(struct out_file *file, const void *bytes, size_t len)
 {
 	for (size_t done = 0; done < len;) {
-		ssize_t nr = fail_errno("tools/out_file/write", ENOSPC,
+		ssize_t nr = fail_errno("tools/cli/out_file/write", ENOSPC,
 					write(file->fd, (const char *)bytes + done, len - done));
 
 		if (nr < 0 && errno == EINTR)
@@ -468,7 +468,7 @@ int out_file_finish(struct out_file *file, struct diag *diag)
 		out_file_drop(file);
 		return err;
 	}
-	if (fail_errno("tools/out_file/sync", EIO, fsync(file->fd)) < 0)
+	if (fail_errno("tools/cli/out_file/sync", EIO, fsync(file->fd)) < 0)
 		err = fail(file, diag, -errno);
 	if (!err && !file->published)
 		err = out_file_publish(file, diag);

@@ -6,8 +6,8 @@
  * printer sees to that. What checks print comes by, too, when one is shown (--state). What COMMAND
  * writes itself is not ours and does not.
  */
-#ifndef TOOLS_CLEAN_OUTPUT_H
-#define TOOLS_CLEAN_OUTPUT_H
+#ifndef TOOLS_CLI_CLEAN_OUTPUT_H
+#define TOOLS_CLI_CLEAN_OUTPUT_H
 
 #include <stdio.h>
 

@@ -7,8 +7,8 @@
  * Those are put in where a message is printed, and the disk where an answer is sent. What is put into
  * a message by ourselves, a path for instance, goes through typed_word() first.
  */
-#ifndef TOOLS_TYPED_H
-#define TOOLS_TYPED_H
+#ifndef TOOLS_CLI_TYPED_H
+#define TOOLS_CLI_TYPED_H
 
 #include <stddef.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/program.h"
+#include "tools/cli/program.h"
 
 #include "base/cleanup.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the commands of the program share: the table of them, messages, exit codes. */
-#ifndef TOOLS_TOOL_H
-#define TOOLS_TOOL_H
+#ifndef TOOLS_CLI_TOOL_H
+#define TOOLS_CLI_TOOL_H
 
 #include "base/diag.h"
 

@@ -9,7 +9,7 @@
  * Directories deeper than DEPTH_MAX are moved up into the folder itself, and found there by the next
  * pass: that is what bounds the descriptors, whatever the depth.
  */
-#include "tools/remove_tree.h"
+#include "tools/cli/remove_tree.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -45,7 +45,7 @@ static int open_within(int at, const char *name, uint64_t flags)
 		.flags = flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
 		.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS,
 	};
-	int fd = (int)fail_errno("tools/remove_tree/open", EMFILE,
+	int fd = (int)fail_errno("tools/cli/remove_tree/open", EMFILE,
 				 syscall(SYS_openat2, at, name, &how, sizeof(how)));
 
 	if (fd < 0 && errno == EXDEV)
@@ -163,7 +163,7 @@ static void remove_folder(struct remover *r, int at, const char *name, unsigned 
 
 static void remove_entry(struct remover *r, int at, const char *name, unsigned int depth)
 {
-	if (fail_errno("tools/remove_tree/unlink", EIO, unlinkat(at, name, 0)) == 0)
+	if (fail_errno("tools/cli/remove_tree/unlink", EIO, unlinkat(at, name, 0)) == 0)
 		return;
 	/* The answers for a directory; EPERM is that of file systems which follow POSIX. */
 	if (errno == EISDIR || errno == EPERM) {

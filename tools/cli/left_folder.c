@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "tools/left_folder.h"
+#include "tools/cli/left_folder.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/remove_tree.h"
-#include "tools/tool.h"
-#include "tools/typed.h"
+#include "tools/cli/remove_tree.h"
+#include "tools/cli/tool.h"
+#include "tools/cli/typed.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -253,7 +253,7 @@ int left_folder_check_work(const char *where, struct diag *diag)
 static int sweep_in(int fd, const char *where, const struct folder_kind *kind, bool dry_run,
 		    left_folder_fn each, void *ctx)
 {
-	DIR *dir = fail_null("tools/left_folder/list", ENOMEM, fdopendir(fd));
+	DIR *dir = fail_null("tools/cli/left_folder/list", ENOMEM, fdopendir(fd));
 	struct dirent *entry;
 	int err = -errno;
 
@@ -275,7 +275,7 @@ static int sweep_in(int fd, const char *where, const struct folder_kind *kind, b
 int left_folder_sweep(const char *where, const struct folder_kind *kind, bool dry_run,
 		      left_folder_fn each, void *ctx)
 {
-	int fd = fail_errno("tools/left_folder/open", EMFILE,
+	int fd = fail_errno("tools/cli/left_folder/open", EMFILE,
 			    open(where, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
 	if (fd < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A lock of flock() that others may hold, even such as have no business with it. */
-#ifndef TOOLS_LOCK_WAIT_H
-#define TOOLS_LOCK_WAIT_H
+#ifndef TOOLS_CLI_LOCK_WAIT_H
+#define TOOLS_CLI_LOCK_WAIT_H
 
 #include <sys/types.h>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "tools/rule_file.h"
+#include "tools/cli/rule_file.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/printable.h"
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <string.h>
@@ -75,7 +75,8 @@ void rule_complain(const char *source, const char *text, const struct diag *diag
 /* All of @file, with a terminating zero; one byte more than the limit is enough to know. */
 static int read_all(FILE *file, char **ret_text, size_t *ret_len)
 {
-	_cleanup_free_ char *text = fail_alloc("tools/rule_file/text", malloc(RULE_FILE_MAX + 2));
+	_cleanup_free_ char *text =
+		fail_alloc("tools/cli/rule_file/text", malloc(RULE_FILE_MAX + 2));
 	size_t len;
 
 	if (!text)
@@ -96,7 +97,7 @@ int rule_file_load(const char *path, struct rule_set **ret_set)
 {
 	bool is_stdin = strcmp(path, "-") == 0;
 	_cleanup_fclose_ FILE *opened =
-		is_stdin ? NULL : fail_null("tools/rule_file/open", EMFILE, fopen(path, "re"));
+		is_stdin ? NULL : fail_null("tools/cli/rule_file/open", EMFILE, fopen(path, "re"));
 	FILE *file = is_stdin ? stdin : opened;
 	const char *source = is_stdin ? "standard input" : path;
 	_cleanup_free_ char *text = NULL;

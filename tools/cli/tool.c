@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-#include "tools/tool.h"
+#include "tools/cli/tool.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/limits.h"
 #include "base/map_guard.h"
 #include "base/printable.h"
-#include "tools/clean_output.h"
-#include "tools/typed.h"
+#include "tools/cli/clean_output.h"
+#include "tools/cli/typed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -92,7 +92,7 @@ void tool_use_syslog(void)
 static int open_syslog(void)
 {
 	const struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
-	int fd = fail_errno("tools/tool/syslog", EMFILE,
+	int fd = fail_errno("tools/cli/tool/syslog", EMFILE,
 			    socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 
 	if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)

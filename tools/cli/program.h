@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* This program's own place, and by what name its user calls it. */
-#ifndef TOOLS_PROGRAM_H
-#define TOOLS_PROGRAM_H
+#ifndef TOOLS_CLI_PROGRAM_H
+#define TOOLS_CLI_PROGRAM_H
 
 #include <limits.h>
 #include <stdbool.h>

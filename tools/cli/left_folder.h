@@ -6,8 +6,8 @@
  * One that is removed is our user's, a folder and no link to one, on the file system that it was
  * looked for on, and locked by us meanwhile; how is said in remove_tree.h.
  */
-#ifndef TOOLS_LEFT_FOLDER_H
-#define TOOLS_LEFT_FOLDER_H
+#ifndef TOOLS_CLI_LEFT_FOLDER_H
+#define TOOLS_CLI_LEFT_FOLDER_H
 
 #include "base/diag.h"
 

@@ -14,8 +14,8 @@
  * regular file, replace a file that nobody allowed to, one that the command reads, or one on which
  * somebody holds a lock (flock), as those do who write on in a file that they have published.
  */
-#ifndef TOOLS_OUT_FILE_H
-#define TOOLS_OUT_FILE_H
+#ifndef TOOLS_CLI_OUT_FILE_H
+#define TOOLS_CLI_OUT_FILE_H
 
 #include "base/diag.h"
 

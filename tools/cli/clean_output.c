@@ -6,7 +6,7 @@
  * Never to wait is no property of the descriptor, which others share (O_NONBLOCK would be theirs,
  * too), but of the write: RWF_NOWAIT, MSG_DONTWAIT, or a look beforehand where there is neither.
  */
-#include "tools/clean_output.h"
+#include "tools/cli/clean_output.h"
 
 #include "base/printable.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Rules from the command line and from files, with errors that show the place. Messages: stderr. */
-#ifndef TOOLS_RULE_FILE_H
-#define TOOLS_RULE_FILE_H
+#ifndef TOOLS_CLI_RULE_FILE_H
+#define TOOLS_CLI_RULE_FILE_H
 
 #include "faults/rule/rule.h"
 

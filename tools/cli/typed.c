@@ -4,10 +4,10 @@
  * ours. "another faultblk which ..." is none, and a name in quotes that a user gave may be one: then
  * it is changed into what does the same.
  */
-#include "tools/typed.h"
+#include "tools/cli/typed.h"
 
 #include "base/cleanup.h"
-#include "tools/program.h"
+#include "tools/cli/program.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -4,10 +4,10 @@
  * some are left out, then some are cut. Nothing is allocated: each row is asked for twice, once to be
  * measured and once to be printed.
  */
-#ifndef TOOLS_TABLE_H
-#define TOOLS_TABLE_H
+#ifndef TOOLS_CLI_TABLE_H
+#define TOOLS_CLI_TABLE_H
 
-#include "tools/screen.h"
+#include "tools/cli/screen.h"
 
 #include <stdio.h>
 

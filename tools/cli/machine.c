@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "tools/machine.h"
+#include "tools/cli/machine.h"
 
 #include "base/cleanup.h"
-#include "tools/tool.h"
-#include "tools/typed.h"
+#include "tools/cli/tool.h"
+#include "tools/cli/typed.h"
 #include "ublkcore.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/places.h"
+#include "tools/cli/places.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -32,7 +32,7 @@ static int add(struct places *places, uint64_t from, uint64_t to, struct diag *d
 				"a list has at most %u places that do not touch each other",
 				PLACES_MAX);
 	if (places->nr == places->room) {
-		ranges = fail_alloc("tools/places/room",
+		ranges = fail_alloc("tools/cli/places/room",
 				    reallocarray(places->ranges, room, sizeof(*ranges)));
 		if (!ranges)
 			return diag_set(diag, -ENOMEM, "places.memory",
@@ -279,7 +279,7 @@ int places_read(struct places *places, FILE *file, const char *source, struct di
 			diag_hint(diag, "%s", inner.hint);
 		return err;
 	}
-	if (ferror(file) || fail_value("tools/places/read", true, false))
+	if (ferror(file) || fail_value("tools/cli/places/read", true, false))
 		return diag_set(diag, -EIO, "places.read", "cannot read %.200s: %s", source,
 				strerror(errno));
 	return 0;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "tools/guard.h"
+#include "tools/cli/guard.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "tools/remove_tree.h"
+#include "tools/cli/remove_tree.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -103,7 +103,7 @@ static bool is_program(pid_t pid)
 
 static int pidfd_open(pid_t pid)
 {
-	return fail_errno("tools/guard/pidfd", EMFILE, (int)syscall(SYS_pidfd_open, pid, 0));
+	return fail_errno("tools/cli/guard/pidfd", EMFILE, (int)syscall(SYS_pidfd_open, pid, 0));
 }
 
 /* Not every C library has it. */
@@ -264,10 +264,10 @@ int guard_start(const char *owner, struct guard *ret_guard)
 	pid_t pid;
 
 	*ret_guard = (struct guard){ .fd = -1 };
-	if (fail_errno("tools/guard/socket", EMFILE,
+	if (fail_errno("tools/cli/guard/socket", EMFILE,
 		       socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)) < 0)
 		return -errno;
-	pid = fail_errno("tools/guard/fork", EAGAIN, fork());
+	pid = fail_errno("tools/cli/guard/fork", EAGAIN, fork());
 	if (pid == 0) {
 		close(fds[1]);
 		watch(fds[0], owner);
@@ -399,7 +399,7 @@ static bool sweep_one(struct sweep *sweep, pid_t pid)
 /* How many were ended, or -errno. */
 static int sweep_round(struct sweep *sweep)
 {
-	DIR *proc = fail_null("tools/guard/proc", EMFILE, opendir("/proc"));
+	DIR *proc = fail_null("tools/cli/guard/proc", EMFILE, opendir("/proc"));
 	struct dirent *entry;
 	int nr = 0;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "tools/screen.h"
+#include "tools/cli/screen.h"
 
 #include "base/cleanup.h"
 #include "base/printable.h"
-#include "tools/clean_output.h"
+#include "tools/cli/clean_output.h"
 
 #include <limits.h>
 #include <locale.h>

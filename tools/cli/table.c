@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/table.h"
+#include "tools/cli/table.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef TOOLS_MACHINE_H
-#define TOOLS_MACHINE_H
+#ifndef TOOLS_CLI_MACHINE_H
+#define TOOLS_CLI_MACHINE_H
 
 /*
  * Can this machine make ublk devices? EXIT_OK, or EXIT_NO_UBLK after one sentence that says why not

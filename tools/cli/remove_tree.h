@@ -8,8 +8,8 @@
  * depth; a few descriptors are open at a time. Directories of ours that we may not write to are
  * made writable first.
  */
-#ifndef TOOLS_REMOVE_TREE_H
-#define TOOLS_REMOVE_TREE_H
+#ifndef TOOLS_CLI_REMOVE_TREE_H
+#define TOOLS_CLI_REMOVE_TREE_H
 
 #include <limits.h>
 #include <stdint.h>

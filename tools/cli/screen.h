@@ -3,8 +3,8 @@
  * How much room there is for what is printed, and how much of it a text takes. A terminal may change
  * its size at any time, so it is asked anew for each line or table.
  */
-#ifndef TOOLS_SCREEN_H
-#define TOOLS_SCREEN_H
+#ifndef TOOLS_CLI_SCREEN_H
+#define TOOLS_CLI_SCREEN_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -14,8 +14,8 @@
  * Accepts --name VALUE and --name=VALUE, anywhere before a `--`; -h and --help are always there.
  * A mistyped option names the nearest one. Messages go to standard error.
  */
-#ifndef TOOLS_OPT_H
-#define TOOLS_OPT_H
+#ifndef TOOLS_CLI_OPT_H
+#define TOOLS_CLI_OPT_H
 
 #include "base/diag.h"
 

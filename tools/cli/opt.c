@@ -3,14 +3,14 @@
  * The parser walks argv once and compacts the words that are not options to its front, so nothing
  * is allocated but lists. Each type of option is one row of `kinds`: how to store a value.
  */
-#include "tools/opt.h"
+#include "tools/cli/opt.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
 #include "base/units.h"
-#include "tools/screen.h"
-#include "tools/tool.h"
+#include "tools/cli/screen.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -58,7 +58,7 @@ static const struct number {
 
 static int list_add(struct opt_list *list, const char *item, struct diag *diag)
 {
-	const char **items = fail_alloc("tools/opt/list",
+	const char **items = fail_alloc("tools/cli/opt/list",
 					realloc(list->items, (list->count + 1) * sizeof(*items)));
 
 	if (!items)

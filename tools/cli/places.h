@@ -11,8 +11,8 @@
  * with commas, spaces or lines in between, and '#' before what is none. A number without a unit counts
  * blocks of a size that has to be given: the programs that print such numbers do not agree on it.
  */
-#ifndef TOOLS_PLACES_H
-#define TOOLS_PLACES_H
+#ifndef TOOLS_CLI_PLACES_H
+#define TOOLS_CLI_PLACES_H
 
 #include "base/diag.h"
 #include "faults/rule/value.h"
