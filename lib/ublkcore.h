@@ -60,7 +60,7 @@
  *	unshare(CLONE_NEWNS); mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
  *
  * It sees no mounts then that are made later, and keeps those of before in use; `faultblk run` shows
- * (tools/apart.h) how to have neither.
+ * (tools/disk/apart.h) how to have neither.
  *
  * FORKING. A child that is forked after ublk_dev_open() has the server's half of the disk open for
  * as long as it lives or until it calls exec (all descriptors are close-on-exec), and the kernel

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "tools/cli/guard.h"
-#include "tools/disk_env.h"
+#include "tools/disk/env.h"
 #include "tools/explore_in.h"
 
 #include <errno.h>

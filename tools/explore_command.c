@@ -3,7 +3,7 @@
  * A command with a time limit, and nothing of it left afterwards.
  *
  * It is started by posix_spawn(): the program's memory is large, and its page tables are not
- * copied. It is where the program was started, though this may be a server apart (apart.h). It
+ * copied. It is where the program was started, though this may be a server apart (disk/apart.h). It
  * leads a session and process group of its own. When its first process ends, or has to, the group
  * is killed and reaped: we are a subreaper, so what lost its parent is our child. What left the
  * group (a daemon) is found among the orphans of our main thread by a variable of its environment
@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/printable.h"
-#include "tools/apart.h"
+#include "tools/disk/apart.h"
 #include "tools/explore_in.h"
 
 #include <errno.h>

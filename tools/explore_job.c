@@ -4,9 +4,9 @@
 #include "base/failpoint.h"
 #include "base/map_guard.h"
 #include "base/printable.h"
-#include "tools/apart.h"
 #include "tools/cli/guard.h"
 #include "tools/cli/tool.h"
+#include "tools/disk/apart.h"
 #include "tools/explore_in.h"
 #include "tools/results_line.h"
 

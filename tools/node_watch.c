@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "tools/reread.h"
+#include "tools/disk/reread.h"
 
 #include <stdlib.h>
 #include <sys/epoll.h>

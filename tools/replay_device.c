@@ -15,9 +15,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/units.h"
-#include "tools/apart.h"
 #include "tools/cli/tool.h"
-#include "tools/disk.h"
+#include "tools/disk/apart.h"
+#include "tools/disk/disk.h"
 
 #include <errno.h>
 #include <fcntl.h>

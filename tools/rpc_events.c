@@ -6,7 +6,7 @@
 #include "base/units.h"
 #include "faults/record/recorder.h"
 #include "faults/rule/ast.h"
-#include "tools/partition.h"
+#include "tools/disk/partition.h"
 #include "tools/rpc_call.h"
 #include "tools/watch.h"
 

@@ -6,8 +6,8 @@
 #ifndef TOOLS_RPC_METHODS_H
 #define TOOLS_RPC_METHODS_H
 
-#include "tools/disk.h"
-#include "tools/image_job.h"
+#include "tools/disk/disk.h"
+#include "tools/disk/image_job.h"
 #include "tools/rpc_server.h"
 
 struct watch;

@@ -7,7 +7,7 @@
 #include "base/units.h"
 #include "faults/rule/json.h"
 #include "faults/rule/kind.h"
-#include "tools/partition.h"
+#include "tools/disk/partition.h"
 
 #include <errno.h>
 #include <stdlib.h>

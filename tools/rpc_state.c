@@ -2,7 +2,7 @@
 /* Methods about what the disk holds: power cuts on command, snapshots, images. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/partition.h"
+#include "tools/disk/partition.h"
 #include "tools/rpc_call.h"
 #include "tools/runtime.h"
 

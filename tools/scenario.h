@@ -20,7 +20,7 @@
 
 #include "base/diag.h"
 #include "faults/rule/rule.h"
-#include "tools/run_options.h"
+#include "tools/disk/run_options.h"
 #include "tools/runtime.h"
 
 #include <stdbool.h>

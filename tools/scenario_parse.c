@@ -10,7 +10,7 @@
 #include "base/near.h"
 #include "base/units.h"
 #include "faults/rule/value.h"
-#include "tools/disk_env.h"
+#include "tools/disk/env.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -17,8 +17,8 @@
 #include "tools/cli/rule_file.h"
 #include "tools/cli/tool.h"
 #include "tools/daemon.h"
-#include "tools/disk_env.h"
-#include "tools/recording_file.h"
+#include "tools/disk/env.h"
+#include "tools/disk/recording_file.h"
 #include "tools/scenario_disk.h"
 #include "tools/serve.h"
 

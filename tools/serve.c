@@ -11,7 +11,7 @@
  *	   '------- still held after CLOSE_WAIT_MS-'
  *
  * Nothing here waits for the kernel: closing, removing and making a device are works of the disk
- * (disk.h), and an image is a job. Meanwhile clients are served; what needs the queues while they
+ * (disk/disk.h), and an image is a job. Meanwhile clients are served; what needs the queues while they
  * end or begin waits where it is, in its client's socket.
  */
 #include "tools/serve.h"
@@ -20,10 +20,10 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "faults/record/recorder.h"
-#include "tools/apart.h"
 #include "tools/cli/tool.h"
+#include "tools/disk/apart.h"
+#include "tools/disk/reread.h"
 #include "tools/node_watch.h"
-#include "tools/reread.h"
 #include "tools/rpc_methods.h"
 #include "tools/rpc_reading.h"
 #include "tools/rpc_server.h"

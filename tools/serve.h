@@ -3,7 +3,7 @@
 #ifndef TOOLS_SERVE_H
 #define TOOLS_SERVE_H
 
-#include "tools/disk.h"
+#include "tools/disk/disk.h"
 
 struct serve_options {
 	struct disk *disk;        /* owned from here on */

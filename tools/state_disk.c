@@ -12,7 +12,7 @@
 #include "base/failpoint.h"
 #include "base/mounts.h"
 #include "base/units.h"
-#include "tools/apart.h"
+#include "tools/disk/apart.h"
 #include "ublkcore.h"
 
 #include <errno.h>

@@ -16,7 +16,7 @@
 #include "faults/rule/json.h"
 #include "tests/crash_case.h"
 #include "tests/fail/way.h"
-#include "tools/image.h"
+#include "tools/disk/image.h"
 #include "tools/rpc_methods.h"
 #include "tools/rpc_server.h"
 #include "tools/runtime.h"

@@ -2,7 +2,7 @@
 #include "tests/unit/check.h"
 
 #include "base/units.h"
-#include "tools/image.h"
+#include "tools/disk/image.h"
 
 #include <dirent.h>
 #include <errno.h>

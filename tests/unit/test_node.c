@@ -9,7 +9,7 @@
 
 #include "base/mounts.h"
 #include "lib/node.h"
-#include "tools/node_file.h"
+#include "tools/disk/node_file.h"
 #include "tools/others.h"
 
 #include <errno.h>

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "tools/disk_env.h"
+#include "tools/disk/env.h"
 #include "tools/scenario.h"
 
 #include <errno.h>

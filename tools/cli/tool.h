@@ -58,7 +58,7 @@ int cmd_explore(int argc, char **argv);
 int cmd_crashtest(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_revive(int argc, char **argv);
-/* No command of anybody's: reread.c runs it. */
+/* No command of anybody's: disk/reread.c runs it. */
 #define REREAD_WORD "reread-disk"
 int cmd_reread_disk(int argc, char **argv);
 /* Nor this one: 90-faultblk.rules does. */

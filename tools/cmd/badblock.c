@@ -7,7 +7,7 @@
 #include "tools/cli/opt.h"
 #include "tools/cli/places.h"
 #include "tools/cli/tool.h"
-#include "tools/partition.h"
+#include "tools/disk/partition.h"
 #include "tools/rpc_client.h"
 #include "tools/rpc_line.h"
 

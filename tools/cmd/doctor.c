@@ -9,7 +9,7 @@
 #include "tools/cli/opt.h"
 #include "tools/cli/tool.h"
 #include "tools/cli/typed.h"
-#include "tools/node_file.h"
+#include "tools/disk/node_file.h"
 #include "tools/rpc_client.h"
 #include "tools/runtime.h"
 #include "tools/vm/vm.h"

@@ -3,7 +3,7 @@
 #include "tools/cli/left_folder.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/tool.h"
-#include "tools/node_file.h"
+#include "tools/disk/node_file.h"
 #include "tools/rpc_client.h"
 #include "tools/runtime.h"
 #include "ublkcore.h"

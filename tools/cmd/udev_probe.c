@@ -6,7 +6,7 @@
  */
 #include "base/cleanup.h"
 #include "tools/cli/tool.h"
-#include "tools/partition.h"
+#include "tools/disk/partition.h"
 #include "tools/rpc_client.h"
 
 #include <ctype.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/disk_env.h"
+#include "tools/disk/env.h"
 
 static char env_char(char c)
 {

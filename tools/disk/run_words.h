@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Options of `faultblk run` whose values are words or numbers of their own. */
-#ifndef TOOLS_RUN_WORDS_H
-#define TOOLS_RUN_WORDS_H
+#ifndef TOOLS_DISK_RUN_WORDS_H
+#define TOOLS_DISK_RUN_WORDS_H
 
 #include "base/diag.h"
 

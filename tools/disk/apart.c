@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/apart.h"
+#include "tools/disk/apart.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -68,10 +68,10 @@ static int start_keeper(void)
 {
 	int fds[2], err;
 
-	if (fail_errno("tools/apart/socket", EMFILE,
+	if (fail_errno("tools/disk/apart/socket", EMFILE,
 		       socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)) < 0)
 		return -errno;
-	keeper = fail_errno("tools/apart/fork", EAGAIN, fork());
+	keeper = fail_errno("tools/disk/apart/fork", EAGAIN, fork());
 	err = -errno;
 	if (keeper == 0) {
 		close(fds[1]);
@@ -117,7 +117,7 @@ static int empty_namespace(void)
 		return err;
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -errno;
-	fs = fail_errno("tools/apart/tmpfs", EPERM, fsopen("tmpfs", FSOPEN_CLOEXEC));
+	fs = fail_errno("tools/disk/apart/tmpfs", EPERM, fsopen("tmpfs", FSOPEN_CLOEXEC));
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0 ||
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return -errno;
@@ -141,10 +141,10 @@ static int enter(void)
 	int err, back;
 
 	/* What is needed for the way back is tried while nothing can be lost. */
-	if (root < 0 || cwd < 0 || fail_errno("tools/apart/chroot", EPERM, chroot("/")) < 0)
+	if (root < 0 || cwd < 0 || fail_errno("tools/disk/apart/chroot", EPERM, chroot("/")) < 0)
 		return -errno;
 	err = start_keeper();
-	if (!err && fail_errno("tools/apart/unshare", EPERM, unshare(CLONE_NEWNS)) < 0)
+	if (!err && fail_errno("tools/disk/apart/unshare", EPERM, unshare(CLONE_NEWNS)) < 0)
 		err = -errno;
 	if (err) {
 		apart_end();
@@ -208,7 +208,7 @@ int apart_visit(int (*fn)(void *ctx), void *ctx)
 
 	if (keeper_pid_fd < 0)
 		return fn(ctx);
-	err = fail_value("tools/apart/visit", EAGAIN,
+	err = fail_value("tools/disk/apart/visit", EAGAIN,
 			 pthread_create(&thread, NULL, visit_thread, &visit));
 	if (err)
 		return -err;

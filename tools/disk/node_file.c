@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/node_file.h"
+#include "tools/disk/node_file.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -46,7 +46,7 @@ static const char *type_name(mode_t mode)
 
 int node_file_each(const char *dir, node_file_fn each, void *ctx)
 {
-	DIR *stream = fail_null("tools/node_file/dir", EMFILE, opendir(dir));
+	DIR *stream = fail_null("tools/disk/node_file/dir", EMFILE, opendir(dir));
 	struct dirent *entry;
 	int nr = 0;
 
@@ -84,7 +84,7 @@ static int refuse(char why[96], int err, const char *words)
 static int lease(int fd, char why[96])
 {
 	signal(SIGIO, SIG_IGN); /* how the kernel says that somebody waits */
-	if (fail_errno("tools/node_file/lease", EINVAL, fcntl(fd, F_SETLEASE, F_WRLCK)) == 0)
+	if (fail_errno("tools/disk/node_file/lease", EINVAL, fcntl(fd, F_SETLEASE, F_WRLCK)) == 0)
 		return 0;
 	if (errno == EAGAIN || errno == EBUSY)
 		return refuse(why, -EBUSY, "somebody has it open");

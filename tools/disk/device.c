@@ -18,12 +18,12 @@
  * could let go a request that a rule holds. While it is read again they are, too: no rule counts
  * requests that nobody made.
  */
-#include "tools/disk_in.h"
+#include "tools/disk/internal.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/limits.h"
-#include "tools/reread.h"
+#include "tools/disk/reread.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -195,7 +195,7 @@ static void *work_thread(void *ctx)
 
 static void begin_work(struct disk_work *work)
 {
-	int err = fail_value("tools/disk_device/thread", EAGAIN,
+	int err = fail_value("tools/disk/device/thread", EAGAIN,
 			     pthread_create(&work->thread, NULL, work_thread, work));
 
 	work->has_thread = !err;
@@ -301,7 +301,7 @@ void disk_begin_removal(struct disk *disk)
 		return;
 	assert(!disk->working);
 	disk->dev = NULL;
-	work = fail_alloc("tools/disk_device/work", malloc(sizeof(*work)));
+	work = fail_alloc("tools/disk/device/work", malloc(sizeof(*work)));
 	if (!work) {
 		struct disk_work here = plan;
 

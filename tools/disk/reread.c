@@ -7,13 +7,13 @@
  * It claims the disk for that moment, so that what somebody has mounted is left alone: there the
  * kernel's memory is the file system's.
  */
-#include "tools/reread.h"
+#include "tools/disk/reread.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "tools/cli/tool.h"
-#include "tools/partition.h"
+#include "tools/disk/partition.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,7 +95,7 @@ int reread_disk(const char *path)
 	/* Nobody else collects it. */
 	if (pid && waitpid(pid, NULL, WNOHANG) == pid)
 		given_up = 0;
-	err = -fail_value("tools/reread/spawn", EAGAIN,
+	err = -fail_value("tools/disk/reread/spawn", EAGAIN,
 			  posix_spawn(&pid, SELF, NULL, NULL, words, environ));
 
 	return err ? err : wait_for(pid);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Partitions of a disk, as the kernel knows them at this moment. */
-#ifndef TOOLS_PARTITION_H
-#define TOOLS_PARTITION_H
+#ifndef TOOLS_DISK_PARTITION_H
+#define TOOLS_DISK_PARTITION_H
 
 #include "base/diag.h"
 #include "faults/rule/rule.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/image.h"
+#include "tools/disk/image.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -136,7 +136,7 @@ int image_open(const char *path, const struct image_limits *limits, struct diag 
 	off_t size;
 	int err;
 
-	image.fd = fail_errno("tools/image/open", EMFILE,
+	image.fd = fail_errno("tools/disk/image/open", EMFILE,
 			      open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
 	if (image.fd < 0)
 		return read_error(path, -errno, diag);
@@ -214,7 +214,7 @@ static int read_all(const struct image *image, uint64_t at, unsigned char *to, u
 {
 	for (uint64_t done = 0; done < len;) {
 		ssize_t nr =
-			fail_errno("tools/image/read", EIO,
+			fail_errno("tools/disk/image/read", EIO,
 				   pread(image->fd, to + done, len - done, (off_t)(at + done)));
 
 		if (nr < 0 && errno == EINTR)
@@ -277,7 +277,7 @@ static int read_extent(const struct image *image, const struct image_sink *sink,
 
 int image_read(const struct image *image, const struct image_sink *sink, struct diag *diag)
 {
-	_cleanup_free_ unsigned char *buf = fail_alloc("tools/image/buffer", malloc(CHUNK));
+	_cleanup_free_ unsigned char *buf = fail_alloc("tools/disk/image/buffer", malloc(CHUNK));
 	uint64_t at = 0, from, to;
 	int err = 0;
 
@@ -359,7 +359,7 @@ int image_out_open(const char *path, bool force, struct diag *diag, struct image
 static int write_all(int fd, uint64_t at, const unsigned char *from, uint64_t len)
 {
 	for (uint64_t done = 0; done < len;) {
-		ssize_t nr = fail_errno("tools/image/write", ENOSPC,
+		ssize_t nr = fail_errno("tools/disk/image/write", ENOSPC,
 					pwrite(fd, from + done, len - done, (off_t)(at + done)));
 
 		if (nr < 0 && errno == EINTR)
@@ -375,14 +375,15 @@ int image_out_write(struct image_out *out, uint64_t size_bytes, image_source_fn 
 		    struct diag *diag, uint64_t *ret_bytes)
 {
 	_cleanup_free_ unsigned char *data =
-		fail_alloc("tools/image/out-buffer", malloc(IMAGE_SOURCE_MAX));
+		fail_alloc("tools/disk/image/out-buffer", malloc(IMAGE_SOURCE_MAX));
 	uint64_t at = 0, bytes = 0;
 	int err = 0;
 
 	if (!data)
 		return diag_set(diag, -ENOMEM, "image.memory", "no memory to write %.200s",
 				out->file.path);
-	if (fail_errno("tools/image/size", EFBIG, ftruncate(out->file.fd, (off_t)size_bytes)) < 0)
+	if (fail_errno("tools/disk/image/size", EFBIG, ftruncate(out->file.fd, (off_t)size_bytes)) <
+	    0)
 		return write_error(out, -errno, diag);
 	while (at < size_bytes && !err) {
 		bool hole;

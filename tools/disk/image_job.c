@@ -9,12 +9,12 @@
  * answers included, and who waits for it is this thread alone. It can be told to end, but not be
  * made to: where the kernel does not let it go, the job is left to it, with all that it may touch.
  */
-#include "tools/image_job.h"
+#include "tools/disk/image_job.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "faults/disk/apply.h"
-#include "tools/image.h"
+#include "tools/disk/image.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -208,7 +208,7 @@ static int start(struct image_job *job, const char *name, struct diag *diag)
 	if (err)
 		return diag_set(diag, err, "image.memory", "no memory to begin: %s",
 				strerror(-err));
-	err = -fail_value("tools/image_job/thread", EAGAIN,
+	err = -fail_value("tools/disk/image_job/thread", EAGAIN,
 			  pthread_create(&job->thread, NULL, run, job));
 	if (err) {
 		finish_frozen(job, NULL);
@@ -220,7 +220,7 @@ static int start(struct image_job *job, const char *name, struct diag *diag)
 int image_job_start(struct disk *disk, const struct image_request *request, struct diag *diag,
 		    struct image_job **ret_job)
 {
-	struct image_job *job = fail_alloc("tools/image_job/alloc", calloc(1, sizeof(*job)));
+	struct image_job *job = fail_alloc("tools/disk/image_job/alloc", calloc(1, sizeof(*job)));
 	int err;
 
 	if (!job)
@@ -234,7 +234,7 @@ int image_job_start(struct disk *disk, const struct image_request *request, stru
 	};
 	job->dev_id = disk_dev(disk) ? ublk_dev_id(disk_dev(disk)) : -1;
 	snprintf(job->path, sizeof(job->path), "%s", request->path);
-	job->event_fd = fail_errno("tools/image_job/eventfd", EMFILE,
+	job->event_fd = fail_errno("tools/disk/image_job/eventfd", EMFILE,
 				   eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (job->event_fd < 0)
 		err = diag_set(diag, -errno, "image.memory", "no eventfd: %s", strerror(errno));

@@ -15,8 +15,8 @@
  * A keeper, a process that does nothing else, holds A together if the server is the last one there
  * (a service or a container of its own). It ends with the server, however that ends.
  */
-#ifndef TOOLS_APART_H
-#define TOOLS_APART_H
+#ifndef TOOLS_DISK_APART_H
+#define TOOLS_DISK_APART_H
 
 /*
  * Go apart; before any thread exists. 0, or -errno, told in words: it can serve all the same, but

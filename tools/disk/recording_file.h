@@ -3,12 +3,12 @@
  * The file of a recording: it gets its name when its disks are usable, and keeps it from then on,
  * however the program ends; a recording of disks that never were leaves nothing.
  */
-#ifndef TOOLS_RECORDING_FILE_H
-#define TOOLS_RECORDING_FILE_H
+#ifndef TOOLS_DISK_RECORDING_FILE_H
+#define TOOLS_DISK_RECORDING_FILE_H
 
 #include "faults/record/recorder.h"
 #include "tools/cli/out_file.h"
-#include "tools/disk.h"
+#include "tools/disk/disk.h"
 
 struct recording_file {
 	struct recorder *recorder; /* NULL: nothing is recorded */

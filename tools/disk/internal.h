@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inside a disk: its requests (disk_requests.c), what all its queues take part in (disk_queues.c), its
- * device, which comes and goes (disk_device.c), and its life (disk.c). Each knows those before it.
+ * Inside a disk: its requests (requests.c), what all its queues take part in (queues.c), its
+ * device, which comes and goes (device.c), and its life (disk.c). Each knows those before it.
  */
-#ifndef TOOLS_DISK_IN_H
-#define TOOLS_DISK_IN_H
+#ifndef TOOLS_DISK_INTERNAL_H
+#define TOOLS_DISK_INTERNAL_H
 
-#include "tools/disk.h"
+#include "tools/disk/disk.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -61,7 +61,7 @@ struct disk {
 	void *log_ctx;
 };
 
-/* disk_requests.c: of a request's disk. */
+/* requests.c: of a request's disk. */
 extern const struct ublk_backend disk_backend;
 /* What its pipeline calls; @ctx: the disk. See struct pipeline_options. */
 void disk_wake(void *ctx);

@@ -3,7 +3,7 @@
  * What all queues of a disk take part in: new rules, a stop, a power cut. Each looks at what is new
  * between two batches; the control thread wakes them, and waits until the last one has.
  */
-#include "tools/disk_in.h"
+#include "tools/disk/internal.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -133,7 +133,7 @@ int disk_freeze(struct disk *disk, struct diag *diag)
 	pipeline_freeze(disk->pipeline);
 	disk_kick(disk);
 	err = wait_queues(disk, is_frozen, 0, &late, diag);
-	if (!err && failpoint("tools/disk_queues/freeze"))
+	if (!err && failpoint("tools/disk/queues/freeze"))
 		err = diag_set(diag, -ETIMEDOUT, late.id, "%s", late.what);
 	if (err)
 		disk_thaw(disk);

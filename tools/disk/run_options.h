@@ -3,13 +3,13 @@
  * The options of one disk, as `faultblk run` takes them on its command line and a scenario in a disk
  * line. Messages of what the options only say later (a recording that ends) go to stderr.
  */
-#ifndef TOOLS_RUN_OPTIONS_H
-#define TOOLS_RUN_OPTIONS_H
+#ifndef TOOLS_DISK_RUN_OPTIONS_H
+#define TOOLS_DISK_RUN_OPTIONS_H
 
 #include "faults/record/recorder.h"
 #include "tools/cli/opt.h"
-#include "tools/disk.h"
-#include "tools/image.h"
+#include "tools/disk/disk.h"
+#include "tools/disk/image.h"
 
 /* Of a recording with data, where no limit is given. */
 #define RECORDING_DATA_LIMIT (4ull << 30)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* The options of one disk: their table, what they come to together, and what is wrong with them. */
-#include "tools/run_options.h"
+#include "tools/disk/run_options.h"
 
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "tools/cli/tool.h"
-#include "tools/run_words.h"
+#include "tools/disk/run_words.h"
 
 #include <errno.h>
 #include <stdio.h>

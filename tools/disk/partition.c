@@ -4,7 +4,7 @@
  * That stands in /sys/class/block/ublkbNpM, in sectors of 512 bytes. The server may have another
  * /dev than its users, but /sys is the same for all.
  */
-#include "tools/partition.h"
+#include "tools/disk/partition.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -20,7 +20,8 @@
 
 static int read_number(const char *path, uint64_t *ret)
 {
-	_cleanup_fclose_ FILE *file = fail_null("tools/partition/open", EMFILE, fopen(path, "re"));
+	_cleanup_fclose_ FILE *file =
+		fail_null("tools/disk/partition/open", EMFILE, fopen(path, "re"));
 
 	if (!file)
 		return -errno;

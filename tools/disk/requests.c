@@ -4,7 +4,7 @@
  * of their ops and flags are kept equal (asserted below) and a request is carried over by plain
  * copies: no table look-ups and one branch, on whether its data lies in memory.
  */
-#include "tools/disk_in.h"
+#include "tools/disk/internal.h"
 
 #include "base/cleanup.h"
 

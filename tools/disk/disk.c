@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The disk from its beginning to its end, on the control thread. */
-#include "tools/disk_in.h"
+#include "tools/disk/internal.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -80,10 +80,10 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 	};
 	int err;
 
-	disk->event_fd =
-		fail_errno("tools/disk/eventfd", EMFILE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	disk->event_fd = fail_errno("tools/disk/disk/eventfd", EMFILE,
+				    eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (disk->event_fd >= 0)
-		disk->work_fd = fail_errno("tools/disk/work-eventfd", EMFILE,
+		disk->work_fd = fail_errno("tools/disk/disk/work-eventfd", EMFILE,
 					   eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (disk->work_fd < 0)
 		return diag_set(diag, -errno, "disk.system", "no eventfd: %s", strerror(errno));
@@ -96,7 +96,7 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 		return diag_set(diag, err, "disk.memory", "the fault engine did not start: %s",
 				strerror(-err));
 	disk->clocks = fail_alloc(
-		"tools/disk/clocks",
+		"tools/disk/disk/clocks",
 		aligned_alloc(DISK_CACHE_LINE, options->ublk.nr_queues * sizeof(*disk->clocks)));
 	if (!disk->clocks)
 		return diag_set(diag, -ENOMEM, "disk.memory", "no memory for %u queues",
@@ -113,7 +113,7 @@ static void cleanup_disk(struct disk **disk)
 int disk_open(const struct disk_options *options, struct diag *diag, struct disk **ret_disk)
 {
 	_cleanup_(cleanup_disk) struct disk *disk =
-		fail_alloc("tools/disk/alloc", calloc(1, sizeof(*disk)));
+		fail_alloc("tools/disk/disk/alloc", calloc(1, sizeof(*disk)));
 	int err;
 
 	if (!disk) {

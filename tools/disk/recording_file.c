@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/recording_file.h"
+#include "tools/disk/recording_file.h"
 
 #include "tools/cli/tool.h"
 

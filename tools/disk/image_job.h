@@ -4,10 +4,10 @@
  * file may be slow, or lie on that very disk. What is written is the disk at the moment of the
  * start, or a snapshot of it.
  */
-#ifndef TOOLS_IMAGE_JOB_H
-#define TOOLS_IMAGE_JOB_H
+#ifndef TOOLS_DISK_IMAGE_JOB_H
+#define TOOLS_DISK_IMAGE_JOB_H
 
-#include "tools/disk.h"
+#include "tools/disk/disk.h"
 
 enum image_what { IMAGE_SAVE, IMAGE_LOAD };
 

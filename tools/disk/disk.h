@@ -4,8 +4,8 @@
  * (lib/). The only place where the two meet. One control thread owns it; see the threads of
  * ublkcore.h and faults/engine/pipeline.h for the rest.
  */
-#ifndef TOOLS_DISK_H
-#define TOOLS_DISK_H
+#ifndef TOOLS_DISK_DISK_H
+#define TOOLS_DISK_DISK_H
 
 #include "base/diag.h"
 #include "faults/engine/pipeline.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the kernel and udev know of a disk whose content has changed beneath them. */
-#ifndef TOOLS_REREAD_H
-#define TOOLS_REREAD_H
+#ifndef TOOLS_DISK_REREAD_H
+#define TOOLS_DISK_REREAD_H
 
 /*
  * Make the kernel forget what it has cached of disk @path and of its partitions, and read the

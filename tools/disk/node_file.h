@@ -3,8 +3,8 @@
  * What lies in /dev under the name of a ublk node and is none: a program that writes to the name of
  * a disk that has gone makes a file there, and the kernel then makes no node for the next disk.
  */
-#ifndef TOOLS_NODE_FILE_H
-#define TOOLS_NODE_FILE_H
+#ifndef TOOLS_DISK_NODE_FILE_H
+#define TOOLS_DISK_NODE_FILE_H
 
 #include <limits.h>
 #include <stdbool.h>

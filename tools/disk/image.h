@@ -3,8 +3,8 @@
  * Raw images: a file with the bytes of a disk, in which holes stand for zeroes. A file shorter than
  * the disk stands for its beginning, and the rest is zero.
  */
-#ifndef TOOLS_IMAGE_H
-#define TOOLS_IMAGE_H
+#ifndef TOOLS_DISK_IMAGE_H
+#define TOOLS_DISK_IMAGE_H
 
 #include "base/diag.h"
 #include "faults/disk/store.h"

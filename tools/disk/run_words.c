@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/run_words.h"
+#include "tools/disk/run_words.h"
 
 #include "base/failpoint.h"
 
@@ -15,7 +15,7 @@ int run_parse_seed(const char *text, uint64_t *ret_seed, struct diag *diag)
 	char *end;
 
 	if (strcmp(text, RUN_SEED_RANDOM) == 0) {
-		if (fail_errno("tools/run_words/seed", ENOSYS,
+		if (fail_errno("tools/disk/run_words/seed", ENOSYS,
 			       getrandom(ret_seed, sizeof(*ret_seed), 0)) ==
 		    (ssize_t)sizeof(*ret_seed))
 			return 0;
