@@ -3,7 +3,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "tools/explore_results_in.h"
-#include "tools/rpc_line.h"
+#include "tools/rpc/line.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -6,7 +6,7 @@
 #include "tools/cli/clean_output.h"
 #include "tools/cli/tool.h"
 #include "tools/cli/typed.h"
-#include "tools/rpc_line.h"
+#include "tools/rpc/line.h"
 
 #include <stdio.h>
 #include <string.h>

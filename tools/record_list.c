@@ -5,7 +5,7 @@
 #include "faults/engine/replay.h"
 #include "faults/rule/kind.h"
 #include "tools/cli/tool.h"
-#include "tools/rpc_client.h"
+#include "tools/rpc/client.h"
 
 #include <errno.h>
 #include <inttypes.h>

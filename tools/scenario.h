@@ -21,7 +21,7 @@
 #include "base/diag.h"
 #include "faults/rule/rule.h"
 #include "tools/disk/run_options.h"
-#include "tools/runtime.h"
+#include "tools/rpc/runtime.h"
 
 #include <stdbool.h>
 #include <stddef.h>

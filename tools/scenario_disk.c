@@ -4,8 +4,8 @@
 #include "base/cleanup.h"
 #include "faults/record/recorder.h"
 #include "tools/cli/tool.h"
-#include "tools/disk_group.h"
-#include "tools/rpc_line.h"
+#include "tools/rpc/disk_group.h"
+#include "tools/rpc/line.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #ifndef TOOLS_SCENARIO_DISK_H
 #define TOOLS_SCENARIO_DISK_H
 
-#include "tools/rpc_client.h"
+#include "tools/rpc/client.h"
 #include "tools/scenario.h"
 
 #include <sys/types.h>

@@ -24,12 +24,12 @@
 #include "tools/disk/apart.h"
 #include "tools/disk/reread.h"
 #include "tools/node_watch.h"
-#include "tools/rpc_methods.h"
-#include "tools/rpc_reading.h"
-#include "tools/rpc_server.h"
-#include "tools/runtime.h"
+#include "tools/rpc/methods.h"
+#include "tools/rpc/reading.h"
+#include "tools/rpc/runtime.h"
+#include "tools/rpc/server.h"
+#include "tools/rpc/watch.h"
 #include "tools/standstill.h"
-#include "tools/watch.h"
 
 #include <errno.h>
 #include <signal.h>

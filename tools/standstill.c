@@ -2,7 +2,7 @@
 #include "tools/standstill.h"
 
 #include "base/clock.h"
-#include "tools/ballot.h"
+#include "tools/rpc/ballot.h"
 
 #include <errno.h>
 

@@ -12,7 +12,7 @@
 #ifndef TOOLS_STANDSTILL_H
 #define TOOLS_STANDSTILL_H
 
-#include "tools/rpc_methods.h"
+#include "tools/rpc/methods.h"
 
 struct ballot;
 

@@ -17,9 +17,9 @@
 #include "tests/crash_case.h"
 #include "tests/fail/way.h"
 #include "tools/disk/image.h"
-#include "tools/rpc_methods.h"
-#include "tools/rpc_server.h"
-#include "tools/runtime.h"
+#include "tools/rpc/methods.h"
+#include "tools/rpc/runtime.h"
+#include "tools/rpc/server.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

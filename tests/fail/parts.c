@@ -12,7 +12,7 @@
 #include "tests/fail/way.h"
 #include "tools/cli/guard.h"
 #include "tools/cli/left_folder.h"
-#include "tools/rpc_reading.h"
+#include "tools/rpc/reading.h"
 
 #include <fcntl.h>
 #include <poll.h>

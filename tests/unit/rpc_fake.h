@@ -3,7 +3,7 @@
 #ifndef TESTS_RPC_FAKE_H
 #define TESTS_RPC_FAKE_H
 
-#include "tools/rpc_methods.h"
+#include "tools/rpc/methods.h"
 
 #include <stdlib.h>
 #include <string.h>

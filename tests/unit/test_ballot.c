@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "check.h"
-#include "tools/ballot.h"
+#include "tools/rpc/ballot.h"
 
 #include <errno.h>
 #include <sys/mman.h>

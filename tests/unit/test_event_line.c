@@ -4,9 +4,9 @@
 
 #include "base/units.h"
 #include "faults/rule/kind.h"
-#include "tools/event_line.h"
-#include "tools/rpc_line.h"
-#include "tools/watch.h"
+#include "tools/rpc/event_line.h"
+#include "tools/rpc/line.h"
+#include "tools/rpc/watch.h"
 
 static size_t nr_kinds(void)
 {

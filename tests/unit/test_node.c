@@ -10,7 +10,7 @@
 #include "base/mounts.h"
 #include "lib/node.h"
 #include "tools/disk/node_file.h"
-#include "tools/others.h"
+#include "tools/rpc/others.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "tools/rpc_line.h"
+#include "tools/rpc/line.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -2,11 +2,10 @@
 /* tsan */
 #include "tests/unit/check.h"
 
-#include "tools/rpc_reading.h"
+#include "tools/rpc/reading.h"
 
 #include <errno.h>
 #include <poll.h>
-
 
 static struct rpc_reading *reading;
 

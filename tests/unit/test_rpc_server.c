@@ -14,10 +14,10 @@
 #include "base/clock.h"
 #include "tests/patience.h"
 #include "tests/unit/rpc_fake.h"
-#include "tools/rpc_client.h"
-#include "tools/rpc_server.h"
-#include "tools/runtime.h"
-#include "tools/watch.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/runtime.h"
+#include "tools/rpc/server.h"
+#include "tools/rpc/watch.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -27,7 +27,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define STALL_MS  300
+#define STALL_MS 300
 
 static struct fake fake;
 static struct rpc_server *server;

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "tools/runtime.h"
+#include "tools/rpc/runtime.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,7 +78,8 @@ static void a_directory_that_is_a_link_or_a_file_is_refused(void **state)
 
 static void names_are_checked(void **state)
 {
-	static const char *const bad[] = { "", "-a", ".a", "..", "a/b", "/a", "a b", "\xc3\xa4", "a\n" };
+	static const char *const bad[] = { "",   "-a",  ".a",       "..", "a/b",
+					   "/a", "a b", "\xc3\xa4", "a\n" };
 	char path[PATH_MAX], longest[RUNTIME_NAME_MAX + 2];
 
 	(void)state;

@@ -6,12 +6,12 @@
 #include "tests/unit/check.h"
 
 #include "base/clock.h"
-#include "tools/event_line.h"
-#include "tools/rpc_line.h"
-#include "tools/rpc_methods.h"
-#include "tools/rpc_server.h"
-#include "tools/runtime.h"
-#include "tools/watch.h"
+#include "tools/rpc/event_line.h"
+#include "tools/rpc/line.h"
+#include "tools/rpc/methods.h"
+#include "tools/rpc/runtime.h"
+#include "tools/rpc/server.h"
+#include "tools/rpc/watch.h"
 
 #include <errno.h>
 #include <jansson.h>

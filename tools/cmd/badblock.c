@@ -8,8 +8,8 @@
 #include "tools/cli/places.h"
 #include "tools/cli/tool.h"
 #include "tools/disk/partition.h"
-#include "tools/rpc_client.h"
-#include "tools/rpc_line.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/line.h"
 
 #include <errno.h>
 #include <stdio.h>

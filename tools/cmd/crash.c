@@ -6,7 +6,7 @@
 #include "faults/rule/ast.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/tool.h"
-#include "tools/disk_group.h"
+#include "tools/rpc/disk_group.h"
 
 #include <errno.h>
 #include <stdio.h>

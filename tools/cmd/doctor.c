@@ -10,8 +10,8 @@
 #include "tools/cli/tool.h"
 #include "tools/cli/typed.h"
 #include "tools/disk/node_file.h"
-#include "tools/rpc_client.h"
-#include "tools/runtime.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/runtime.h"
 #include "tools/vm/vm.h"
 #include "ublkcore.h"
 

@@ -5,9 +5,9 @@
 #include "base/units.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/tool.h"
-#include "tools/event_line.h"
-#include "tools/rpc_client.h"
-#include "tools/rpc_line.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/event_line.h"
+#include "tools/rpc/line.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
 #include "faults/rule/kind.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/tool.h"
-#include "tools/rpc_client.h"
-#include "tools/rpc_methods.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/methods.h"
 
 #include <string.h>
 

@@ -4,8 +4,8 @@
 #include "tools/cli/opt.h"
 #include "tools/cli/tool.h"
 #include "tools/disk/node_file.h"
-#include "tools/rpc_client.h"
-#include "tools/runtime.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/runtime.h"
 #include "ublkcore.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
 #include "tools/cli/opt.h"
 #include "tools/cli/table.h"
 #include "tools/cli/tool.h"
-#include "tools/rpc_client.h"
+#include "tools/rpc/client.h"
 
 #include <stdio.h>
 #include <string.h>

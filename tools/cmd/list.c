@@ -4,9 +4,9 @@
 #include "tools/cli/opt.h"
 #include "tools/cli/table.h"
 #include "tools/cli/tool.h"
-#include "tools/others.h"
-#include "tools/rpc_client.h"
-#include "tools/runtime.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/others.h"
+#include "tools/rpc/runtime.h"
 #include "ublkcore.h"
 
 #include <stdio.h>

@@ -14,7 +14,7 @@
 #include "tools/cli/opt.h"
 #include "tools/cli/out_file.h"
 #include "tools/cli/tool.h"
-#include "tools/rpc_client.h"
+#include "tools/rpc/client.h"
 
 #include <ctype.h>
 #include <stdio.h>

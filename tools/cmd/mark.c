@@ -3,7 +3,7 @@
 #include "base/units.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/tool.h"
-#include "tools/rpc_client.h"
+#include "tools/rpc/client.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,11 +7,11 @@
 #include "tools/cli/opt.h"
 #include "tools/cli/out_file.h"
 #include "tools/cli/tool.h"
-#include "tools/event_line.h"
 #include "tools/record_list.h"
 #include "tools/replay_device.h"
-#include "tools/rpc_client.h"
-#include "tools/watch.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/event_line.h"
+#include "tools/rpc/watch.h"
 #include "ublkcore.h"
 
 #include <errno.h>

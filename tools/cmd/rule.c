@@ -5,8 +5,8 @@
 #include "tools/cli/opt.h"
 #include "tools/cli/rule_file.h"
 #include "tools/cli/tool.h"
-#include "tools/rpc_client.h"
-#include "tools/rpc_line.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/line.h"
 
 #include <errno.h>
 #include <stdio.h>

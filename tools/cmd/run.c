@@ -24,8 +24,8 @@
 #include "tools/disk/run_words.h"
 #include "tools/fiu_rc.h"
 #include "tools/pid_file.h"
-#include "tools/rpc_client.h"
-#include "tools/runtime.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/runtime.h"
 #include "tools/scenario.h"
 #include "tools/serve.h"
 

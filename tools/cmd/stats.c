@@ -11,7 +11,7 @@
 #include "tools/cli/screen.h"
 #include "tools/cli/table.h"
 #include "tools/cli/tool.h"
-#include "tools/rpc_client.h"
+#include "tools/rpc/client.h"
 
 #include <errno.h>
 #include <poll.h>

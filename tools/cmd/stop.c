@@ -2,7 +2,7 @@
 #include "base/cleanup.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/tool.h"
-#include "tools/disk_group.h"
+#include "tools/rpc/disk_group.h"
 
 struct stop_opts {
 	struct disks_choice disks;

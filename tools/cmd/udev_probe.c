@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "tools/cli/tool.h"
 #include "tools/disk/partition.h"
-#include "tools/rpc_client.h"
+#include "tools/rpc/client.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The parameters of a method, and how what is wrong with them, or with the engine, is told. */
-#include "tools/rpc_call.h"
+#include "tools/rpc/call.h"
 
 #include "base/cleanup.h"
 #include "base/units.h"

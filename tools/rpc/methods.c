@@ -3,12 +3,12 @@
  * A table of methods. Each names its parameters, so that an unknown one is refused in one place
  * before the method runs; a method reads its parameters, calls the engine and packs the result.
  */
-#include "tools/rpc_call.h"
+#include "tools/rpc/call.h"
 
 #include "base/cleanup.h"
 #include "base/near.h"
 #include "tools/cli/tool.h"
-#include "tools/watch.h"
+#include "tools/rpc/watch.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Methods about the rules: which there are, which shall be, and what they would do. */
-#include "tools/rpc_call.h"
+#include "tools/rpc/call.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -6,14 +6,14 @@
  * again, so that none falls between looking and sleeping. With nobody waiting and nobody subscribed
  * it does not ask, and hits cost the queues no wake-up.
  */
-#include "tools/watch.h"
+#include "tools/rpc/watch.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "faults/rule/kind.h"
-#include "tools/event_line.h"
-#include "tools/rpc_server.h"
+#include "tools/rpc/event_line.h"
+#include "tools/rpc/server.h"
 
 #include <errno.h>
 #include <string.h>
@@ -46,7 +46,7 @@ struct watch {
 
 int watch_create(struct pipeline *pipeline, struct watch **ret_watch)
 {
-	struct watch *watch = fail_alloc("tools/watch/alloc", calloc(1, sizeof(*watch)));
+	struct watch *watch = fail_alloc("tools/rpc/watch/alloc", calloc(1, sizeof(*watch)));
 
 	if (!watch)
 		return -ENOMEM;

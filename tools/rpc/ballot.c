@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/ballot.h"
+#include "tools/rpc/ballot.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -38,7 +38,7 @@ static void cleanup_ballot(struct ballot **ballot)
 
 static int map(struct ballot *ballot)
 {
-	void *paper = fail_value("tools/ballot/map", (errno = ENOMEM, MAP_FAILED),
+	void *paper = fail_value("tools/rpc/ballot/map", (errno = ENOMEM, MAP_FAILED),
 				 mmap(NULL, sizeof(struct paper), PROT_READ | PROT_WRITE,
 				      MAP_SHARED, ballot->fd, 0));
 
@@ -52,7 +52,7 @@ static int make(struct ballot *ballot)
 {
 	int err;
 
-	ballot->fd = fail_errno("tools/ballot/memfd", EMFILE,
+	ballot->fd = fail_errno("tools/rpc/ballot/memfd", EMFILE,
 				memfd_create("faultblk-ballot", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	if (ballot->fd < 0 || ftruncate(ballot->fd, sizeof(struct paper)) < 0)
 		return -errno;
@@ -67,7 +67,7 @@ static int make(struct ballot *ballot)
 int ballot_create(struct ballot **ret_ballot)
 {
 	_cleanup_(cleanup_ballot) struct ballot *ballot =
-		fail_alloc("tools/ballot/alloc", calloc(1, sizeof(*ballot)));
+		fail_alloc("tools/rpc/ballot/alloc", calloc(1, sizeof(*ballot)));
 	int err;
 
 	if (!ballot)
@@ -101,7 +101,7 @@ static int take(struct ballot *ballot, int fd)
 int ballot_open(int fd, struct ballot **ret_ballot)
 {
 	_cleanup_(cleanup_ballot) struct ballot *ballot =
-		fail_alloc("tools/ballot/part", calloc(1, sizeof(*ballot)));
+		fail_alloc("tools/rpc/ballot/part", calloc(1, sizeof(*ballot)));
 	int err;
 
 	if (!ballot)

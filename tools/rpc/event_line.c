@@ -3,7 +3,7 @@
  * Nothing that is a word here needs an escape in JSON: names of rules, faults and operations are
  * made of letters, digits, '-', '_' and '.'.
  */
-#include "tools/event_line.h"
+#include "tools/rpc/event_line.h"
 
 #include "base/decimal.h"
 #include "base/units.h"

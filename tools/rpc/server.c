@@ -16,7 +16,7 @@
  * client does not read, and it is closed. A line over the limit and a client too many get one
  * error line, and then `closing` lets that line leave before the socket is closed.
  */
-#include "tools/rpc_server.h"
+#include "tools/rpc/server.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -145,7 +145,7 @@ static void client_say(struct client *client, const char *text, size_t len)
 	if (wanted > client->pending_size) {
 		size_t size = (wanted + PENDING_STEP - 1) / PENDING_STEP * PENDING_STEP;
 
-		pending = fail_alloc("tools/rpc_server/pending", realloc(client->pending, size));
+		pending = fail_alloc("tools/rpc/server/pending", realloc(client->pending, size));
 		if (!pending) {
 			client_close(client);
 			return;
@@ -379,7 +379,7 @@ static void accept_clients(struct rpc_server *server)
 {
 	while (count_clients(server) <= RPC_CLIENT_MAX) {
 		int fd = fail_errno(
-			"tools/rpc_server/accept", EMFILE,
+			"tools/rpc/server/accept", EMFILE,
 			accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 
 		if (fd < 0) {
@@ -625,7 +625,7 @@ int rpc_server_new(const struct rpc_server_options *options, struct rpc_server *
 {
 	_cleanup_close_ int listen_fd = options->listen_fd;
 	struct rpc_server *server =
-		fail_alloc("tools/rpc_server/alloc", calloc(1, sizeof(*server)));
+		fail_alloc("tools/rpc/server/alloc", calloc(1, sizeof(*server)));
 
 	if (!server)
 		return -ENOMEM;

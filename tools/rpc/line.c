@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/rpc_line.h"
+#include "tools/rpc/line.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -38,7 +38,7 @@ char *rpc_inbox_space(struct rpc_inbox *inbox, size_t *ret_room)
 			size = limit;
 		if (size <= inbox->size)
 			return NULL; /* rpc_inbox_next() has said -EMSGSIZE */
-		bytes = fail_alloc("tools/rpc_line/inbox", realloc(inbox->bytes, size));
+		bytes = fail_alloc("tools/rpc/line/inbox", realloc(inbox->bytes, size));
 		if (!bytes)
 			return NULL;
 		inbox->bytes = bytes;
@@ -225,7 +225,7 @@ static _Thread_local bool json_short;
 
 static void *json_malloc(size_t size)
 {
-	void *memory = fail_alloc("tools/rpc_line/json", malloc(size));
+	void *memory = fail_alloc("tools/rpc/line/json", malloc(size));
 
 	json_short |= !memory;
 	return memory;
@@ -265,7 +265,7 @@ static int append_text(const char *piece, size_t len, void *ctx)
 	while (room < growing->len + len)
 		room *= 2;
 	if (room > growing->room) {
-		text = fail_alloc("tools/rpc_line/text", realloc(growing->text, room));
+		text = fail_alloc("tools/rpc/line/text", realloc(growing->text, room));
 		if (!text)
 			return -1;
 		growing->text = text;

@@ -7,8 +7,8 @@
 #include "faults/record/recorder.h"
 #include "faults/rule/ast.h"
 #include "tools/disk/partition.h"
-#include "tools/rpc_call.h"
-#include "tools/watch.h"
+#include "tools/rpc/call.h"
+#include "tools/rpc/watch.h"
 
 #include <errno.h>
 #include <string.h>
@@ -93,7 +93,7 @@ static int param_ranges(struct rpc_call *call, struct value_range **ret_ranges, 
 			return err == -ENOMEM ? rpc_engine_error(call, err) : RPC_INVALID_PARAMS;
 		if (nr + nr_some > room) {
 			room = 2 * (nr + nr_some) + nr_texts;
-			more = fail_alloc("tools/rpc_events/ranges",
+			more = fail_alloc("tools/rpc/events/ranges",
 					  reallocarray(all, room, sizeof(*all)));
 			if (!more)
 				return rpc_engine_error(call, -ENOMEM);

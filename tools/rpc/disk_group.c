@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-#include "tools/disk_group.h"
+#include "tools/rpc/disk_group.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "tools/ballot.h"
 #include "tools/cli/tool.h"
 #include "tools/cli/typed.h"
-#include "tools/rpc_line.h"
+#include "tools/rpc/ballot.h"
+#include "tools/rpc/line.h"
 
 #include <errno.h>
 #include <string.h>
@@ -34,7 +34,7 @@ static int add(struct disk_group *group, struct rpc_client *client, struct diag 
 			return 0;
 		}
 	}
-	members = fail_alloc("tools/disk_group/add",
+	members = fail_alloc("tools/rpc/disk_group/add",
 			     reallocarray(group->members, group->nr + 1, sizeof(*members)));
 	if (!members) {
 		rpc_client_free(client);
@@ -246,7 +246,7 @@ static int freeze(struct disk_group *group, const struct ballot *ballot, disk_pa
 
 	if (err)
 		blame(first_failed(group), ", so none was cut", diag, ret_code);
-	else if (fail_value("tools/disk_group/late", true, clock_now_ns() >= end_ns))
+	else if (fail_value("tools/rpc/disk_group/late", true, clock_now_ns() >= end_ns))
 		err = diag_set(diag, -ETIMEDOUT, "disk.late",
 			       "it took more than %d s until all %u disks stood still, so none was "
 			       "cut",

@@ -3,8 +3,8 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "tools/disk/partition.h"
-#include "tools/rpc_call.h"
-#include "tools/runtime.h"
+#include "tools/rpc/call.h"
+#include "tools/rpc/runtime.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -62,7 +62,7 @@ static int param_seed(struct rpc_call *call, enum keep keep, uint64_t *ret_seed)
 	if (text && keep != KEEP_RANDOM)
 		return rpc_bad_param(call, "seed", "it together with keep=random only");
 	if (!text && keep == KEEP_RANDOM &&
-	    fail_errno("tools/rpc_state/seed", ENOSYS, getrandom(ret_seed, sizeof(*ret_seed), 0)) !=
+	    fail_errno("tools/rpc/state/seed", ENOSYS, getrandom(ret_seed, sizeof(*ret_seed), 0)) !=
 		    (ssize_t)sizeof(*ret_seed))
 		return state_error(call, -EIO);
 	if (!text)
@@ -375,7 +375,7 @@ int rpc_snapshot_list(struct rpc_call *call)
 	struct snapshots *snapshots = pipeline_snapshots(call->target->pipeline);
 	size_t nr = snapshots_list(snapshots, NULL, 0);
 	_cleanup_free_ struct snapshot_info *info =
-		fail_alloc("tools/rpc_state/list", calloc(nr + 1, sizeof(*info)));
+		fail_alloc("tools/rpc/state/list", calloc(nr + 1, sizeof(*info)));
 	json_t *list;
 
 	if (!info)

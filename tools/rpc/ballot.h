@@ -7,8 +7,8 @@
  * decides for it when all disks stand still; a server that has waited for long enough, or whose asker
  * is gone, decides against it, and obeys what was decided before.
  */
-#ifndef TOOLS_BALLOT_H
-#define TOOLS_BALLOT_H
+#ifndef TOOLS_RPC_BALLOT_H
+#define TOOLS_RPC_BALLOT_H
 
 #include <stdbool.h>
 

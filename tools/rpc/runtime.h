@@ -8,8 +8,8 @@
  * was killed stays behind; it is replaced by the next server of that name, and swept by gc. Nothing
  * else is ever removed: no live socket of whatever kind, no other file, nobody else's.
  */
-#ifndef TOOLS_RUNTIME_H
-#define TOOLS_RUNTIME_H
+#ifndef TOOLS_RPC_RUNTIME_H
+#define TOOLS_RPC_RUNTIME_H
 
 #include "base/diag.h"
 #include "base/name.h"

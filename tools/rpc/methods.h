@@ -8,7 +8,7 @@
 
 #include "tools/disk/disk.h"
 #include "tools/disk/image_job.h"
-#include "tools/rpc_server.h"
+#include "tools/rpc/server.h"
 
 struct watch;
 struct rpc_reading;

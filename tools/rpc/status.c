@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Methods about the disk as a whole: its status, its counters, its end; and the kinds of faults. */
-#include "tools/rpc_call.h"
+#include "tools/rpc/call.h"
 
 #include "base/cleanup.h"
 #include "faults/rule/kind.h"

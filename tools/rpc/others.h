@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Disks of other users: a command finds only those of its own, and says so where there are others. */
-#ifndef TOOLS_OTHERS_H
-#define TOOLS_OTHERS_H
+#ifndef TOOLS_RPC_OTHERS_H
+#define TOOLS_RPC_OTHERS_H
 
 #include <stdbool.h>
 #include <stddef.h>

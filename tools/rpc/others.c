@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/others.h"
+#include "tools/rpc/others.h"
 
 #include "base/cleanup.h"
 #include "base/diag.h"
@@ -19,7 +19,7 @@
 /* "/dev/ublkb0, /dev/ublkb1" of the disks there are; how many. */
 static unsigned int name_disks(const char *sys, char *buf, size_t size)
 {
-	DIR *dir = fail_null("tools/others/sys", EMFILE, opendir(sys));
+	DIR *dir = fail_null("tools/rpc/others/sys", EMFILE, opendir(sys));
 	struct dirent *entry;
 	unsigned int nr = 0;
 	size_t len = 0;
@@ -58,7 +58,7 @@ static bool is_server(const char *proc, const char *pid, uid_t *ret_owner)
 /* The first process of ours that somebody else runs; 0: there is none. */
 static int find_server(const char *proc, uid_t user, uid_t *ret_owner)
 {
-	DIR *dir = fail_null("tools/others/proc", EMFILE, opendir(proc));
+	DIR *dir = fail_null("tools/rpc/others/proc", EMFILE, opendir(proc));
 	struct dirent *entry;
 	uid_t owner;
 	int pid = 0;

@@ -4,8 +4,8 @@
  * the thousand, and the tree of a JSON library costs more than the request did; so these lines are
  * written, and read back, without one.
  */
-#ifndef TOOLS_EVENT_LINE_H
-#define TOOLS_EVENT_LINE_H
+#ifndef TOOLS_RPC_EVENT_LINE_H
+#define TOOLS_RPC_EVENT_LINE_H
 
 #include "faults/engine/event.h"
 #include "faults/rule/value.h"

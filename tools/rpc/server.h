@@ -14,7 +14,7 @@
 #ifndef TOOLS_RPC_SERVER_H
 #define TOOLS_RPC_SERVER_H
 
-#include "tools/rpc_line.h"
+#include "tools/rpc/line.h"
 
 #include <poll.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/rpc_client.h"
+#include "tools/rpc/client.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -9,9 +9,9 @@
 #include "faults/rule/rule.h"
 #include "tools/cli/tool.h"
 #include "tools/cli/typed.h"
-#include "tools/others.h"
-#include "tools/rpc_line.h"
-#include "tools/runtime.h"
+#include "tools/rpc/line.h"
+#include "tools/rpc/others.h"
+#include "tools/rpc/runtime.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -240,7 +240,7 @@ static void cleanup_client(struct rpc_client **client)
 int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client **ret_client)
 {
 	_cleanup_(cleanup_client) struct rpc_client *client =
-		fail_alloc("tools/rpc_client/alloc", calloc(1, sizeof(*client)));
+		fail_alloc("tools/rpc/client/alloc", calloc(1, sizeof(*client)));
 	int err;
 
 	if (!client)
@@ -248,7 +248,7 @@ int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client 
 	client->fd = -1;
 	client->patience_ns = CALL_TIMEOUT_MS * NSEC_PER_MSEC;
 	client->inbox.line_max = HELLO_MAX;
-	client->path = fail_alloc("tools/rpc_client/path", strdup(path));
+	client->path = fail_alloc("tools/rpc/client/path", strdup(path));
 	err = client->path ? runtime_connect(path, diag, &client->fd) : -ENOMEM;
 	if (!err)
 		err = read_hello(client, diag);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/rpc_reading.h"
+#include "tools/rpc/reading.h"
 
 #include "base/failpoint.h"
 #include "faults/rule/json.h"
@@ -37,11 +37,11 @@ struct rpc_reading {
 int rpc_reading_create(struct rpc_reading **ret_reading)
 {
 	struct rpc_reading *reading =
-		fail_alloc("tools/rpc_reading/alloc", calloc(1, sizeof(*reading)));
+		fail_alloc("tools/rpc/reading/alloc", calloc(1, sizeof(*reading)));
 
 	if (!reading)
 		return -ENOMEM;
-	reading->event_fd = fail_errno("tools/rpc_reading/eventfd", EMFILE,
+	reading->event_fd = fail_errno("tools/rpc/reading/eventfd", EMFILE,
 				       eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (reading->event_fd < 0) {
 		free(reading);
@@ -131,7 +131,7 @@ static void *read_rules(void *ctx)
 static int start(struct rpc_reading *reading, uint64_t client, const json_t *rules)
 {
 	size_t nr = json_is_array(rules) ? json_array_size(rules) : 1;
-	struct task *task = fail_alloc("tools/rpc_reading/task",
+	struct task *task = fail_alloc("tools/rpc/reading/task",
 				       calloc(1, sizeof(*task) + nr * sizeof(*task->made)));
 	int err;
 
@@ -141,7 +141,7 @@ static int start(struct rpc_reading *reading, uint64_t client, const json_t *rul
 	task->event_fd = reading->event_fd;
 	task->rules = json_deep_copy(rules);
 	err = !task->rules ? -ENOMEM
-			   : -fail_value("tools/rpc_reading/thread", EAGAIN,
+			   : -fail_value("tools/rpc/reading/thread", EAGAIN,
 					 pthread_create(&reading->thread, NULL, read_rules, task));
 	if (err) {
 		free_task(task);

@@ -4,11 +4,11 @@
  * queues. It never makes them wait: a client that does not keep up loses events, and is told how
  * many.
  */
-#ifndef TOOLS_WATCH_H
-#define TOOLS_WATCH_H
+#ifndef TOOLS_RPC_WATCH_H
+#define TOOLS_RPC_WATCH_H
 
 #include "faults/engine/pipeline.h"
-#include "tools/rpc_line.h"
+#include "tools/rpc/line.h"
 
 #define WATCH_WAIT_MAX 64   /* waits at once, of all clients */
 #define WATCH_LIST_MAX 1000 /* events in one answer */

@@ -4,14 +4,14 @@
  * dead, both unlink, and the second unlinks the socket of the first. So looking, unlinking and
  * binding happen under a lock on the directory.
  */
-#include "tools/runtime.h"
+#include "tools/rpc/runtime.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/name.h"
 #include "tools/cli/lock_wait.h"
 #include "tools/cli/typed.h"
-#include "tools/others.h"
+#include "tools/rpc/others.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -79,7 +79,8 @@ int runtime_dir_make(char path[PATH_MAX], struct diag *diag)
 	err = runtime_dir(path, diag);
 	if (err)
 		return err;
-	if (fail_errno("tools/runtime/mkdir", ENOSPC, mkdir(path, 0700)) < 0 && errno != EEXIST) {
+	if (fail_errno("tools/rpc/runtime/mkdir", ENOSPC, mkdir(path, 0700)) < 0 &&
+	    errno != EEXIST) {
 		err = -errno;
 		return diag_set(diag, err, "runtime.directory", "cannot make %.200s: %s", path,
 				strerror(-err));
@@ -145,7 +146,7 @@ int runtime_connect(const char *path, struct diag *diag, int *ret_fd)
 	err = fill_address(path, &address, diag);
 	if (err)
 		return err;
-	fd = fail_errno("tools/runtime/client-socket", EMFILE,
+	fd = fail_errno("tools/rpc/runtime/client-socket", EMFILE,
 			socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		err = -errno;
@@ -232,7 +233,7 @@ static int lock_directory_of(const char *path, struct diag *diag, int *ret_fd)
 
 	if (slash)
 		snprintf(dir, sizeof(dir), "%.*s", slash == path ? 1 : (int)(slash - path), path);
-	fd = fail_errno("tools/runtime/lock", EMFILE,
+	fd = fail_errno("tools/rpc/runtime/lock", EMFILE,
 			open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	err = fd < 0 ? -errno : lock_wait(fd, LOCK_MS, &holder);
 	if (!err) {
@@ -327,15 +328,15 @@ int runtime_listen(const char *path, struct diag *diag, int *ret_fd)
 		err = clear_path(path, diag);
 	if (err)
 		return err;
-	fd = fail_errno("tools/runtime/socket", EMFILE,
+	fd = fail_errno("tools/rpc/runtime/socket", EMFILE,
 			socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 	/* The mode set before bind is the one that the file is born with (less the umask). */
 	if (fd < 0 || fchmod(fd, 0600) < 0 ||
-	    fail_errno("tools/runtime/bind", ENOSPC,
+	    fail_errno("tools/rpc/runtime/bind", ENOSPC,
 		       bind(fd, (struct sockaddr *)&address, sizeof(address))) < 0)
 		return socket_error(-errno, path, diag);
 	if (chmod(path, 0600) < 0 ||
-	    fail_errno("tools/runtime/listen", EADDRINUSE, listen(fd, LISTEN_QUEUE)) < 0) {
+	    fail_errno("tools/rpc/runtime/listen", EADDRINUSE, listen(fd, LISTEN_QUEUE)) < 0) {
 		err = -errno;
 		unlink(path);
 		return socket_error(err, path, diag);
@@ -390,7 +391,7 @@ int runtime_each(runtime_each_fn each, void *ctx, struct diag *diag)
 	err = runtime_dir(dir, diag);
 	if (err)
 		return err;
-	nr = fail_errno("tools/runtime/scan", ENOMEM,
+	nr = fail_errno("tools/rpc/runtime/scan", ENOMEM,
 			scandir(dir, &entries, is_socket_name, alphasort));
 	if (nr < 0 && errno == ENOENT)
 		return 0;
@@ -430,7 +431,7 @@ int runtime_sweep(bool dry_run, runtime_sweep_fn each, void *ctx, struct diag *d
 		err = lock_directory_of(path, diag, &lock_fd);
 	if (err)
 		return err;
-	nr = fail_errno("tools/runtime/sweep", ENOMEM,
+	nr = fail_errno("tools/rpc/runtime/sweep", ENOMEM,
 			scandir(dir, &entries, is_socket_name, alphasort));
 	if (nr < 0)
 		return diag_set(diag, -errno, "runtime.directory", "cannot read %.200s: %s", dir,

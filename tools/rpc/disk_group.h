@@ -9,11 +9,11 @@
  * go on, and none is cut. Whether they are cut is decided in one place, which all of them share
  * (ballot.h), so that nothing is half done if who asks for it ends, or stops, between any two steps.
  */
-#ifndef TOOLS_DISK_GROUP_H
-#define TOOLS_DISK_GROUP_H
+#ifndef TOOLS_RPC_DISK_GROUP_H
+#define TOOLS_RPC_DISK_GROUP_H
 
-#include "tools/rpc_client.h"
-#include "tools/runtime.h"
+#include "tools/rpc/client.h"
+#include "tools/rpc/runtime.h"
 
 /* Which disks a command means: as disk_choice, but more than one, or all. */
 struct disks_choice {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The methods about the recording of a disk: marks, its limit, its end. */
-#include "tools/rpc_call.h"
+#include "tools/rpc/call.h"
 
 #include "base/clock.h"
 #include "faults/record/recorder.h"

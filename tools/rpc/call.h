@@ -3,8 +3,8 @@
 #ifndef TOOLS_RPC_CALL_H
 #define TOOLS_RPC_CALL_H
 
-#include "tools/rpc_methods.h"
-#include "tools/rpc_reading.h"
+#include "tools/rpc/methods.h"
+#include "tools/rpc/reading.h"
 
 struct rpc_call {
 	const struct rpc_target *target;
@@ -19,7 +19,7 @@ struct rpc_call {
 /* Returns 0, an enum rpc_code with words in call->diag, or -EINPROGRESS. */
 typedef int (*rpc_method_fn)(struct rpc_call *call);
 
-/* rpc_params.c */
+/* params.c */
 /* The code for an error of the engine, which mostly brought its own words. */
 int rpc_engine_error(struct rpc_call *call, int err);
 /* Say what the parameter's value should have been; returns the code. */
@@ -37,7 +37,7 @@ int rpc_param_count(struct rpc_call *call, const char *name, uint64_t min, uint6
 /* An integer, or text with units, of at most @max; leaves *ret alone where it is not given. */
 int rpc_param_size(struct rpc_call *call, const char *name, uint64_t max, uint64_t *ret);
 
-/* rpc_rules.c */
+/* rules.c */
 /* The rule that the parameter "name" names (required), borrowed. */
 int rpc_param_rule(struct rpc_call *call, struct rule **ret_rule);
 /* Put @set in force; words in call->diag. 0 or an enum rpc_code. */
@@ -53,14 +53,14 @@ int rpc_rules_disable(struct rpc_call *call);
 int rpc_rules_replace(struct rpc_call *call);
 int rpc_rules_explain(struct rpc_call *call);
 
-/* rpc_status.c */
+/* status.c */
 int rpc_status(struct rpc_call *call);
 int rpc_stats(struct rpc_call *call);
 int rpc_stop(struct rpc_call *call);
 int rpc_disk_capacity(struct rpc_call *call);
 int rpc_faults_list(struct rpc_call *call);
 
-/* rpc_events.c */
+/* events.c */
 int rpc_rules_wait(struct rpc_call *call);
 int rpc_rules_tell(struct rpc_call *call);
 int rpc_held_list(struct rpc_call *call);
@@ -70,12 +70,12 @@ int rpc_events_subscribe(struct rpc_call *call);
 int rpc_events_unsubscribe(struct rpc_call *call);
 int rpc_disk_revive(struct rpc_call *call);
 
-/* rpc_recording.c */
+/* recording.c */
 int rpc_mark(struct rpc_call *call);
 int rpc_recording_limit(struct rpc_call *call);
 int rpc_recording_stop(struct rpc_call *call);
 
-/* rpc_state.c */
+/* state.c */
 int rpc_disk_freeze(struct rpc_call *call);
 int rpc_disk_thaw(struct rpc_call *call);
 int rpc_disk_crash(struct rpc_call *call);
