@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "tools/explore_in.h"
-#include "tools/results_line.h"
+#include "tools/report/line.h"
 
 #include <stdio.h>
 #include <stdlib.h>

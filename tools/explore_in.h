@@ -4,7 +4,7 @@
 #define TOOLS_EXPLORE_IN_H
 
 #include "tools/explore.h"
-#include "tools/report.h"
+#include "tools/report/report.h"
 
 #include <limits.h>
 #include <sys/types.h>

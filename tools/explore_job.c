@@ -8,7 +8,7 @@
 #include "tools/cli/tool.h"
 #include "tools/disk/apart.h"
 #include "tools/explore_in.h"
-#include "tools/results_line.h"
+#include "tools/report/line.h"
 
 #include <errno.h>
 #include <inttypes.h>

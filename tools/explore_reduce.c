@@ -18,7 +18,7 @@
 #include "tools/cli/out_file.h"
 #include "tools/explore_in.h"
 #include "tools/explore_name.h"
-#include "tools/report.h"
+#include "tools/report/report.h"
 
 #include <errno.h>
 #include <stdio.h>

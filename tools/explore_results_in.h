@@ -10,7 +10,7 @@
 #include "faults/explore/key_set.h"
 #include "tools/cli/out_file.h"
 #include "tools/explore_in.h"
-#include "tools/results_line.h"
+#include "tools/report/line.h"
 
 #include <jansson.h>
 

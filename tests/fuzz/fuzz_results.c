@@ -4,7 +4,7 @@
  * seals that are right.
  */
 #include "tests/resume_case.h"
-#include "tools/report.h"
+#include "tools/report/report.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

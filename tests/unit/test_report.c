@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Results read, merged and written: shards, files that are cut, and files of anyone. */
 #include "check.h"
-#include "tools/report.h"
+#include "tools/report/report.h"
 
 #define HEAD_OF(id, shard, shards)                                                                 \
 	"{\"type\":\"explore\",\"version\":1,\"recording\":{\"id\":\"" id "\"},\"check\":\"c\","   \

@@ -5,7 +5,7 @@
  */
 #include "check.h"
 #include "tests/resume_case.h"
-#include "tools/report.h"
+#include "tools/report/report.h"
 
 #include <errno.h>
 

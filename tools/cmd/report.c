@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* faultblk report: what explorations found, shards merged, as text, JSON, JSON lines, or a page. */
-#include "tools/report.h"
+#include "tools/report/report.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "tools/cli/opt.h"

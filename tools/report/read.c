@@ -6,8 +6,8 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/report.h"
-#include "tools/results_line.h"
+#include "tools/report/line.h"
+#include "tools/report/report.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -162,8 +162,8 @@ static int check_points(struct reader *r)
 static int start_shards(struct report *report, json_t *head, const char *file, uint32_t nr)
 {
 	report->shards =
-		fail_alloc("tools/report_read/shards", calloc(nr, sizeof(*report->shards)));
-	report->head_file = fail_alloc("tools/report_read/head", strdup(file));
+		fail_alloc("tools/report/read/shards", calloc(nr, sizeof(*report->shards)));
+	report->head_file = fail_alloc("tools/report/read/head", strdup(file));
 	if (!report->shards || !report->head_file)
 		return -ENOMEM;
 	report->nr_shards = nr;
@@ -253,7 +253,7 @@ static int read_state(struct reader *r, json_t *line, const char *bytes, size_t 
 		return bad(r, "a state without a name", "text");
 	state.ms = report_real(line, "ms");
 	state.in_recovery = report_bool(line, "in_recovery");
-	state.name = fail_alloc("tools/report_read/name", strdup(report_text(line, "state")));
+	state.name = fail_alloc("tools/report/read/name", strdup(report_text(line, "state")));
 	if (!state.name || grow(r->report)) {
 		free(state.name);
 		return diag_set(r->diag, -ENOMEM, "report.memory", "no memory for states");
@@ -486,7 +486,7 @@ static int keep_shard(struct reader *r, const char *bytes, size_t size)
 		return no_memory(r, add_done(shard->done, r->done));
 	if (no_memory(r, shard->done ? add_done(r->done, shard->done) : 0))
 		return -ENOMEM;
-	file = fail_alloc("tools/report_read/file", strdup(r->file));
+	file = fail_alloc("tools/report/read/file", strdup(r->file));
 	if (!file)
 		return diag_set(r->diag, -ENOMEM, "report.memory", "no memory for shards");
 	free(shard->file);

@@ -3,8 +3,8 @@
 #include "base/cleanup.h"
 #include "base/printable.h"
 #include "base/units.h"
-#include "tools/report.h"
-#include "tools/results_line.h"
+#include "tools/report/line.h"
+#include "tools/report/report.h"
 
 #include <errno.h>
 #include <inttypes.h>

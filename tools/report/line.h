@@ -8,8 +8,8 @@
  * not, and are what a kill leaves. It finds damage and mistakes. It is no signature: who wants to
  * can seal anything, so no number in a line is used before it is in its range.
  */
-#ifndef TOOLS_RESULTS_LINE_H
-#define TOOLS_RESULTS_LINE_H
+#ifndef TOOLS_REPORT_LINE_H
+#define TOOLS_REPORT_LINE_H
 
 #include "base/diag.h"
 

@@ -7,7 +7,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/report.h"
+#include "tools/report/report.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -233,11 +233,11 @@ static int merge_points(struct report *report)
 	struct report_totals *t = &report->totals;
 	size_t nr = (size_t)report_int(report->head, "points");
 	_cleanup_free_ json_t **sums =
-		fail_alloc("tools/report_merge/sums", calloc(nr + 1, sizeof(*sums)));
+		fail_alloc("tools/report/merge/sums", calloc(nr + 1, sizeof(*sums)));
 	_cleanup_free_ uint32_t *counts =
-		fail_alloc("tools/report_merge/counts", calloc(nr + 1, sizeof(*counts)));
+		fail_alloc("tools/report/merge/counts", calloc(nr + 1, sizeof(*counts)));
 	_cleanup_free_ struct verdicts *verdicts =
-		fail_alloc("tools/report_merge/verdicts", calloc(nr + 1, sizeof(*verdicts)));
+		fail_alloc("tools/report/merge/verdicts", calloc(nr + 1, sizeof(*verdicts)));
 	double covered = 0;
 	int err = 0;
 
@@ -345,7 +345,7 @@ static void add_names(json_t *list, const json_t *names)
 static int tidy_same(json_t *finding, json_t *list, json_int_t more)
 {
 	size_t nr = json_array_size(list);
-	json_t **names = fail_alloc("tools/report_merge/names", calloc(nr + 1, sizeof(*names)));
+	json_t **names = fail_alloc("tools/report/merge/names", calloc(nr + 1, sizeof(*names)));
 
 	if (!names)
 		return -ENOMEM;
@@ -485,7 +485,7 @@ static int by_finding(const void *a, const void *b)
 static int sort_findings(struct report *report, json_t *groups)
 {
 	size_t nr = 0;
-	json_t **all = fail_alloc("tools/report_merge/findings",
+	json_t **all = fail_alloc("tools/report/merge/findings",
 				  calloc(json_object_size(groups) + 1, sizeof(*all)));
 	json_t *value;
 	const char *loss;
@@ -615,7 +615,7 @@ static int add_untold(const struct report *report, json_t *groups, const struct 
 static int merge_findings(struct report *report)
 {
 	struct told *told =
-		fail_alloc("tools/report_merge/told", calloc(report->nr_shards, sizeof(*told)));
+		fail_alloc("tools/report/merge/told", calloc(report->nr_shards, sizeof(*told)));
 	json_t *groups = json_object(), *value;
 	int err = groups && told ? look_told(report, told) : -ENOMEM;
 	size_t i;

@@ -3,7 +3,7 @@
  *	{"type":"state", ... ,"nr_lost":1,"seal":"0123456789abcdef"}
  *	|<------- what is hashed ------>|^                        ^ then the brace
  */
-#include "tools/results_line.h"
+#include "tools/report/line.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -37,7 +37,7 @@ char *results_seal(json_t *line, size_t flags, uint64_t *seal, size_t *ret_len)
 		json_decref(line);
 	}
 	len = text ? strlen(text) : 0;
-	room = text ? fail_alloc("tools/results_line/seal", realloc(text, len + SEAL_BYTES + 1))
+	room = text ? fail_alloc("tools/report/line/seal", realloc(text, len + SEAL_BYTES + 1))
 		    : NULL;
 	if (!room) {
 		free(text);

@@ -7,7 +7,7 @@
  */
 #include "base/cleanup.h"
 #include "base/printable.h"
-#include "tools/report.h"
+#include "tools/report/report.h"
 
 #include <errno.h>
 #include <stdlib.h>

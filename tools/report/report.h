@@ -9,8 +9,8 @@
  * States are kept as lines of the files they come from, parsed again where more of them is wanted:
  * a state costs about a hundred bytes beside its line. One thread.
  */
-#ifndef TOOLS_REPORT_H
-#define TOOLS_REPORT_H
+#ifndef TOOLS_REPORT_REPORT_H
+#define TOOLS_REPORT_REPORT_H
 
 #include "base/diag.h"
 
