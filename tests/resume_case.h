@@ -7,7 +7,7 @@
 #define TESTS_RESUME_CASE_H
 
 #include "base/cleanup.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 #include "tools/report/line.h"
 
 #include <stdio.h>

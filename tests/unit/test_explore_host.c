@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What a check may find used up on its machine, from counters that are files of ours. */
 #include "check.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 
 #include <errno.h>
 #include <signal.h>

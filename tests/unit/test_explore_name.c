@@ -2,7 +2,7 @@
 /* Places of real file systems, found with their own tools in another way than the names are. */
 #include "tests/unit/check.h"
 
-#include "tools/explore_name.h"
+#include "tools/explore/name.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #include "check.h"
 #include "tools/cli/screen.h"
 #include "tools/cli/table.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

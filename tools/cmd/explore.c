@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* faultblk explore: what a power cut could have left, checked. */
-#include "tools/explore.h"
+#include "tools/explore/explore.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/program.h"
 #include "tools/cli/tool.h"

@@ -16,8 +16,8 @@
 #include "faults/explore/shrink.h"
 #include "faults/record/record.h"
 #include "tools/cli/out_file.h"
-#include "tools/explore_in.h"
-#include "tools/explore_name.h"
+#include "tools/explore/internal.h"
+#include "tools/explore/name.h"
 #include "tools/report/report.h"
 
 #include <errno.h>
@@ -81,9 +81,9 @@ static int set_lost(const struct reduce_options *o, struct finding *f, const uin
 	const uint32_t *writes;
 	size_t nr = crash_volatile(o->crash, &writes);
 	_cleanup_free_ bool *lost =
-		fail_alloc("tools/explore_reduce/lost", calloc(nr + 1, sizeof(*lost)));
+		fail_alloc("tools/explore/reduce/lost", calloc(nr + 1, sizeof(*lost)));
 	uint32_t *list =
-		fail_alloc("tools/explore_reduce/list", calloc(EXPLORE_LOST_MAX, sizeof(*list)));
+		fail_alloc("tools/explore/reduce/list", calloc(EXPLORE_LOST_MAX, sizeof(*list)));
 
 	if (!lost || !list) {
 		free(list);
@@ -105,7 +105,7 @@ static int set_lost(const struct reduce_options *o, struct finding *f, const uin
 static int set_names(const struct reduce_options *o, struct finding *f)
 {
 	char **names =
-		fail_alloc("tools/explore_reduce/names", calloc(f->nr_listed + 1, sizeof(*names)));
+		fail_alloc("tools/explore/reduce/names", calloc(f->nr_listed + 1, sizeof(*names)));
 	int err = names ? explore_name(o->crash, o->images, f->lost, NULL, f->nr_listed, names)
 			: -ENOMEM;
 
@@ -212,7 +212,7 @@ static int reduce_one(struct reducing *reducing, struct results *results, size_t
 
 	if (err)
 		return err;
-	picks = fail_alloc("tools/explore_reduce/picks",
+	picks = fail_alloc("tools/explore/reduce/picks",
 			   malloc((crash_choices(o->crash, &choices) + 1) * sizeof(*picks)));
 	if (!picks)
 		return -ENOMEM;

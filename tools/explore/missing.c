@@ -7,8 +7,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "tools/explore_in.h"
-#include "tools/explore_name.h"
+#include "tools/explore/internal.h"
+#include "tools/explore/name.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -84,7 +84,7 @@ int explore_missing(const struct reduce_options *o, uint64_t until_ns, struct fi
 	const size_t first = first_after(journal, o->points[f->point_index].step);
 	size_t nr = journal->nr_writes - first;
 	_cleanup_free_ uint16_t *picks =
-		fail_alloc("tools/explore_missing/picks",
+		fail_alloc("tools/explore/missing/picks",
 			   malloc((crash_choices(o->crash, &choices) + 1) * sizeof(*picks)));
 	const struct explore_state state = { .journal = journal,
 					     .point = &o->points[f->point_index],

@@ -5,7 +5,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/explore_results_in.h"
+#include "tools/explore/results_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +67,7 @@ static void add_same(struct results *r, struct finding *f, size_t point, char *n
 	uint32_t at = f->nr_same;
 
 	if (!f->same)
-		f->same = fail_alloc("tools/explore_findings/same",
+		f->same = fail_alloc("tools/explore/findings/same",
 				     calloc(SAME_MAX + 1, sizeof(*f->same)));
 	if (!f->same || !name) {
 		free(name);
@@ -94,7 +94,7 @@ static struct finding *new_group(struct results *r, const uint32_t *lost, uint64
 	if (r->nr_findings == FINDINGS_MAX)
 		return NULL;
 	if (!r->findings)
-		r->findings = fail_alloc("tools/explore_findings/groups",
+		r->findings = fail_alloc("tools/explore/findings/groups",
 					 calloc(FINDINGS_MAX, sizeof(*r->findings)));
 	if (!r->findings) {
 		no_memory(r);
@@ -103,7 +103,7 @@ static struct finding *new_group(struct results *r, const uint32_t *lost, uint64
 	f = &r->findings[r->nr_findings];
 	f->nr_lost = f->nr_found_lost = nr_lost;
 	f->nr_listed = nr_lost < EXPLORE_LOST_MAX ? (uint32_t)nr_lost : EXPLORE_LOST_MAX;
-	f->lost = fail_alloc("tools/explore_findings/lost",
+	f->lost = fail_alloc("tools/explore/findings/lost",
 			     malloc((f->nr_listed + 1) * sizeof(*lost)));
 	if (!f->lost) {
 		no_memory(r);
@@ -124,7 +124,7 @@ void results_remember(struct results *r, const struct found *found)
 			f = &r->findings[i];
 	if (f && f->key == found->key)
 		return; /* by an earlier run, and again */
-	copy = fail_alloc("tools/explore_findings/name", strdup(found->name));
+	copy = fail_alloc("tools/explore/findings/name", strdup(found->name));
 	if (!copy) {
 		no_memory(r);
 		return;

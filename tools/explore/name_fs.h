@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What blocks of a file system are, as its own tools say it: a part of explore_name.h. */
+/* What blocks of a file system are, as its own tools say it: a part of name.h. */
 #ifndef TOOLS_EXPLORE_NAME_FS_H
 #define TOOLS_EXPLORE_NAME_FS_H
 

@@ -20,7 +20,7 @@
 #include "base/failpoint.h"
 #include "base/map_guard.h"
 #include "base/zero.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -80,7 +80,7 @@ static int undo_room(struct file_presenter *p, size_t bytes)
 {
 	if (p->nr_undos == p->max_undos) {
 		size_t max = p->max_undos ? p->max_undos * 2 : 64;
-		struct undo *undos = fail_alloc("tools/explore_file/undos",
+		struct undo *undos = fail_alloc("tools/explore/file/undos",
 						realloc(p->undos, max * sizeof(*undos)));
 
 		if (!undos)
@@ -91,7 +91,7 @@ static int undo_room(struct file_presenter *p, size_t bytes)
 	if (bytes > p->max_undo_bytes - p->nr_undo_bytes) {
 		size_t max = (p->nr_undo_bytes + bytes) * 2;
 		unsigned char *undo_bytes =
-			fail_alloc("tools/explore_file/undo-bytes", realloc(p->undo_bytes, max));
+			fail_alloc("tools/explore/file/undo-bytes", realloc(p->undo_bytes, max));
 
 		if (!undo_bytes)
 			return -ENOMEM;
@@ -378,7 +378,7 @@ static void file_close(void *self)
 static int open_file(struct file_presenter *p, struct image_file *file)
 {
 	_cleanup_close_ int fd =
-		fail_errno("tools/explore_file/open", EMFILE,
+		fail_errno("tools/explore/file/open", EMFILE,
 			   open(file->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
 	void *bytes;
 
@@ -405,7 +405,7 @@ static int open_file(struct file_presenter *p, struct image_file *file)
 static int file_open(const struct presenter_options *options, struct diag *diag, void **ret_self)
 {
 	struct file_presenter *p =
-		fail_alloc("tools/explore_file/presenter", calloc(1, sizeof(*p)));
+		fail_alloc("tools/explore/file/presenter", calloc(1, sizeof(*p)));
 	const struct journal *journal = options->journal;
 
 	if (!p)
@@ -413,7 +413,7 @@ static int file_open(const struct presenter_options *options, struct diag *diag,
 				options->worker);
 	p->journal = journal;
 	p->notify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	p->files = fail_alloc("tools/explore_file/files",
+	p->files = fail_alloc("tools/explore/file/files",
 			      calloc(journal->nr_disks, sizeof(*p->files)));
 	for (uint32_t disk = 0; p->files && disk < journal->nr_disks; disk++) {
 		struct image_file *file = &p->files[disk];

@@ -14,7 +14,7 @@
 #include "base/failpoint.h"
 #include "base/printable.h"
 #include "tools/disk/apart.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -182,7 +182,7 @@ static int spawn(void *ctx)
 	char *argv[] = { "sh", "-c", (char *)s->options->text, NULL };
 
 	return -fail_value(
-		"tools/explore_command/spawn", EAGAIN,
+		"tools/explore/command/spawn", EAGAIN,
 		posix_spawn(&s->pid, "/bin/sh", &s->files, &s->attr, argv, s->options->env));
 }
 
@@ -394,7 +394,7 @@ static int make_pipes(bool show, struct source sources[2], int to[2], struct dia
 	for (int i = 0; i < nr; i++) {
 		int pipes[2], err;
 
-		if (fail_errno("tools/explore_command/pipe", EMFILE,
+		if (fail_errno("tools/explore/command/pipe", EMFILE,
 			       pipe2(pipes, O_CLOEXEC | O_NONBLOCK)) < 0) {
 			err = diag_set(diag, -errno, "explore.command",
 				       "no pipe for the output of a check: %s", strerror(errno));

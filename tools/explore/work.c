@@ -9,7 +9,7 @@
 #include "base/units.h"
 #include "tools/cli/left_folder.h"
 #include "tools/cli/remove_tree.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,7 +116,7 @@ static int make_folder(struct workdir *dir)
 		dir->path[0] = '\0';
 		return -ENAMETOOLONG;
 	}
-	if (!fail_null("tools/explore_work/mkdtemp", ENOSPC, mkdtemp(dir->path))) {
+	if (!fail_null("tools/explore/work/mkdtemp", ENOSPC, mkdtemp(dir->path))) {
 		dir->path[0] = '\0';
 		return -errno;
 	}
@@ -203,7 +203,7 @@ void workdir_worker(const struct workdir *dir, unsigned int worker, char ret_pat
 
 int image_map(uint64_t size_bytes, struct crash_image *ret_image)
 {
-	_cleanup_close_ int fd = fail_errno("tools/explore_work/memfd", EMFILE,
+	_cleanup_close_ int fd = fail_errno("tools/explore/work/memfd", EMFILE,
 					    memfd_create("faultblk-image", MFD_CLOEXEC));
 	void *bytes;
 
@@ -256,7 +256,7 @@ uint64_t workdir_need(const struct journal *journal)
 	_cleanup_free_ struct span *spans = NULL;
 	uint64_t starts[JOURNAL_DISKS_MAX], end = 0, need = 0;
 
-	spans = fail_alloc("tools/explore_work/spans", malloc(max * sizeof(*spans)));
+	spans = fail_alloc("tools/explore/work/spans", malloc(max * sizeof(*spans)));
 	if (!spans)
 		return UINT64_MAX;
 	for (uint32_t disk = 0; disk < journal->nr_disks; disk++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Which share of the states a run does: as --shard says it, or as a task of a Slurm array. */
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 #include "tools/report/line.h"
 
 #include <errno.h>

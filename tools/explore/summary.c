@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What an exploration came to, in words. */
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>

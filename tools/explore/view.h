@@ -7,7 +7,7 @@
 #define TOOLS_EXPLORE_VIEW_H
 
 #include "faults/explore/view.h"
-#include "tools/explore.h"
+#include "tools/explore/explore.h"
 
 /* Zero at first. */
 struct shown_view {

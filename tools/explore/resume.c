@@ -7,7 +7,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/explore_results_in.h"
+#include "tools/explore/results_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -345,9 +345,9 @@ int results_load(struct results *r, struct diag *diag, uint64_t *ret_good_bytes)
 	if (!l.file)
 		return diag_set(diag, -errno, "explore.resume", "cannot read %s: %s",
 				r->o.job->results, strerror(errno));
-	r->lazy = fail_alloc("tools/explore_resume/lazy",
+	r->lazy = fail_alloc("tools/explore/resume/lazy",
 			     calloc(r->o.nr_points + 1, sizeof(*r->lazy)));
-	r->lazy_done = fail_alloc("tools/explore_resume/lazy-done",
+	r->lazy_done = fail_alloc("tools/explore/resume/lazy-done",
 				  calloc(r->o.nr_points + 1, sizeof(*r->lazy_done)));
 	if (!r->lazy || !r->lazy_done)
 		l.err = diag_set(diag, -ENOMEM, "explore.memory", "no memory to read results");

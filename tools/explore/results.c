@@ -10,7 +10,7 @@
 #include "tools/cli/lock_wait.h"
 #include "tools/cli/program.h"
 #include "tools/cli/tool.h"
-#include "tools/explore_results_in.h"
+#include "tools/explore/results_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@ static uint64_t list_lost(struct results *r, const struct explore_state *state,
 	uint64_t nr_lost = 0;
 
 	if (nr > r->nr_scratch) {
-		bool *scratch = fail_alloc("tools/explore_results/lost", realloc(r->lost, nr));
+		bool *scratch = fail_alloc("tools/explore/results/lost", realloc(r->lost, nr));
 
 		if (!scratch) {
 			r->error = -ENOMEM;
@@ -312,7 +312,7 @@ void results_end(struct results *r, const struct explore_status *s, const char *
 			       "first_finding_s", first < 0 ? json_null() : json_real(first),
 			       "stopped", stopped));
 	if (r->fd >= 0 && !r->error &&
-	    fail_errno("tools/explore_results/sync", EIO, fsync(r->fd)) < 0)
+	    fail_errno("tools/explore/results/sync", EIO, fsync(r->fd)) < 0)
 		r->error = -errno;
 }
 
@@ -345,7 +345,7 @@ static int open_file(struct results *r, struct diag *diag, bool *ret_new)
 
 	*ret_new = true;
 	err = fail_value(
-		"tools/explore_results/open",
+		"tools/explore/results/open",
 		diag_set(diag, -EACCES, "explore.results", "cannot write %s", job->results),
 		job->resume ? out_file_go_on(job->results, &options, diag, &r->file, ret_new)
 			    : out_file_open(job->results, &options, diag, &r->file));
@@ -399,7 +399,7 @@ static int go_on(struct results *r, bool is_new, struct diag *diag)
 int results_open(const struct results_options *options, struct diag *diag,
 		 struct results **ret_results)
 {
-	struct results *r = fail_alloc("tools/explore_results/alloc", calloc(1, sizeof(*r)));
+	struct results *r = fail_alloc("tools/explore/results/alloc", calloc(1, sizeof(*r)));
 	bool is_new = true;
 	int err;
 

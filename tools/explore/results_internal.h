@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inside the results file: its lines (explore_lines.c), its head (explore_head.c), reading it again
- * (explore_resume.c), what is remembered of findings (explore_findings.c), and writing it
- * (explore_results.c). Each knows only those before it.
+ * Inside the results file: its lines (lines.c), its head (head.c), reading it again
+ * (resume.c), what is remembered of findings (findings.c), and writing it
+ * (results.c). Each knows only those before it.
  */
-#ifndef TOOLS_EXPLORE_RESULTS_IN_H
-#define TOOLS_EXPLORE_RESULTS_IN_H
+#ifndef TOOLS_EXPLORE_RESULTS_INTERNAL_H
+#define TOOLS_EXPLORE_RESULTS_INTERNAL_H
 
 #include "faults/explore/key_set.h"
 #include "tools/cli/out_file.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 #include "tools/report/line.h"
 
 #include <jansson.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/explore_view.h"
+#include "tools/explore/view.h"
 
 #include <errno.h>
 #include <string.h>

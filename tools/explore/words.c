@@ -2,7 +2,7 @@
 /* Exploring in words: options that are one of a list, and how a check has ended. */
 #include "base/cleanup.h"
 #include "base/near.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 
 #include <errno.h>
 #include <stdio.h>

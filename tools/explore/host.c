@@ -16,7 +16,7 @@
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -165,7 +165,7 @@ const char *host_lack(const struct host *host, const struct host_seen *seen, int
 int host_create(const char *work, uint64_t images_bytes, const struct host_files *files,
 		struct diag *diag, struct host **ret_host)
 {
-	struct host *host = fail_alloc("tools/explore_host/alloc", calloc(1, sizeof(*host)));
+	struct host *host = fail_alloc("tools/explore/host/alloc", calloc(1, sizeof(*host)));
 
 	if (!host)
 		return diag_set(diag, -ENOMEM, "explore.memory", "no memory to watch the machine");
@@ -173,7 +173,7 @@ int host_create(const char *work, uint64_t images_bytes, const struct host_files
 	host->vmstat_fd = open(files ? files->vmstat : "/proc/vmstat", O_RDONLY | O_CLOEXEC);
 	snprintf(host->full, sizeof(host->full),
 		 "%.180s, where images and FAULTBLK_TMP are, was full while it ran", work);
-	host->work_fd = fail_errno("tools/explore_host/work", EMFILE,
+	host->work_fd = fail_errno("tools/explore/host/work", EMFILE,
 				   open(work, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (host->work_fd < 0) {
 		int err = diag_set(diag, -errno, "explore.work", "cannot look at %s: %s", work,

@@ -8,8 +8,8 @@
  * size of its disk and keeps it; it cannot be removed, renamed or truncated, and nothing can be
  * made beside it.
  */
-#ifndef TOOLS_STATE_FILE_H
-#define TOOLS_STATE_FILE_H
+#ifndef TOOLS_EXPLORE_STATE_FILE_H
+#define TOOLS_EXPLORE_STATE_FILE_H
 
 #include "base/diag.h"
 #include "faults/explore/view.h"

@@ -4,11 +4,11 @@
  * all places at once, then say each place in words. What a place is made of is named block by
  * block, and like names come once.
  */
-#include "tools/explore_name.h"
+#include "tools/explore/name.h"
 
 #include "base/cleanup.h"
 #include "base/units.h"
-#include "tools/explore_name_fs.h"
+#include "tools/explore/name_fs.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,23 +3,23 @@
  * `faultblk explore`: what its parts and the commands built on it share.
  *
  *	cmd/explore.c      options -> struct explore_job
- *	explore_job.c      a job: recording, presenters, faults/explore/explore.h, results, exit code
- *	explore_words.c    options that are one of a list; how a check ended, in words
- *	explore_shard.c    which share of the states is done
- *	explore_check.c    recovery and check as commands: environment, time limit, output, verdict
- *	explore_host.c     what of the machine a check may find used up
- *	explore_file.c     a state as image files
- *	explore_fuse.c     a state as files that are served from a view (state_file.h)
- *	explore_device.c   a state as block devices (state_disk.h)
- *	explore_view.c     the view that the last two show
- *	explore_results.c  the results file: writing it, and reading it again to go on
- *	explore_reduce.c   findings repeated, shrunk, named and written down
- *	explore_missing.c  what a finding that lost nothing misses: the write that came too late
- *	explore_progress.c signals and the status line
- *	explore_summary.c  what it came to, in words
+ *	job.c      a job: recording, presenters, faults/explore/explore.h, results, exit code
+ *	words.c    options that are one of a list; how a check ended, in words
+ *	shard.c    which share of the states is done
+ *	check.c    recovery and check as commands: environment, time limit, output, verdict
+ *	host.c     what of the machine a check may find used up
+ *	file.c     a state as image files
+ *	fuse.c     a state as files that are served from a view (state_file.h)
+ *	device.c   a state as block devices (state_disk.h)
+ *	view.c     the view that the last two show
+ *	results.c  the results file: writing it, and reading it again to go on
+ *	reduce.c   findings repeated, shrunk, named and written down
+ *	missing.c  what a finding that lost nothing misses: the write that came too late
+ *	progress.c signals and the status line
+ *	summary.c  what it came to, in words
  */
-#ifndef TOOLS_EXPLORE_H
-#define TOOLS_EXPLORE_H
+#ifndef TOOLS_EXPLORE_EXPLORE_H
+#define TOOLS_EXPLORE_EXPLORE_H
 
 #include "faults/explore/explore.h"
 

@@ -4,8 +4,8 @@
  * after the other. Requests go to a view (faults/explore/view.h), which is one thread's at a time: the
  * devices take turns at it, and the owner keeps its hands off while it is shown.
  */
-#ifndef TOOLS_STATE_DISK_H
-#define TOOLS_STATE_DISK_H
+#ifndef TOOLS_EXPLORE_STATE_DISK_H
+#define TOOLS_EXPLORE_STATE_DISK_H
 
 #include "base/diag.h"
 #include "faults/explore/view.h"

@@ -7,7 +7,7 @@
 #include "tools/cli/guard.h"
 #include "tools/cli/tool.h"
 #include "tools/disk/apart.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 #include "tools/report/line.h"
 
 #include <errno.h>
@@ -339,9 +339,9 @@ static int open_workers(struct run *run, struct diag *diag)
 	if (err)
 		return err;
 	run->workers =
-		fail_alloc("tools/explore_job/workers", calloc(run->jobs, sizeof(*run->workers)));
+		fail_alloc("tools/explore/job/workers", calloc(run->jobs, sizeof(*run->workers)));
 	run->memory = fail_alloc(
-		"tools/explore_job/memory",
+		"tools/explore/job/memory",
 		calloc((size_t)(run->jobs + 1) * run->journal->nr_disks, sizeof(*run->memory)));
 	if (!run->workers || !run->memory)
 		return diag_set(diag, -ENOMEM, "explore.memory", "no memory for %u workers",
@@ -746,7 +746,7 @@ static void prepare_process(void)
 
 	tool_end_signals(&set);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	/* What a check leaves behind becomes our child, see explore_command.c. */
+	/* What a check leaves behind becomes our child, see command.c. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 

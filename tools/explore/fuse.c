@@ -12,8 +12,8 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "tools/cli/tool.h"
-#include "tools/explore_view.h"
-#include "tools/state_file.h"
+#include "tools/explore/state_file.h"
+#include "tools/explore/view.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -71,17 +71,17 @@ static int make_namespace(void)
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 
-	if (fail_errno("tools/explore_fuse/unshare", EPERM, unshare(CLONE_NEWNS)) < 0) {
+	if (fail_errno("tools/explore/fuse/unshare", EPERM, unshare(CLONE_NEWNS)) < 0) {
 		if (errno != EPERM)
 			return cannot("no mount namespace", hint);
-		if (fail_errno("tools/explore_fuse/user", EPERM,
+		if (fail_errno("tools/explore/fuse/user", EPERM,
 			       unshare(CLONE_NEWUSER | CLONE_NEWNS)) < 0)
 			return cannot("no root, and no user namespace", hint);
-		if (fail_errno("tools/explore_fuse/ids", EPERM, map_ids(uid, gid)) < 0)
+		if (fail_errno("tools/explore/fuse/ids", EPERM, map_ids(uid, gid)) < 0)
 			return cannot("no user in a user namespace", hint);
 	}
 	/* What others unmount goes here, too; what we mount is seen nowhere else. */
-	if (fail_errno("tools/explore_fuse/slave", EPERM,
+	if (fail_errno("tools/explore/fuse/slave", EPERM,
 		       mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL)) < 0)
 		return cannot("no mounts of our own in the mount namespace", hint);
 	return EXIT_OK;
@@ -89,7 +89,7 @@ static int make_namespace(void)
 
 static int fuse_probe(void)
 {
-	_cleanup_close_ int fd = fail_errno("tools/explore_fuse/probe", ENOENT,
+	_cleanup_close_ int fd = fail_errno("tools/explore/fuse/probe", ENOENT,
 					    open("/dev/fuse", O_RDWR | O_CLOEXEC));
 
 	if (fd < 0)
@@ -115,7 +115,7 @@ static void fuse_close(void *ctx)
 static int fuse_open(const struct presenter_options *options, struct diag *diag, void **ret_self)
 {
 	struct fuse_presenter *self =
-		fail_alloc("tools/explore_fuse/alloc", calloc(1, sizeof(*self)));
+		fail_alloc("tools/explore/fuse/alloc", calloc(1, sizeof(*self)));
 	char where[PATH_MAX];
 	int err;
 

@@ -2,7 +2,7 @@
 /* The lines of the results file: sealed, and written by one call each; those of the head in bulk. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
-#include "tools/explore_results_in.h"
+#include "tools/explore/results_internal.h"
 #include "tools/rpc/line.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ static void write_all(struct results *r, const char *bytes, size_t len)
 {
 	while (len && !r->error && r->fd >= 0) {
 		ssize_t wrote =
-			fail_errno("tools/explore_lines/write", ENOSPC, write(r->fd, bytes, len));
+			fail_errno("tools/explore/lines/write", ENOSPC, write(r->fd, bytes, len));
 
 		if (wrote < 0 && errno == EINTR)
 			continue;
@@ -45,7 +45,7 @@ static bool bulk_room(struct results *r, size_t len)
 	flush_bulk(r);
 	if (len <= r->bulk_size)
 		return true;
-	bulk = fail_alloc("tools/explore_lines/bulk", realloc(r->bulk, len + BULK_BYTES));
+	bulk = fail_alloc("tools/explore/lines/bulk", realloc(r->bulk, len + BULK_BYTES));
 	if (!bulk)
 		return false;
 	r->bulk = bulk;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Inside `faultblk explore`: what its files share with each other and with nobody else. */
-#ifndef TOOLS_EXPLORE_IN_H
-#define TOOLS_EXPLORE_IN_H
+#ifndef TOOLS_EXPLORE_INTERNAL_H
+#define TOOLS_EXPLORE_INTERNAL_H
 
-#include "tools/explore.h"
+#include "tools/explore/explore.h"
 #include "tools/report/report.h"
 
 #include <limits.h>
@@ -258,7 +258,7 @@ int explore_missing(const struct reduce_options *options, uint64_t until_ns,
 struct summary {
 	struct explore_status status;  /* at the end */
 	unsigned int shard, nr_shards; /* 0-based */
-	bool illegal, common;          /* which states were explored, see explore_job.c */
+	bool illegal, common;          /* which states were explored, see job.c */
 	struct report_model model;
 	size_t nr_findings;   /* sets of lost writes, and orders of the others */
 	uint64_t nr_left_out; /* moments, by --from, --to and --sample */

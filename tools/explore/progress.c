@@ -9,7 +9,7 @@
 #include "tools/cli/clean_output.h"
 #include "tools/cli/screen.h"
 #include "tools/cli/tool.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 
 #include <errno.h>
 #include <math.h>
@@ -221,7 +221,7 @@ static bool is_quiet(const struct explore *explore, const struct explore_job *jo
 int progress_start(struct explore *explore, const struct explore_job *job, int stop_fd,
 		   struct diag *diag, struct progress **ret_progress)
 {
-	struct progress *p = fail_alloc("tools/explore_progress/alloc", calloc(1, sizeof(*p)));
+	struct progress *p = fail_alloc("tools/explore/progress/alloc", calloc(1, sizeof(*p)));
 	sigset_t set;
 	int err = ENOMEM;
 

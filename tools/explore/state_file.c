@@ -9,7 +9,7 @@
  * been answered. A process that has ended has closed all; what holds on is a loop device.
  */
 #define FUSE_USE_VERSION 314
-#include "tools/state_file.h"
+#include "tools/explore/state_file.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -456,7 +456,7 @@ _cold_ static int mount_files(struct state_files *files, int fd, struct diag *di
 		 "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions,allow_other,"
 		 "max_read=%u",
 		 fd, (unsigned int)geteuid(), (unsigned int)getegid(), IO_MAX);
-	if (fail_errno("tools/state_file/mount", EPERM,
+	if (fail_errno("tools/explore/state_file/mount", EPERM,
 		       mount("faultblk", files->where, "fuse.faultblk",
 			     MS_NOSUID | MS_NODEV | MS_NOATIME, options)) == 0) {
 		files->mounted = true;
@@ -474,7 +474,7 @@ _cold_ static int make_session(struct state_files *files, int fd, struct diag *d
 	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 	char name[32];
 
-	files->session = fail_alloc("tools/state_file/session",
+	files->session = fail_alloc("tools/explore/state_file/session",
 				    fuse_session_new(&args, &state_ops, sizeof(state_ops), files));
 	fuse_opt_free_args(&args);
 	snprintf(name, sizeof(name), "/dev/fd/%d", fd);
@@ -491,7 +491,7 @@ _cold_ static int start_thread(struct state_files *files, struct diag *diag)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = fail_value("tools/state_file/thread", EAGAIN,
+	err = fail_value("tools/explore/state_file/thread", EAGAIN,
 			 pthread_create(&files->thread, NULL, serve, files));
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
@@ -505,13 +505,15 @@ _cold_ static int start(struct state_files *files, struct diag *diag)
 {
 	int fd, err;
 
-	files->bounce = fail_alloc("tools/state_file/bounce", malloc(IO_MAX + 2 * SECTOR_BYTES));
+	files->bounce =
+		fail_alloc("tools/explore/state_file/bounce", malloc(IO_MAX + 2 * SECTOR_BYTES));
 	if (!files->bounce)
 		return diag_set(diag, -ENOMEM, "explore.memory", "no memory to serve images");
-	files->stop_fd = fail_errno("tools/state_file/eventfd", EMFILE, eventfd(0, EFD_CLOEXEC));
+	files->stop_fd =
+		fail_errno("tools/explore/state_file/eventfd", EMFILE, eventfd(0, EFD_CLOEXEC));
 	if (files->stop_fd < 0)
 		return diag_set(diag, -errno, "explore.fuse", "no eventfd: %s", strerror(errno));
-	fd = fail_errno("tools/state_file/open", ENODEV,
+	fd = fail_errno("tools/explore/state_file/open", ENODEV,
 			open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK));
 	if (fd < 0)
 		return diag_set(diag, -errno, "explore.fuse", "cannot open /dev/fuse: %s",
@@ -546,7 +548,7 @@ _cold_ int state_files_open(const struct journal *journal, const char *where, st
 			    struct state_files **ret_files)
 {
 	struct state_files *files =
-		fail_alloc("tools/state_file/alloc",
+		fail_alloc("tools/explore/state_file/alloc",
 			   calloc(1, sizeof(*files) + journal->nr_disks * sizeof(*files->files)));
 	int err;
 

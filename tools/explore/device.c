@@ -4,8 +4,8 @@
 #include "base/failpoint.h"
 #include "tools/cli/tool.h"
 #include "tools/cli/typed.h"
-#include "tools/explore_view.h"
-#include "tools/state_disk.h"
+#include "tools/explore/state_disk.h"
+#include "tools/explore/view.h"
 #include "ublkcore.h"
 
 #include <errno.h>
@@ -51,7 +51,7 @@ static void device_close(void *ctx)
 static int device_open(const struct presenter_options *options, struct diag *diag, void **ret_self)
 {
 	struct device_presenter *self =
-		fail_alloc("tools/explore_device/alloc", calloc(1, sizeof(*self)));
+		fail_alloc("tools/explore/device/alloc", calloc(1, sizeof(*self)));
 	int err;
 
 	if (!self)

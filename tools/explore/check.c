@@ -5,7 +5,7 @@
 #include "base/failpoint.h"
 #include "tools/cli/guard.h"
 #include "tools/disk/env.h"
-#include "tools/explore_in.h"
+#include "tools/explore/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -130,7 +130,7 @@ static int make_env(struct checker *c, unsigned int worker)
 	while (environ[nr])
 		nr++;
 	c->env = fail_alloc(
-		"tools/explore_check/env",
+		"tools/explore/check/env",
 		calloc(nr + c->options->journal->nr_disks + NR_VARS + 9, sizeof(*c->env)));
 	if (!c->env)
 		return -ENOMEM;
@@ -336,7 +336,7 @@ int checker_run(struct checker *c, const struct explore_state *state,
 int checker_create(const struct checker_options *options, unsigned int worker, const char *dir,
 		   void *presenter, struct diag *diag, struct checker **ret_checker)
 {
-	struct checker *c = fail_alloc("tools/explore_check/create", calloc(1, sizeof(*c)));
+	struct checker *c = fail_alloc("tools/explore/check/create", calloc(1, sizeof(*c)));
 
 	if (c) {
 		c->options = options;

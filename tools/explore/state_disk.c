@@ -5,7 +5,7 @@
  * processes and mounts by then, and this looks, with an exclusive open, that it is so. The open is
  * made by a process of its own: one that dies with a disk of its own open can hang.
  */
-#include "tools/state_disk.h"
+#include "tools/explore/state_disk.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -170,7 +170,7 @@ _cold_ int state_disks_open(const struct journal *journal, bool ahead, struct di
 			    struct state_disks **ret_disks)
 {
 	struct state_disks *disks =
-		fail_alloc("tools/state_disk/alloc",
+		fail_alloc("tools/explore/state_disk/alloc",
 			   calloc(1, sizeof(*disks) + journal->nr_disks * sizeof(*disks->disks)));
 	int err = 0;
 

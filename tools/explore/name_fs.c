@@ -14,11 +14,11 @@
  * No tool outside of the kernel replays a log of xfs, and xfs_db says nothing while there is one to
  * be replayed. Without it things are where they were when they were last written to their places.
  */
-#include "tools/explore_name_fs.h"
+#include "tools/explore/name_fs.h"
 
 #include "base/cleanup.h"
 #include "faults/record/code.h"
-#include "tools/explore_name.h"
+#include "tools/explore/name.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "tools/explore_results_in.h"
+#include "tools/explore/results_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -182,7 +182,7 @@ static void write_lines(struct results *r)
 {
 	const struct journal *j = r->o.journal;
 	const struct journal_flush **flushes = fail_alloc(
-		"tools/explore_head/flushes", malloc((j->nr_flushes + 1) * sizeof(*flushes)));
+		"tools/explore/head/flushes", malloc((j->nr_flushes + 1) * sizeof(*flushes)));
 	uint64_t epochs[JOURNAL_DISKS_MAX] = { 0 };
 	size_t next = 0;
 
