@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/record_list.h"
+#include "tools/replay/list.h"
 
 #include "base/units.h"
 #include "faults/engine/replay.h"

@@ -10,7 +10,7 @@
  * partition table, udev) is carried out without rules. A held request would hold the child, and
  * everything after it: it is let go as soon as it is held, if it was released in the recording.
  */
-#include "tools/replay_device.h"
+#include "tools/replay/device.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

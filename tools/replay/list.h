@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The records of a recording, one a line: faultblk replay --list. */
-#ifndef TOOLS_RECORD_LIST_H
-#define TOOLS_RECORD_LIST_H
+#ifndef TOOLS_REPLAY_LIST_H
+#define TOOLS_REPLAY_LIST_H
 
 #include "faults/record/record.h"
 
