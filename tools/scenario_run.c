@@ -16,11 +16,11 @@
 #include "base/clock.h"
 #include "tools/cli/rule_file.h"
 #include "tools/cli/tool.h"
-#include "tools/daemon.h"
 #include "tools/disk/env.h"
 #include "tools/disk/recording_file.h"
 #include "tools/scenario_disk.h"
-#include "tools/serve.h"
+#include "tools/serve/daemon.h"
+#include "tools/serve/serve.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 /*
  * faultblk run. Everything that can be refused is refused before the kernel is asked for anything:
  * options, then rules, then the machine, then the name. Then the disk is made, its rules are armed,
- * and serve.c takes over.
+ * and serve/serve.c takes over.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -15,19 +15,19 @@
 #include "tools/cli/rule_file.h"
 #include "tools/cli/tool.h"
 #include "tools/cli/typed.h"
-#include "tools/daemon.h"
 #include "tools/disk/apart.h"
 #include "tools/disk/image.h"
 #include "tools/disk/partition.h"
 #include "tools/disk/recording_file.h"
 #include "tools/disk/run_options.h"
 #include "tools/disk/run_words.h"
-#include "tools/fiu_rc.h"
-#include "tools/pid_file.h"
 #include "tools/rpc/client.h"
 #include "tools/rpc/runtime.h"
 #include "tools/scenario.h"
-#include "tools/serve.h"
+#include "tools/serve/daemon.h"
+#include "tools/serve/fiu_rc.h"
+#include "tools/serve/pid_file.h"
+#include "tools/serve/serve.h"
 
 #include <errno.h>
 #include <string.h>

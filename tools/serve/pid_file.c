@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/pid_file.h"
+#include "tools/serve/pid_file.h"
 
 #include "base/cleanup.h"
 #include "tools/cli/out_file.h"

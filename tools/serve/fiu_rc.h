@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* libfiu's remote control: users of fiu-ctrl drive a disk with what they know. */
-#ifndef TOOLS_FIU_RC_H
-#define TOOLS_FIU_RC_H
+#ifndef TOOLS_SERVE_FIU_RC_H
+#define TOOLS_SERVE_FIU_RC_H
 
 #include "base/diag.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Going to the background, and telling a service manager that we are ready. */
-#ifndef TOOLS_DAEMON_H
-#define TOOLS_DAEMON_H
+#ifndef TOOLS_SERVE_DAEMON_H
+#define TOOLS_SERVE_DAEMON_H
 
 /*
  * Continue in a process of its own session; call it before any thread exists. The original process

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The file with a server's process id. */
-#ifndef TOOLS_PID_FILE_H
-#define TOOLS_PID_FILE_H
+#ifndef TOOLS_SERVE_PID_FILE_H
+#define TOOLS_SERVE_PID_FILE_H
 
 #include "base/diag.h"
 

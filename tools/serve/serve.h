@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What `faultblk run` does once the disk is there: serve the socket, run COMMAND, take all down. */
-#ifndef TOOLS_SERVE_H
-#define TOOLS_SERVE_H
+#ifndef TOOLS_SERVE_SERVE_H
+#define TOOLS_SERVE_SERVE_H
 
 #include "tools/disk/disk.h"
 

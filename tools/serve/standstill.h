@@ -9,8 +9,8 @@
  * So of the disks that stand still under one ballot all are cut or none is, whenever and wherever
  * whoever asked for it ends, or ceases to answer.
  */
-#ifndef TOOLS_STANDSTILL_H
-#define TOOLS_STANDSTILL_H
+#ifndef TOOLS_SERVE_STANDSTILL_H
+#define TOOLS_SERVE_STANDSTILL_H
 
 #include "tools/rpc/methods.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/standstill.h"
+#include "tools/serve/standstill.h"
 
 #include "base/clock.h"
 #include "tools/rpc/ballot.h"

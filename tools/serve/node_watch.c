@@ -5,7 +5,7 @@
  * some seconds after a close udev is told again whenever something was written meanwhile, at times
  * that are further and further apart.
  */
-#include "tools/node_watch.h"
+#include "tools/serve/node_watch.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -70,7 +70,7 @@ struct node_watch *node_watch_new(const struct ublk_dev *dev)
 
 	if (access(UDEV_CONTROL, F_OK) < 0)
 		return NULL;
-	watch = fail_alloc("tools/node_watch/new", calloc(1, sizeof(*watch)));
+	watch = fail_alloc("tools/serve/node_watch/new", calloc(1, sizeof(*watch)));
 	if (!watch)
 		return NULL;
 	watch->fd = epoll_create1(EPOLL_CLOEXEC);

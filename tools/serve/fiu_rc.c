@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/fiu_rc.h"
+#include "tools/serve/fiu_rc.h"
 
 #include "base/failpoint.h"
 
@@ -28,7 +28,7 @@ int fiu_rc_open(const char *prefix, struct diag *diag)
 				"--fiu-rc: got a path of %zu bytes, wanted at most %d", len,
 				PATH_MAX - SUFFIX_MAX - 1);
 	errno = 0;
-	if (!fiu_init(0) && !fail_errno("tools/fiu_rc/fifo", ENOSPC, fiu_rc_fifo(prefix)))
+	if (!fiu_init(0) && !fail_errno("tools/serve/fiu_rc/fifo", ENOSPC, fiu_rc_fifo(prefix)))
 		return 0;
 	err = errno ? -errno : -EIO;
 	diag_set(diag, err, "fiu.fifo",

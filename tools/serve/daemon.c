@@ -7,7 +7,7 @@
  * A pipe that ends without a byte means that the daemon ended first; its exit code comes through
  * the middle process, which waits for it until then.
  */
-#include "tools/daemon.h"
+#include "tools/serve/daemon.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -52,9 +52,9 @@ int daemon_detach(void)
 	int first[2], second[2];
 	pid_t pid;
 
-	if (fail_errno("tools/daemon/pipe", EMFILE, pipe2(first, O_CLOEXEC)) < 0)
+	if (fail_errno("tools/serve/daemon/pipe", EMFILE, pipe2(first, O_CLOEXEC)) < 0)
 		return -errno;
-	pid = fail_errno("tools/daemon/fork", EAGAIN, fork());
+	pid = fail_errno("tools/serve/daemon/fork", EAGAIN, fork());
 	if (pid < 0)
 		return -errno;
 	if (pid > 0) {
@@ -63,9 +63,9 @@ int daemon_detach(void)
 	}
 	close(first[0]);
 	if (setsid() < 0 ||
-	    fail_errno("tools/daemon/second-pipe", EMFILE, pipe2(second, O_CLOEXEC)) < 0)
+	    fail_errno("tools/serve/daemon/second-pipe", EMFILE, pipe2(second, O_CLOEXEC)) < 0)
 		die_in_the_middle();
-	pid = fail_errno("tools/daemon/second-fork", EAGAIN, fork());
+	pid = fail_errno("tools/serve/daemon/second-fork", EAGAIN, fork());
 	if (pid < 0)
 		die_in_the_middle();
 	if (pid > 0) {
@@ -89,7 +89,8 @@ void daemon_ready(void)
 
 	if (ready_fd < 0)
 		return;
-	null_fd = fail_errno("tools/daemon/null", EMFILE, open("/dev/null", O_RDWR | O_CLOEXEC));
+	null_fd = fail_errno("tools/serve/daemon/null", EMFILE,
+			     open("/dev/null", O_RDWR | O_CLOEXEC));
 	tool_use_syslog();
 	for (int fd = 0; fd <= 2 && null_fd >= 0; fd++)
 		dup2(null_fd, fd);
@@ -114,7 +115,7 @@ void notify_manager(const char *state)
 	memcpy(address.sun_path, path, len);
 	if (path[0] == '@')
 		address.sun_path[0] = '\0'; /* abstract */
-	fd = fail_errno("tools/daemon/notify", EMFILE,
+	fd = fail_errno("tools/serve/daemon/notify", EMFILE,
 			socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 	/* One that does not read what it is told must not keep the disk from serving. */
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||

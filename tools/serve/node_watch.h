@@ -3,8 +3,8 @@
  * udev learns what is on the disk when somebody has written to it. Its own watch has the kernel read
  * the partition table with each look, which fault rules would meet; this one makes no request.
  */
-#ifndef TOOLS_NODE_WATCH_H
-#define TOOLS_NODE_WATCH_H
+#ifndef TOOLS_SERVE_NODE_WATCH_H
+#define TOOLS_SERVE_NODE_WATCH_H
 
 #include "ublkcore.h"
 

@@ -14,7 +14,7 @@
  * (disk/disk.h), and an image is a job. Meanwhile clients are served; what needs the queues while they
  * end or begin waits where it is, in its client's socket.
  */
-#include "tools/serve.h"
+#include "tools/serve/serve.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -23,13 +23,13 @@
 #include "tools/cli/tool.h"
 #include "tools/disk/apart.h"
 #include "tools/disk/reread.h"
-#include "tools/node_watch.h"
 #include "tools/rpc/methods.h"
 #include "tools/rpc/reading.h"
 #include "tools/rpc/runtime.h"
 #include "tools/rpc/server.h"
 #include "tools/rpc/watch.h"
-#include "tools/standstill.h"
+#include "tools/serve/node_watch.h"
+#include "tools/serve/standstill.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -605,14 +605,14 @@ static int set_environment(const struct serve *s)
  */
 static int start_command(struct serve *s, char **command)
 {
-	int err = fail_value("tools/serve/environment", -ENOMEM, set_environment(s));
+	int err = fail_value("tools/serve/serve/environment", -ENOMEM, set_environment(s));
 	sigset_t none;
 	pid_t parent, pid;
 
 	if (err)
 		return err;
 	parent = getpid();
-	pid = fail_errno("tools/serve/fork", EAGAIN, fork());
+	pid = fail_errno("tools/serve/serve/fork", EAGAIN, fork());
 	if (pid < 0)
 		return -errno;
 	if (pid > 0) {
@@ -838,7 +838,7 @@ static int prepare(struct serve *s, const struct serve_options *options)
 	s->still = (struct standstill){ .disk = s->disk, .tell = tell_power, .ctx = s };
 	s->target.reading = s->reading;
 	handled_set(&set);
-	s->signal_fd = fail_errno("tools/serve/signalfd", EMFILE,
+	s->signal_fd = fail_errno("tools/serve/serve/signalfd", EMFILE,
 				  signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 	if (s->signal_fd < 0)
 		return -errno;
