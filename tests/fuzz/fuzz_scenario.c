@@ -4,7 +4,7 @@
  * its time line must end; what is refused must say where and why, in printable words.
  */
 #include "base/cleanup.h"
-#include "tools/scenario.h"
+#include "tools/scenario/scenario.h"
 
 #include <errno.h>
 #include <stdlib.h>

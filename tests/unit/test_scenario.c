@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "tools/disk/env.h"
-#include "tools/scenario.h"
+#include "tools/scenario/scenario.h"
 
 #include <errno.h>
 #include <stdio.h>

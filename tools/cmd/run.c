@@ -23,7 +23,7 @@
 #include "tools/disk/run_words.h"
 #include "tools/rpc/client.h"
 #include "tools/rpc/runtime.h"
-#include "tools/scenario.h"
+#include "tools/scenario/scenario.h"
 #include "tools/serve/daemon.h"
 #include "tools/serve/fiu_rc.h"
 #include "tools/serve/pid_file.h"

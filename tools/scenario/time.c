@@ -3,7 +3,7 @@
  * When each step is due. A walk over at most SCENARIO_STEPS_MAX numbers finds the next one: it is
  * done once per step carried out, each of which costs a round trip over a socket.
  */
-#include "tools/scenario.h"
+#include "tools/scenario/scenario.h"
 
 #include "base/cleanup.h"
 

@@ -13,10 +13,10 @@
  *
  * Parsing checks everything that can be checked without a kernel: every option as `faultblk run`
  * would, every rule against the disk that it is for, every name. faultblk-scenario(5) is the
- * manual. Nothing here is shared between threads except where scenario_run.c says so.
+ * manual. Nothing here is shared between threads except where run.c says so.
  */
-#ifndef TOOLS_SCENARIO_H
-#define TOOLS_SCENARIO_H
+#ifndef TOOLS_SCENARIO_SCENARIO_H
+#define TOOLS_SCENARIO_SCENARIO_H
 
 #include "base/diag.h"
 #include "faults/rule/rule.h"

@@ -5,7 +5,7 @@
  * happen if the rule that it waits for can exist. That is a fixed point, found by going round until
  * nothing is added.
  */
-#include "tools/scenario.h"
+#include "tools/scenario/scenario.h"
 
 #include "base/cleanup.h"
 #include "base/near.h"

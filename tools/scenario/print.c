@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* A scenario as text: disks, then their rules, then the steps in the order of the time line. */
-#include "tools/scenario.h"
+#include "tools/scenario/scenario.h"
 
 #include "base/cleanup.h"
 #include "base/units.h"

@@ -4,7 +4,7 @@
  * more than the lines above (does anything make this rule?) waits for scenario_check(). A place in
  * a line is a pointer into it until the line is done; then line and column are numbers.
  */
-#include "tools/scenario.h"
+#include "tools/scenario/scenario.h"
 
 #include "base/cleanup.h"
 #include "base/near.h"

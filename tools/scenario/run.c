@@ -18,7 +18,7 @@
 #include "tools/cli/tool.h"
 #include "tools/disk/env.h"
 #include "tools/disk/recording_file.h"
-#include "tools/scenario_disk.h"
+#include "tools/scenario/disk.h"
 #include "tools/serve/daemon.h"
 #include "tools/serve/serve.h"
 

@@ -4,7 +4,7 @@
 #define TOOLS_SCENARIO_DISK_H
 
 #include "tools/rpc/client.h"
-#include "tools/scenario.h"
+#include "tools/scenario/scenario.h"
 
 #include <sys/types.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/scenario_disk.h"
+#include "tools/scenario/disk.h"
 
 #include "base/cleanup.h"
 #include "faults/record/recorder.h"
