@@ -180,7 +180,7 @@ $B/man/%: tools/man/%.scd | $B/buildable
 # ---------------------------------------------------------------------------------- tests
 
 # The tools as an archive: a test is linked with those that it calls.
-$B/libtools.a: $(filter-out $(patsubst %,$B/obj/tools/%.o,faultblk cmd_vm cmd_doctor cmd/vm cmd/doctor) $B/obj/tools/vm/%,$(TOOL_OBJ))
+$B/libtools.a: $(filter-out $(patsubst %,$B/obj/tools/%.o,faultblk cmd/vm cmd/doctor) $B/obj/tools/vm/%,$(TOOL_OBJ))
 	@rm -f $@
 	$(AR) qcs $@ $^
 

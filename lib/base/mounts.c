@@ -3,10 +3,10 @@
  * A mount is taken away by a descriptor of its root, whose mount id was compared: a path leads to
  * whatever is mounted there last, and that may be somebody else's.
  */
-#include "mounts.h"
+#include "base/mounts.h"
 
-#include "cleanup.h"
-#include "failpoint.h"
+#include "base/cleanup.h"
+#include "base/failpoint.h"
 
 #include <errno.h>
 #include <fcntl.h>

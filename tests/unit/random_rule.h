@@ -82,6 +82,35 @@ static inline bool choice_has_size(const char *words, uint64_t index)
 	return *words == ':';
 }
 
+/* A value that keeps its text. */
+static inline struct value random_word(struct draw *draw, enum value_type type)
+{
+	struct value value = { .lo = 0, .hi = 0, .text = NULL };
+
+	switch (type) {
+	case VALUE_NAME:
+		value.text =
+			random_text(draw, "abcXYZ019-_./:", 1 + draw_below(draw, VALUE_NAME_MAX));
+		break;
+	case VALUE_PATH:
+		value.text = random_text(draw, "/a.b-", 2 + draw_below(draw, 20));
+		value.text[0] = '/';
+		break;
+	case VALUE_BYTES:
+		value.lo = 1 + draw_below(draw, VALUE_BYTES_MAX);
+		value.hi = draw_below(draw, 2) ? UINT64_MAX : draw_below(draw, 1u << 20);
+		value.text = random_text(draw, "0123456789abcdef", 2 * value.lo);
+		break;
+	case VALUE_MAP:
+		value.lo = 1 + draw_below(draw, VALUE_MAP_MAX);
+		value.text = random_text(draw, "01", value.lo);
+		break;
+	default:
+		break;
+	}
+	return value;
+}
+
 static inline struct value random_value(struct draw *draw, const struct param *param)
 {
 	const uint64_t all_flags = IO_FUA | IO_META | IO_NOUNMAP | IO_SWAP | IO_FAILFAST_DEV |
@@ -146,22 +175,10 @@ static inline struct value random_value(struct draw *draw, const struct param *p
 			value.hi = random_number(draw, param->min, param->max);
 		break;
 	case VALUE_NAME:
-		value.text =
-			random_text(draw, "abcXYZ019-_./:", 1 + draw_below(draw, VALUE_NAME_MAX));
-		break;
 	case VALUE_PATH:
-		value.text = random_text(draw, "/a.b-", 2 + draw_below(draw, 20));
-		value.text[0] = '/';
-		break;
 	case VALUE_BYTES:
-		value.lo = 1 + draw_below(draw, VALUE_BYTES_MAX);
-		value.hi = draw_below(draw, 2) ? UINT64_MAX : draw_below(draw, 1u << 20);
-		value.text = random_text(draw, "0123456789abcdef", 2 * value.lo);
-		break;
 	case VALUE_MAP:
-		value.lo = 1 + draw_below(draw, VALUE_MAP_MAX);
-		value.text = random_text(draw, "01", value.lo);
-		break;
+		return random_word(draw, param->type);
 	}
 	return value;
 }
