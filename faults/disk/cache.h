@@ -70,6 +70,7 @@ bool cache_has_log(const struct cache *cache);
 /*
  * Around all parts of one request that changes or flushes the disk; no lock of the store is held.
  * Between them only parts of that request reach the cache, where whole writes or their order count.
+ * They may be nested, on one thread: then all is one request.
  */
 void cache_begin(struct cache *cache);
 void cache_end(struct cache *cache);

@@ -62,9 +62,10 @@ struct redo {
 	uint64_t wrap;       /* nothing from here to the end of the ring; else size_bytes */
 	uint64_t used, nr_entries;
 	uint64_t seq, floor;
-	uint64_t group;   /* of the write that has the turn */
-	uint64_t begun;   /* of the last one in the ring */
-	uint64_t through; /* of one that is made durable */
+	uint64_t group;     /* of the write that has the turn */
+	unsigned int depth; /* begins of it that have not ended */
+	uint64_t begun;     /* of the last one in the ring */
+	uint64_t through;   /* of one that is made durable */
 	uint64_t nr_touched, forgotten_bytes;
 	_Atomic uint64_t nr_volatile;
 };
@@ -84,6 +85,17 @@ static void *map(uint64_t size_bytes)
 	return fail_alloc("faults/disk/redo/map", sparse_map(size_bytes));
 }
 
+/* A write whose parts each begin and end is one all the same, if somebody does around them. */
+static void init_turn(pthread_mutex_t *turn)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(turn, &attr);
+	pthread_mutexattr_destroy(&attr);
+}
+
 int redo_create(const struct redo_options *options, struct redo **ret_redo)
 {
 	struct redo *redo = fail_alloc("faults/disk/redo/alloc", calloc(1, sizeof(*redo)));
@@ -97,7 +109,7 @@ int redo_create(const struct redo_options *options, struct redo **ret_redo)
 	redo->in_order = options->in_order;
 	redo->size_bytes = redo->wrap = options->size_bytes & ~(uint64_t)(ALIGN - 1);
 	pthread_mutex_init(&redo->lock, NULL);
-	pthread_mutex_init(&redo->turn, NULL);
+	init_turn(&redo->turn);
 	redo->units = map(units_bytes(redo));
 	redo->ring = map(redo->size_bytes);
 	if (!redo->units || !redo->ring) {
@@ -132,13 +144,16 @@ void redo_begin(struct redo *redo)
 	if (!groups(redo))
 		return;
 	pthread_mutex_lock(&redo->turn);
-	redo->group++;
+	if (redo->depth++ == 0)
+		redo->group++;
 }
 
 void redo_end(struct redo *redo)
 {
-	if (groups(redo))
-		pthread_mutex_unlock(&redo->turn);
+	if (!groups(redo))
+		return;
+	redo->depth--;
+	pthread_mutex_unlock(&redo->turn);
 }
 
 /* ------------------------------------------------------------------------------ units */

@@ -219,9 +219,14 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	uint32_t at = 0;
 	int err = 0;
 
+	/* However many parts, it is one write of a cache that keeps or loses writes as one. */
+	if (hit->medium->cache)
+		cache_begin(hit->medium->cache);
 	while (!err && next_part(args, hit, io, &at, &part))
 		err = part.keep ? apply_part(hit->medium, io, part.from, part.to - part.from)
 				: fill_part(args, hit, io, &part);
+	if (hit->medium->cache)
+		cache_end(hit->medium->cache);
 	if (!err && kind_has(args, torn_fail))
 		err = -(int)args->value[torn_fail].lo;
 	io->result = apply_result(io, err);

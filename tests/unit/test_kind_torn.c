@@ -359,6 +359,63 @@ static void a_block_that_is_torn_inside_is_volatile_or_durable_as_a_whole(void *
 			    "bbbbbbbbbaaaaaaa");
 }
 
+static struct disk make_whole_write_disk(void)
+{
+	struct pipeline_options options = {
+		.geometry = { .size_bytes = DISK, .block_bytes = 512, .nr_queues = 1 },
+		.cache = true,
+		.cache_model = { .whole_writes = true },
+	};
+	struct disk disk;
+
+	assert_int_equal(store_create(DISK, NULL, &disk.store), 0);
+	assert_int_equal(pipeline_create(disk.store, &options, &disk.pipeline), 0);
+	return disk;
+}
+
+/* Where a write survives whole or not at all, all that a torn one has left does. */
+static void a_torn_write_is_one_write_of_a_cache_that_keeps_whole_ones(void **state)
+{
+	static const char *const rules[] = {
+		"tear op=write do=torn:keep=4k,fill=zeroes",
+		"tear op=write do=torn:map=101",
+		"tear op=write do=torn:map=010,fill=garbage",
+	};
+	unsigned char old[24 * SEC], data[24 * SEC], got[24 * SEC];
+	bool was_old = false, was_new = false;
+
+	(void)state;
+	memset(old, 'o', sizeof(old));
+	for (uint64_t seed = 1; seed <= 40; seed++) {
+		for (size_t i = 0; i < array_size(rules); i++) {
+			struct disk disk = make_whole_write_disk();
+			const struct power_cut cut = { .keep = KEEP_RANDOM,
+						       .bits = seed,
+						       .threshold = UINT64_MAX / 2 };
+			struct power_cut_result result;
+			bool is_old;
+
+			run_flagged(&disk, IO_WRITE, 0, sizeof(old), old, 0);
+			run_flagged(&disk, IO_FLUSH, 0, 0, NULL, 0);
+			use_rules(&disk, rules[i]);
+			memset(data, 'n', sizeof(data));
+			run_flagged(&disk, IO_WRITE, 0, sizeof(data), data, 0);
+			use_rules(&disk, "");
+			run_flagged(&disk, IO_READ, 0, sizeof(data), data, 0);
+			assert_int_equal(pipeline_crash(disk.pipeline, &cut, false, &result), 0);
+			assert_int_equal(pipeline_revive(disk.pipeline, NULL), CONDITION_OFF);
+			run_flagged(&disk, IO_READ, 0, sizeof(got), got, 0);
+			is_old = memcmp(got, old, sizeof(got)) == 0;
+			if (!is_old)
+				assert_memory_equal(got, data, sizeof(got));
+			was_old |= is_old;
+			was_new |= !is_old;
+			free_disk(&disk);
+		}
+	}
+	assert_true(was_old && was_new);
+}
+
 static void tears_that_make_no_sense_are_refused(void **state)
 {
 	(void)state;
@@ -439,6 +496,7 @@ int main(void)
 		cmocka_unit_test(a_random_tear_of_a_large_discard_is_made_of_at_most_4096_groups),
 		cmocka_unit_test(a_unit_can_be_a_part_of_a_block),
 		cmocka_unit_test(a_block_that_is_torn_inside_is_volatile_or_durable_as_a_whole),
+		cmocka_unit_test(a_torn_write_is_one_write_of_a_cache_that_keeps_whole_ones),
 		cmocka_unit_test(tears_that_make_no_sense_are_refused),
 		cmocka_unit_test(a_tear_must_fit_the_disk_s_blocks),
 	};
