@@ -62,8 +62,11 @@ uint32_t control_io_op(const struct control *control, enum abi_io_nr nr)
 int control_wait(struct control *control, unsigned int timeout_ms)
 {
 	uint64_t deadline_ns = clock_now_ns() + timeout_ms * NSEC_PER_MSEC;
-	int err = control_ring_wait(control->command, deadline_ns);
+	int err;
 
+	if (control->generation != control_ring_generation())
+		return -ECHILD;
+	err = control_ring_wait(control->command, deadline_ns);
 	if (err)
 		return err;
 	control->pending = false;

@@ -197,11 +197,12 @@ static int submit(struct io_uring_sqe *sqe)
 {
 	int nr = io_uring_submit(&shared.ring);
 
-	if (nr >= 0)
+	/* Taken up to this one? */
+	if (nr >= 0 && !io_uring_sq_ready(&shared.ring))
 		return 0;
 	memset(sqe, 0, 2 * sizeof(*sqe));
 	sqe->opcode = IORING_OP_NOP;
-	return nr;
+	return nr < 0 ? nr : -EAGAIN;
 }
 
 int control_ring_start(struct command *command, uint32_t cmd_op, const struct abi_ctrl_cmd *cmd)
@@ -294,19 +295,22 @@ int control_ring_join(struct command **ret_command, bool *ret_no_ring)
 
 void control_ring_leave(struct command *command)
 {
+	bool left;
+
 	pthread_mutex_lock(&shared.lock);
 	shared.nr_users--;
 	if (!shared.reaping)
 		take_answers();
-	if (!command->under_way) {
+	left = command->under_way;
+	if (!left) {
 		free(command);
 	} else {
-		if (!command->uses_buf && shared.nr_users)
-			interrupt(command);
 		command->next = shared.left;
 		shared.left = command;
 	}
 	if (!is_needed())
 		release();
+	else if (left)
+		interrupt(command);
 	pthread_mutex_unlock(&shared.lock);
 }

@@ -32,9 +32,9 @@ struct command {
  */
 int control_ring_join(struct command **ret_command, bool *ret_no_ring);
 /*
- * One user less. A command that is under way is not waited for: if it has memory, that and the ring
- * stay until the kernel has answered, and go with a later call of these two; one without is
- * interrupted where it merely waits.
+ * One user less. A command that is under way is not waited for: it is
+ * interrupted where it merely waits; if it has memory, that and the ring stay until the kernel has
+ * answered, and go with a later call of these two.
  */
 void control_ring_leave(struct command *command);
 /* Hand it to the kernel; none is under way, and uses_buf says whether cmd->addr is its buf. 0 or
