@@ -478,6 +478,76 @@ static int count_rules(void)
 	return count ? atoi(count + strlen("\"count\":")) : 0;
 }
 
+/* ------------------------------------------------------------------------------ files that come along */
+
+static _Atomic int took, nr_took;
+
+/* Whoever sent it: of a method that is none of those who stop the queues no client is named. */
+static bool take_all(void *ctx, uint64_t client)
+{
+	(void)ctx;
+	(void)client;
+	for (uint64_t serial = 1; serial < 1000; serial++) {
+		int fd = rpc_server_take_passed(server, serial);
+
+		if (fd == -1)
+			continue;
+		took = fd;
+		nr_took++;
+	}
+	return false;
+}
+
+static void say_with_file(int fd, const char *text, int file)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { { 0 } };
+	struct iovec piece = { .iov_base = (char *)text, .iov_len = strlen(text) };
+	struct msghdr message = { .msg_iov = &piece,
+				  .msg_iovlen = 1,
+				  .msg_control = control.bytes,
+				  .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &file, sizeof(file));
+	assert_int_equal(sendmsg(fd, &message, 0), strlen(text));
+}
+
+/* It is for one request, and one that did not arrive is none that was not sent. */
+static void a_file_that_comes_along_is_taken_once_and_missed_if_lost(void **state)
+{
+	struct rlimit limit, none;
+	int fd = join_greeted();
+
+	(void)state;
+	fake.target.is_changing = take_all;
+	say_with_file(fd, PUT_R, 0);
+	hear_that(fd, "\"id\":1,");
+	assert_int_equal(nr_took, 1);
+	assert_true(took > 0);
+	close(took);
+	say(fd, PUT_R);
+	hear_that(fd, "\"id\":1,");
+	assert_int_equal(nr_took, 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	say_with_file(fd, PUT_R, 0);
+	hear_that(fd, "\"id\":1,");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(nr_took, 2);
+	assert_int_equal(took, -EMFILE);
+	fake.target.is_changing = NULL;
+	close(fd);
+	clear_rules();
+}
+
 /* Neither the greeting that nobody reads, nor that an answer cannot be sent, loses a request. */
 static void what_was_sent_before_a_close_is_carried_out(void **state)
 {
@@ -580,6 +650,7 @@ int main(void)
 		cmocka_unit_test(a_half_closed_subscriber_hears_on),
 		cmocka_unit_test(what_needs_the_queues_waits_until_they_are_there_and_keeps_nobody),
 		cmocka_unit_test(who_waits_and_goes_leaves_its_seat),
+		cmocka_unit_test(a_file_that_comes_along_is_taken_once_and_missed_if_lost),
 		cmocka_unit_test(what_was_sent_before_a_close_is_carried_out),
 		cmocka_unit_test(a_last_line_without_its_end_is_refused_and_not_carried_out),
 		cmocka_unit_test(a_client_that_never_reads_is_disconnected),

@@ -65,7 +65,8 @@ int program_offer(void)
 	path[len] = '\0';
 	if (program_tell())
 		return -errno;
-	*strrchr(path, '/') = '\0';
+	/* Of one that lies in / that is all; an empty name would be the folder that we are in. */
+	*(strrchr(path, '/') == path ? path + 1 : strrchr(path, '/')) = '\0';
 	if (asprintf(&list, "%s:%s", old ?: PROGRAM_DEFAULT_PATH, path) < 0)
 		return -ENOMEM;
 	return setenv("PATH", list, 1) ? -errno : 0;

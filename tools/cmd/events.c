@@ -135,9 +135,10 @@ static void show_power(const struct events_opts *opts, json_t *power)
 /* Page through what the disk has kept of the events with numbers above opts->after, up to @last. */
 static int list(struct rpc_client *client, const struct events_opts *opts, uint64_t last)
 {
-	uint64_t after = opts->after;
+	uint64_t after = opts->after, before;
+	bool some;
 	struct diag diag = { 0 };
-	size_t nr, i;
+	size_t i;
 
 	do {
 		_cleanup_json_ json_t *answer = NULL;
@@ -154,9 +155,10 @@ static int list(struct rpc_client *client, const struct events_opts *opts, uint6
 		json_array_foreach (events, i, event)
 			if ((uint64_t)number_of(event, "seq") <= last)
 				show_tree(opts, event);
-		nr = json_array_size(events);
+		some = json_array_size(events);
+		before = after;
 		after = (uint64_t)number_of(answer, "next");
-	} while (nr && after < last && !ferror(stdout));
+	} while (some && after > before && after < last && !ferror(stdout));
 	return EXIT_OK;
 }
 
@@ -338,11 +340,14 @@ int cmd_wait(int argc, char **argv)
 	params = json_pack("{s:s, s:I}", "name", opts.rule, "hits", (json_int_t)opts.hits);
 	if (timeout_ms >= 0)
 		json_object_set_new(params, "timeout_ms", json_integer(timeout_ms));
-	rpc_client_patience(client, -1);
+	/* The server counts the time, and then answers; one that does not is not waited for. */
+	rpc_client_patience(client, timeout_ms < 0 ? -1 : (int)timeout_ms + RPC_CALL_MS);
 	err = rpc_client_call(client, "rules.wait", params, &diag, &code, &answer);
 	if (err) {
+		bool late = code == RPC_TIMEOUT || err == -ETIMEDOUT;
+
 		err = rpc_client_fail(err, code, &diag);
-		return code == RPC_TIMEOUT ? EXIT_TIMEOUT : err;
+		return late ? EXIT_TIMEOUT : err;
 	}
 	return opts.json ? tool_print_json(take_ptr(answer)) : EXIT_OK;
 }

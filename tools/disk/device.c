@@ -340,29 +340,6 @@ static void wake_rules(struct rule_set *rules)
 	rule_set_free(rules);
 }
 
-/*
- * Every queue has passed a batch since the condition was set; what is parked is of the old life.
- * With @quiet the rules are off from now on.
- */
-static int settle(struct disk *disk, bool quiet, struct diag *diag)
-{
-	struct rule_set *set = rule_set_copy(pipeline_rules(disk->pipeline));
-	int err = set ? 0 : -ENOMEM;
-
-	if (!err && quiet)
-		err = quiet_rules(set, &disk->quieted);
-	if (err)
-		diag_set(diag, err, "disk.memory", "no memory");
-	else
-		err = disk_set_rules(disk, set, diag);
-	rule_set_free(set);
-	if (err && disk->quieted) {
-		wake_rules(disk->quieted);
-		disk->quieted = NULL;
-	}
-	return err;
-}
-
 /* It is made, or has been read: the rules are on again. */
 static int unsettle(struct disk *disk, struct diag *diag)
 {
@@ -375,6 +352,29 @@ static int unsettle(struct disk *disk, struct diag *diag)
 	err = set ? disk_set_rules(disk, set, diag)
 		  : diag_set(diag, -ENOMEM, "disk.memory", "no memory");
 	rule_set_free(set);
+	return err;
+}
+
+/*
+ * Every queue has passed a batch since the condition was set; what is parked is of the old life.
+ * With @quiet the rules are off from now on.
+ */
+static int settle(struct disk *disk, bool quiet, struct diag *diag)
+{
+	struct rule_set *set = rule_set_copy(pipeline_rules(disk->pipeline));
+	struct diag ignored = { 0 };
+	int err = set ? 0 : -ENOMEM;
+
+	if (!err && quiet)
+		err = quiet_rules(set, &disk->quieted);
+	if (err)
+		diag_set(diag, err, "disk.memory", "no memory");
+	else
+		err = disk_set_rules(disk, set, diag);
+	rule_set_free(set);
+	/* Those without them may be in force already, though not every queue has said so. */
+	if (err && disk->quieted)
+		unsettle(disk, &ignored);
 	return err;
 }
 

@@ -73,8 +73,9 @@ static int wait_for(pid_t pid)
 	const struct timespec nap = { .tv_nsec = REREAD_NAP_NS };
 	uint64_t until_ns = clock_now_ns() + REREAD_MS * NSEC_PER_MSEC;
 	int status;
+	pid_t got;
 
-	while (waitpid(pid, &status, WNOHANG) == 0) {
+	while ((got = waitpid(pid, &status, WNOHANG)) == 0) {
 		if (clock_now_ns() >= until_ns) {
 			/* It ends when the request does, which may be when the disk goes. */
 			kill(pid, SIGKILL);
@@ -83,6 +84,8 @@ static int wait_for(pid_t pid)
 		}
 		nanosleep(&nap, NULL);
 	}
+	if (got < 0)
+		return -errno;
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
 }
 

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define CALL_TIMEOUT_MS  30000
 #define HELLO_TIMEOUT_MS 5000
 
 /* Bytes of a line that is taken. What greets with more, or sends no end of it, is none of ours. */
@@ -246,7 +245,7 @@ int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client 
 	if (!client)
 		return diag_set(diag, -ENOMEM, "client.memory", "no memory");
 	client->fd = -1;
-	client->patience_ns = CALL_TIMEOUT_MS * NSEC_PER_MSEC;
+	client->patience_ns = RPC_CALL_MS * NSEC_PER_MSEC;
 	client->inbox.line_max = HELLO_MAX;
 	client->path = fail_alloc("tools/rpc/client/path", strdup(path));
 	err = client->path ? runtime_connect(path, diag, &client->fd) : -ENOMEM;
@@ -287,8 +286,13 @@ static int find_device(void *ctx, const char *name, const char *path, bool live)
 	struct rpc_client *client = NULL;
 	struct diag ignored = { 0 };
 	const char *device;
+	int noted, wanted;
 
 	(void)name;
+	/* Those whose sockets say that they are others need not be asked, and may not answer. */
+	noted = runtime_noted_disk(path);
+	if (noted >= 0 && sscanf(by->device, "/dev/ublkb%d", &wanted) == 1 && wanted != noted)
+		return 0;
 	/* One that has ended since, or has no seat free, is not the one. */
 	if (!live || rpc_client_open_path(path, &ignored, &client))
 		return 0;

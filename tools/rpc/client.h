@@ -54,7 +54,9 @@ int rpc_client_send_fd(struct rpc_client *client, const char *method, json_t *pa
 int rpc_client_answer(struct rpc_client *client, struct diag *diag, int *ret_code,
 		      json_t **ret_result);
 
-/* How long a call may take from here on; -1: for ever. Default: 30 s. */
+#define RPC_CALL_MS 30000
+
+/* How long a call may take from here on; -1: for ever. Default: RPC_CALL_MS. */
 void rpc_client_patience(struct rpc_client *client, int timeout_ms);
 /*
  * The next message, waiting at most @timeout_ms (-1: for ever), as it came, without its newline;

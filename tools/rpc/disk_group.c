@@ -234,6 +234,12 @@ static void thaw(struct disk_group *group)
 	disk_group_ask(group, "disk.thaw", NULL, NULL);
 }
 
+static void patience(struct disk_group *group, int timeout_ms)
+{
+	for (unsigned int i = 0; i < group->nr; i++)
+		rpc_client_patience(group->members[i].client, timeout_ms);
+}
+
 /*
  * A server that is slow to say that it stands still may have had another's freeze end meanwhile: half
  * of its time must be left for the cuts, which are then sent without waiting for any answer.
@@ -242,8 +248,11 @@ static int freeze(struct disk_group *group, const struct ballot *ballot, disk_pa
 		  void *ctx, struct diag *diag, int *ret_code)
 {
 	uint64_t end_ns = clock_now_ns() + RPC_FREEZE_MS / 2 * NSEC_PER_MSEC;
-	int err = ask(group, "disk.freeze", params, ctx, ballot_fd(ballot));
+	int err;
 
+	patience(group, RPC_FREEZE_MS / 2);
+	err = ask(group, "disk.freeze", params, ctx, ballot_fd(ballot));
+	patience(group, RPC_CALL_MS);
 	if (err)
 		blame(first_failed(group), ", so none was cut", diag, ret_code);
 	else if (fail_value("tools/rpc/disk_group/late", true, clock_now_ns() >= end_ns))
@@ -276,13 +285,20 @@ int disk_group_cut(struct disk_group *group, disk_params_fn params, void *ctx, s
 		   int *ret_code)
 {
 	struct frozen frozen = { params, ctx };
-	char what[80];
+	const struct disk_member *member;
+	char what[120];
 	int err = disk_group_ask(group, "disk.crash", frozen_params, &frozen);
 
 	if (!err)
 		return 0;
-	snprintf(what, sizeof(what), " was not cut, and %u of %u were", nr_well(group), group->nr);
-	return blame(first_failed(group), what, diag, ret_code);
+	member = first_failed(group);
+	/* What was decided is carried out by a server that only does not answer, once it goes on. */
+	snprintf(what, sizeof(what), " %s, and %u of %u were",
+		 member->err == -EREMOTEIO
+			 ? "was not cut"
+			 : "has not said that it is cut (it will be, once it answers)",
+		 nr_well(group), group->nr);
+	return blame(member, what, diag, ret_code);
 }
 
 static int crash_one(struct disk_group *group, disk_params_fn params, void *ctx, struct diag *diag,

@@ -23,9 +23,10 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#define LOCK_MS      10000 /* for others to make their sockets */
-#define SUFFIX       ".sock"
-#define LISTEN_QUEUE 16
+#define LOCK_MS         10000 /* for others to make their sockets */
+#define SUFFIX          ".sock"
+#define LISTEN_QUEUE    16
+#define CONNECT_SECONDS 5 /* what a client waits for a server to take it */
 
 int runtime_dir(char path[PATH_MAX], struct diag *diag)
 {
@@ -139,6 +140,7 @@ static bool is_socket(const char *path)
 
 int runtime_connect(const char *path, struct diag *diag, int *ret_fd)
 {
+	const struct timeval patience = { .tv_sec = CONNECT_SECONDS };
 	_cleanup_close_ int fd = -1;
 	struct sockaddr_un address;
 	int err;
@@ -148,12 +150,16 @@ int runtime_connect(const char *path, struct diag *diag, int *ret_fd)
 		return err;
 	fd = fail_errno("tools/rpc/runtime/client-socket", EMFILE,
 			socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	/* A server that stands still takes no more once its queue of connections is full. */
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		err = -errno;
 		diag_set(diag, err, "client.connect", "no disk is served at %.200s: %s", path,
-			 err != -ECONNREFUSED ? strerror(-err)
-			 : is_socket(path)    ? "its server is gone"
-					      : "that is no socket");
+			 err == -EAGAIN         ? "its server does not answer"
+			 : err != -ECONNREFUSED ? strerror(-err)
+			 : is_socket(path)      ? "its server is gone"
+						: "that is no socket");
 		diag_hint(diag, "faultblk list shows the disks that are");
 		others_hint(diag);
 		return err;

@@ -35,13 +35,13 @@
 #define ACCEPT_PAUSE_MS   100        /* out of file descriptors: try again then */
 
 struct client {
-	int fd;            /* -1: the slot is free */
-	bool closing;      /* turned away: no more requests; close once everything is sent */
-	bool ended;        /* it will send nothing more */
-	bool deaf;         /* it will hear nothing more */
-	bool waits;        /* its next line cannot be served yet: once a turn it is tried again */
-	bool more;         /* the inbox may hold whole lines: serve them before reading on */
-	int passed_fd;     /* the last one that it sent along; -1: none */
+	int fd;       /* -1: the slot is free */
+	bool closing; /* turned away: no more requests; close once everything is sent */
+	bool ended;   /* it will send nothing more */
+	bool deaf;    /* it will hear nothing more */
+	bool waits;   /* its next line cannot be served yet: once a turn it is tried again */
+	bool more;    /* the inbox may hold whole lines: serve them before reading on */
+	int passed_fd; /* the last one that it sent along, for one request; -1: none; -EMFILE: lost */
 	uint64_t serial;   /* never reused: what tickets name */
 	unsigned int owed; /* answers that come later */
 	struct rpc_inbox inbox;
@@ -246,12 +246,21 @@ static void client_serve(struct rpc_server *server, struct client *client)
 	}
 }
 
+static void keep(struct client *client, int fd)
+{
+	cleanup_close(&client->passed_fd);
+	client->passed_fd = fd;
+}
+
 /* The first that came along is kept, in the place of an older one. */
 static void keep_passed(struct client *client, struct msghdr *message)
 {
 	struct cmsghdr *control = CMSG_FIRSTHDR(message);
 	size_t nr;
 
+	/* There were more than one, or no descriptor was free here. */
+	if (message->msg_flags & MSG_CTRUNC)
+		keep(client, -EMFILE);
 	if (!control || control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS)
 		return;
 	nr = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -259,12 +268,10 @@ static void keep_passed(struct client *client, struct msghdr *message)
 		int fd;
 
 		memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof(fd));
-		if (i == 0) {
-			cleanup_close(&client->passed_fd);
-			client->passed_fd = fd;
-		} else {
+		if (i == 0 && !(message->msg_flags & MSG_CTRUNC))
+			keep(client, fd);
+		else
 			close(fd);
-		}
 	}
 }
 
@@ -552,6 +559,16 @@ int rpc_server_passed_fd(const struct rpc_server *server, uint64_t client)
 		if (server->clients[i].fd >= 0 && server->clients[i].serial == client)
 			return server->clients[i].passed_fd;
 	return -1;
+}
+
+int rpc_server_take_passed(struct rpc_server *server, uint64_t client)
+{
+	int fd = rpc_server_passed_fd(server, client);
+
+	for (size_t i = 0; i < array_size(server->clients); i++)
+		if (server->clients[i].fd >= 0 && server->clients[i].serial == client)
+			server->clients[i].passed_fd = -1;
+	return fd;
 }
 
 bool rpc_server_has(const struct rpc_server *server, uint64_t serial)

@@ -60,8 +60,13 @@ int rpc_server_turn(struct rpc_server *server, struct pollfd *extra, size_t nr_e
  */
 void rpc_server_reply(struct rpc_server *server, struct rpc_ticket *ticket, int code,
 		      const struct diag *diag, json_t *result);
-/* The file that this client sent along last, borrowed; -1: it sent none. */
+/*
+ * The file that this client sent along last, borrowed; -1: it sent none since the last one was taken;
+ * -EMFILE: it did not arrive whole.
+ */
 int rpc_server_passed_fd(const struct rpc_server *server, uint64_t client);
+/* The same, for the request that it came with: the caller owns it, and there is none any more. */
+int rpc_server_take_passed(struct rpc_server *server, uint64_t client);
 /* Is this client (as in tickets) still connected? */
 bool rpc_server_has(const struct rpc_server *server, uint64_t client);
 /*

@@ -55,6 +55,7 @@ struct serve {
 	struct watch *watch;
 	struct node_watch *node; /* NULL: nobody is to be told what is on the disk */
 	struct rpc_reading *reading;
+	bool was_cut; /* without the word of who asked for it; not looked at yet */
 	bool more; /* the watch has more to deliver, or who had to wait can go on */
 	bool has_command;
 	bool working;                    /* the disk closes, its device is being made or read */
@@ -105,6 +106,8 @@ void serve_block_signals(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	/* A reader of our output or a client that goes away must not end the disk. */
 	signal(SIGPIPE, SIG_IGN);
+	/* Where whoever started us ignores the ends of children, nobody would tell us of ours. */
+	signal(SIGCHLD, SIG_DFL);
 }
 
 /* ------------------------------------------------------------------------------ closing */
@@ -430,9 +433,15 @@ static void end_revival(struct serve *s, int err, const struct diag *diag)
 static int on_freeze(void *ctx, uint64_t client, const struct cut_order *order, struct diag *diag)
 {
 	struct serve *s = ctx;
+	/* It is for this freeze alone: a later one, without, is not to obey what was decided by it. */
+	_cleanup_close_ int ballot_fd = rpc_server_take_passed(s->server, client);
 
-	return standstill_begin(&s->still, client, rpc_server_passed_fd(s->server, client), order,
-				diag);
+	if (ballot_fd == -EMFILE)
+		return diag_set(
+			diag, -EMFILE, "disk.ballot",
+			"the ballot that came along was lost: the server of the disk has no "
+			"file descriptor left");
+	return standstill_begin(&s->still, client, ballot_fd, order, diag);
 }
 
 static bool on_thaw(void *ctx, uint64_t client)
@@ -450,10 +459,11 @@ static void look_at_freeze(struct serve *s)
 {
 	bool there = s->phase == SERVING && rpc_server_has(s->server, s->still.client);
 
-	if (!standstill_look(&s->still, there))
-		return;
-	s->more = true;
-	look_at_condition(s);
+	if (standstill_look(&s->still, there))
+		s->more = s->was_cut = true;
+	if (s->was_cut)
+		look_at_condition(s);
+	s->was_cut = false;
 }
 
 static int on_crash(void *ctx, uint64_t client, struct cut_order *order, struct diag *diag,
@@ -794,6 +804,7 @@ static void tell_power(void *ctx, bool cut, const char *why)
 {
 	struct serve *s = ctx;
 
+	s->was_cut |= cut;
 	tool_msg("%s: %s", why, cut ? "the power is cut" : "the disk goes on");
 	watch_announce(s->watch, s->server, "power",
 		       json_pack("{s:s, s:s}", "state", cut ? "cut" : "on", "why", why));

@@ -132,6 +132,7 @@ int standstill_cut(struct standstill *still, uint64_t client, struct cut_order *
 	if (client && still->client != client && still->done_client == client) {
 		*order = still->order;
 		*ret_result = still->done;
+		still->done_client = 0;
 		return 0;
 	}
 	if (client && still->client != client)

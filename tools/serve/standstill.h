@@ -43,7 +43,7 @@ int standstill_begin(struct standstill *still, uint64_t client, int ballot_fd,
 bool standstill_gives_way(struct standstill *still, int ballot_fd);
 /*
  * Cut the power: @client, @order and errors as of rpc_target.crash. The queues go on. What was decided
- * and carried out for @client before is told again. -ESTALE changes nothing.
+ * and carried out for @client before is told, once. -ESTALE changes nothing.
  */
 int standstill_cut(struct standstill *still, uint64_t client, struct cut_order *order,
 		   struct diag *diag, struct power_cut_result *ret_result);
