@@ -56,7 +56,7 @@ struct serve {
 	struct node_watch *node; /* NULL: nobody is to be told what is on the disk */
 	struct rpc_reading *reading;
 	bool was_cut; /* without the word of who asked for it; not looked at yet */
-	bool more; /* the watch has more to deliver, or who had to wait can go on */
+	bool more;    /* the watch has more to deliver, or who had to wait can go on */
 	bool has_command;
 	bool working;                    /* the disk closes, its device is being made or read */
 	bool hastened;                   /* the recording does not let queues wait */
@@ -315,8 +315,10 @@ static int on_reread(void *ctx, struct rpc_ticket *ticket, json_t *result)
 		s->reread_result = result;
 		return err;
 	}
-	if (err)
+	if (err) {
+		tool_msg("the kernel was not told of what is on the disk now: %s", diag.message);
 		rpc_add_table(result, disk_dev(s->disk), err, true);
+	}
 	tell_udev(s);
 	return 0;
 }
@@ -734,7 +736,8 @@ static int turn_with_disk(struct serve *s)
 		{ .fd = disk_event_fd(s->disk), .events = POLLIN },
 		{ .fd = recorder ? recorder_event_fd(recorder_of(recorder)) : -1,
 		  .events = POLLIN },
-		{ .fd = s->job && !changing ? image_job_fd(s->job) : -1, .events = POLLIN },
+		{ .fd = s->job && !changing && !s->working ? image_job_fd(s->job) : -1,
+		  .events = POLLIN },
 		{ .fd = disk_work_fd(s->disk), .events = POLLIN },
 		{ .fd = rpc_reading_fd(s->reading), .events = POLLIN },
 		{ .fd = dev ? node_watch_fd(s->node) : -1, .events = POLLIN },
@@ -760,7 +763,7 @@ static int turn_with_disk(struct serve *s)
 		handle_events(s);
 	if (extra[3].revents)
 		handle_recording(s);
-	if (extra[4].revents && !s->still.client)
+	if (extra[4].revents && !s->still.client && !s->working)
 		end_job(s, false);
 	if (extra[5].revents)
 		handle_works(s);
