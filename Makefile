@@ -76,7 +76,7 @@ help:
 
 # ---------------------------------------------------------------------------------- packages
 
-# What each package is for stands in README.md. A package is missing when dpkg does not know it;
+# What each package is for stands in tests/README.md. A package is missing when dpkg does not know it;
 # where everything is there nothing is installed and nothing is fetched.
 PKG_BUILD := gcc make libc6-dev liburing-dev libjansson-dev libxxhash-dev libfiu-dev \
 	     libfuse3-dev nettle-dev pkg-config scdoc
