@@ -523,6 +523,14 @@ int rpc_server_turn(struct rpc_server *server, struct pollfd *extra, size_t nr_e
 void rpc_server_reply(struct rpc_server *server, struct rpc_ticket *ticket, int code,
 		      const struct diag *diag, json_t *result)
 {
+	struct diag memory = { 0 };
+
+	/* As with an answer that comes at once: one that lacks a member is not to be believed. */
+	if (rpc_json_short() && !code) {
+		code = RPC_FAILED;
+		diag = &memory;
+		diag_set(&memory, 0, "memory", "carried out, but no memory for the answer");
+	}
 	for (size_t i = 0; ticket->id && i < array_size(server->clients); i++) {
 		struct client *client = &server->clients[i];
 
