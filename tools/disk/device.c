@@ -355,6 +355,19 @@ static int unsettle(struct disk *disk, struct diag *diag)
 	return err;
 }
 
+/* The rules are on again, from each queue's next batch on; nobody waits for that a second time. */
+static void put_back(struct disk *disk)
+{
+	struct rule_set *set;
+
+	wake_rules(disk->quieted);
+	disk->quieted = NULL;
+	set = rule_set_copy(pipeline_rules(disk->pipeline));
+	if (set && !pipeline_publish(disk->pipeline, set, clock_now_ns(), NULL, NULL))
+		disk_kick(disk);
+	rule_set_free(set);
+}
+
 /*
  * Every queue has passed a batch since the condition was set; what is parked is of the old life.
  * With @quiet the rules are off from now on.
@@ -362,7 +375,6 @@ static int unsettle(struct disk *disk, struct diag *diag)
 static int settle(struct disk *disk, bool quiet, struct diag *diag)
 {
 	struct rule_set *set = rule_set_copy(pipeline_rules(disk->pipeline));
-	struct diag ignored = { 0 };
 	int err = set ? 0 : -ENOMEM;
 
 	if (!err && quiet)
@@ -374,7 +386,7 @@ static int settle(struct disk *disk, bool quiet, struct diag *diag)
 	rule_set_free(set);
 	/* Those without them may be in force already, though not every queue has said so. */
 	if (err && disk->quieted)
-		unsettle(disk, &ignored);
+		put_back(disk);
 	return err;
 }
 
