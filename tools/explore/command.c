@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -237,8 +238,41 @@ static enum owned has_owner(pid_t pid, const char *owner)
 	return len ? NOT_OWNED : UNSURE;
 }
 
-/* Kills those orphans that are @owner's: OWNED if there were such, UNSURE if there may be. */
-static enum owned kill_orphans(const char *owner)
+/* The commands that run: whoever started one waits for it, and nobody else may. */
+struct running {
+	pid_t pid;
+	struct running *next;
+};
+static struct running *all_running;
+static pthread_mutex_t running_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void forget_running(struct running *running)
+{
+	struct running **at = &all_running;
+
+	pthread_mutex_lock(&running_lock);
+	while (*at != running)
+		at = &(*at)->next;
+	*at = running->next;
+	pthread_mutex_unlock(&running_lock);
+}
+
+/* A child that has been left to us, or the @leader that we end: is it alive? Reaped if it is dead. */
+static bool is_living_orphan(pid_t pid, pid_t leader)
+{
+	const struct running *running;
+	bool lives;
+
+	pthread_mutex_lock(&running_lock);
+	for (running = all_running; running && running->pid != pid;)
+		running = running->next;
+	lives = (!running || pid == leader) && waitpid(pid, NULL, WNOHANG) == 0;
+	pthread_mutex_unlock(&running_lock);
+	return lives;
+}
+
+/* Kills those orphans that are @owner's, and its leader: OWNED if there were such, UNSURE if there may be. */
+static enum owned kill_orphans(const char *owner, pid_t leader)
 {
 	_cleanup_fclose_ FILE *file = NULL;
 	enum owned found = NOT_OWNED;
@@ -252,8 +286,8 @@ static enum owned kill_orphans(const char *owner)
 	while (fscanf(file, "%d", &pid) == 1) {
 		enum owned owned;
 
-		if (waitpid(pid, NULL, WNOHANG) != 0)
-			continue; /* it was dead already */
+		if (!is_living_orphan(pid, leader))
+			continue;
 		owned = has_owner(pid, owner);
 		if (owned == OWNED)
 			kill(pid, SIGKILL);
@@ -276,7 +310,7 @@ static int end_all(pid_t leader, const char *owner, struct diag *diag)
 
 		if (pid > 0)
 			continue;
-		found = pid < 0 && errno == ECHILD ? kill_orphans(owner) : OWNED;
+		found = pid < 0 && errno == ECHILD ? kill_orphans(owner, leader) : OWNED;
 		if (found == NOT_OWNED || (found == UNSURE && ++nr_unsure == UNSURE_MAX))
 			return 0;
 		if (clock_now_ns() > deadline_ns)
@@ -430,6 +464,7 @@ int command_run(const struct command_options *options, struct command_output *ou
 	uint64_t start_ns = clock_now_ns();
 	struct source sources[2];
 	struct host_seen seen;
+	struct running running;
 	int to[2], rc, err;
 	pid_t pid = -1;
 
@@ -437,7 +472,14 @@ int command_run(const struct command_options *options, struct command_output *ou
 	if (err)
 		return err;
 	host_begin(options->host, &seen);
+	/* Before anybody can take it for an orphan. */
+	pthread_mutex_lock(&running_lock);
 	err = start(options, to, diag, &pid);
+	if (!err) {
+		running = (struct running){ pid, all_running };
+		all_running = &running;
+	}
+	pthread_mutex_unlock(&running_lock);
 	close_ends(to);
 	if (err) {
 		close_sources(sources);
@@ -453,6 +495,7 @@ int command_run(const struct command_options *options, struct command_output *ou
 			     ? was_stopped(options, ret_end->status)
 			     : -errno;
 	err = end_all(pid, options->owner, diag);
+	forget_running(&running);
 	for (int i = 0; i < 2 && rc != -EINTR; i++) /* a signal waits for no reader */
 		source_end(&sources[i], output);
 	close_sources(sources);
