@@ -53,7 +53,7 @@
 #include "base/zero.h"
 #include "faults/explore/cut.h"
 #include "faults/explore/recall.h"
-#include "faults/explore/tally.h"
+#include "faults/explore/state_count.h"
 
 #include <assert.h>
 #include <math.h>
@@ -91,7 +91,7 @@ struct lazy {
 	size_t nr_repeats, max_repeats;
 	uint64_t nr_running;
 	struct lazy_run *idle;
-	struct tally tally;
+	struct state_count state_count;
 	struct lazy_status status;
 };
 
@@ -622,16 +622,16 @@ double lazy_picks(const struct lazy_run *run, uint16_t *picks)
 /* ------------------------------------------------------------------------------ the sum */
 
 /* The states that the run stands for: all, less what its units may not be any more. */
-static int size_of(const struct lazy_run *run, struct tally_box *box)
+static int size_of(const struct lazy_run *run, struct state_box *box)
 {
 	const struct lazy *lazy = run->lazy;
-	int err = tally_whole(&lazy->tally, box);
+	int err = state_count_whole(&lazy->state_count, box);
 
 	for (size_t i = 0; i < run->nr_touched && !err; i++) {
 		size_t choice = run->touched[i];
 		uint32_t nr = lazy->choices[choice].nr;
 
-		err = tally_cut(box, count(set_of(run, choice), words_of(nr)), nr);
+		err = state_box_constrain(box, count(set_of(run, choice), words_of(nr)), nr);
 	}
 	return err;
 }
@@ -696,14 +696,14 @@ void lazy_drop(struct lazy *lazy, struct lazy_run *run)
 
 /* With the lock: what the run was good for. */
 static int settle(struct lazy *lazy, const struct lazy_run *run, const struct done *done,
-		  struct tally_box *box, bool diverged)
+		  struct state_box *box, bool diverged)
 {
 	if (diverged) {
 		lazy->status.diverged++;
 		return 0;
 	}
 	return wants_repeat(run) ? push_repeat(lazy, done)
-				 : tally_add(&lazy->tally, box, done->verdict);
+				 : state_count_add(&lazy->state_count, box, done->verdict);
 }
 
 int lazy_end(struct lazy *lazy, struct lazy_run *run, int verdict)
@@ -715,7 +715,7 @@ int lazy_end(struct lazy *lazy, struct lazy_run *run, int verdict)
 		.reads = reads_of(run),
 	};
 	bool diverged = has_diverged(run, &done);
-	struct tally_box box = { .times = 1 };
+	struct state_box box = { .times = 1 };
 	int err = run->lost ? -ENOMEM : size_of(run, &box);
 
 	/* To forget a check costs time, never states. */
@@ -729,7 +729,7 @@ int lazy_end(struct lazy *lazy, struct lazy_run *run, int verdict)
 		put_back(lazy, run);
 		pthread_mutex_unlock(&lazy->lock);
 	}
-	tally_box_free(&box);
+	state_box_free(&box);
 	return err;
 }
 
@@ -738,10 +738,10 @@ void lazy_status(struct lazy *lazy, struct lazy_status *ret_status)
 	pthread_mutex_lock(&lazy->lock);
 	*ret_status = lazy->status;
 	ret_status->open = lazy->tasks.nr;
-	ret_status->covered = tally_covered(&lazy->tally);
+	ret_status->covered = state_count_covered(&lazy->state_count);
 	/* Boxes that are open, under way, lost, or of a run that diverged are missing in the sum.
 	 */
-	ret_status->complete = tally_is_full(&lazy->tally);
+	ret_status->complete = state_count_is_full(&lazy->state_count);
 	pthread_mutex_unlock(&lazy->lock);
 }
 
@@ -750,7 +750,7 @@ double lazy_share(struct lazy *lazy, int verdict)
 	double share;
 
 	pthread_mutex_lock(&lazy->lock);
-	share = tally_share(&lazy->tally, verdict);
+	share = state_count_share(&lazy->state_count, verdict);
 	pthread_mutex_unlock(&lazy->lock);
 	return share;
 }
@@ -776,8 +776,8 @@ static int lay_out(struct lazy *lazy)
 	for (size_t i = 0; i < lazy->nr_choices; i++)
 		for (uint32_t k = 0; k < lazy->choices[i].nr; k++)
 			put_in(lazy->all + lazy->word_of[i], k);
-	return tally_start(&lazy->tally, lazy->nr_choices ? &lazy->choices->nr : NULL,
-			   lazy->nr_choices, sizeof(*lazy->choices));
+	return state_count_start(&lazy->state_count, lazy->nr_choices ? &lazy->choices->nr : NULL,
+				 lazy->nr_choices, sizeof(*lazy->choices));
 }
 
 static int open_root(struct lazy *lazy)
@@ -835,7 +835,7 @@ _cold_ struct lazy *lazy_free(struct lazy *lazy)
 		run_free(run);
 	}
 	recall_free(lazy->recall);
-	tally_free(&lazy->tally);
+	state_count_free(&lazy->state_count);
 	pthread_cond_destroy(&lazy->changed);
 	pthread_mutex_destroy(&lazy->lock);
 	free(lazy->repeats);
