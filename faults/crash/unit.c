@@ -223,7 +223,7 @@ static int add_entry(struct crash *crash, struct crash_unit *unit, uint32_t inde
 }
 
 /* The unit was zero for all: now those writes in flight matter that left it so. */
-static int recall_skipped(struct crash *crash, struct crash_unit *unit)
+static int add_skipped(struct crash *crash, struct crash_unit *unit)
 {
 	const uint32_t *writes;
 	size_t nr;
@@ -253,7 +253,7 @@ static int submit_unit(struct crash *crash, uint32_t index, uint64_t number)
 		crash_bits_set(used, number);
 	}
 	if (!was_used)
-		err = recall_skipped(crash, unit);
+		err = add_skipped(crash, unit);
 	return err ? err : add_entry(crash, unit, index);
 }
 

@@ -37,7 +37,7 @@
  * the box that is nearest to "everything survived" is taken first, as that finds each kind of
  * damage early.
  *
- * CHECKS ARE RECALLED (recall.h). After recovery most states look alike to the check. Before a
+ * THE CHECK MEMO (check_memo.h). After recovery most states look alike to the check. Before a
  * check runs, the sectors that earlier checks read are read for it, in their order and deciding
  * units as the check would, in favour of contents that are known; when all agree to the end of an
  * earlier check, so does the verdict. What a check wrote itself before reading it back is no input,
@@ -51,8 +51,8 @@
 #include "base/failpoint.h"
 #include "base/rng.h"
 #include "base/zero.h"
+#include "faults/explore/check_memo.h"
 #include "faults/explore/cut.h"
-#include "faults/explore/recall.h"
 #include "faults/explore/state_count.h"
 
 #include <assert.h>
@@ -60,10 +60,10 @@
 #include <pthread.h>
 #include <string.h>
 
-#define WORD_BITS    64u
-#define SECTOR       512u
-#define TASKS_FIRST  256u
-#define RECALL_LIMIT (64ull << 20)
+#define WORD_BITS   64u
+#define SECTOR      512u
+#define TASKS_FIRST 256u
+#define MEMO_LIMIT  (64ull << 20)
 
 /* A run that has ended and is to be repeated. */
 struct done {
@@ -82,7 +82,7 @@ struct lazy {
 	struct lazy_options options;
 	size_t *word_of; /* where a choice's set begins */
 	uint64_t *all;   /* the sets of the whole box */
-	struct recall *recall;
+	struct check_memo *memo;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -130,14 +130,14 @@ struct lazy_run {
 	bool repeat;
 	bool strayed;          /* a repetition wanted a further decision */
 	bool checking;         /* the check is running, or has run */
-	bool recalling;        /* reads are those of checks before */
-	bool skipped;          /* the check was recalled */
+	bool from_memo;        /* reads are those of checks before */
+	bool skipped;          /* the memo had its verdict */
 	bool cut_off;          /* the check did not come to its end */
 	bool blind;            /* no memory for what it read */
 	bool lost;             /* no memory for its decisions */
-	const uint64_t *known; /* recalling: contents that are welcome */
+	const uint64_t *known; /* from_memo: contents that are welcome */
 	size_t nr_known;
-	struct recall_log log;
+	struct check_log log;
 	struct pages seen; /* if runs are repeated */
 };
 
@@ -221,7 +221,7 @@ static size_t enter_class(struct lazy_run *run, const struct crash_choice *choic
 {
 	const struct crash_candidate *candidate = &choice->candidates[i];
 	const unsigned char *data = candidate->data ? candidate->data + from : NULL;
-	uint64_t content = recall_hash(data, to - from);
+	uint64_t content = check_hash(data, to - from);
 	size_t k;
 
 	for (k = 0; k < nr; k++)
@@ -386,7 +386,7 @@ static void watch(void *ctx, uint16_t disk, uint64_t at, const void *data, size_
 	struct lazy_run *run = ctx;
 	const unsigned char *bytes = data;
 
-	while (len && !run->recalling) {
+	while (len && !run->from_memo) {
 		uint32_t offset = at & (PAGE_BYTES - 1);
 		uint32_t room = PAGE_BYTES - offset;
 		uint32_t part = len < room ? (uint32_t)len : room;
@@ -396,7 +396,7 @@ static void watch(void *ctx, uint16_t disk, uint64_t at, const void *data, size_
 		if (run->lazy->options.repeat_every && sectors & ~written)
 			note_seen(run, disk, at, sectors & (uint8_t)~written);
 		if (run->checking && sectors & ~late)
-			recall_note(&run->log, disk, at, sectors & (uint8_t)~late, bytes);
+			check_log_note(&run->log, disk, at, sectors & (uint8_t)~late, bytes);
 		at += part;
 		bytes += part;
 		len -= part;
@@ -416,19 +416,19 @@ static uint64_t reads_of(const struct lazy_run *run)
 	return sum;
 }
 
-/* recall_ask_fn */
-static uint64_t recall(void *ctx, uint64_t place, const uint64_t *known, size_t nr_known)
+/* check_memo_ask_fn */
+static uint64_t answer_memo(void *ctx, uint64_t place, const uint64_t *known, size_t nr_known)
 {
 	struct lazy_run *run = ctx;
-	uint64_t at = (place & ((1ull << RECALL_DISK_SHIFT) - 1)) * SECTOR;
+	uint64_t at = (place & ((1ull << CHECK_DISK_SHIFT) - 1)) * SECTOR;
 	unsigned char sector[SECTOR];
 	int err;
 
 	run->known = known;
 	run->nr_known = nr_known;
-	err = view_read(run->view, (uint16_t)(place >> RECALL_DISK_SHIFT), at, sector, SECTOR);
+	err = view_read(run->view, (uint16_t)(place >> CHECK_DISK_SHIFT), at, sector, SECTOR);
 	run->nr_known = 0;
-	return err ? ~known[0] : recall_hash(sector, SECTOR);
+	return err ? ~known[0] : check_hash(sector, SECTOR);
 }
 
 bool lazy_check_starts(struct lazy_run *run, int *ret_verdict)
@@ -439,9 +439,9 @@ bool lazy_check_starts(struct lazy_run *run, int *ret_verdict)
 	view_phase(run->view);
 	run->checking = true;
 	if (!run->repeat) {
-		run->recalling = true;
-		run->skipped = recall_find(lazy->recall, recall, run, ret_verdict);
-		run->recalling = false;
+		run->from_memo = true;
+		run->skipped = check_memo_find(lazy->memo, answer_memo, run, ret_verdict);
+		run->from_memo = false;
 	}
 	view_watch(run->view, watch, run);
 	if (!run->skipped)
@@ -474,7 +474,7 @@ static struct lazy_run *run_free(struct lazy_run *run)
 	if (!run)
 		return NULL;
 	view_free(run->view);
-	recall_log_free(&run->log);
+	check_log_free(&run->log);
 	pages_free(&run->seen);
 	free(run->sets);
 	free(run->units);
@@ -493,7 +493,7 @@ static int run_create(struct lazy *lazy, struct lazy_run **ret_run)
 		return -ENOMEM;
 	run->lazy = lazy;
 	run->seen.entry_bytes = sizeof(struct seen);
-	recall_log_init(&run->log);
+	check_log_init(&run->log);
 	run->sets = fail_alloc("faults/explore/lazy/sets",
 			       calloc(lazy->nr_words + 1, sizeof(*run->sets)));
 	run->units = fail_alloc("faults/explore/lazy/units",
@@ -529,7 +529,7 @@ static void run_begin(struct lazy_run *run, struct cut *last)
 	run->nr_touched = run->nr_wanted = 0;
 	run->strayed = run->checking = run->skipped = run->cut_off = false;
 	run->blind = run->lost = false;
-	recall_log_clear(&run->log);
+	check_log_clear(&run->log);
 	pages_clear(&run->seen);
 	run->last = last;
 	for (const struct cut *cut = last; cut->choice != CUT_ROOT; cut = cut->before) {
@@ -720,7 +720,7 @@ int lazy_end(struct lazy *lazy, struct lazy_run *run, int verdict)
 
 	/* To forget a check costs time, never states. */
 	if (!err && !diverged && run->checking && !run->skipped && !run->cut_off)
-		diverged = recall_add(lazy->recall, &run->log, verdict) == -ESTALE;
+		diverged = check_memo_add(lazy->memo, &run->log, verdict) == -ESTALE;
 	if (err) {
 		lazy_drop(lazy, run);
 	} else {
@@ -814,7 +814,7 @@ _cold_ int lazy_create(const struct crash *crash, const struct crash_image *imag
 		lazy->options.depth_first_runs = LAZY_DEPTH_FIRST_RUNS;
 	if (!options->max_open)
 		lazy->options.max_open = LAZY_MAX_OPEN;
-	if (lay_out(lazy) < 0 || recall_create(RECALL_LIMIT, &lazy->recall) < 0 ||
+	if (lay_out(lazy) < 0 || check_memo_create(MEMO_LIMIT, &lazy->memo) < 0 ||
 	    open_root(lazy) < 0) {
 		lazy_free(lazy);
 		return -ENOMEM;
@@ -834,7 +834,7 @@ _cold_ struct lazy *lazy_free(struct lazy *lazy)
 		next = run->next;
 		run_free(run);
 	}
-	recall_free(lazy->recall);
+	check_memo_free(lazy->memo);
 	state_count_free(&lazy->state_count);
 	pthread_cond_destroy(&lazy->changed);
 	pthread_mutex_destroy(&lazy->lock);

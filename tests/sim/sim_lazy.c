@@ -668,7 +668,7 @@ static bool run_round(struct sim *sim, uint64_t seed, unsigned int mask, bool ve
 
 static void summarise(const struct sim *sim)
 {
-	printf("%" PRIu64 " states in %" PRIu64 " runs, %" PRIu64 " checks recalled, %" PRIu64
+	printf("%" PRIu64 " states in %" PRIu64 " runs, %" PRIu64 " checks skipped, %" PRIu64
 	       " of %" PRIu64 " rounds with more than %d states, at most %" PRIu64,
 	       sim->states, sim->runs, sim->skipped, sim->large, sim->rounds, SMALL, sim->most);
 }

@@ -443,7 +443,7 @@ static void what_does_not_do_the_same_again_is_never_complete(void **state)
 	drop_case(c);
 }
 
-/* Side by side, so that neither can be recalled for the other. */
+/* Side by side, so that neither can answer for the other. */
 static void two_checks_that_read_the_same_and_disagree_are_noticed(void **state)
 {
 	struct lazy_options options = { .seed = 1 };
@@ -484,7 +484,7 @@ static void what_is_deterministic_repeats(void **state)
 	drop_case(c);
 }
 
-/* ---- checks that are recalled ------------------------------------------------------------ */
+/* ---- checks that the memo answers ------------------------------------------------------------ */
 
 static uint64_t nr_checks;
 

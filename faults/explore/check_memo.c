@@ -13,7 +13,7 @@
  * nothing but what it has read, then a check that agrees with the tree up to a place reads that
  * place; a log in which it is missing is no news, and is dropped.
  */
-#include "faults/explore/recall.h"
+#include "faults/explore/check_memo.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -28,7 +28,7 @@
 #define FORKS_FIRST 2u
 
 struct stretch {
-	struct recall_read *reads;
+	struct check_read *reads;
 	size_t nr;
 	uint64_t place;     /* of the fork */
 	uint64_t *contents; /* what was seen there */
@@ -38,7 +38,7 @@ struct stretch {
 	struct stretch *older; /* all there are, to free them */
 };
 
-struct recall {
+struct check_memo {
 	pthread_rwlock_t lock;
 	struct stretch *root, *newest;
 	uint64_t bytes, limit_bytes;
@@ -51,7 +51,7 @@ struct noted {
 	uint32_t index[PAGE_SECTORS];
 };
 
-uint64_t recall_hash(const unsigned char *data, size_t len)
+uint64_t check_hash(const unsigned char *data, size_t len)
 {
 	static const unsigned char zeroes[SECTOR];
 	uint64_t hash = 0;
@@ -64,33 +64,33 @@ uint64_t recall_hash(const unsigned char *data, size_t len)
 
 /* ------------------------------------------------------------------------------ a log */
 
-void recall_log_init(struct recall_log *log)
+void check_log_init(struct check_log *log)
 {
-	*log = (struct recall_log){ .pages.entry_bytes = sizeof(struct noted) };
+	*log = (struct check_log){ .pages.entry_bytes = sizeof(struct noted) };
 }
 
-void recall_log_free(struct recall_log *log)
+void check_log_free(struct check_log *log)
 {
 	pages_free(&log->pages);
 	free(log->reads);
-	recall_log_init(log);
+	check_log_init(log);
 }
 
-void recall_log_clear(struct recall_log *log)
+void check_log_clear(struct check_log *log)
 {
 	pages_clear(&log->pages);
 	log->nr = 0;
 	log->failed = false;
 }
 
-static int reserve(struct recall_log *log)
+static int reserve(struct check_log *log)
 {
 	size_t max = log->max ? 2 * log->max : LOG_FIRST;
-	struct recall_read *reads;
+	struct check_read *reads;
 
 	if (log->nr + PAGE_SECTORS <= log->max)
 		return 0;
-	reads = fail_alloc("faults/explore/recall/log",
+	reads = fail_alloc("faults/explore/check_memo/log",
 			   reallocarray(log->reads, max, sizeof(*log->reads)));
 	if (!reads)
 		return -ENOMEM;
@@ -99,8 +99,8 @@ static int reserve(struct recall_log *log)
 	return 0;
 }
 
-void recall_note(struct recall_log *log, uint16_t disk, uint64_t at, uint8_t sectors,
-		 const unsigned char *data)
+void check_log_note(struct check_log *log, uint16_t disk, uint64_t at, uint8_t sectors,
+		    const unsigned char *data)
 {
 	uint64_t page_at = at & ~(uint64_t)(PAGE_BYTES - 1);
 	struct noted *noted = pages_find(&log->pages, page_key(disk, at));
@@ -118,17 +118,17 @@ void recall_note(struct recall_log *log, uint16_t disk, uint64_t at, uint8_t sec
 
 		noted->sectors |= (uint8_t)(1u << i);
 		noted->index[i] = (uint32_t)log->nr;
-		log->reads[log->nr++] = (struct recall_read){
-			.place = recall_place(disk, from),
-			.content = recall_hash(data + (from - at), SECTOR),
+		log->reads[log->nr++] = (struct check_read){
+			.place = check_place(disk, from),
+			.content = check_hash(data + (from - at), SECTOR),
 		};
 	}
 }
 
-static const struct recall_read *find_read(const struct recall_log *log, uint64_t place)
+static const struct check_read *find_read(const struct check_log *log, uint64_t place)
 {
-	uint64_t sector = place & ((1ull << RECALL_DISK_SHIFT) - 1);
-	uint16_t disk = (uint16_t)(place >> RECALL_DISK_SHIFT);
+	uint64_t sector = place & ((1ull << CHECK_DISK_SHIFT) - 1);
+	uint16_t disk = (uint16_t)(place >> CHECK_DISK_SHIFT);
 	const struct noted *noted = pages_find(&log->pages, page_key(disk, sector * SECTOR));
 	uint32_t i = sector % PAGE_SECTORS;
 
@@ -137,38 +137,38 @@ static const struct recall_read *find_read(const struct recall_log *log, uint64_
 
 /* ------------------------------------------------------------------------------ the tree */
 
-int recall_create(uint64_t limit_bytes, struct recall **ret_recall)
+int check_memo_create(uint64_t limit_bytes, struct check_memo **ret_memo)
 {
-	struct recall *recall =
-		fail_alloc("faults/explore/recall/alloc", calloc(1, sizeof(*recall)));
+	struct check_memo *memo =
+		fail_alloc("faults/explore/check_memo/alloc", calloc(1, sizeof(*memo)));
 
-	if (!recall)
+	if (!memo)
 		return -ENOMEM;
-	pthread_rwlock_init(&recall->lock, NULL);
-	recall->limit_bytes = limit_bytes;
-	*ret_recall = recall;
+	pthread_rwlock_init(&memo->lock, NULL);
+	memo->limit_bytes = limit_bytes;
+	*ret_memo = memo;
 	return 0;
 }
 
-struct recall *recall_free(struct recall *recall)
+struct check_memo *check_memo_free(struct check_memo *memo)
 {
-	if (!recall)
+	if (!memo)
 		return NULL;
-	for (struct stretch *stretch = recall->newest, *older; stretch; stretch = older) {
+	for (struct stretch *stretch = memo->newest, *older; stretch; stretch = older) {
 		older = stretch->older;
 		free(stretch->reads);
 		free(stretch->contents);
 		free(stretch->next);
 		free(stretch);
 	}
-	pthread_rwlock_destroy(&recall->lock);
-	free(recall);
+	pthread_rwlock_destroy(&memo->lock);
+	free(memo);
 	return NULL;
 }
 
 /* Where the answers leave the tree: at read @at of the stretch, at its fork (at = nr), or nowhere
  * (the stretch is an end, and *ret_verdict its verdict). */
-static bool follow(struct stretch **at_stretch, size_t *ret_at, recall_ask_fn ask, void *ctx)
+static bool follow(struct stretch **at_stretch, size_t *ret_at, check_memo_ask_fn ask, void *ctx)
 {
 	struct stretch *stretch = *at_stretch;
 
@@ -177,7 +177,7 @@ static bool follow(struct stretch **at_stretch, size_t *ret_at, recall_ask_fn as
 		size_t i;
 
 		for (i = 0; i < stretch->nr; i++) {
-			const struct recall_read *read = &stretch->reads[i];
+			const struct check_read *read = &stretch->reads[i];
 
 			if (ask(ctx, read->place, &read->content, 1) != read->content)
 				break;
@@ -197,26 +197,26 @@ static bool follow(struct stretch **at_stretch, size_t *ret_at, recall_ask_fn as
 	}
 }
 
-bool recall_find(struct recall *recall, recall_ask_fn ask, void *ctx, int *ret_verdict)
+bool check_memo_find(struct check_memo *memo, check_memo_ask_fn ask, void *ctx, int *ret_verdict)
 {
 	struct stretch *stretch;
 	bool found = false;
 	size_t at;
 
-	pthread_rwlock_rdlock(&recall->lock);
-	stretch = recall->root;
+	pthread_rwlock_rdlock(&memo->lock);
+	stretch = memo->root;
 	if (stretch) {
 		found = follow(&stretch, &at, ask, ctx);
 		if (found)
 			*ret_verdict = stretch->verdict;
 	}
-	pthread_rwlock_unlock(&recall->lock);
+	pthread_rwlock_unlock(&memo->lock);
 	return found;
 }
 
 /* A log that is entered: what of it lies on the path from the root. */
 struct entry {
-	const struct recall_log *log;
+	const struct check_log *log;
 	bool *on_path; /* for each of its reads */
 	size_t nr_on_path;
 	bool missing; /* it lacks a place that it should have read */
@@ -225,7 +225,7 @@ struct entry {
 static uint64_t ask_log(void *ctx, uint64_t place, const uint64_t *known, size_t nr_known)
 {
 	struct entry *entry = ctx;
-	const struct recall_read *read = find_read(entry->log, place);
+	const struct check_read *read = find_read(entry->log, place);
 
 	(void)nr_known;
 	if (!read) {
@@ -240,11 +240,11 @@ static uint64_t ask_log(void *ctx, uint64_t place, const uint64_t *known, size_t
 static struct stretch *new_stretch(size_t nr)
 {
 	struct stretch *stretch =
-		fail_alloc("faults/explore/recall/stretch", calloc(1, sizeof(*stretch)));
+		fail_alloc("faults/explore/check_memo/stretch", calloc(1, sizeof(*stretch)));
 
 	if (!stretch)
 		return NULL;
-	stretch->reads = fail_alloc("faults/explore/recall/reads",
+	stretch->reads = fail_alloc("faults/explore/check_memo/reads",
 				    malloc((nr ? nr : 1) * sizeof(*stretch->reads)));
 	if (!stretch->reads) {
 		free(stretch);
@@ -253,17 +253,17 @@ static struct stretch *new_stretch(size_t nr)
 	return stretch;
 }
 
-static void own(struct recall *recall, struct stretch *stretch)
+static void own(struct check_memo *memo, struct stretch *stretch)
 {
-	stretch->older = recall->newest;
-	recall->newest = stretch;
-	recall->bytes += sizeof(*stretch) + stretch->nr * sizeof(*stretch->reads);
+	stretch->older = memo->newest;
+	memo->newest = stretch;
+	memo->bytes += sizeof(*stretch) + stretch->nr * sizeof(*stretch->reads);
 }
 
 /* What of the log is not on the path, and the verdict. */
 static struct stretch *rest_of(const struct entry *entry, int verdict)
 {
-	const struct recall_log *log = entry->log;
+	const struct check_log *log = entry->log;
 	struct stretch *stretch = new_stretch(log->nr - entry->nr_on_path);
 
 	if (!stretch)
@@ -283,11 +283,11 @@ static int reserve_fork(struct stretch *stretch)
 
 	if (stretch->nr_forks < stretch->max_forks)
 		return 0;
-	next = fail_alloc("faults/explore/recall/next",
+	next = fail_alloc("faults/explore/check_memo/next",
 			  reallocarray(stretch->next, max, sizeof(*next)));
 	if (next)
 		stretch->next = next;
-	contents = fail_alloc("faults/explore/recall/contents",
+	contents = fail_alloc("faults/explore/check_memo/contents",
 			      reallocarray(stretch->contents, max, sizeof(*contents)));
 	if (contents)
 		stretch->contents = contents;
@@ -304,7 +304,7 @@ static void add_fork(struct stretch *stretch, uint64_t content, struct stretch *
 }
 
 /* Read @at of the stretch becomes its fork, with what follows as the first branch. */
-static int make_fork(struct recall *recall, struct stretch *stretch, size_t at)
+static int make_fork(struct check_memo *memo, struct stretch *stretch, size_t at)
 {
 	size_t nr = stretch->nr - at - 1;
 	struct stretch *tail = new_stretch(nr);
@@ -334,12 +334,12 @@ static int make_fork(struct recall *recall, struct stretch *stretch, size_t at)
 	stretch->max_forks = head.max_forks;
 	add_fork(stretch, stretch->reads[at].content, tail);
 	stretch->nr = at;
-	own(recall, tail);
+	own(memo, tail);
 	return 0;
 }
 
 /* The log leaves the tree at read @at of the stretch. */
-static int branch(struct recall *recall, struct stretch *stretch, size_t at,
+static int branch(struct check_memo *memo, struct stretch *stretch, size_t at,
 		  const struct entry *entry, int verdict)
 {
 	uint64_t place = at < stretch->nr ? stretch->reads[at].place : stretch->place;
@@ -347,7 +347,7 @@ static int branch(struct recall *recall, struct stretch *stretch, size_t at,
 	int err = rest ? 0 : -ENOMEM;
 
 	if (!err && at < stretch->nr)
-		err = make_fork(recall, stretch, at);
+		err = make_fork(memo, stretch, at);
 	if (!err)
 		err = reserve_fork(stretch);
 	if (err) {
@@ -357,31 +357,31 @@ static int branch(struct recall *recall, struct stretch *stretch, size_t at,
 		return err;
 	}
 	add_fork(stretch, find_read(entry->log, place)->content, rest);
-	own(recall, rest);
+	own(memo, rest);
 	return 0;
 }
 
-static int enter(struct recall *recall, struct entry *entry, int verdict)
+static int enter(struct check_memo *memo, struct entry *entry, int verdict)
 {
-	struct stretch *stretch = recall->root;
+	struct stretch *stretch = memo->root;
 	size_t at;
 
 	if (!stretch) {
 		stretch = rest_of(entry, verdict);
 		if (!stretch)
 			return -ENOMEM;
-		recall->root = stretch;
-		own(recall, stretch);
+		memo->root = stretch;
+		own(memo, stretch);
 		return 0;
 	}
 	if (follow(&stretch, &at, ask_log, entry) && !entry->missing)
 		return stretch->verdict == verdict ? 0 : -ESTALE;
-	if (entry->missing || recall->bytes >= recall->limit_bytes)
+	if (entry->missing || memo->bytes >= memo->limit_bytes)
 		return 0;
-	return branch(recall, stretch, at, entry, verdict);
+	return branch(memo, stretch, at, entry, verdict);
 }
 
-int recall_add(struct recall *recall, const struct recall_log *log, int verdict)
+int check_memo_add(struct check_memo *memo, const struct check_log *log, int verdict)
 {
 	struct entry entry = { .log = log };
 	_cleanup_free_ bool *on_path = NULL;
@@ -389,12 +389,13 @@ int recall_add(struct recall *recall, const struct recall_log *log, int verdict)
 
 	if (log->failed)
 		return -ENOMEM;
-	on_path = fail_alloc("faults/explore/recall/path", calloc(log->nr + 1, sizeof(*on_path)));
+	on_path =
+		fail_alloc("faults/explore/check_memo/path", calloc(log->nr + 1, sizeof(*on_path)));
 	if (!on_path)
 		return -ENOMEM;
 	entry.on_path = on_path;
-	pthread_rwlock_wrlock(&recall->lock);
-	err = enter(recall, &entry, verdict);
-	pthread_rwlock_unlock(&recall->lock);
+	pthread_rwlock_wrlock(&memo->lock);
+	err = enter(memo, &entry, verdict);
+	pthread_rwlock_unlock(&memo->lock);
 	return err;
 }
