@@ -40,8 +40,8 @@ struct explore_state {
 	const char *name;      /* see crash_name(); valid during the call */
 	const uint16_t *picks; /* of @crash; LAZY: those of lazy_picks(), only in result() */
 	const struct crash *crash;
-	struct view *view;                /* LAZY: the disks to present; else NULL */
-	struct lazy_run *run;             /* LAZY: for lazy_check_starts() and lazy_check_cut() */
+	struct view *view;    /* LAZY: the disks to present; else NULL */
+	struct lazy_run *run; /* LAZY: for lazy_check_starts() and lazy_check_aborted() */
 	const struct crash_image *images; /* that @crash keeps: durable content; see check() */
 	double covers_log2; /* LAZY, in result(): log2 of how many states it stands for */
 };

@@ -27,13 +27,13 @@
  * ASSUMPTION: determinism, in this form: the set of bytes read before any decision, and the
  * verdict, follow from the contents read. Not the order: several readers side by side are fine,
  * because a decision is a smaller set of a unit, wherever and whenever the unit is read. What speaks
- * against it is noticed: a run that ends without having read what its box was cut by (its author
+ * against it is noticed: a run that ends without having read what its box was constrained by (its author
  * read that, so it has diverged); two checks with the same reads and two verdicts; a repetition with
  * fixed decisions that reads other sectors, wants a further decision, or ends otherwise. Such a
  * run's box is not added to the sum.
  *
- * A task is a chain of cuts, each of one unit, shared by all tasks behind it. Depth first, the last
- * cut is tried first, so that few tasks are open; past a number of runs the search may not end, and
+ * A task is a chain of constraints, each of one unit, shared by all tasks behind it. Depth first, the last
+ * constraint is tried first, so that few tasks are open; past a number of runs the search may not end, and
  * the box that is nearest to "everything survived" is taken first, as that finds each kind of
  * damage early.
  *
@@ -52,7 +52,7 @@
 #include "base/rng.h"
 #include "base/zero.h"
 #include "faults/explore/check_memo.h"
-#include "faults/explore/cut.h"
+#include "faults/explore/constraint.h"
 #include "faults/explore/state_count.h"
 
 #include <assert.h>
@@ -67,7 +67,7 @@
 
 /* A run that has ended and is to be repeated. */
 struct done {
-	struct cut *last;
+	struct constraint *last;
 	int verdict;
 	bool checked; /* reads: of recovery and check, not of recovery alone */
 	uint64_t reads;
@@ -86,7 +86,7 @@ struct lazy {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct cut_pile tasks;
+	struct constraint_pile tasks;
 	struct done *repeats;
 	size_t nr_repeats, max_repeats;
 	uint64_t nr_running;
@@ -97,7 +97,7 @@ struct lazy {
 
 /* A unit in a run. */
 struct unit {
-	uint64_t wanted; /* sectors that were read to cut its set, and not yet by this run */
+	uint64_t wanted; /* sectors that were read for its constraints, and not yet by this run */
 	bool touched;    /* not as in a fresh run */
 };
 
@@ -118,7 +118,7 @@ struct lazy_run {
 	struct lazy *lazy;
 	struct lazy_run *next; /* of those that are idle */
 	struct view *view;
-	struct cut *last;
+	struct constraint *last;
 	uint64_t *sets;
 	struct unit *units;
 	uint32_t *touched;
@@ -132,7 +132,7 @@ struct lazy_run {
 	bool checking;         /* the check is running, or has run */
 	bool from_memo;        /* reads are those of checks before */
 	bool skipped;          /* the memo had its verdict */
-	bool cut_off;          /* the check did not come to its end */
+	bool aborted;          /* the check did not come to its end */
 	bool blind;            /* no memory for what it read */
 	bool lost;             /* no memory for its decisions */
 	const uint64_t *known; /* from_memo: contents that are welcome */
@@ -258,45 +258,48 @@ static size_t prefer(const struct lazy_run *run, size_t nr_classes)
 	return 0;
 }
 
-/* The set of class @k as a cut behind the run's last one, which it does not yet hold on to. */
-static struct cut *make_cut(const struct lazy_run *run, size_t choice, size_t k, uint64_t asked)
+/* The set of class @k as a constraint behind the run's last one, which it does not yet hold on to. */
+static struct constraint *make_constraint(const struct lazy_run *run, size_t choice, size_t k,
+					  uint64_t asked)
 {
 	const struct lazy *lazy = run->lazy;
 	const struct crash_choice *c = &lazy->choices[choice];
 	const uint64_t *set = set_of(run, choice);
 	size_t nr_words = words_of(c->nr);
-	struct cut *cut = fail_alloc("faults/explore/lazy/cut",
-				     calloc(1, sizeof(*cut) + nr_words * sizeof(*cut->set)));
+	struct constraint *constraint =
+		fail_alloc("faults/explore/lazy/constraint",
+			   calloc(1, sizeof(*constraint) + nr_words * sizeof(*constraint->set)));
 
-	if (!cut)
+	if (!constraint)
 		return NULL;
-	cut->before = run->last;
-	cut->refs = 1;
-	cut->choice = (uint32_t)choice;
-	cut->deviations = run->last->deviations + (k && has(set, c->newest));
-	cut->order = run->last->order + rng_mix(lazy->options.seed, choice, run->classes[k].first);
-	cut->asked = asked;
+	constraint->before = run->last;
+	constraint->refs = 1;
+	constraint->choice = (uint32_t)choice;
+	constraint->deviations = run->last->deviations + (k && has(set, c->newest));
+	constraint->order =
+		run->last->order + rng_mix(lazy->options.seed, choice, run->classes[k].first);
+	constraint->asked = asked;
 	for (uint32_t i = 0; i < c->nr; i++)
 		if (has(set, i) && run->class_of[i] == k)
-			put_in(cut->set, i);
-	return cut;
+			put_in(constraint->set, i);
+	return constraint;
 }
 
-/* With the lock: the tasks take over the cut, or it is freed. */
-static int keep_task(struct lazy *lazy, struct cut *cut)
+/* With the lock: the tasks take over the constraint, or it is freed. */
+static int keep_task(struct lazy *lazy, struct constraint *constraint)
 {
 	int err;
 
 	if (lazy->tasks.nr >= lazy->options.max_open) {
 		lazy->status.dropped++;
-		free(cut);
+		free(constraint);
 		return 0;
 	}
-	err = cut_push(&lazy->tasks, cut);
+	err = constraint_push(&lazy->tasks, constraint);
 	if (err)
-		free(cut);
+		free(constraint);
 	else
-		cut->before->refs++;
+		constraint->before->refs++;
 	return err;
 }
 
@@ -304,13 +307,13 @@ static int keep_task(struct lazy *lazy, struct cut *cut)
 static int open_task(struct lazy_run *run, size_t choice, size_t k, uint64_t asked)
 {
 	struct lazy *lazy = run->lazy;
-	struct cut *cut = make_cut(run, choice, k, asked);
+	struct constraint *constraint = make_constraint(run, choice, k, asked);
 	int err;
 
-	if (!cut)
+	if (!constraint)
 		return -ENOMEM;
 	pthread_mutex_lock(&lazy->lock);
-	err = keep_task(lazy, cut);
+	err = keep_task(lazy, constraint);
 	pthread_cond_broadcast(&lazy->changed);
 	pthread_mutex_unlock(&lazy->lock);
 	return err;
@@ -320,17 +323,17 @@ static int open_task(struct lazy_run *run, size_t choice, size_t k, uint64_t ask
 static int split(struct lazy_run *run, size_t choice, size_t nr, uint64_t asked)
 {
 	size_t k = prefer(run, nr);
-	struct cut *cut = make_cut(run, choice, k, asked);
+	struct constraint *constraint = make_constraint(run, choice, k, asked);
 	int err = 0;
 
-	if (!cut)
+	if (!constraint)
 		return -ENOMEM;
 	for (size_t i = nr; i-- > 0 && !err;)
 		if (i != k)
 			err = open_task(run, choice, i, asked);
-	memcpy(set_of(run, choice), cut->set,
-	       words_of(run->lazy->choices[choice].nr) * sizeof(*cut->set));
-	run->last = cut; /* holds on to the one before in the run's place */
+	memcpy(set_of(run, choice), constraint->set,
+	       words_of(run->lazy->choices[choice].nr) * sizeof(*constraint->set));
+	run->last = constraint; /* holds on to the one before in the run's place */
 	return err;
 }
 
@@ -452,9 +455,9 @@ bool lazy_check_starts(struct lazy_run *run, int *ret_verdict)
 	return true;
 }
 
-void lazy_check_cut(struct lazy_run *run)
+void lazy_check_aborted(struct lazy_run *run)
 {
-	run->cut_off = true;
+	run->aborted = true;
 }
 
 struct view *lazy_view(struct lazy_run *run)
@@ -514,8 +517,8 @@ static int run_create(struct lazy *lazy, struct lazy_run **ret_run)
 	return 0;
 }
 
-/* Everything as in the box of @last, in the time that the run before and the cuts took. */
-static void run_begin(struct lazy_run *run, struct cut *last)
+/* Everything as in the box of @last, in the time that the run before and the constraints took. */
+static void run_begin(struct lazy_run *run, struct constraint *last)
 {
 	const struct lazy *lazy = run->lazy;
 
@@ -527,21 +530,23 @@ static void run_begin(struct lazy_run *run, struct cut *last)
 		run->units[choice] = (struct unit){ .wanted = 0 };
 	}
 	run->nr_touched = run->nr_wanted = 0;
-	run->strayed = run->checking = run->skipped = run->cut_off = false;
+	run->strayed = run->checking = run->skipped = run->aborted = false;
 	run->blind = run->lost = false;
 	check_log_clear(&run->log);
 	pages_clear(&run->seen);
 	run->last = last;
-	for (const struct cut *cut = last; cut->choice != CUT_ROOT; cut = cut->before) {
-		struct unit *unit = &run->units[cut->choice];
+	for (const struct constraint *constraint = last; constraint->choice != CONSTRAINT_ROOT;
+	     constraint = constraint->before) {
+		struct unit *unit = &run->units[constraint->choice];
 
-		/* The last cut of a unit is the smallest. */
+		/* The last constraint of a unit is the smallest. */
 		if (!unit->touched)
-			memcpy(set_of(run, cut->choice), cut->set,
-			       words_of(lazy->choices[cut->choice].nr) * sizeof(*cut->set));
-		touch(run, cut->choice);
+			memcpy(set_of(run, constraint->choice), constraint->set,
+			       words_of(lazy->choices[constraint->choice].nr) *
+				       sizeof(*constraint->set));
+		touch(run, constraint->choice);
 		run->nr_wanted += !unit->wanted;
-		unit->wanted |= cut->asked;
+		unit->wanted |= constraint->asked;
 	}
 	view_reset(run->view, NULL, decide, run);
 	view_watch(run->view, lazy->options.repeat_every ? watch : NULL, run);
@@ -557,7 +562,7 @@ static bool is_ready(const struct lazy *lazy)
 	return lazy->nr_repeats || (lazy->tasks.nr && !is_spent(lazy));
 }
 
-static int take(struct lazy *lazy, struct lazy_run **ret_run, struct cut **ret_last)
+static int take(struct lazy *lazy, struct lazy_run **ret_run, struct constraint **ret_last)
 {
 	struct lazy_run *run = lazy->idle;
 
@@ -574,8 +579,8 @@ static int take(struct lazy *lazy, struct lazy_run **ret_run, struct cut **ret_l
 		lazy->status.repeated++;
 	} else {
 		if (++lazy->status.runs == lazy->options.depth_first_runs)
-			cut_best_first(&lazy->tasks);
-		*ret_last = cut_pop(&lazy->tasks);
+			constraint_best_first(&lazy->tasks);
+		*ret_last = constraint_pop(&lazy->tasks);
 	}
 	lazy->nr_running++;
 	*ret_run = run;
@@ -584,7 +589,7 @@ static int take(struct lazy *lazy, struct lazy_run **ret_run, struct cut **ret_l
 
 int lazy_next(struct lazy *lazy, struct lazy_run **ret_run)
 {
-	struct cut *last;
+	struct constraint *last;
 	int ret;
 
 	pthread_mutex_lock(&lazy->lock);
@@ -680,7 +685,7 @@ static bool has_diverged(const struct lazy_run *run, const struct done *done)
 /* With the lock: the run is nobody's any more. */
 static void put_back(struct lazy *lazy, struct lazy_run *run)
 {
-	cut_unref(run->last);
+	constraint_unref(run->last);
 	run->next = lazy->idle;
 	lazy->idle = run;
 	lazy->nr_running--;
@@ -719,7 +724,7 @@ int lazy_end(struct lazy *lazy, struct lazy_run *run, int verdict)
 	int err = run->lost ? -ENOMEM : size_of(run, &box);
 
 	/* To forget a check costs time, never states. */
-	if (!err && !diverged && run->checking && !run->skipped && !run->cut_off)
+	if (!err && !diverged && run->checking && !run->skipped && !run->aborted)
 		diverged = check_memo_add(lazy->memo, &run->log, verdict) == -ESTALE;
 	if (err) {
 		lazy_drop(lazy, run);
@@ -782,13 +787,13 @@ static int lay_out(struct lazy *lazy)
 
 static int open_root(struct lazy *lazy)
 {
-	struct cut *root = fail_alloc("faults/explore/lazy/root", calloc(1, sizeof(*root)));
+	struct constraint *root = fail_alloc("faults/explore/lazy/root", calloc(1, sizeof(*root)));
 
 	if (!root)
 		return -ENOMEM;
 	root->refs = 1;
-	root->choice = CUT_ROOT;
-	if (cut_push(&lazy->tasks, root) == 0)
+	root->choice = CONSTRAINT_ROOT;
+	if (constraint_push(&lazy->tasks, root) == 0)
 		return 0;
 	free(root);
 	return -ENOMEM;
@@ -829,7 +834,7 @@ _cold_ struct lazy *lazy_free(struct lazy *lazy)
 		return NULL;
 	assert(!lazy->nr_running);
 	while (lazy->nr_repeats)
-		cut_unref(lazy->repeats[--lazy->nr_repeats].last);
+		constraint_unref(lazy->repeats[--lazy->nr_repeats].last);
 	for (struct lazy_run *run = lazy->idle, *next; run; run = next) {
 		next = run->next;
 		run_free(run);
@@ -839,7 +844,7 @@ _cold_ struct lazy *lazy_free(struct lazy *lazy)
 	pthread_cond_destroy(&lazy->changed);
 	pthread_mutex_destroy(&lazy->lock);
 	free(lazy->repeats);
-	cut_pile_free(&lazy->tasks);
+	constraint_pile_free(&lazy->tasks);
 	free(lazy->word_of);
 	free(lazy->all);
 	free(lazy);

@@ -66,8 +66,8 @@ bool lazy_is_repeat(const struct lazy_run *run);
  * run. For this, what such checks read is asked for in their place, and may decide units.
  */
 bool lazy_check_starts(struct lazy_run *run, int *ret_verdict);
-/* The check was cut off: what it has read does not say how it ends. Before lazy_end(). */
-void lazy_check_cut(struct lazy_run *run);
+/* The check was aborted: what it has read does not say how it ends. Before lazy_end(). */
+void lazy_check_aborted(struct lazy_run *run);
 /* Picks of one state that the run stands for (the newest candidate of each remaining set); how
  * many it stands for, as log2; before lazy_end(). */
 double lazy_picks(const struct lazy_run *run, uint16_t *picks);

@@ -40,7 +40,7 @@ int state_count_whole(const struct state_count *count, struct state_box *box);
 int state_box_constrain(struct state_box *box, uint32_t left, uint32_t nr);
 void state_box_free(struct state_box *box);
 
-/* The box, after all its cuts, ended with @verdict. It must not meet one that was added before. */
+/* The box, after all its constraints, ended with @verdict. It must not meet one that was added before. */
 int state_count_add(struct state_count *count, struct state_box *box, int verdict);
 
 bool state_count_is_full(const struct state_count *count);   /* exactly */

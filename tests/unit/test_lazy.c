@@ -529,21 +529,21 @@ static void a_check_that_would_read_the_same_is_not_run(void **state)
 	drop_case(c);
 }
 
-static int be_cut_off(struct lazy_run *run, struct view *view)
+static int be_aborted(struct lazy_run *run, struct view *view)
 {
 	int verdict;
 
 	read_sector(view, 0, 0);
 	case_must(!lazy_check_starts(run, &verdict));
 	read_sector(view, 100, 0);
-	lazy_check_cut(run);
+	lazy_check_aborted(run);
 	return 9;
 }
 
-static void a_check_that_was_cut_off_says_nothing_about_others(void **state)
+static void a_check_that_was_aborted_says_nothing_about_others(void **state)
 {
 	(void)state;
-	assert_int_equal(runs_for(50, be_cut_off), 2);
+	assert_int_equal(runs_for(50, be_aborted), 2);
 }
 
 /* ---- several workers --------------------------------------------------------------------- */
@@ -617,7 +617,7 @@ int main(void)
 		cmocka_unit_test(two_checks_that_read_the_same_and_disagree_are_noticed),
 		cmocka_unit_test(what_is_deterministic_repeats),
 		cmocka_unit_test(a_check_that_would_read_the_same_is_not_run),
-		cmocka_unit_test(a_check_that_was_cut_off_says_nothing_about_others),
+		cmocka_unit_test(a_check_that_was_aborted_says_nothing_about_others),
 		cmocka_unit_test(four_workers_find_what_one_finds),
 	};
 

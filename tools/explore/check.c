@@ -282,7 +282,7 @@ static int run_both(struct checker *c, const struct explore_state *state,
 		else if (!err)
 			err = run_one(c, c->options->check, &output, result, diag);
 		if (!err && state->run && result->verdict == EXPLORE_TIMEOUT)
-			lazy_check_cut(state->run);
+			lazy_check_aborted(state->run);
 	}
 	if (!err && result->verdict != EXPLORE_OK)
 		result->output = command_output_text(&output);
