@@ -15,12 +15,14 @@
 #include "tests/patience.h"
 #include "tests/unit/rpc_fake.h"
 #include "tools/rpc/client.h"
+#include "tools/rpc/line.h"
 #include "tools/rpc/runtime.h"
 #include "tools/rpc/server.h"
 #include "tools/rpc/watch.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -33,6 +35,7 @@ static struct fake fake;
 static struct rpc_server *server;
 static pthread_t thread;
 static int stop_pipe[2];
+static _Atomic bool no_memory; /* for answers that come late */
 static char base[] = "/tmp/faultblk-test-XXXXXX";
 static char path[64];
 
@@ -43,6 +46,8 @@ static void *serve(void *arg)
 	while (!extra.revents) {
 		if (rpc_server_turn(server, &extra, 1, watch_timeout_ms(fake.target.watch)))
 			return arg;
+		if (no_memory)
+			rpc_json_set_short();
 		watch_turn(fake.target.watch, server);
 	}
 	watch_end_waits(fake.target.watch, server, -ENODEV, "the test is over");
@@ -389,6 +394,36 @@ static void a_half_closed_client_hears_its_late_answer_and_then_the_end(void **s
 	close(fd);
 }
 
+/* What comes at once is refused in test_rpc_methods.c. */
+static void a_late_answer_that_lacks_a_member_is_an_error(void **state)
+{
+	struct io io = { .op = IO_FLUSH };
+	struct pollfd answer;
+	char ask[256];
+	int fd;
+
+	(void)state;
+	tell_once(PUT_R);
+	for (int i = 0; i < 2; i++) {
+		fd = join_greeted();
+		snprintf(ask, sizeof(ask), WAIT_R, i ? ",\"hits\":2" : "");
+		say(fd, ask);
+		others_are_served();
+		answer = (struct pollfd){ .fd = fd, .events = POLLIN };
+		no_memory = i == 0;
+		assert_int_equal(pipeline_submit(fake.target.pipeline, &io, clock_now_ns()),
+				 IO_DONE);
+		/* Nobody wakes the server for a hit here; whoever asks it for anything does. */
+		do
+			others_are_served();
+		while (poll(&answer, 1, 0) == 0);
+		hear_that(fd, i ? "\"hits\":2" : "carried out, but no memory for the answer");
+		no_memory = false;
+		close(fd);
+	}
+	clear_rules();
+}
+
 static void a_half_closed_subscriber_hears_on(void **state)
 {
 	int fd = ask_and_shut("{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"events.subscribe\"}\n");
@@ -647,6 +682,7 @@ int main(void)
 		cmocka_unit_test(a_line_in_many_pieces_is_one_line),
 		cmocka_unit_test(many_lines_at_once_are_all_answered_in_order),
 		cmocka_unit_test(a_half_closed_client_hears_its_late_answer_and_then_the_end),
+		cmocka_unit_test(a_late_answer_that_lacks_a_member_is_an_error),
 		cmocka_unit_test(a_half_closed_subscriber_hears_on),
 		cmocka_unit_test(what_needs_the_queues_waits_until_they_are_there_and_keeps_nobody),
 		cmocka_unit_test(who_waits_and_goes_leaves_its_seat),

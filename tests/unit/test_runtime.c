@@ -6,10 +6,13 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "tests/patience.h"
 #include "tools/rpc/runtime.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +135,35 @@ static void a_live_server_with_a_full_queue_is_still_live(void **state)
 	assert_int_equal(runtime_listen(path, NULL, &other), -EADDRINUSE);
 	while (nr)
 		close(clients[--nr]);
+	close(fd);
+	unlink(path);
+}
+
+static void give_up(int signal)
+{
+	(void)signal;
+}
+
+/* A server that stands still: whoever asks it is not kept. */
+static void a_full_queue_keeps_no_client_for_ever(void **state)
+{
+	const struct sigaction action = { .sa_handler = give_up };
+	struct diag diag = { 0 };
+	int fd, clients[2] = { -1, -1 }, late;
+	char path[PATH_MAX];
+
+	(void)state;
+	assert_int_equal(runtime_socket("still", path, NULL), 0);
+	assert_int_equal(runtime_listen(path, NULL, &fd), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	assert_int_equal(runtime_connect(path, NULL, &clients[0]), 0);
+	sigaction(SIGALRM, &action, NULL);
+	alarm(PATIENCE_NS / NSEC_PER_SEC);
+	late = runtime_connect(path, &diag, &clients[1]);
+	alarm(0);
+	assert_int_equal(late, -EAGAIN);
+	assert_non_null(strstr(diag.message, "its server does not answer"));
+	close(clients[0]);
 	close(fd);
 	unlink(path);
 }
@@ -365,6 +397,7 @@ int main(void)
 		cmocka_unit_test(names_are_checked),
 		cmocka_unit_test(a_live_socket_is_refused_and_a_stale_one_replaced),
 		cmocka_unit_test(a_live_server_with_a_full_queue_is_still_live),
+		cmocka_unit_test(a_full_queue_keeps_no_client_for_ever),
 		cmocka_unit_test(what_is_not_a_socket_is_left_alone),
 		cmocka_unit_test(only_dead_sockets_are_swept_and_all_else_is_told),
 		cmocka_unit_test(a_directory_that_is_not_ours_alone_is_not_swept),
