@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-/* The program: a table of commands. Each command is a file, cmd_*.c. */
+/* The program: a table of commands. Each command is a file in cmd/. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
 #include "tools/cli/clean_output.h"
+#include "tools/cli/manual.h"
+#include "tools/cli/opt.h"
 #include "tools/cli/tool.h"
 #include "tools/cli/typed.h"
 #include "tools/rpc/line.h"
@@ -11,52 +13,85 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct command commands[] = {
-	{ "run", cmd_run, "make a disk that breaks on purpose, and serve it" },
-	{ "replay", cmd_replay, "do a recorded run again, without a kernel or on a device" },
-	{ "log", cmd_log, "recordings and logs of dm-log-writes: export, import, show" },
-	{ "report", cmd_report, "what explorations found, shards merged, as text or a page" },
-	{ "rule", cmd_rule, "put, list, remove, load, dump and explain the rules of a disk" },
-	{ "faults", cmd_faults, "the kinds of faults, their parameters and an example of each" },
-	{ "status", cmd_status, "what a disk is and how it is doing" },
-	{ "stats", cmd_stats, "counts, errors and latencies of a disk, once or live" },
-	{ "list", cmd_list, "the disks that are being served" },
-	{ "events", cmd_events, "what the rules did, as a list or as it happens" },
-	{ "wait", cmd_wait, "return when a rule has hit" },
-	{ "held", cmd_held, "the requests that are held" },
-	{ "release", cmd_release, "let held requests go" },
-	{ "badblock", cmd_badblock, "add, remove, count and list the bad blocks of a rule" },
-	{ "explore", cmd_explore, "check what a power cut could have left of recorded disks" },
-	{ "mark", cmd_mark, "put a line of text into the recording of a disk" },
-	{ "recording", cmd_recording, "how the recording goes; raise its limit, end it" },
-	{ "crash", cmd_crash, "cut the power of a disk now" },
-	{ "revive", cmd_revive, "bring back a disk that lost power, went away or wore out" },
-	{ "capacity", cmd_capacity, "how much of a disk may be written, and how much is" },
-	{ "snapshot", cmd_snapshot, "keep what a disk holds now, and bring it back" },
-	{ "image", cmd_image, "write a disk to a file, or read it from one" },
-	{ "crashtest", cmd_crashtest,
+static int cmd_help(int argc, char **argv);
+
+enum group { SERVE, RULES, LOOK, CUT, EXPLORE, RECORDINGS, MACHINE };
+
+/* A group is what people do; it has one manual page. */
+static const struct {
+	const char *title, *page;
+} groups[] = {
+	[SERVE] = { "serve a disk", "faultblk-run" },
+	[RULES] = { "rules", "faultblk-rule" },
+	[LOOK] = { "look at a disk", "faultblk-status" },
+	[CUT] = { "power cuts", "faultblk-crash" },
+	[EXPLORE] = { "what a power cut leaves", "faultblk-explore" },
+	[RECORDINGS] = { "recordings", "faultblk-replay" },
+	[MACHINE] = { "this machine", "faultblk-vm" },
+};
+
+/* In the order in which --help shows them: those of a group stand together. */
+static const struct command {
+	enum group group;
+	const char *name;
+	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns exit code */
+	const char *summary;
+} commands[] = {
+	{ SERVE, "run", cmd_run, "make a disk that breaks on purpose, and serve it" },
+	{ SERVE, "stop", cmd_stop, "take a disk away" },
+	{ SERVE, "capacity", cmd_capacity, "how much of a disk may be written, and how much is" },
+	{ SERVE, "snapshot", cmd_snapshot, "keep what a disk holds now, and bring it back" },
+	{ SERVE, "image", cmd_image, "write a disk to a file, or read it from one" },
+	{ RULES, "rule", cmd_rule, "put, list, remove, load, dump and explain the rules of a disk" },
+	{ RULES, "badblock", cmd_badblock, "add, remove, count and list the bad blocks of a rule" },
+	{ RULES, "faults", cmd_faults, "the kinds of faults, their parameters and examples" },
+	{ LOOK, "list", cmd_list, "the disks that are being served" },
+	{ LOOK, "status", cmd_status, "what a disk is and how it is doing" },
+	{ LOOK, "stats", cmd_stats, "counts, errors and latencies of a disk, once or live" },
+	{ LOOK, "events", cmd_events, "what the rules did, as a list or as it happens" },
+	{ LOOK, "wait", cmd_wait, "return when a rule has hit" },
+	{ LOOK, "held", cmd_held, "the requests that are held" },
+	{ LOOK, "release", cmd_release, "let held requests go" },
+	{ CUT, "crash", cmd_crash, "cut the power of a disk now" },
+	{ CUT, "revive", cmd_revive, "bring back a disk that lost power, went away or wore out" },
+	{ EXPLORE, "explore", cmd_explore, "check what a power cut could have left of recorded disks" },
+	{ EXPLORE, "crashtest", cmd_crashtest,
 	  "record a workload, cut the power everywhere, check what is left" },
-	{ "check", cmd_check, "the ready-made checks of what a power cut left" },
-	{ "stop", cmd_stop, "take a disk away" },
-	{ "gc", cmd_gc, "delete disks whose server was killed" },
-	{ "doctor", cmd_doctor, "check this machine, with the command that fixes each finding" },
-	{ "vm", cmd_vm, "run a command in a virtual machine whose kernel has ublk" },
+	{ EXPLORE, "check", cmd_check, "the ready-made checks of what a power cut left" },
+	{ EXPLORE, "report", cmd_report,
+	  "what explorations found, shards merged, as text or a page" },
+	{ RECORDINGS, "mark", cmd_mark, "put a line of text into the recording of a disk" },
+	{ RECORDINGS, "recording", cmd_recording,
+	  "how the recording goes; raise its limit, end it" },
+	{ RECORDINGS, "replay", cmd_replay, "do a recorded run again, in memory or on a device" },
+	{ RECORDINGS, "log", cmd_log, "recordings and logs of dm-log-writes: export, import, show" },
+	{ MACHINE, "doctor", cmd_doctor,
+	  "check this machine, with the command that fixes each finding" },
+	{ MACHINE, "gc", cmd_gc, "delete disks whose server was killed" },
+	{ MACHINE, "vm", cmd_vm, "run a command in a virtual machine whose kernel has ublk" },
+	{ MACHINE, "help", cmd_help, "open the manual page of a command" },
 };
 
 static void print_usage(FILE *out)
 {
 	fprintf(out, "usage: faultblk COMMAND [options]\n\n"
-		     "A block device that breaks on purpose.\n\ncommands:\n");
-	for (size_t i = 0; i < array_size(commands); i++)
-		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
-	fprintf(out, "\n`faultblk COMMAND --help` says more, each with an example. To begin with:\n"
-		     "  faultblk run --rule 'hole op=read range=17s..23s do=error:EIO' -- "
-		     "sh -c 'dd if=$FAULTBLK_DEV of=/dev/null'\n");
+		     "A block device that breaks on purpose.\n");
+	for (size_t i = 0; i < array_size(commands); i++) {
+		if (i == 0 || commands[i].group != commands[i - 1].group)
+			fprintf(out, "\n%s, %s(1):\n", groups[commands[i].group].title,
+				groups[commands[i].group].page);
+		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+	}
+	fprintf(out,
+		"\n`faultblk COMMAND --help` lists the options of a command, with an example;\n"
+		"`faultblk help COMMAND` opens its manual page. To begin with:\n"
+		"  faultblk run --rule 'hole op=read range=17s..23s do=error:EIO' -- \\\n"
+		"      sh -c 'dd if=$FAULTBLK_DEV of=/dev/null'\n");
 }
 
 static const struct command *find_command(const char *name)
 {
-	const char *names[array_size(commands) + 2];
+	const char *names[array_size(commands) + 1] = { NULL };
 	const char *near;
 
 	for (size_t i = 0; i < array_size(commands); i++) {
@@ -64,8 +99,6 @@ static const struct command *find_command(const char *name)
 			return &commands[i];
 		names[i] = commands[i].name;
 	}
-	names[array_size(commands)] = "help";
-	names[array_size(commands) + 1] = NULL;
 	near = near_word(name, strlen(name), names);
 	if (near)
 		tool_msg("there is no command '%s'; did you mean '%s'?", name, near);
@@ -74,20 +107,35 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
-static int help(int argc, char **argv)
+static int cmd_help(int argc, char **argv)
 {
+	static const struct opt none[] = { OPT_END };
+	static const struct opt_help about = {
+		.usage = "faultblk help [COMMAND [WORD]]",
+		.what = "Open the manual page of a command, as `man` does. Where there is no page, no man or\n"
+			"no terminal, print its --help; without COMMAND the list of commands.",
+		.examples = "  faultblk help explore\n  faultblk help rule put",
+		.max_words = 2,
+	};
+	char *help_argv[] = { NULL, NULL, NULL, NULL };
 	const struct command *command;
-	char *help_argv[] = { NULL, "--help", NULL };
+	struct opt_words words;
+	enum opt_result result = opt_parse(argc, argv, none, &about, NULL, &words);
 
-	if (argc < 2) {
+	if (result != OPT_OK)
+		return opt_exit(result);
+	if (!words.count) {
 		print_usage(stdout);
 		return EXIT_OK;
 	}
-	command = find_command(argv[1]);
+	command = find_command(words.words[0]);
 	if (!command)
 		return EXIT_USAGE;
-	help_argv[0] = argv[1];
-	return command->run(2, help_argv);
+	manual_open(groups[command->group].page);
+	for (int i = 0; i < words.count; i++)
+		help_argv[i] = words.words[i];
+	help_argv[words.count] = "--help";
+	return command->run(words.count + 1, help_argv);
 }
 
 static int dispatch(int argc, char **argv)
@@ -98,10 +146,10 @@ static int dispatch(int argc, char **argv)
 		print_usage(stderr);
 		return EXIT_USAGE;
 	}
-	if (strcmp(argv[1], "help") == 0)
-		return help(argc - 1, argv + 1);
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		return help(1, argv);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		print_usage(stdout);
+		return EXIT_OK;
+	}
 	if (strcmp(argv[1], "--version") == 0) {
 		printf("faultblk %s\n", FAULTBLK_VERSION);
 		return EXIT_OK;

@@ -29,12 +29,6 @@ const char *tool_quoted_hint(char *const *command, int err);
 /* Is @got this word, or another that users have for it: ls and list, rm and remove? */
 bool tool_is_word(const char *got, const char *word);
 
-struct command {
-	const char *name;
-	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns exit code */
-	const char *summary;
-};
-
 int cmd_run(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_report(int argc, char **argv);

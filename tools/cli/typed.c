@@ -38,6 +38,7 @@ static const struct typed_command {
 	{ "faults", 0 },
 	{ "gc", TYPED_ROOT },
 	{ "held", TYPED_DISK },
+	{ "help", 0 },
 	{ "image", TYPED_DISK | TYPED_TWO },
 	{ "list", 0 },
 	{ "log", 0 },
