@@ -3,15 +3,15 @@
  * An undo log by place: the store always holds the newest content, the shadow what is on the medium
  * for the blocks where that differs. Reads and writes therefore cost what they cost without a
  * cache, but for the first write to a block after a flush. Models that are about more than the
- * newest content have a redo log beside it.
+ * newest content have a volatile log beside it.
  */
 #include "faults/disk/cache.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
-#include "faults/disk/redo.h"
 #include "faults/disk/shadow.h"
+#include "faults/disk/volatile_log.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,17 +20,17 @@
 
 struct cache {
 	struct store *store;
-	struct shadow *medium; /* what a power cut may bring back */
-	struct redo *redo;     /* NULL: plain */
-	uint32_t block_bytes;  /* or units, or, where whole writes count, sectors */
+	struct shadow *medium;    /* what a power cut may bring back */
+	struct volatile_log *log; /* NULL: plain */
+	uint32_t block_bytes;     /* or units, or, where whole writes count, sectors */
 	struct cache_model model;
 	_Atomic uint64_t nr_volatile;
 };
 
-static int create_redo(struct cache *cache)
+static int create_log(struct cache *cache)
 {
 	struct cache_model *model = &cache->model;
-	const struct redo_options options = {
+	const struct volatile_log_options options = {
 		.store = cache->store,
 		.durable = cache->medium,
 		.unit_bytes = cache->block_bytes,
@@ -41,7 +41,7 @@ static int create_redo(struct cache *cache)
 
 	assert(options.size_bytes >= CACHE_SIZE_MIN);
 	assert(options.size_bytes / 16 >= options.unit_bytes);
-	return redo_create(&options, &cache->redo);
+	return volatile_log_create(&options, &cache->log);
 }
 
 static struct cache_model complete(const struct cache_model *model, uint32_t block_bytes)
@@ -69,7 +69,7 @@ int cache_create(struct store *store, uint32_t block_bytes, const struct cache_m
 	assert(store_size(store) % cache->block_bytes == 0);
 	err = shadow_create(0, store_size(store), cache->block_bytes, &cache->medium);
 	if (!err && !cache_model_is_plain(model))
-		err = create_redo(cache);
+		err = create_log(cache);
 	if (err) {
 		cache_free(cache);
 		return err;
@@ -82,7 +82,7 @@ struct cache *cache_free(struct cache *cache)
 {
 	if (!cache)
 		return NULL;
-	redo_free(cache->redo);
+	volatile_log_free(cache->log);
 	shadow_free(cache->medium);
 	free(cache);
 	return NULL;
@@ -100,27 +100,27 @@ uint32_t cache_unit_bytes(const struct cache *cache)
 
 bool cache_has_log(const struct cache *cache)
 {
-	return cache->redo;
+	return cache->log;
 }
 
 void cache_begin(struct cache *cache)
 {
-	if (cache->redo)
-		redo_begin(cache->redo);
+	if (cache->log)
+		volatile_log_begin(cache->log);
 }
 
 void cache_end(struct cache *cache)
 {
-	if (cache->redo)
-		redo_end(cache->redo);
+	if (cache->log)
+		volatile_log_end(cache->log);
 }
 
 void cache_before_change(struct cache *cache, uint64_t at, uint64_t len)
 {
 	uint64_t nr;
 
-	if (cache->redo) {
-		redo_before(cache->redo, at, len);
+	if (cache->log) {
+		volatile_log_before(cache->log, at, len);
 		return;
 	}
 	shadow_save(cache->medium, cache->store, at, len, false, &nr);
@@ -130,24 +130,24 @@ void cache_before_change(struct cache *cache, uint64_t at, uint64_t len)
 
 void cache_after_change(struct cache *cache, uint64_t at, uint64_t len, bool zero)
 {
-	if (cache->redo)
-		redo_note(cache->redo, at, len, zero);
+	if (cache->log)
+		volatile_log_note(cache->log, at, len, zero);
 }
 
 void cache_after_hole(struct cache *cache, uint64_t at, uint64_t len)
 {
-	if (cache->redo)
-		redo_note_hole(cache->redo, at, len);
+	if (cache->log)
+		volatile_log_note_hole(cache->log, at, len);
 }
 
 void cache_flush(struct cache *cache)
 {
 	/* Blocks that were settled one by one have left their copies behind: those go too. */
-	if (!cache->redo && shadow_is_empty(cache->medium))
+	if (!cache->log && shadow_is_empty(cache->medium))
 		return;
 	store_lock_all(cache->store);
-	if (cache->redo)
-		redo_flush(cache->redo);
+	if (cache->log)
+		volatile_log_flush(cache->log);
 	else
 		shadow_clear(cache->medium);
 	atomic_store_explicit(&cache->nr_volatile, 0, memory_order_relaxed);
@@ -158,8 +158,8 @@ void cache_settle(struct cache *cache, uint64_t at, uint64_t len)
 {
 	uint64_t nr;
 
-	if (cache->redo) {
-		redo_settle(cache->redo, at, len);
+	if (cache->log) {
+		volatile_log_settle(cache->log, at, len);
 		return;
 	}
 	nr = shadow_forget(cache->medium, at, len);
@@ -168,8 +168,8 @@ void cache_settle(struct cache *cache, uint64_t at, uint64_t len)
 
 uint64_t cache_nr_volatile(const struct cache *cache)
 {
-	if (cache->redo)
-		return redo_nr_volatile(cache->redo);
+	if (cache->log)
+		return volatile_log_nr_volatile(cache->log);
 	return atomic_load_explicit(&cache->nr_volatile, memory_order_relaxed);
 }
 
@@ -218,8 +218,8 @@ _cold_ void cache_cut(struct cache *cache, const struct power_cut *cut, struct s
 	struct taking taking = { .cache = cache, .cut = cut, .snapshots = snapshots };
 
 	store_lock_all(cache->store);
-	if (cache->redo) {
-		redo_cut(cache->redo, cut, snapshots, &taking.result);
+	if (cache->log) {
+		volatile_log_cut(cache->log, cut, snapshots, &taking.result);
 	} else {
 		shadow_each(cache->medium, cut_block, &taking);
 		shadow_clear(cache->medium);

@@ -15,7 +15,7 @@
  *	in order	the first so many writes, and no others; of whole writes, or, with units,
  *			all units of the earlier writes and the first ones of one
  *
- * All but the first keep the volatile writes themselves (redo.h), of size_bytes at most.
+ * All but the first keep the volatile writes themselves (volatile_log.h), of size_bytes at most.
  *
  * What is kept: by a pattern, or drawn, newest contents of units numbered by place, or writes; in
  * order, the pattern's ones before its first zero, and drawn, any number with the same chance.
