@@ -180,51 +180,51 @@ uint64_t cache_volatile_bytes(const struct cache *cache)
 
 /* ------------------------------------------------------------------------------ the cut */
 
-struct taking {
+struct cache_cut_context {
 	struct cache *cache;
 	const struct power_cut *cut;
 	struct snapshots *snapshots;
 	struct power_cut_result result;
 };
 
-static bool keeps_block(const struct taking *taking, uint64_t block)
+static bool keeps_block(const struct cache_cut_context *context, uint64_t block)
 {
-	const struct power_cut *cut = taking->cut;
+	const struct power_cut *cut = context->cut;
 
 	if (cut->keep == KEEP_PATTERN)
-		return cut_pattern_keeps(cut, taking->result.nr_volatile);
+		return cut_pattern_keeps(cut, context->result.nr_volatile);
 	return power_cut_keeps(cut->keep, cut->bits, cut->threshold, block);
 }
 
 static void cut_block(void *ctx, uint64_t at, const unsigned char *block)
 {
-	struct taking *taking = ctx;
-	struct cache *cache = taking->cache;
-	bool kept = keeps_block(taking, at / cache->block_bytes);
+	struct cache_cut_context *context = ctx;
+	struct cache *cache = context->cache;
+	bool kept = keeps_block(context, at / cache->block_bytes);
 
-	taking->result.nr_volatile++;
+	context->result.nr_volatile++;
 	if (kept)
 		return;
-	if (taking->snapshots)
-		snapshots_before(taking->snapshots, at, cache->block_bytes);
+	if (context->snapshots)
+		snapshots_before(context->snapshots, at, cache->block_bytes);
 	store_mark(cache->store, at, cache->block_bytes);
 	memcpy(store_data(cache->store) + at, block, cache->block_bytes);
-	taking->result.nr_lost++;
+	context->result.nr_lost++;
 }
 
 _cold_ void cache_cut(struct cache *cache, const struct power_cut *cut, struct snapshots *snapshots,
 		      struct power_cut_result *ret_result)
 {
-	struct taking taking = { .cache = cache, .cut = cut, .snapshots = snapshots };
+	struct cache_cut_context context = { .cache = cache, .cut = cut, .snapshots = snapshots };
 
 	store_lock_all(cache->store);
 	if (cache->log) {
-		volatile_log_cut(cache->log, cut, snapshots, &taking.result);
+		volatile_log_cut(cache->log, cut, snapshots, &context.result);
 	} else {
-		shadow_each(cache->medium, cut_block, &taking);
+		shadow_each(cache->medium, cut_block, &context);
 		shadow_clear(cache->medium);
 	}
 	atomic_store_explicit(&cache->nr_volatile, 0, memory_order_relaxed);
 	store_unlock_all(cache->store);
-	*ret_result = taking.result;
+	*ret_result = context.result;
 }

@@ -442,7 +442,7 @@ void volatile_log_flush(struct volatile_log *log)
 
 /* ------------------------------------------------------------------------------ the cut */
 
-struct taking {
+struct log_cut_context {
 	struct volatile_log *log;
 	const struct power_cut *cut;
 	struct snapshots *snapshots;
@@ -450,14 +450,14 @@ struct taking {
 };
 
 /* The store holds what is durable of the unit again. */
-static void take_back(struct taking *taking, uint64_t at, const unsigned char *unit)
+static void take_back(struct log_cut_context *context, uint64_t at, const unsigned char *unit)
 {
-	struct store *store = taking->log->store;
+	struct store *store = context->log->store;
 
-	if (taking->snapshots)
-		snapshots_before(taking->snapshots, at, taking->log->unit_bytes);
-	store_mark(store, at, taking->log->unit_bytes);
-	memcpy(store_data(store) + at, unit, taking->log->unit_bytes);
+	if (context->snapshots)
+		snapshots_before(context->snapshots, at, context->log->unit_bytes);
+	store_mark(store, at, context->log->unit_bytes);
+	memcpy(store_data(store) + at, unit, context->log->unit_bytes);
 }
 
 static void take_back_each(void *ctx, uint64_t at, const unsigned char *unit)
@@ -476,9 +476,10 @@ static void apply(struct volatile_log *log, const struct entry *entry, uint64_t 
 }
 
 /* Which of the versions of a unit: how many of the writes that cover it have reached the medium. */
-static uint32_t pick_version(const struct taking *taking, const struct unit *unit, uint64_t number)
+static uint32_t pick_version(const struct log_cut_context *context, const struct unit *unit,
+			     uint64_t number)
 {
-	const struct power_cut *cut = taking->cut;
+	const struct power_cut *cut = context->cut;
 
 	switch (cut->keep) {
 	case KEEP_NONE:
@@ -486,7 +487,7 @@ static uint32_t pick_version(const struct taking *taking, const struct unit *uni
 	case KEEP_ALL:
 		return NEWEST;
 	case KEEP_PATTERN:
-		return cut_pattern_keeps(cut, taking->result.nr_volatile) ? NEWEST : 0;
+		return cut_pattern_keeps(cut, context->result.nr_volatile) ? NEWEST : 0;
 	case KEEP_RANDOM:
 		break;
 	}
@@ -497,24 +498,24 @@ static uint32_t pick_version(const struct taking *taking, const struct unit *uni
 
 static void cut_unit(void *ctx, uint64_t at, const unsigned char *durable)
 {
-	struct taking *taking = ctx;
-	uint64_t number = at / taking->log->unit_bytes;
-	struct unit *unit = &taking->log->units[number];
+	struct log_cut_context *context = ctx;
+	uint64_t number = at / context->log->unit_bytes;
+	struct unit *unit = &context->log->units[number];
 
-	unit->extra = pick_version(taking, unit, number);
-	taking->result.nr_volatile++;
+	unit->extra = pick_version(context, unit, number);
+	context->result.nr_volatile++;
 	if (unit->extra == NEWEST)
 		return;
-	taking->result.nr_lost++;
-	take_back(taking, at, durable);
+	context->result.nr_lost++;
+	take_back(context, at, durable);
 }
 
-static void cut_units(struct taking *taking)
+static void cut_units(struct log_cut_context *context)
 {
-	struct volatile_log *log = taking->log;
+	struct volatile_log *log = context->log;
 	uint64_t at = log->head, part;
 
-	shadow_each(log->durable, cut_unit, taking);
+	shadow_each(log->durable, cut_unit, context);
 	for (uint64_t i = 0; i < log->nr_entries; i++, at = next_entry(log, at)) {
 		const struct entry *entry = entry_at(log, at);
 
@@ -606,9 +607,9 @@ static uint64_t pick_prefix(const struct power_cut *cut, uint64_t total)
 }
 
 /* Not in order: does this write survive? */
-static bool keeps_write(const struct taking *taking, const struct entry *first)
+static bool keeps_write(const struct log_cut_context *context, const struct entry *first)
 {
-	const struct power_cut *cut = taking->cut;
+	const struct power_cut *cut = context->cut;
 
 	switch (cut->keep) {
 	case KEEP_NONE:
@@ -616,7 +617,7 @@ static bool keeps_write(const struct taking *taking, const struct entry *first)
 	case KEEP_ALL:
 		return true;
 	case KEEP_PATTERN:
-		return cut_pattern_keeps(cut, taking->result.nr_volatile);
+		return cut_pattern_keeps(cut, context->result.nr_volatile);
 	case KEEP_RANDOM:
 		break;
 	}
@@ -636,15 +637,15 @@ static void apply_write(struct volatile_log *log, const struct write *write, uin
 	}
 }
 
-static void cut_writes(struct taking *taking)
+static void cut_writes(struct log_cut_context *context)
 {
-	struct volatile_log *log = taking->log;
+	struct volatile_log *log = context->log;
 	uint64_t at = log->head, total = count_steps(log), kept;
-	uint64_t budget = log->in_order ? pick_prefix(taking->cut, total) : 0;
+	uint64_t budget = log->in_order ? pick_prefix(context->cut, total) : 0;
 	struct write write;
 
-	if (taking->cut->keep != KEEP_ALL)
-		shadow_each(log->durable, take_back_each, taking);
+	if (context->cut->keep != KEEP_ALL)
+		shadow_each(log->durable, take_back_each, context);
 	for (uint64_t left = log->nr_entries; left; left -= write.nr, at = write.end) {
 		uint64_t steps;
 
@@ -655,26 +656,26 @@ static void cut_writes(struct taking *taking)
 		if (log->in_order)
 			kept = budget < steps ? budget : steps;
 		else
-			kept = keeps_write(taking, entry_at(log, at)) ? steps : 0;
+			kept = keeps_write(context, entry_at(log, at)) ? steps : 0;
 		budget -= log->in_order ? kept : 0;
-		if (kept && taking->cut->keep != KEEP_ALL)
+		if (kept && context->cut->keep != KEEP_ALL)
 			apply_write(log, &write, log->whole_writes ? write.steps : kept);
-		taking->result.nr_volatile += steps;
-		taking->result.nr_lost += steps - kept;
+		context->result.nr_volatile += steps;
+		context->result.nr_lost += steps - kept;
 	}
 }
 
 _cold_ void volatile_log_cut(struct volatile_log *log, const struct power_cut *cut,
 			     struct snapshots *snapshots, struct power_cut_result *ret_result)
 {
-	struct taking taking = { .log = log, .cut = cut, .snapshots = snapshots };
+	struct log_cut_context context = { .log = log, .cut = cut, .snapshots = snapshots };
 
 	pthread_mutex_lock(&log->lock);
 	if (groups(log))
-		cut_writes(&taking);
+		cut_writes(&context);
 	else
-		cut_units(&taking);
+		cut_units(&context);
 	clear(log);
 	pthread_mutex_unlock(&log->lock);
-	*ret_result = taking.result;
+	*ret_result = context.result;
 }
