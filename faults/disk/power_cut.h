@@ -22,7 +22,7 @@ struct power_cut {
 	unsigned char pattern[KEEP_PATTERN_BITS / 8]; /* the first bit is the highest of byte 0 */
 };
 
-/* Its toll. */
+/* Its losses. */
 struct power_cut_result {
 	uint64_t nr_volatile; /* what it could have hit */
 	uint64_t nr_lost;     /* of them, those whose newest content is gone */

@@ -54,7 +54,7 @@ struct pipeline {
 	struct snapshots *snapshots;
 	struct freeze freeze;
 	unsigned int nr_sharers; /* of the store, beyond the queues */
-	bool crashed;            /* a power cut whose toll has been taken; @lost to it */
+	bool crashed;            /* a power cut whose losses have been taken: @lost */
 	uint64_t lost;
 	struct recorder_disk *recorder; /* NULL: nothing is recorded */
 	void (*wake)(void *ctx);
@@ -777,7 +777,7 @@ static struct power_cut cut_of(const struct condition *condition)
 	};
 }
 
-static struct power_cut_result take_toll(struct pipeline *pipeline, const struct power_cut *cut)
+static struct power_cut_result take_losses(struct pipeline *pipeline, const struct power_cut *cut)
 {
 	struct power_cut_result result = { 0 };
 
@@ -797,7 +797,7 @@ _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 	if (bits & CONDITION_DEAD)
 		atomic_fetch_add_explicit(&pipeline->life, 1, memory_order_relaxed);
 	if (bits & CONDITION_OFF)
-		lost = pipeline->crashed ? pipeline->lost : take_toll(pipeline, &cut).nr_lost;
+		lost = pipeline->crashed ? pipeline->lost : take_losses(pipeline, &cut).nr_lost;
 	pipeline->crashed = false;
 	if (pipeline->recorder)
 		recorder_revive(pipeline->recorder, bits & CONDITION_OFF ? pipeline->store : NULL);
@@ -816,7 +816,7 @@ _cold_ int pipeline_crash(struct pipeline *pipeline, const struct power_cut *cut
 		return -EALREADY;
 	if (remove)
 		condition_remove(&pipeline->condition, 0);
-	*ret_result = take_toll(pipeline, cut);
+	*ret_result = take_losses(pipeline, cut);
 	pipeline->crashed = true;
 	pipeline->lost = ret_result->nr_lost;
 	return 0;

@@ -144,7 +144,7 @@ struct cache *pipeline_cache(const struct pipeline *pipeline);
 /* Blocks that a power cut might lose; 0 without a cache. */
 uint64_t pipeline_nr_volatile(const struct pipeline *pipeline);
 /*
- * Bring the disk back from whatever condition it is in: a power cut takes its toll of the cache
+ * Bring the disk back from whatever condition it is in: a power cut takes its losses from the cache
  * now. Requests that arrived before it fail with EIO when they are due. Every queue must have
  * passed a batch since the condition was set: frozen, or, where only this thread could set it since,
  * pipeline_adopted() of a later publish. Returns the bits that were set, and are not any more; what
@@ -153,7 +153,7 @@ uint64_t pipeline_nr_volatile(const struct pipeline *pipeline);
  */
 uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost);
 /*
- * Cut the power now, and take the toll of the cache at once; @remove: the disk also leaves the
+ * Cut the power now, and take the losses of the cache at once; @remove: the disk also leaves the
  * machine. pipeline_revive() then brings it back, and tells again what was lost. -EALREADY: it has
  * no power. Control thread, and no request is under way: frozen, or nobody runs queues.
  */

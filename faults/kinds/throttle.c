@@ -75,7 +75,7 @@ static uint64_t cost_of(uint64_t amount, uint64_t per_second)
 }
 
 /* One limit's part in letting a request pass. */
-struct toll {
+struct charge {
 	_Atomic uint64_t *clock;
 	uint64_t cost, burst;
 };
@@ -86,29 +86,29 @@ static uint64_t later(uint64_t a, uint64_t b)
 }
 
 /* Take the cost from a clock that lags behind @now by at most a burst; returns the clock. */
-static uint64_t take(const struct toll *toll, uint64_t now, bool pure)
+static uint64_t take(const struct charge *charge, uint64_t now, bool pure)
 {
-	uint64_t old = atomic_load_explicit(toll->clock, memory_order_relaxed), new;
+	uint64_t old = atomic_load_explicit(charge->clock, memory_order_relaxed), new;
 
 	do {
-		new = later(old, now - toll->burst) + toll->cost;
+		new = later(old, now - charge->burst) + charge->cost;
 		/* Nobody waits for more than an hour, so nothing is owed beyond it. */
 		if (new > now + LIMIT)
 			new = now + LIMIT;
-	} while (!pure && !atomic_compare_exchange_weak_explicit(toll->clock, &old, new,
+	} while (!pure && !atomic_compare_exchange_weak_explicit(charge->clock, &old, new,
 								 memory_order_relaxed,
 								 memory_order_relaxed));
 	return new;
 }
 
 /* The request passes at @then: what had been saved up beyond a burst before that is forfeited. */
-static void settle(const struct toll *toll, uint64_t then)
+static void settle(const struct charge *charge, uint64_t then)
 {
-	uint64_t old = atomic_load_explicit(toll->clock, memory_order_relaxed);
-	uint64_t least = then - (toll->cost < toll->burst ? toll->burst - toll->cost : 0);
+	uint64_t old = atomic_load_explicit(charge->clock, memory_order_relaxed);
+	uint64_t least = then - (charge->cost < charge->burst ? charge->burst - charge->cost : 0);
 
 	while (old < least &&
-	       !atomic_compare_exchange_weak_explicit(toll->clock, &old, least,
+	       !atomic_compare_exchange_weak_explicit(charge->clock, &old, least,
 						      memory_order_relaxed, memory_order_relaxed))
 		;
 }
@@ -123,20 +123,20 @@ static uint64_t delay_ns(const struct kind_args *args, const struct kind_hit *hi
 	uint64_t age_ns = hit->age_ns < AGE_MAX_NS ? hit->age_ns : AGE_MAX_NS;
 	uint64_t now = (age_ns << STEP_SHIFT) + burst, then = now;
 	bool moves_data = io->op == IO_READ || io->op == IO_WRITE;
-	struct toll tolls[2];
+	struct charge charges[2];
 	size_t nr = 0;
 
 	if (kind_has(args, throttle_iops))
-		tolls[nr++] =
-			(struct toll){ &clocks->iops, cost_of(1, value[throttle_iops].lo), burst };
+		charges[nr++] = (struct charge){ &clocks->iops, cost_of(1, value[throttle_iops].lo),
+						 burst };
 	if (kind_has(args, throttle_bytes) && moves_data)
-		tolls[nr++] =
-			(struct toll){ &clocks->bytes,
-				       cost_of(io->len_bytes, value[throttle_bytes].lo), burst };
+		charges[nr++] =
+			(struct charge){ &clocks->bytes,
+					 cost_of(io->len_bytes, value[throttle_bytes].lo), burst };
 	for (size_t i = 0; i < nr; i++)
-		then = later(then, take(&tolls[i], now, pure));
+		then = later(then, take(&charges[i], now, pure));
 	for (size_t i = 0; i < nr && !pure; i++)
-		settle(&tolls[i], then);
+		settle(&charges[i], then);
 	/* Up to a whole nanosecond. */
 	return (then - now + (1u << STEP_SHIFT) - 1) >> STEP_SHIFT;
 }

@@ -399,7 +399,7 @@ int disk_begin_revival(struct disk *disk, struct diag *diag, uint32_t *ret_was, 
 		return err;
 	pipeline_release(disk->pipeline, NULL, 0, was & CONDITION_OFF ? SIZE_MAX : 0);
 	/*
-	 * The power may go at this very moment, too: its toll is not to be taken beside a write that
+	 * The power may go at this very moment, too: its losses are not to be taken beside a write that
 	 * is in mid-copy. And a recording says what the disk holds now: before it all requests, and
 	 * then all others.
 	 */

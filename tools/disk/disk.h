@@ -117,7 +117,7 @@ void disk_begin_removal(struct disk *disk);
 /* The same, waited for, whatever else is under way. */
 void disk_remove(struct disk *disk);
 /*
- * Bring the disk back: clear its condition, let a power cut take its toll, and if the device has
+ * Bring the disk back: clear its condition, let a power cut take its losses, and if the device has
  * gone make it again, under its old number unless somebody still holds that. *ret_was: enum
  * condition_bit; *ret_lost: blocks that were lost. The rules act once the device is there. 0;
  * -EINPROGRESS: a device is being made; -errno as disk_open(), and then it is as before.
