@@ -101,10 +101,10 @@ static void zero_marked(struct store *store, uint64_t at, uint64_t len_bytes)
 	}
 }
 
-static int change_unit(const struct medium *medium, struct io *io, uint32_t offset_bytes,
+static int change_unit(const struct backing *backing, struct io *io, uint32_t offset_bytes,
 		       uint64_t at, uint64_t len_bytes)
 {
-	struct store *store = medium->store;
+	struct store *store = backing->store;
 
 	if (io->op != IO_WRITE)
 		zero_marked(store, at, len_bytes);
@@ -116,18 +116,18 @@ static int change_unit(const struct medium *medium, struct io *io, uint32_t offs
 }
 
 /* A read, a write, or zeroes that stay allocated and are durable at once. */
-static int move_unit(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
-		     uint64_t len_bytes)
+static int move_unit(const struct backing *backing, struct io *io, uint32_t offset_bytes,
+		     uint64_t at, uint64_t len_bytes)
 {
 	int err;
 
 	if (io->op == IO_READ)
-		return read_unit(medium->store, io, offset_bytes, at, len_bytes);
-	if (medium_is_plain(medium))
-		return change_unit(medium, io, offset_bytes, at, len_bytes);
-	medium_before(medium, at, len_bytes);
-	err = change_unit(medium, io, offset_bytes, at, len_bytes);
-	medium_changed(medium, at, len_bytes, io->flags & IO_FUA);
+		return read_unit(backing->store, io, offset_bytes, at, len_bytes);
+	if (backing_is_plain(backing))
+		return change_unit(backing, io, offset_bytes, at, len_bytes);
+	backing_before(backing, at, len_bytes);
+	err = change_unit(backing, io, offset_bytes, at, len_bytes);
+	backing_changed(backing, at, len_bytes, io->flags & IO_FUA);
 	return err;
 }
 
@@ -140,31 +140,31 @@ static uint32_t first_step(const struct store *store, uint64_t at, uint64_t len_
 }
 
 /* What was there is copied, for a power cut or a snapshot: that takes memory, too. */
-static int make_room(const struct medium *medium, uint64_t at, uint64_t len_bytes)
+static int make_room(const struct backing *backing, uint64_t at, uint64_t len_bytes)
 {
-	if (!medium->cache && !medium->snapshots)
+	if (!backing->cache && !backing->snapshots)
 		return 0;
-	return store_grow(medium->store, store_marked(medium->store, at, len_bytes));
+	return store_grow(backing->store, store_marked(backing->store, at, len_bytes));
 }
 
-static int take(const struct medium *medium, uint64_t at, uint64_t len_bytes)
+static int take(const struct backing *backing, uint64_t at, uint64_t len_bytes)
 {
-	int err = make_room(medium, at, len_bytes);
+	int err = make_room(backing, at, len_bytes);
 
-	return err ? err : store_take(medium->store, at, len_bytes);
+	return err ? err : store_take(backing->store, at, len_bytes);
 }
 
-static int move(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
+static int move(const struct backing *backing, struct io *io, uint32_t offset_bytes, uint64_t at,
 		uint32_t len_bytes)
 {
 	int err = 0;
 
 	while (len_bytes && !err) {
-		uint32_t step = first_step(medium->store, at, len_bytes);
+		uint32_t step = first_step(backing->store, at, len_bytes);
 
-		store_lock(medium->store, at);
-		err = move_unit(medium, io, offset_bytes, at, step);
-		store_unlock(medium->store, at);
+		store_lock(backing->store, at);
+		err = move_unit(backing, io, offset_bytes, at, step);
+		store_unlock(backing->store, at);
 		offset_bytes += step;
 		at += step;
 		len_bytes -= step;
@@ -176,80 +176,80 @@ static int move(const struct medium *medium, struct io *io, uint32_t offset_byte
  * A cache that keeps versions sees a discard as one change of each of its units, holes in between
  * included: a part of one would be a version that never was.
  */
-static uint32_t whole_units(const struct medium *medium, uint64_t at, uint32_t step,
+static uint32_t whole_units(const struct backing *backing, uint64_t at, uint32_t step,
 			    uint32_t len_bytes)
 {
-	uint64_t unit = medium->cache ? cache_unit_bytes(medium->cache) : SECTOR_SIZE;
+	uint64_t unit = backing->cache ? cache_unit_bytes(backing->cache) : SECTOR_SIZE;
 	uint64_t end = (at + step + unit - 1) & ~(unit - 1);
 
 	return end - at < len_bytes ? (uint32_t)(end - at) : len_bytes;
 }
 
-static void tell_before_punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
+static void tell_before_punch(const struct backing *backing, uint64_t at, uint32_t len_bytes)
 {
 	while (len_bytes) {
 		bool marked;
-		uint32_t step = (uint32_t)store_span(medium->store, at, len_bytes, &marked);
+		uint32_t step = (uint32_t)store_span(backing->store, at, len_bytes, &marked);
 
-		if (!marked && medium->cache)
-			cache_after_hole(medium->cache, at, step);
+		if (!marked && backing->cache)
+			cache_after_hole(backing->cache, at, step);
 		/* With nobody to tell of a hole, all of it is passed over at once. */
-		if (marked || medium->nr_watchers) {
+		if (marked || backing->nr_watchers) {
 			if (marked)
-				step = whole_units(medium, at, step, len_bytes);
-			step = first_step(medium->store, at, step);
-			store_lock(medium->store, at);
-			(marked ? medium_before : medium_before_hole)(medium, at, step);
-			if (marked && medium->cache)
-				cache_after_change(medium->cache, at, step, true);
-			store_unlock(medium->store, at);
+				step = whole_units(backing, at, step, len_bytes);
+			step = first_step(backing->store, at, step);
+			store_lock(backing->store, at);
+			(marked ? backing_before : backing_before_hole)(backing, at, step);
+			if (marked && backing->cache)
+				cache_after_change(backing->cache, at, step, true);
+			store_unlock(backing->store, at);
 		}
 		at += step;
 		len_bytes -= step;
 	}
 }
 
-static void tell_after_punch(const struct medium *medium, uint64_t at, uint32_t len_bytes)
+static void tell_after_punch(const struct backing *backing, uint64_t at, uint32_t len_bytes)
 {
-	while (len_bytes && medium->nr_watchers) {
-		uint32_t step = first_step(medium->store, at, len_bytes);
+	while (len_bytes && backing->nr_watchers) {
+		uint32_t step = first_step(backing->store, at, len_bytes);
 
-		store_lock(medium->store, at);
-		medium_after(medium, at, step);
-		store_unlock(medium->store, at);
+		store_lock(backing->store, at);
+		backing_after(backing, at, step);
+		store_unlock(backing->store, at);
 		at += step;
 		len_bytes -= step;
 	}
 }
 
 /* @keep: the space, see store_zero(). */
-static int punch(const struct medium *medium, uint64_t at, uint32_t len_bytes, bool keep)
+static int punch(const struct backing *backing, uint64_t at, uint32_t len_bytes, bool keep)
 {
 	int (*const clear)(struct store *, uint64_t, uint64_t) = keep ? store_zero : store_punch;
 	int err;
 
-	if (medium_is_plain(medium))
-		return clear(medium->store, at, len_bytes);
-	err = make_room(medium, at, len_bytes);
+	if (backing_is_plain(backing))
+		return clear(backing->store, at, len_bytes);
+	err = make_room(backing, at, len_bytes);
 	/* Before anybody is told of a change that cannot take place. */
 	if (!err && keep)
-		err = store_take_space(medium->store, at, len_bytes);
+		err = store_take_space(backing->store, at, len_bytes);
 	if (err)
 		return err;
-	tell_before_punch(medium, at, len_bytes);
-	err = clear(medium->store, at, len_bytes);
-	tell_after_punch(medium, at, len_bytes);
+	tell_before_punch(backing, at, len_bytes);
+	err = clear(backing->store, at, len_bytes);
+	tell_after_punch(backing, at, len_bytes);
 	return err;
 }
 
-int apply_punch(const struct medium *medium, uint64_t at, uint64_t len)
+int apply_punch(const struct backing *backing, uint64_t at, uint64_t len)
 {
 	int err = 0;
 
 	while (len && !err) {
 		uint32_t step = len < APPLY_PUNCH_MAX ? (uint32_t)len : APPLY_PUNCH_MAX;
 
-		err = punch(medium, at, step, false);
+		err = punch(backing, at, step, false);
 		at += step;
 		len -= step;
 	}
@@ -257,48 +257,48 @@ int apply_punch(const struct medium *medium, uint64_t at, uint64_t len)
 }
 
 /* All of it gets its space before any of it is written, so that what does not fit changes nothing. */
-static int write_all(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
-		     uint32_t len_bytes)
+static int write_all(const struct backing *backing, struct io *io, uint32_t offset_bytes,
+		     uint64_t at, uint32_t len_bytes)
 {
-	int err = take(medium, at, len_bytes);
+	int err = take(backing, at, len_bytes);
 
-	return err ? err : move(medium, io, offset_bytes, at, len_bytes);
+	return err ? err : move(backing, io, offset_bytes, at, len_bytes);
 }
 
-static int zero_all(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
-		    uint32_t len_bytes)
+static int zero_all(const struct backing *backing, struct io *io, uint32_t offset_bytes,
+		    uint64_t at, uint32_t len_bytes)
 {
 	int err;
 
 	if (!(io->flags & IO_NOUNMAP))
-		return punch(medium, at, len_bytes, false);
-	if (!(io->flags & IO_FUA) || !medium->cache)
-		return punch(medium, at, len_bytes, true);
+		return punch(backing, at, len_bytes, false);
+	if (!(io->flags & IO_FUA) || !backing->cache)
+		return punch(backing, at, len_bytes, true);
 	/* Durable at once: unit by unit, as a write is. */
-	err = store_take_space(medium->store, at, len_bytes);
+	err = store_take_space(backing->store, at, len_bytes);
 	if (!err)
-		err = make_room(medium, at, len_bytes);
-	return err ? err : move(medium, io, offset_bytes, at, len_bytes);
+		err = make_room(backing, at, len_bytes);
+	return err ? err : move(backing, io, offset_bytes, at, len_bytes);
 }
 
-static int carry_out(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
-		     uint32_t len_bytes)
+static int carry_out(const struct backing *backing, struct io *io, uint32_t offset_bytes,
+		     uint64_t at, uint32_t len_bytes)
 {
 	if (!len_bytes && io->op != IO_FLUSH)
 		return 0;
 	switch ((enum io_op)io->op) {
 	case IO_READ:
-		return move(medium, io, offset_bytes, at, len_bytes);
+		return move(backing, io, offset_bytes, at, len_bytes);
 	case IO_WRITE:
-		return write_all(medium, io, offset_bytes, at, len_bytes);
+		return write_all(backing, io, offset_bytes, at, len_bytes);
 	case IO_FLUSH:
-		if (medium->cache)
-			cache_flush(medium->cache);
+		if (backing->cache)
+			cache_flush(backing->cache);
 		return 0;
 	case IO_ZEROES:
-		return zero_all(medium, io, offset_bytes, at, len_bytes);
+		return zero_all(backing, io, offset_bytes, at, len_bytes);
 	case IO_DISCARD:
-		return punch(medium, at, len_bytes, false);
+		return punch(backing, at, len_bytes, false);
 	case IO_NR_OPS:
 		break;
 	}
@@ -306,114 +306,114 @@ static int carry_out(const struct medium *medium, struct io *io, uint32_t offset
 	return -EINVAL;
 }
 
-int apply_at(const struct medium *medium, struct io *io, uint32_t offset_bytes, uint64_t at,
+int apply_at(const struct backing *backing, struct io *io, uint32_t offset_bytes, uint64_t at,
 	     uint32_t len_bytes)
 {
 	int err;
 
-	assert(at <= store_size(medium->store));
-	assert(len_bytes <= store_size(medium->store) - at);
-	if (!medium->cache || io->op == IO_READ)
-		return carry_out(medium, io, offset_bytes, at, len_bytes);
-	cache_begin(medium->cache);
-	err = carry_out(medium, io, offset_bytes, at, len_bytes);
-	cache_end(medium->cache);
+	assert(at <= store_size(backing->store));
+	assert(len_bytes <= store_size(backing->store) - at);
+	if (!backing->cache || io->op == IO_READ)
+		return carry_out(backing, io, offset_bytes, at, len_bytes);
+	cache_begin(backing->cache);
+	err = carry_out(backing, io, offset_bytes, at, len_bytes);
+	cache_end(backing->cache);
 	return err;
 }
 
-int apply_part(const struct medium *medium, struct io *io, uint32_t offset_bytes,
+int apply_part(const struct backing *backing, struct io *io, uint32_t offset_bytes,
 	       uint32_t len_bytes)
 {
-	return apply_at(medium, io, offset_bytes, io_start(io) + offset_bytes, len_bytes);
+	return apply_at(backing, io, offset_bytes, io_start(io) + offset_bytes, len_bytes);
 }
 
-int apply_durable(const struct medium *medium, struct io *io, uint32_t offset_bytes,
+int apply_durable(const struct backing *backing, struct io *io, uint32_t offset_bytes,
 		  uint32_t len_bytes)
 {
-	int err = apply_part(medium, io, offset_bytes, len_bytes);
+	int err = apply_part(backing, io, offset_bytes, len_bytes);
 	uint64_t at = io_start(io) + offset_bytes;
 
-	if (err || !medium->cache)
+	if (err || !backing->cache)
 		return err;
-	cache_begin(medium->cache);
+	cache_begin(backing->cache);
 	while (len_bytes) {
-		uint32_t step = first_step(medium->store, at, len_bytes);
+		uint32_t step = first_step(backing->store, at, len_bytes);
 
-		store_lock(medium->store, at);
-		cache_settle(medium->cache, at, step);
-		store_unlock(medium->store, at);
+		store_lock(backing->store, at);
+		cache_settle(backing->cache, at, step);
+		store_unlock(backing->store, at);
 		at += step;
 		len_bytes -= step;
 	}
-	cache_end(medium->cache);
+	cache_end(backing->cache);
 	return 0;
 }
 
-int apply_data(const struct medium *medium, uint64_t at, const void *data, size_t len)
+int apply_data(const struct backing *backing, uint64_t at, const void *data, size_t len)
 {
 	const unsigned char *from = data;
-	int err = len ? take(medium, at, len) : 0;
+	int err = len ? take(backing, at, len) : 0;
 
 	if (err)
 		return err;
-	if (medium->cache)
-		cache_begin(medium->cache);
+	if (backing->cache)
+		cache_begin(backing->cache);
 	while (len) {
-		uint32_t step = first_step(medium->store, at, len < UINT32_MAX ? len : UINT32_MAX);
+		uint32_t step = first_step(backing->store, at, len < UINT32_MAX ? len : UINT32_MAX);
 
-		store_lock(medium->store, at);
-		medium_before(medium, at, step);
-		store_mark(medium->store, at, step);
-		memcpy(store_data(medium->store) + at, from, step);
-		medium_changed(medium, at, step, false);
-		store_unlock(medium->store, at);
+		store_lock(backing->store, at);
+		backing_before(backing, at, step);
+		store_mark(backing->store, at, step);
+		memcpy(store_data(backing->store) + at, from, step);
+		backing_changed(backing, at, step, false);
+		store_unlock(backing->store, at);
 		from += step;
 		at += step;
 		len -= step;
 	}
-	if (medium->cache)
-		cache_end(medium->cache);
+	if (backing->cache)
+		cache_end(backing->cache);
 	return 0;
 }
 
-int apply_change(const struct medium *medium, uint64_t at, uint64_t len, bool durable,
+int apply_change(const struct backing *backing, uint64_t at, uint64_t len, bool durable,
 		 apply_change_fn change, void *ctx)
 {
-	struct store *store = medium->store;
-	int err = len ? take(medium, at, len) : 0;
+	struct store *store = backing->store;
+	int err = len ? take(backing, at, len) : 0;
 
 	assert(at <= store_size(store) && len <= store_size(store) - at);
 	if (err)
 		return err;
-	if (medium->cache)
-		cache_begin(medium->cache);
+	if (backing->cache)
+		cache_begin(backing->cache);
 	while (len && !err) {
 		uint32_t step = first_step(store, at, len < UINT32_MAX ? len : UINT32_MAX);
 
 		store_lock(store, at);
-		medium_before(medium, at, step);
+		backing_before(backing, at, step);
 		store_mark(store, at, step);
 		err = change(ctx, store_data(store) + at, at, step);
-		medium_changed(medium, at, step, durable);
+		backing_changed(backing, at, step, durable);
 		store_unlock(store, at);
 		at += step;
 		len -= step;
 	}
-	if (medium->cache)
-		cache_end(medium->cache);
+	if (backing->cache)
+		cache_end(backing->cache);
 	return err;
 }
 
-void apply_peek(const struct medium *medium, uint64_t at, void *data, size_t len)
+void apply_peek(const struct backing *backing, uint64_t at, void *data, size_t len)
 {
 	unsigned char *to = data;
 
 	while (len) {
-		uint32_t step = first_step(medium->store, at, len < UINT32_MAX ? len : UINT32_MAX);
+		uint32_t step = first_step(backing->store, at, len < UINT32_MAX ? len : UINT32_MAX);
 
-		store_lock(medium->store, at);
-		store_peek(medium->store, at, to, step);
-		store_unlock(medium->store, at);
+		store_lock(backing->store, at);
+		store_peek(backing->store, at, to, step);
+		store_unlock(backing->store, at);
 		to += step;
 		at += step;
 		len -= step;

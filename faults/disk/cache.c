@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * An undo log by place: the store always holds the newest content, the shadow what is on the medium
+ * An undo log by place: the store always holds the newest content, the shadow the durable content
  * for the blocks where that differs. Reads and writes therefore cost what they cost without a
  * cache, but for the first write to a block after a flush. Models that are about more than the
  * newest content have a volatile log beside it.
@@ -20,7 +20,7 @@
 
 struct cache {
 	struct store *store;
-	struct shadow *medium;    /* what a power cut may bring back */
+	struct shadow *durable;   /* what a power cut may bring back */
 	struct volatile_log *log; /* NULL: plain */
 	uint32_t block_bytes;     /* or units, or, where whole writes count, sectors */
 	struct cache_model model;
@@ -32,7 +32,7 @@ static int create_log(struct cache *cache)
 	struct cache_model *model = &cache->model;
 	const struct volatile_log_options options = {
 		.store = cache->store,
-		.durable = cache->medium,
+		.durable = cache->durable,
 		.unit_bytes = cache->block_bytes,
 		.whole_writes = model->whole_writes,
 		.in_order = model->in_order,
@@ -67,7 +67,7 @@ int cache_create(struct store *store, uint32_t block_bytes, const struct cache_m
 	cache->model = complete(model, block_bytes);
 	cache->block_bytes = cache->model.unit_bytes ? cache->model.unit_bytes : SECTOR_SIZE;
 	assert(store_size(store) % cache->block_bytes == 0);
-	err = shadow_create(0, store_size(store), cache->block_bytes, &cache->medium);
+	err = shadow_create(0, store_size(store), cache->block_bytes, &cache->durable);
 	if (!err && !cache_model_is_plain(model))
 		err = create_log(cache);
 	if (err) {
@@ -83,7 +83,7 @@ struct cache *cache_free(struct cache *cache)
 	if (!cache)
 		return NULL;
 	volatile_log_free(cache->log);
-	shadow_free(cache->medium);
+	shadow_free(cache->durable);
 	free(cache);
 	return NULL;
 }
@@ -123,7 +123,7 @@ void cache_before_change(struct cache *cache, uint64_t at, uint64_t len)
 		volatile_log_before(cache->log, at, len);
 		return;
 	}
-	shadow_save(cache->medium, cache->store, at, len, false, &nr);
+	shadow_save(cache->durable, cache->store, at, len, false, &nr);
 	if (nr)
 		atomic_fetch_add_explicit(&cache->nr_volatile, nr, memory_order_relaxed);
 }
@@ -143,13 +143,13 @@ void cache_after_hole(struct cache *cache, uint64_t at, uint64_t len)
 void cache_flush(struct cache *cache)
 {
 	/* Blocks that were settled one by one have left their copies behind: those go too. */
-	if (!cache->log && shadow_is_empty(cache->medium))
+	if (!cache->log && shadow_is_empty(cache->durable))
 		return;
 	store_lock_all(cache->store);
 	if (cache->log)
 		volatile_log_flush(cache->log);
 	else
-		shadow_clear(cache->medium);
+		shadow_clear(cache->durable);
 	atomic_store_explicit(&cache->nr_volatile, 0, memory_order_relaxed);
 	store_unlock_all(cache->store);
 }
@@ -162,7 +162,7 @@ void cache_settle(struct cache *cache, uint64_t at, uint64_t len)
 		volatile_log_settle(cache->log, at, len);
 		return;
 	}
-	nr = shadow_forget(cache->medium, at, len);
+	nr = shadow_forget(cache->durable, at, len);
 	atomic_fetch_sub_explicit(&cache->nr_volatile, nr, memory_order_relaxed);
 }
 
@@ -221,8 +221,8 @@ _cold_ void cache_cut(struct cache *cache, const struct power_cut *cut, struct s
 	if (cache->log) {
 		volatile_log_cut(cache->log, cut, snapshots, &context.result);
 	} else {
-		shadow_each(cache->medium, cut_block, &context);
-		shadow_clear(cache->medium);
+		shadow_each(cache->durable, cut_block, &context);
+		shadow_clear(cache->durable);
 	}
 	atomic_store_explicit(&cache->nr_volatile, 0, memory_order_relaxed);
 	store_unlock_all(cache->store);

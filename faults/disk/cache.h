@@ -3,8 +3,8 @@
  * The volatile write cache of the disk.
  *
  * The store holds what the disk would answer; the cache keeps, for every block that was written
- * since it was last made durable, what is on the medium: the content that a power cut may bring
- * back. A flush makes all blocks durable, a FUA write its own. Source of the meaning: the kernel's
+ * since it was last made durable, its durable content: what a power cut may bring back. A flush
+ * makes all blocks durable, a FUA write its own. Source of the meaning: the kernel's
  * Documentation/block/writeback_cache_control.rst.
  *
  * What a cut may leave, by its model:

@@ -2,7 +2,7 @@
 #include "faults/disk/condition.h"
 
 #include "base/cleanup.h"
-#include "faults/disk/medium.h"
+#include "faults/disk/backing.h"
 
 #include <errno.h>
 
@@ -51,15 +51,15 @@ _cold_ void condition_reset(struct condition *condition, uint32_t bits)
 }
 
 /* Does the request need space that it does not have? */
-static bool needs_space(const struct medium *medium, const struct io *io)
+static bool needs_space(const struct backing *backing, const struct io *io)
 {
 	if (io->op != IO_WRITE && !(io->op == IO_ZEROES && io->flags & IO_NOUNMAP))
 		return false;
-	return !store_is_taken(medium->store, io_start(io), io->len_bytes);
+	return !store_is_taken(backing->store, io_start(io), io->len_bytes);
 }
 
-int condition_verdict(uint32_t bits, const struct condition *condition, const struct medium *medium,
-		      const struct io *io)
+int condition_verdict(uint32_t bits, const struct condition *condition,
+		      const struct backing *backing, const struct io *io)
 {
 	uint64_t end = atomic_load_explicit(&condition->end_bytes, memory_order_relaxed);
 	bool changes = io->op == IO_WRITE || io->op == IO_DISCARD || io->op == IO_ZEROES;
@@ -74,7 +74,7 @@ int condition_verdict(uint32_t bits, const struct condition *condition, const st
 		return -EIO;
 	if (bits & CONDITION_READ_ONLY && changes)
 		return -EIO;
-	if (bits & CONDITION_NO_SPACE && needs_space(medium, io))
+	if (bits & CONDITION_NO_SPACE && needs_space(backing, io))
 		return -ENOSPC;
 	return 0;
 }

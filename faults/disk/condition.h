@@ -33,12 +33,12 @@ struct condition {
 	_Atomic uint64_t keep_threshold; /* KEEP_RANDOM: a block survives when its bits are below */
 };
 
-struct medium;
+struct backing;
 
 /* On a disk with @bits set: 0 if the request may go on, else the -errno it ends with. Queue thread.
  */
-int condition_verdict(uint32_t bits, const struct condition *condition, const struct medium *medium,
-		      const struct io *io);
+int condition_verdict(uint32_t bits, const struct condition *condition,
+		      const struct backing *backing, const struct io *io);
 
 static inline uint32_t condition_bits(const struct condition *condition)
 {

@@ -475,7 +475,7 @@ static void apply(struct volatile_log *log, const struct entry *entry, uint64_t 
 		memcpy(to, entry->data + done, len);
 }
 
-/* Which of the versions of a unit: how many of the writes that cover it have reached the medium. */
+/* Which of the versions of a unit: how many of the writes that cover it are durable. */
 static uint32_t pick_version(const struct log_cut_context *context, const struct unit *unit,
 			     uint64_t number)
 {

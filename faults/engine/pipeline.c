@@ -39,7 +39,7 @@
 struct queue {
 	_Alignas(CACHE_LINE) const struct plan *plan;
 	uint32_t op_bits; /* of the plan: the one load of a request that no rule is about */
-	struct medium medium;
+	struct backing backing;
 	_Atomic uint64_t adopted;
 };
 
@@ -116,7 +116,7 @@ static void adopt(struct pipeline *pipeline, struct queue *queue, const struct p
 {
 	queue->plan = plan;
 	queue->op_bits = plan->op_bits;
-	queue->medium = (struct medium){
+	queue->backing = (struct backing){
 		.store = pipeline->store,
 		.cache = pipeline->cache,
 		.snapshots = snapshots_any(pipeline->snapshots) ? pipeline->snapshots : NULL,
@@ -338,7 +338,7 @@ static void walk_rules(struct pipeline *pipeline, const struct queue *queue, str
 		struct rule *rule = plan->rules[index].rule;
 
 		if (!selects(&plan->rules[index], io, walk) ||
-		    (rule->picky && !rule_fits(rule, &queue->medium, io)) ||
+		    (rule->picky && !rule_fits(rule, &queue->backing, io)) ||
 		    !rule_count_match(rule, pipeline->seed, walk->now_ns, &match))
 			continue;
 		if (rule->goto_hash)
@@ -362,16 +362,16 @@ static void walk_rules(struct pipeline *pipeline, const struct queue *queue, str
 /* Let the terminal rule act, or else carry the request out. */
 static void carry_out(struct pipeline *pipeline, struct io *io)
 {
-	const struct medium *medium = &pipeline->queues[io->queue].medium;
+	const struct backing *backing = &pipeline->queues[io->queue].backing;
 	const struct rule *rule = io->rule;
 	struct kind_hit hit;
 
 	if (!rule) {
-		io->result = apply_result(io, apply_part(medium, io, 0, io->len_bytes));
+		io->result = apply_result(io, apply_part(backing, io, 0, io->len_bytes));
 		return;
 	}
 	hit = make_hit(pipeline, rule, io->match);
-	hit.medium = medium;
+	hit.backing = backing;
 	hit.condition = &pipeline->condition;
 	rule->kind->ops->act(&rule->args, &hit, io);
 }
@@ -384,7 +384,7 @@ static void finish(struct pipeline *pipeline, struct io *io, uint32_t before, ui
 
 	if (before)
 		err = condition_verdict(before, &pipeline->condition,
-					&pipeline->queues[io->queue].medium, io);
+					&pipeline->queues[io->queue].backing, io);
 	if (err) {
 		io->result = err;
 		return;
@@ -850,7 +850,7 @@ static void tell_queues(struct pipeline *pipeline)
 	bool any = snapshots_any(pipeline->snapshots);
 
 	for (uint16_t i = 0; i < pipeline->geometry.nr_queues; i++)
-		pipeline->queues[i].medium.snapshots = any ? pipeline->snapshots : NULL;
+		pipeline->queues[i].backing.snapshots = any ? pipeline->snapshots : NULL;
 }
 
 _cold_ int pipeline_snapshot_add(struct pipeline *pipeline, const char *name, uint64_t time_ns,

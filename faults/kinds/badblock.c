@@ -358,34 +358,34 @@ static void after_change(void *data, uint64_t at, uint64_t len)
 }
 
 /* Is the rule told of every write? Not if it was taken away while the read waited. */
-static bool in_force(const struct badblock *state, const struct medium *medium)
+static bool in_force(const struct badblock *state, const struct backing *backing)
 {
 	uint32_t i = 0;
 
-	while (i < medium->nr_watchers && medium->watchers[i].state != state)
+	while (i < backing->nr_watchers && backing->watchers[i].state != state)
 		i++;
-	return i < medium->nr_watchers;
+	return i < backing->nr_watchers;
 }
 
 /* Under the lock, for somebody may have rewritten the block since the read looked at it. */
-static void replace(struct badblock *state, const struct medium *medium, uint64_t block)
+static void replace(struct badblock *state, const struct backing *backing, uint64_t block)
 {
 	uint64_t at = state->from + block * state->block_bytes;
 	uint64_t left = state->to - at;
 	uint64_t len = left < state->block_bytes ? left : state->block_bytes;
 
-	if (medium->cache)
-		cache_begin(medium->cache);
-	store_lock(medium->store, at);
+	if (backing->cache)
+		cache_begin(backing->cache);
+	store_lock(backing->store, at);
 	if (next_bad(state, block, block + 1) == block) {
-		medium_before(medium, at, len);
-		store_mark(medium->store, at, len);
-		memset(store_data(medium->store) + at, 0, len);
-		medium_changed(medium, at, len, true);
+		backing_before(backing, at, len);
+		store_mark(backing->store, at, len);
+		memset(store_data(backing->store) + at, 0, len);
+		backing_changed(backing, at, len, true);
 	}
-	store_unlock(medium->store, at);
-	if (medium->cache)
-		cache_end(medium->cache);
+	store_unlock(backing->store, at);
+	if (backing->cache)
+		cache_end(backing->cache);
 }
 
 static void act(const struct kind_args *args, const struct kind_hit *hit, struct io *io)
@@ -394,11 +394,11 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	uint64_t block;
 
 	io->result = -errno_of(args);
-	if (!state->remap || !in_force(state, hit->medium) || !find_bad(state, io, &block))
+	if (!state->remap || !in_force(state, hit->backing) || !find_bad(state, io, &block))
 		return;
 	if (atomic_fetch_add_explicit(&state->fails[block], 1, memory_order_relaxed) + 1u ==
 	    state->remap)
-		replace(state, hit->medium, block);
+		replace(state, hit->backing, block);
 }
 
 static void describe(FILE *out, const struct kind_args *args, const struct kind_hit *hit,

@@ -399,7 +399,7 @@ static int rot(const struct kind_hit *hit, struct harm *harm)
 		while (end < len && harm_window(harm, NULL, end, end + hit->block_bytes))
 			end += hit->block_bytes;
 		end = smaller(end, len);
-		err = apply_change(hit->medium, start + at, end - at, true, harm_stored, harm);
+		err = apply_change(hit->backing, start + at, end - at, true, harm_stored, harm);
 		at = end;
 	}
 	return err;
@@ -422,7 +422,7 @@ static int harm_answer(const struct kind_hit *hit, const struct harm *harm)
 		uint64_t end = smaller(at + WINDOW - place % WINDOW, io->len_bytes);
 
 		if (harm_window(harm, NULL, at, end)) {
-			apply_peek(hit->medium, place, window, end - at);
+			apply_peek(hit->backing, place, window, end - at);
 			harm_window(harm, window, at, end);
 			err = io_put(io, at, window, end - at);
 		}
@@ -438,13 +438,13 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	int err = 0;
 
 	if (io->op == IO_WRITE) {
-		err = apply_change(hit->medium, io_start(io), io->len_bytes, io->flags & IO_FUA,
+		err = apply_change(hit->backing, io_start(io), io->len_bytes, io->flags & IO_FUA,
 				   store_harmed, &harm);
 	} else {
 		if (rest)
 			err = rot(hit, &harm);
 		if (!err)
-			err = apply_part(hit->medium, io, 0, io->len_bytes);
+			err = apply_part(hit->backing, io, 0, io->len_bytes);
 		if (!err && !rest)
 			err = harm_answer(hit, &harm);
 	}

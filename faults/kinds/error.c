@@ -12,7 +12,7 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 {
 	/* What the operation itself returns does not matter: the request fails as the rule says. */
 	if (kind_has(args, error_after))
-		apply_part(hit->medium, io, 0, io->len_bytes);
+		apply_part(hit->backing, io, 0, io->len_bytes);
 	io->result = -(int)args->value[error_errno].lo;
 }
 

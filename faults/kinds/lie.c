@@ -24,7 +24,7 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	(void)args;
 	if (io->op != IO_FLUSH) {
 		io->flags &= ~(uint32_t)IO_FUA;
-		err = apply_part(hit->medium, io, 0, io->len_bytes);
+		err = apply_part(hit->backing, io, 0, io->len_bytes);
 		io->flags = flags;
 	}
 	io->result = apply_result(io, err);

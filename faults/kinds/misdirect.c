@@ -108,11 +108,11 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	int err = 0;
 
 	if (kind_has(args, misdirect_also) && io->op != IO_READ)
-		err = apply_part(hit->medium, io, 0, io->len_bytes);
+		err = apply_part(hit->backing, io, 0, io->len_bytes);
 	if (!err)
-		err = apply_at(hit->medium, io, 0, at, first);
+		err = apply_at(hit->backing, io, 0, at, first);
 	if (!err && first < io->len_bytes)
-		err = apply_at(hit->medium, io, first, 0, io->len_bytes - first);
+		err = apply_at(hit->backing, io, first, 0, io->len_bytes - first);
 	io->result = apply_result(io, err);
 }
 

@@ -12,7 +12,7 @@
  * Which blocks a random cut keeps is a function of the hit and the block's number, so that what is
  * stored of the request here is kept there too.
  *
- * With keep=first the power goes inside of the request: it has reached the medium up to a unit
+ * With keep=first the power goes inside of the request: it is durable up to a unit
  * boundary, past the cache, and no further, as if it had been two and the first one a FUA write. So
  * a cache that keeps order keeps all that came before, and the unit is no smaller than what a cache
  * keeps or loses as one. Of all else rest= decides.
@@ -105,15 +105,15 @@ static int check(const struct kind_args *args, const struct rule_geometry *geome
 	return tear_check_size("keep=first:", args->value[powercut_keep].hi, unit, given, diag);
 }
 
-/* Store what has reached the medium of a request inside of which the power went. */
+/* Store the durable part of a request inside of which the power went. */
 static void store_first(const struct kind_args *args, const struct kind_hit *hit, struct io *io)
 {
-	const struct cache *cache = hit->medium->cache;
+	const struct cache *cache = hit->backing->cache;
 	uint64_t unit = cache ? cache_unit_bytes(cache) : hit->block_bytes;
 
 	if (kind_has(args, powercut_unit))
 		unit = args->value[powercut_unit].lo;
-	apply_durable(hit->medium, io, 0, tear_prefix(io, args->value[powercut_keep].hi, unit));
+	apply_durable(hit->backing, io, 0, tear_prefix(io, args->value[powercut_keep].hi, unit));
 }
 
 /* Store what the cut keeps of the request: runs of blocks, counted from the start of the disk. */
@@ -124,9 +124,9 @@ static void store_kept(const struct kind_hit *hit, struct io *io, enum keep keep
 	uint32_t from = 0, at = 0, fua = io->flags & IO_FUA;
 
 	/* A cache that knows its versions decides about this one too when the disk is revived. */
-	if (hit->medium->cache && cache_has_log(hit->medium->cache)) {
+	if (hit->backing->cache && cache_has_log(hit->backing->cache)) {
 		io->flags &= ~fua;
-		apply_part(hit->medium, io, 0, io->len_bytes);
+		apply_part(hit->backing, io, 0, io->len_bytes);
 		io->flags |= fua;
 		return;
 	}
@@ -136,13 +136,13 @@ static void store_kept(const struct kind_hit *hit, struct io *io, enum keep keep
 		uint32_t next = end < io->len_bytes ? (uint32_t)end : io->len_bytes;
 
 		if (!kept && from < at)
-			apply_part(hit->medium, io, from, at - from);
+			apply_part(hit->backing, io, from, at - from);
 		if (!kept)
 			from = next;
 		at = next;
 	}
 	if (from < at)
-		apply_part(hit->medium, io, from, at - from);
+		apply_part(hit->backing, io, from, at - from);
 }
 
 static void act(const struct kind_args *args, const struct kind_hit *hit, struct io *io)

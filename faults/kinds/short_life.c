@@ -63,9 +63,9 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	int err;
 
 	change(args, hit->condition);
-	err = condition_verdict(condition_bits(hit->condition), hit->condition, hit->medium, io);
+	err = condition_verdict(condition_bits(hit->condition), hit->condition, hit->backing, io);
 	if (!err)
-		err = apply_part(hit->medium, io, 0, io->len_bytes);
+		err = apply_part(hit->backing, io, 0, io->len_bytes);
 	io->result = apply_result(io, err);
 }
 

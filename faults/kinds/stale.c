@@ -102,16 +102,16 @@ static int put_old(const struct stale *stale, struct io *io, uint64_t at, uint64
 static void act(const struct kind_args *args, const struct kind_hit *hit, struct io *io)
 {
 	uint64_t at = io_start(io), end = at + io->len_bytes;
-	int err = apply_part(hit->medium, io, 0, io->len_bytes);
+	int err = apply_part(hit->backing, io, 0, io->len_bytes);
 
 	(void)args;
 	while (at < end && !err) {
-		uint64_t left = store_unit_left(hit->medium->store, at);
+		uint64_t left = store_unit_left(hit->backing->store, at);
 		uint64_t step = left < end - at ? left : end - at;
 
-		store_lock(hit->medium->store, at);
+		store_lock(hit->backing->store, at);
 		err = put_old(hit->state, io, at, at + step);
-		store_unlock(hit->medium->store, at);
+		store_unlock(hit->backing->store, at);
 		at += step;
 	}
 	io->result = apply_result(io, err);

@@ -205,9 +205,9 @@ static int fill_part(const struct kind_args *args, const struct kind_hit *hit, s
 			zeroes.op = IO_ZEROES;
 			zeroes.flags |= IO_NOUNMAP;
 		}
-		return apply_part(hit->medium, &zeroes, part->from, part->to - part->from);
+		return apply_part(hit->backing, &zeroes, part->from, part->to - part->from);
 	case FILL_GARBAGE:
-		return apply_change(hit->medium, io_start(io) + part->from, part->to - part->from,
+		return apply_change(hit->backing, io_start(io) + part->from, part->to - part->from,
 				    io->flags & IO_FUA, put_garbage, &garbage);
 	}
 	return 0;
@@ -220,13 +220,13 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	int err = 0;
 
 	/* However many parts, it is one write of a cache that keeps or loses writes as one. */
-	if (hit->medium->cache)
-		cache_begin(hit->medium->cache);
+	if (hit->backing->cache)
+		cache_begin(hit->backing->cache);
 	while (!err && next_part(args, hit, io, &at, &part))
-		err = part.keep ? apply_part(hit->medium, io, part.from, part.to - part.from)
+		err = part.keep ? apply_part(hit->backing, io, part.from, part.to - part.from)
 				: fill_part(args, hit, io, &part);
-	if (hit->medium->cache)
-		cache_end(hit->medium->cache);
+	if (hit->backing->cache)
+		cache_end(hit->backing->cache);
 	if (!err && kind_has(args, torn_fail))
 		err = -(int)args->value[torn_fail].lo;
 	io->result = apply_result(io, err);

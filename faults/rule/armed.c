@@ -123,15 +123,15 @@ _cold_ void rule_disarm(struct rule *rule)
 /* ------------------------------------------------------------------------------ content= */
 
 /* Bytes [offset, offset+len) of the data that a write brings, or that a read would find. */
-static int look(const struct medium *medium, struct io *io, size_t offset, void *to, size_t len)
+static int look(const struct backing *backing, struct io *io, size_t offset, void *to, size_t len)
 {
 	if (io->op == IO_WRITE)
 		return io_get(io, offset, to, len);
-	apply_peek(medium, io_start(io) + offset, to, len);
+	apply_peek(backing, io_start(io) + offset, to, len);
 	return 0;
 }
 
-static bool has_content(const struct value *wanted, const struct medium *medium, struct io *io)
+static bool has_content(const struct value *wanted, const struct backing *backing, struct io *io)
 {
 	unsigned char window[WINDOW + VALUE_BYTES_MAX], bytes[VALUE_BYTES_MAX];
 	size_t size = wanted->lo, at = 0;
@@ -139,14 +139,14 @@ static bool has_content(const struct value *wanted, const struct medium *medium,
 	value_bytes(wanted, bytes);
 	if (wanted->hi != UINT64_MAX)
 		return wanted->hi + size <= io->len_bytes &&
-		       look(medium, io, wanted->hi, window, size) == 0 &&
+		       look(backing, io, wanted->hi, window, size) == 0 &&
 		       memcmp(window, bytes, size) == 0;
 	/* Windows overlap by one byte less than the pattern has. */
 	for (; at + size <= io->len_bytes; at += WINDOW) {
 		size_t left = io->len_bytes - at;
 		size_t len = left < WINDOW + size - 1 ? left : WINDOW + size - 1;
 
-		if (look(medium, io, at, window, len))
+		if (look(backing, io, at, window, len))
 			return false;
 		if (memmem(window, len, bytes, size))
 			return true;
@@ -154,11 +154,11 @@ static bool has_content(const struct value *wanted, const struct medium *medium,
 	return false;
 }
 
-bool rule_fits(const struct rule *rule, const struct medium *medium, struct io *io)
+bool rule_fits(const struct rule *rule, const struct backing *backing, struct io *io)
 {
 	if (rule->kind->ops->concerns && !rule->kind->ops->concerns(&rule->args, rule->state, io))
 		return false;
-	if (rule_has(rule, WORD_content) && !has_content(&rule->word[WORD_content], medium, io))
+	if (rule_has(rule, WORD_content) && !has_content(&rule->word[WORD_content], backing, io))
 		return false;
 	return !rule_has(rule, WORD_fiu) || fiu_rule_asks(rule->word[WORD_fiu].text);
 }

@@ -109,7 +109,7 @@ void rule_disarm(struct rule *rule);
 /* Put the rule's name before what its kind said, which knows nothing of rules; returns @err. */
 int rule_blame(const struct rule *rule, int err, struct diag *diag);
 /* What content=, fiu= and the kind have to say; only asked of picky rules, after all else. */
-bool rule_fits(const struct rule *rule, const struct medium *medium, struct io *io);
+bool rule_fits(const struct rule *rule, const struct backing *backing, struct io *io);
 
 /* Since the rule was armed. A queue may still go by a clock that was read just before that. */
 static inline uint64_t rule_age_ns(const struct rule *rule, uint64_t now_ns)

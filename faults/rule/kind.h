@@ -15,8 +15,8 @@
 #ifndef FAULTS_RULE_KIND_H
 #define FAULTS_RULE_KIND_H
 
+#include "faults/disk/backing.h"
 #include "faults/disk/condition.h"
-#include "faults/disk/medium.h"
 #include "faults/io.h"
 #include "faults/rule/rule.h"
 #include "faults/rule/value.h"
@@ -68,16 +68,16 @@ int kind_arm_one_range(const struct kind_arm *arm, const char *what, struct diag
 
 /* What a hit acts with. */
 struct kind_hit {
-	const struct medium *medium; /* NULL only in describe and delay_ns */
-	struct condition *condition; /* of the disk; NULL only in describe and delay_ns */
-	void *state;                 /* the rule's, NULL for kinds without */
-	uint32_t block_bytes;        /* the disk's logical block */
-	uint64_t size_bytes;         /* of the disk */
-	uint64_t bits;               /* this hit's own random bits */
-	uint64_t rule_bits;          /* the rule's: the same for all its hits */
-	uint64_t match;              /* its number among the rule's matches */
-	uint64_t age_ns;             /* since the rule was armed; 0 in act */
-	uint64_t now_ns;             /* 0 in act */
+	const struct backing *backing; /* NULL only in describe and delay_ns */
+	struct condition *condition;   /* of the disk; NULL only in describe and delay_ns */
+	void *state;                   /* the rule's, NULL for kinds without */
+	uint32_t block_bytes;          /* the disk's logical block */
+	uint64_t size_bytes;           /* of the disk */
+	uint64_t bits;                 /* this hit's own random bits */
+	uint64_t rule_bits;            /* the rule's: the same for all its hits */
+	uint64_t match;                /* its number among the rule's matches */
+	uint64_t age_ns;               /* since the rule was armed; 0 in act */
+	uint64_t now_ns;               /* 0 in act */
 };
 
 /* A command to one rule: `faultblk rule tell NAME VERB [RANGE]`. */

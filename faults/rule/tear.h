@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where a request is torn, for the kinds that do so: between two units. Units are aligned to the
- * disk, and nothing to do with its blocks: a medium of smaller sectors, or one that writes several
+ * disk, and nothing to do with its blocks: a disk of smaller sectors, or one that writes several
  * blocks at once, tears there.
  */
 #ifndef FAULTS_RULE_TEAR_H

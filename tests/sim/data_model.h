@@ -2,7 +2,7 @@
 /*
  * The model of sim_data: random rules of the kinds that store or answer something wrong, and what
  * they do, worked out byte by byte or block by block. It knows nothing of windows, units, shadows
- * or locks: the disk, what is on its medium and what each stale rule has kept are arrays of bytes.
+ * or locks: the disk, its durable content and what each stale rule has kept are arrays of bytes.
  * Of the project it uses rng_mix() only.
  */
 #ifndef TESTS_SIM_DATA_MODEL_H
@@ -88,7 +88,7 @@ struct sim {
 	bool cache, off;
 	struct model_rule rules[SLOTS];
 	struct request requests[WAITING];
-	unsigned char disk[MAX_BYTES], medium[MAX_BYTES];
+	unsigned char disk[MAX_BYTES], durable[MAX_BYTES];
 	bool is_volatile[MAX_BLOCKS];
 	bool written[MAX_BYTES / PAGE]; /* false: the page is a hole */
 	struct store *store;
@@ -401,7 +401,7 @@ static void change_block(struct sim *sim, uint64_t at, const unsigned char *to, 
 	sim->written[at / PAGE] = true;
 	if (sim->cache && !sim->is_volatile[number]) {
 		sim->is_volatile[number] = true;
-		memcpy(sim->medium + at, sim->disk + at, sim->block);
+		memcpy(sim->durable + at, sim->disk + at, sim->block);
 	}
 	keep_old(sim, at);
 	if (to)

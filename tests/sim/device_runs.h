@@ -36,7 +36,7 @@ struct request {
 	unsigned char letter;
 	uint64_t begin, end;  /* instants; end: UINT64_MAX: it is never over */
 	uint64_t done[WIDTH]; /* for each cell that it touches; UINT64_MAX: never */
-	uint64_t safe;        /* FUA: on the medium */
+	uint64_t safe;        /* FUA: durable */
 	uint64_t begin_step, end_step;
 };
 
@@ -51,7 +51,7 @@ struct happening {
 /* Sectors that the device loses or keeps as one, with all that they have ever held. */
 struct cell {
 	struct print held[DEPTH];
-	unsigned int nr, safe; /* the first one that the medium may have */
+	unsigned int nr, safe; /* the first one that may be durable */
 	unsigned int by[SLOTS];
 };
 
@@ -76,7 +76,7 @@ struct outcome {
 /* One way in which things may have gone, up to some recorded event. */
 struct run {
 	unsigned char order[SLOTS];
-	unsigned char nr, safe;    /* in order: so many are on the medium for sure */
+	unsigned char nr, safe;    /* in order: so many are durable for sure */
 	uint16_t did, never, sure; /* by slot */
 };
 

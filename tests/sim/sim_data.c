@@ -227,7 +227,7 @@ static bool revive(struct sim *sim)
 							 atomic_load(&condition->keep_threshold));
 
 		if (sim->is_volatile[i] && !kept) {
-			memcpy(sim->disk + i * sim->block, sim->medium + i * sim->block,
+			memcpy(sim->disk + i * sim->block, sim->durable + i * sim->block,
 			       sim->block);
 			sim->written[i * sim->block / PAGE] = true;
 			lost++;

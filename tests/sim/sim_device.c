@@ -156,7 +156,7 @@ static void device_does(struct sim *sim, unsigned int slot, unsigned int index)
 	}
 }
 
-/* A write with FUA has come to the medium, with all that its cell held before. */
+/* A write with FUA is durable, with all that its cell held before. */
 static void device_is_safe(struct sim *sim, unsigned int slot)
 {
 	struct device *device = &sim->devices[sim->requests[slot].disk];
@@ -173,7 +173,7 @@ static void device_is_safe(struct sim *sim, unsigned int slot)
 	}
 }
 
-/* The power is lost: what the medium has by chance. */
+/* The power is lost: what is durable by chance. */
 static struct print lose_power(struct sim *sim, const struct device *device)
 {
 	struct print print = device->base;

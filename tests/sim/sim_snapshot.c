@@ -176,9 +176,9 @@ static bool is_legal(const struct sim *sim, const unsigned char *got)
 /* A hole is not touched: the disk must stay as sparse as it is. */
 static void peek(const struct disk *disk, unsigned char *to)
 {
-	const struct medium medium = { .store = disk->store };
+	const struct backing backing = { .store = disk->store };
 
-	apply_peek(&medium, 0, to, store_size(disk->store));
+	apply_peek(&backing, 0, to, store_size(disk->store));
 }
 
 static bool same(struct sim *sim, const char *what)

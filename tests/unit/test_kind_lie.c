@@ -7,7 +7,7 @@
 
 static unsigned char w_data[16 * SEC];
 
-/* 's' on the medium, then 'w' over sectors 0..4 with these flags, then a flush. */
+/* 's' durable, then 'w' over sectors 0..4 with these flags, then a flush. */
 static struct disk after_write_and_flush(const char *rules, uint32_t flags)
 {
 	struct disk disk = make_cached_disk(DISK, 512, 1, 1);
@@ -114,7 +114,8 @@ static void other_operations_make_no_promise(void **state)
 	check_error("l op=read do=lie", "rule.op-not-for-kind", 3, "cannot act on read", NULL);
 	check_error("l op=discard do=lie", "rule.op-not-for-kind", 3, "only on write or flush",
 		    NULL);
-	check_error("l do=lie:1", "rule.unknown-parameter", 10, "takes no parameters, got '1'", NULL);
+	check_error("l do=lie:1", "rule.unknown-parameter", 10, "takes no parameters, got '1'",
+		    NULL);
 }
 
 int main(void)

@@ -332,16 +332,16 @@ static void *load(void *ctx)
 {
 	struct loader *loader = ctx;
 	struct snapshots *snapshots = pipeline_snapshots(loader->disk->pipeline);
-	const struct medium medium = { .store = loader->disk->store, .snapshots = snapshots };
+	const struct backing backing = { .store = loader->disk->store, .snapshots = snapshots };
 	unsigned char data[16 * SEC];
 
 	memset(data, 'z', sizeof(data));
 	for (unsigned int i = 0; !atomic_load(loader->stop); i++) {
 		snapshots_lock(snapshots);
 		if (i % 8)
-			apply_data(&medium, 50 * SEC, data, sizeof(data));
+			apply_data(&backing, 50 * SEC, data, sizeof(data));
 		else
-			apply_punch(&medium, 40 * SEC, 32 * SEC);
+			apply_punch(&backing, 40 * SEC, 32 * SEC);
 		snapshots_unlock(snapshots);
 	}
 	return NULL;

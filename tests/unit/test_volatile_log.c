@@ -158,7 +158,7 @@ static void a_full_log_makes_the_oldest_durable_and_stays_in_its_bounds(void **s
 				sector_map(&disk, sector, 1, map);
 				if (map[0] == '.' && first_lost == UINT64_MAX)
 					first_lost = sector;
-				/* The oldest went to the medium, and nothing younger. */
+				/* The oldest became durable, and nothing younger. */
 				assert_int_equal(map[0], sector < first_lost ? 'a' : '.');
 			}
 			assert_in_range(first_lost, 6144, 8191);

@@ -77,7 +77,7 @@ static int save(struct image_job *job)
 static int take(struct image_job *job, uint64_t at, const unsigned char *bytes, uint64_t len)
 {
 	struct snapshots *snapshots = pipeline_snapshots(disk_pipeline(job->disk));
-	const struct medium medium = { .store = disk_store(job->disk), .snapshots = snapshots };
+	const struct backing backing = { .store = disk_store(job->disk), .snapshots = snapshots };
 	int err = 0;
 
 	if (atomic_load(&job->cancel))
@@ -85,9 +85,9 @@ static int take(struct image_job *job, uint64_t at, const unsigned char *bytes, 
 				"%.200s: given up, the disk goes away", job->path);
 	snapshots_lock(snapshots);
 	if (bytes)
-		err = apply_data(&medium, at, bytes, len);
+		err = apply_data(&backing, at, bytes, len);
 	else
-		err = apply_punch(&medium, at, len);
+		err = apply_punch(&backing, at, len);
 	snapshots_unlock(snapshots);
 	return err;
 }

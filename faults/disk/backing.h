@@ -3,8 +3,8 @@
  * Where the bytes of requests land: the store, the volatile cache in front of it, and what
  * watches every change. Each queue has one of its own, renewed with the plan it uses.
  */
-#ifndef FAULTS_DISK_MEDIUM_H
-#define FAULTS_DISK_MEDIUM_H
+#ifndef FAULTS_DISK_BACKING_H
+#define FAULTS_DISK_BACKING_H
 
 #include "faults/disk/cache.h"
 #include "faults/disk/snapshot.h"
@@ -29,7 +29,7 @@ struct watcher {
 	void *state;
 };
 
-struct medium {
+struct backing {
 	struct store *store;
 	struct cache *cache;         /* NULL: everything is durable at once */
 	struct snapshots *snapshots; /* NULL: there are none */
@@ -38,17 +38,17 @@ struct medium {
 };
 
 /* Before and after bytes [at, at+len) of the store change; see watcher_ops. */
-void medium_before(const struct medium *medium, uint64_t at, uint64_t len);
+void backing_before(const struct backing *backing, uint64_t at, uint64_t len);
 /* The same for bytes that read as zero and will go on doing so: nothing that a power cut loses. */
-void medium_before_hole(const struct medium *medium, uint64_t at, uint64_t len);
-void medium_after(const struct medium *medium, uint64_t at, uint64_t len);
+void backing_before_hole(const struct backing *backing, uint64_t at, uint64_t len);
+void backing_after(const struct backing *backing, uint64_t at, uint64_t len);
 /* After a change that is none of a discard: for the cache too. @durable: no power cut takes it
  * back. */
-void medium_changed(const struct medium *medium, uint64_t at, uint64_t len, bool durable);
+void backing_changed(const struct backing *backing, uint64_t at, uint64_t len, bool durable);
 
-static inline bool medium_is_plain(const struct medium *medium)
+static inline bool backing_is_plain(const struct backing *backing)
 {
-	return !medium->nr_watchers && !medium->cache && !medium->snapshots;
+	return !backing->nr_watchers && !backing->cache && !backing->snapshots;
 }
 
 #endif
