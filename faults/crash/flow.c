@@ -91,7 +91,7 @@ static int complete(struct crash_flow *flow, uint32_t index, const uint32_t **re
 {
 	const struct journal_write *write = &flow->journal->writes[index];
 
-	if (write->failed || (write->lied && flow->illegal))
+	if (write->failed || (write->false_ack && flow->illegal))
 		return 0;
 	if (flow->journal->disks[write->disk].cache && !(write->flags & IO_FUA))
 		return wait_for_flush(&flow->disks[write->disk], index);
@@ -109,7 +109,7 @@ static void flushed(struct crash_flow *flow, uint32_t index, const uint32_t **re
 {
 	const struct journal_flush *flush = &flow->journal->flushes[index];
 
-	if (!flush->failed && !(flush->lied && flow->illegal))
+	if (!flush->failed && !(flush->false_ack && flow->illegal))
 		take_waiting(flow, flush->disk, flush->submit, ret_writes, ret_nr);
 }
 

@@ -352,7 +352,7 @@ static bool is_done(const struct search *search, uint32_t entry)
 	const struct journal_write *write = write_of(search, entry);
 
 	return write->complete <= search->crash->step && !write->failed &&
-	       !(write->lied && search->crash->options.illegal);
+	       !(write->false_ack && search->crash->options.illegal);
 }
 
 /* All versions whose last submitted write was submitted at @submit: @last, or a durable one. */

@@ -31,7 +31,7 @@ static bool must_precede(const struct crash *crash, uint32_t write, uint32_t lat
 	const struct journal_write *w = &crash->journal->writes[write];
 
 	return w->complete < crash->journal->writes[later].submit && !w->failed &&
-	       !(w->lied && crash->options.illegal);
+	       !(w->false_ack && crash->options.illegal);
 }
 
 static bool is_thinned(const struct crash_disk *disk)
@@ -263,7 +263,7 @@ void crash_survivors_in_order(const struct crash *crash, const bool *survives, u
 		if (survives[i])
 			picks[crash->disks[w->disk].order_choice] =
 				pick_of(&crash->disks[w->disk], crash->ordinals[i]);
-		else if (!w->failed && !(w->lied && crash->options.illegal) &&
+		else if (!w->failed && !(w->false_ack && crash->options.illegal) &&
 			 w->complete < end[w->disk])
 			end[w->disk] = w->complete;
 	}

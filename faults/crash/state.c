@@ -112,7 +112,7 @@ static bool is_there_too(const void *ctx, const struct crash_unit *unit, uint32_
 	if (entry->durable || is_among(crash, entry, surviving->survives))
 		return true;
 	return write->complete < surviving->last && !write->failed &&
-	       !(write->lied && crash->options.illegal);
+	       !(write->false_ack && crash->options.illegal);
 }
 
 /* What is there after the entry, or after the last one before it of which that is made. */

@@ -506,7 +506,7 @@ static void add_earlier(const struct crash *crash, struct crash_unit *unit)
 		const struct journal_write *write = &crash->journal->writes[entry->write];
 
 		if (entry->durable || write->complete > last || write->failed ||
-		    (write->lied && crash->options.illegal))
+		    (write->false_ack && crash->options.illegal))
 			continue;
 		entry->durable = entry->fresh = true;
 	}

@@ -462,7 +462,7 @@ static void hash_writes(const struct journal *journal, XXH3_state_t *hash)
 		const struct journal_write *w = &journal->writes[i];
 
 		HASH(hash, w->submit, w->complete, w->at, w->len_bytes, w->submit_ns,
-		     w->complete_ns, w->flags, w->disk, w->op, w->failed, w->lied, !!w->data);
+		     w->complete_ns, w->flags, w->disk, w->op, w->failed, w->false_ack, !!w->data);
 		if (w->data)
 			XXH3_64bits_update(hash, w->data, w->len_bytes);
 	}
@@ -470,7 +470,7 @@ static void hash_writes(const struct journal *journal, XXH3_state_t *hash)
 		const struct journal_flush *f = &journal->flushes[i];
 
 		HASH(hash, f->submit, f->complete, f->submit_ns, f->complete_ns, f->disk, f->failed,
-		     f->lied);
+		     f->false_ack);
 	}
 }
 

@@ -44,9 +44,9 @@ struct journal_write {
 	uint64_t submit_ns, complete_ns;
 	uint32_t flags; /* enum io_flag; IO_FUA: durable when it completes */
 	uint16_t disk;
-	uint8_t op;  /* IO_WRITE, IO_DISCARD, IO_ZEROES */
-	bool failed; /* ended with an error: it may have landed, and guarantees nothing */
-	bool lied;   /* a rule made the disk acknowledge what it did not do */
+	uint8_t op;     /* IO_WRITE, IO_DISCARD, IO_ZEROES */
+	bool failed;    /* ended with an error: it may have landed, and guarantees nothing */
+	bool false_ack; /* a rule made the disk acknowledge what it did not do */
 	/*
 	 * No request: what the disk held after a power cut, of a range written before. All such of
 	 * one cut are submitted, then completed, with nothing in between; they are FUA. Between the
@@ -60,7 +60,7 @@ struct journal_flush {
 	uint64_t submit_ns, complete_ns;
 	uint16_t disk;
 	bool failed;
-	bool lied;
+	bool false_ack;
 };
 
 struct journal_mark {

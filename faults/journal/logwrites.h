@@ -88,7 +88,8 @@ struct logwrites_export {
 	uint64_t nr_entries;
 	uint64_t nr_failed;     /* writes that ended with an error: left out */
 	uint64_t nr_unfinished; /* writes that never ended: left out */
-	uint64_t nr_lied; /* writes and flushes that a rule lied about: as the host saw them */
+	uint64_t
+		nr_false_acks; /* writes and flushes that a rule lied about: as the host saw them */
 };
 
 /*

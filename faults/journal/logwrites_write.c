@@ -196,7 +196,7 @@ static void collect_writes(struct export *export)
 
 		if (write->disk != export->disk_index)
 			continue;
-		export->stats.nr_lied += write->lied;
+		export->stats.nr_false_acks += write->false_ack;
 		if (write->complete == JOURNAL_NEVER)
 			export->stats.nr_unfinished++;
 		else if (write->failed)
@@ -217,7 +217,7 @@ static void collect_flushes(struct export *export)
 		if (flush->disk != export->disk_index || flush->complete == JOURNAL_NEVER ||
 		    flush->failed)
 			continue;
-		export->stats.nr_lied += flush->lied;
+		export->stats.nr_false_acks += flush->false_ack;
 		add_event(export, flush->complete, FLUSH_DONE, i);
 	}
 }

@@ -49,7 +49,7 @@ struct queue {
 struct disk {
 	const struct record_disk *is;
 	struct queue *queues;
-	bool *liars; /* by number of the rule: what it acknowledges is not so */
+	bool *false_acks; /* by number of the rule: what it acknowledges is not so */
 	uint32_t nr_rules;
 	bool asked; /* a request came: what BASE says from here on is of the next revival */
 	struct journal_write *kept;
@@ -121,7 +121,7 @@ static void free_disks(struct reading *reading)
 		for (uint16_t k = 0; disk->queues && k < disk->is->nr_queues; k++)
 			free_queue(&disk->queues[k]);
 		free(disk->queues);
-		free(disk->liars);
+		free(disk->false_acks);
 		free(disk->kept);
 		free(disk->open);
 	}
@@ -134,7 +134,7 @@ static int add_rule(struct reading *reading, const struct record *record,
 {
 	struct disk *disk = &reading->disks[record->disk];
 	struct rule *parsed;
-	bool *liars;
+	bool *false_acks;
 	int err;
 
 	if (!rule->fresh)
@@ -148,14 +148,15 @@ static int add_rule(struct reading *reading, const struct record *record,
 	if (err < 0)
 		return nonsense(reading, record, "rule %u is none that this program knows",
 				rule->rule);
-	liars = fail_alloc("faults/journal/record/liars",
-			   reallocarray(disk->liars, disk->nr_rules + 1, sizeof(*liars)));
-	if (liars) {
-		disk->liars = liars;
-		liars[disk->nr_rules++] = parsed->kind->role == KIND_LIAR;
+	false_acks =
+		fail_alloc("faults/journal/record/false_acks",
+			   reallocarray(disk->false_acks, disk->nr_rules + 1, sizeof(*false_acks)));
+	if (false_acks) {
+		disk->false_acks = false_acks;
+		false_acks[disk->nr_rules++] = parsed->kind->role == KIND_FALSE_ACK;
 	}
 	rule_unref(parsed);
-	return liars ? 0 : -ENOMEM;
+	return false_acks ? 0 : -ENOMEM;
 }
 
 static int take_rules(struct reading *reading, const struct record *record)
@@ -167,10 +168,11 @@ static int take_rules(struct reading *reading, const struct record *record)
 	return err;
 }
 
-static bool lied(const struct disk *disk, const struct record *record)
+static bool is_false_ack(const struct disk *disk, const struct record *record)
 {
 	for (uint32_t i = 0; i < record->nr_hits; i++)
-		if (record->hits[i].rule <= disk->nr_rules && disk->liars[record->hits[i].rule - 1])
+		if (record->hits[i].rule <= disk->nr_rules &&
+		    disk->false_acks[record->hits[i].rule - 1])
 			return true;
 	return false;
 }
@@ -231,13 +233,13 @@ static void end(struct reading *reading, struct queue *queue, uint32_t i, int re
 
 		flush->complete_ns = time_ns;
 		flush->failed = failed;
-		flush->lied &= !failed;
+		flush->false_ack &= !failed;
 	} else {
 		struct journal_write *write = &journal->writes[pending.index];
 
 		write->complete_ns = time_ns;
 		write->failed = failed;
-		write->lied &= !failed;
+		write->false_ack &= !failed;
 	}
 }
 
@@ -248,7 +250,7 @@ static int add_flush(struct reading *reading, const struct record *record)
 		.complete = JOURNAL_NEVER,
 		.submit_ns = record->time_ns,
 		.disk = record->disk,
-		.lied = lied(&reading->disks[record->disk], record),
+		.false_ack = is_false_ack(&reading->disks[record->disk], record),
 	};
 
 	return journal_add_flush(reading->journal, &flush);
@@ -288,7 +290,7 @@ static int add_write(struct reading *reading, const struct record *record)
 		.flags = record->flags,
 		.disk = record->disk,
 		.op = record->op,
-		.lied = lied(&reading->disks[record->disk], record),
+		.false_ack = is_false_ack(&reading->disks[record->disk], record),
 	};
 
 	int err = journal_add_write(reading->journal, &write);

@@ -21,8 +21,8 @@
 #define DISCARD_MAX  (UINT32_MAX & ~(RECORD_IO_MAX - 1))
 #define BUFFER_BYTES (1u << 20)
 /* The two rules of a disk that lied. */
-#define LIED_WRITE 1
-#define LIED_FLUSH 2
+#define FALSE_ACK_WRITE 1
+#define FALSE_ACK_FLUSH 2
 
 /* Where a write or flush is in flight. */
 struct place {
@@ -150,7 +150,7 @@ static int place_write(struct saving *saving, uint32_t index)
 	const struct journal_write *write = &saving->journal->writes[index];
 	struct disk *disk = &saving->disks[write->disk];
 
-	disk->lies |= write->lied;
+	disk->lies |= write->false_ack;
 	return take_room(disk, nr_pieces(write), &saving->writes[index].queue);
 }
 
@@ -159,7 +159,7 @@ static int place_flush(struct saving *saving, uint32_t index)
 	const struct journal_flush *flush = &saving->journal->flushes[index];
 	struct disk *disk = &saving->disks[flush->disk];
 
-	disk->lies |= flush->lied;
+	disk->lies |= flush->false_ack;
 	return take_room(disk, 1, &saving->flushes[index].queue);
 }
 
@@ -235,8 +235,8 @@ static void put_disk(struct saving *saving, uint16_t index)
 
 static void put_rules(struct saving *saving, uint16_t index)
 {
-	static const char *const texts[] = { "lied-write op=write,discard,zeroes do=drop",
-					     "lied-flush op=flush do=lie" };
+	static const char *const texts[] = { "false-ack-write op=write,discard,zeroes do=drop",
+					     "false-ack-flush op=flush do=lie" };
 	struct record_rule rules[array_size(texts)];
 	struct record record = { .type = RECORD_RULES,
 				 .disk = index,
@@ -285,13 +285,13 @@ static int check_extents(const struct journal *journal, struct diag *diag)
 
 /* ------------------------------------------------------------------------------ events */
 
-static uint32_t take_hit(struct saving *saving, uint16_t disk, uint32_t rule, bool lied,
+static uint32_t take_hit(struct saving *saving, uint16_t disk, uint32_t rule, bool false_ack,
 			 struct record_hit *hit)
 {
 	*hit = (struct record_hit){ .rule = rule };
-	if (lied)
+	if (false_ack)
 		hit->match = ++saving->disks[disk].nr_hits[rule];
-	return lied;
+	return false_ack;
 }
 
 static void put_write(struct saving *saving, uint32_t index, bool parked)
@@ -318,7 +318,8 @@ static void put_write(struct saving *saving, uint32_t index, bool parked)
 			.data = write->data ? write->data + at : NULL,
 		};
 
-		record.nr_hits = take_hit(saving, write->disk, LIED_WRITE, write->lied, &hit);
+		record.nr_hits =
+			take_hit(saving, write->disk, FALSE_ACK_WRITE, write->false_ack, &hit);
 		record.result =
 			write->failed ? -EIO : record_plain_result(record.op, record.len_bytes);
 		put_queue(saving, &record);
@@ -372,7 +373,7 @@ static void put_flush(struct saving *saving, uint32_t index, bool parked)
 	};
 
 	place->arrival = saving->step + 1;
-	record.nr_hits = take_hit(saving, flush->disk, LIED_FLUSH, flush->lied, &hit);
+	record.nr_hits = take_hit(saving, flush->disk, FALSE_ACK_FLUSH, flush->false_ack, &hit);
 	put_queue(saving, &record);
 	saving->nr_requests++;
 }

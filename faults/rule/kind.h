@@ -5,8 +5,9 @@
  * A new kind is a row in kinds/kinds.def and a file kinds/<name>.c that defines
  * `const struct kind_ops kind_<name>_ops`. A modifier (KIND_MODIFIER) changes when the request is
  * carried out and the walk through the rules goes on; a terminal kind ends the walk and finishes
- * the request (KIND_LIAR: perhaps with a success that is none). Everything random in a kind comes
- * from the 64 bits that it is given, so that the same hit of the same rule always does the same.
+ * the request (KIND_FALSE_ACK: perhaps with a false acknowledgement). Everything random in a kind
+ * comes from the 64 bits that it is given, so that the same hit of the same rule always does the
+ * same.
  *
  * A kind whose rules remember something (which blocks are bad, when the next request may pass) has
  * arm and disarm; its state belongs to the rule, is shared by all queues, and must be safe for
@@ -35,7 +36,7 @@
 enum kind_role {
 	KIND_TERMINAL,
 	KIND_MODIFIER,
-	KIND_LIAR, /* terminal, and may acknowledge what it has not done */
+	KIND_FALSE_ACK, /* terminal, and may acknowledge what it has not done */
 };
 
 /* The parameters of one rule's do=, by the enum of its row: bit and value at the same index. */

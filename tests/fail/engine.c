@@ -494,8 +494,8 @@ static int read_journal(const char *path, struct diag *diag)
 	struct journal *journal = NULL;
 	int err = journal_from_record(bytes, size, diag, &journal);
 
-	EXPECT(err ||
-	       (journal->nr_writes == 3 && journal->writes[0].lied && journal->writes[2].kept));
+	EXPECT(err || (journal->nr_writes == 3 && journal->writes[0].false_ack &&
+		       journal->writes[2].kept));
 	journal_free(journal);
 	return words_for(err, diag, "journal");
 }

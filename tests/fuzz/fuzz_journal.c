@@ -58,8 +58,8 @@ static void require_same_write(const struct journal_write *a, const struct journ
 		a->op == b->op && a->submit_ns == b->submit_ns && !a->data == !b->data);
 	require(!a->data || memcmp(a->data, b->data, a->len_bytes) == 0);
 	/* What never ended has no end to be saved. */
-	require(a->complete == JOURNAL_NEVER || (a->failed == b->failed && a->lied == b->lied) ||
-		a->failed);
+	require(a->complete == JOURNAL_NEVER ||
+		(a->failed == b->failed && a->false_ack == b->false_ack) || a->failed);
 }
 
 static void require_alike(const struct journal *a, const struct journal *b)

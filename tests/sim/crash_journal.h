@@ -132,7 +132,7 @@ static void add_write(struct sim *sim, unsigned int slot, uint64_t submit, uint6
 	if (!pick(sim, slot, 9, 4))
 		w.flags |= IO_FUA;
 	w.failed = !pick(sim, slot, 10, 8);
-	w.lied = !pick(sim, slot, 11, 8);
+	w.false_ack = !pick(sim, slot, 11, 8);
 	journal_add_write(sim->journal, &w);
 }
 
@@ -153,7 +153,7 @@ static void add_request(struct sim *sim, unsigned int slot)
 	if (kind < 9) {
 		flush.disk = (uint16_t)pick(sim, slot, 3, sim->journal->nr_disks);
 		flush.failed = !pick(sim, slot, 10, 8);
-		flush.lied = !pick(sim, slot, 11, 6);
+		flush.false_ack = !pick(sim, slot, 11, 6);
 		journal_add_flush(sim->journal, &flush);
 		return;
 	}
@@ -195,12 +195,13 @@ static void show(const struct sim *sim)
 		       "..%" PRIu64 "%s%s%s%s\n",
 		       i, w->submit, (int64_t)w->complete, w->disk, w->at, w->at + w->len_bytes,
 		       w->data ? "" : " zeroes", w->flags & IO_FUA ? " fua" : "",
-		       w->failed ? " failed" : "", w->lied ? " lied" : "");
+		       w->failed ? " failed" : "", w->false_ack ? " lied" : "");
 	}
 	for (size_t i = 0; i < j->nr_flushes; i++)
 		printf("  flush: steps %" PRIu64 "..%" PRId64 " disk %u%s%s\n",
 		       j->flushes[i].submit, (int64_t)j->flushes[i].complete, j->flushes[i].disk,
-		       j->flushes[i].failed ? " failed" : "", j->flushes[i].lied ? " lied" : "");
+		       j->flushes[i].failed ? " failed" : "",
+		       j->flushes[i].false_ack ? " lied" : "");
 	for (size_t i = 0; i < j->nr_marks; i++)
 		printf("  mark: step %" PRIu64 "\n", j->marks[i].step);
 }

@@ -59,7 +59,7 @@ static inline bool model_flushed(const struct model *m, const struct journal_wri
 	for (size_t i = 0; i < m->journal->nr_flushes; i++) {
 		const struct journal_flush *f = &m->journal->flushes[i];
 
-		if (f->disk == w->disk && !f->failed && !(f->lied && m->options->illegal) &&
+		if (f->disk == w->disk && !f->failed && !(f->false_ack && m->options->illegal) &&
 		    f->complete <= m->step && f->submit > w->complete)
 			return true;
 	}
@@ -68,7 +68,7 @@ static inline bool model_flushed(const struct model *m, const struct journal_wri
 
 static inline bool model_is_durable(const struct model *m, const struct journal_write *w)
 {
-	if (w->complete > m->step || w->failed || (w->lied && m->options->illegal))
+	if (w->complete > m->step || w->failed || (w->false_ack && m->options->illegal))
 		return false;
 	return w->flags & IO_FUA || !m->journal->disks[w->disk].cache || model_flushed(m, w);
 }
@@ -97,7 +97,7 @@ static inline bool model_is_done(const struct model *m, uint32_t w)
 	const struct journal_write *write = &m->journal->writes[w];
 
 	return write->complete <= m->step && !write->failed &&
-	       !(write->lied && m->options->illegal);
+	       !(write->false_ack && m->options->illegal);
 }
 
 /* Every sector of w in the unit has a durable write after it. */

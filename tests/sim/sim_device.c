@@ -278,7 +278,7 @@ static void record_request(struct sim *sim, unsigned int slot)
 									 .complete = end,
 									 .disk = r->disk,
 									 .failed = r->fails,
-									 .lied = r->lies });
+									 .false_ack = r->lies });
 	else
 		journal_add_write(sim->journal, &(struct journal_write){
 							.submit = r->begin_step,
@@ -290,7 +290,7 @@ static void record_request(struct sim *sim, unsigned int slot)
 							.disk = r->disk,
 							.op = r->zeroes ? IO_DISCARD : IO_WRITE,
 							.failed = r->fails,
-							.lied = r->lies });
+							.false_ack = r->lies });
 }
 
 static bool record(struct sim *sim)

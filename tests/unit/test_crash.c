@@ -263,7 +263,7 @@ static void a_lie_guarantees_what_it_says_unless_illegal_states_are_asked_for(vo
 {
 	(void)state;
 	for (int illegal = 0; illegal < 2; illegal++) {
-		struct journal_flush flush = { .submit = 3, .complete = 4, .lied = true };
+		struct journal_flush flush = { .submit = 3, .complete = 4, .false_ack = true };
 		struct world world = make_world(4 * BLOCK, true);
 
 		write_at(&world, 1, 2, 0, 1, 'a', 0);

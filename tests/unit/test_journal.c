@@ -96,7 +96,7 @@ static uint64_t id_with(unsigned int what)
 	write.data = what == 1 ? NULL : what == 2 ? other : data;
 	write.flags = what == 3 ? IO_FUA : 0;
 	write.complete = what == 4 ? 2 : 3;
-	write.lied = what == 7;
+	write.false_ack = what == 7;
 	flush.failed = what == 8;
 	add_write(journal, write);
 	assert_int_equal(journal_add_flush(journal, &flush), 0);

@@ -285,10 +285,10 @@ static void a_rule_that_lies_shows_in_what_was_acknowledged(void **state)
 		record.result = 4096;
 		put_queue(&file, record);
 		journal = must_finish(&file);
-		if (journal->writes[0].lied != rules[i].lies)
-			fail_msg("%s: lied is %d", rules[i].rule, journal->writes[0].lied);
+		if (journal->writes[0].false_ack != rules[i].lies)
+			fail_msg("%s: lied is %d", rules[i].rule, journal->writes[0].false_ack);
 		/* An error is no lie, and who was not hit told none. */
-		assert_false(journal->writes[1].lied || journal->writes[2].lied);
+		assert_false(journal->writes[1].false_ack || journal->writes[2].false_ack);
 		done(&file, journal);
 	}
 }
@@ -485,7 +485,7 @@ static void same_write(const struct journal_write *a, const struct journal_write
 	assert_int_equal(a->disk, b->disk);
 	assert_int_equal(a->op, b->op);
 	assert_int_equal(a->failed, b->failed);
-	assert_int_equal(a->lied, b->lied);
+	assert_int_equal(a->false_ack, b->false_ack);
 	assert_int_equal(!a->data, !b->data);
 	if (a->data)
 		assert_memory_equal(a->data, b->data, a->len_bytes);
@@ -511,7 +511,7 @@ static void same_journal(const struct journal *a, const struct journal *b)
 		assert_int_equal(a->flushes[i].submit, b->flushes[i].submit);
 		assert_int_equal(a->flushes[i].complete, b->flushes[i].complete);
 		assert_int_equal(a->flushes[i].failed, b->flushes[i].failed);
-		assert_int_equal(a->flushes[i].lied, b->flushes[i].lied);
+		assert_int_equal(a->flushes[i].false_ack, b->flushes[i].false_ack);
 	}
 	for (size_t i = 0; i < a->nr_marks; i++) {
 		assert_int_equal(a->marks[i].step, b->marks[i].step);
@@ -551,7 +551,7 @@ static struct journal *random_journal(struct draw *draw)
 
 			flush.disk = disk;
 			flush.failed = draw_below(draw, 4) == 0;
-			flush.lied = !flush.failed && draw_below(draw, 4) == 0;
+			flush.false_ack = !flush.failed && draw_below(draw, 4) == 0;
 			step += 2;
 			assert_int_equal(journal_add_flush(journal, &flush), 0);
 		} else {
@@ -571,7 +571,7 @@ static struct journal *random_journal(struct draw *draw)
 			write->op = write->data ? IO_WRITE : IO_WRITE + 2 * draw_below(draw, 2);
 			if (write->len_bytes > sizeof(data))
 				write->len_bytes = block;
-			write->lied = !write->failed && draw_below(draw, 4) == 0;
+			write->false_ack = !write->failed && draw_below(draw, 4) == 0;
 			step++;
 			i++;
 		}

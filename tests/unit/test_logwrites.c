@@ -137,7 +137,7 @@ static void entries_become_requests_one_after_the_other(void **state)
 	assert_null(write[3].data);
 	assert_int_equal(write[3].len_bytes, MIB);
 	for (size_t i = 0; i < 4; i++)
-		assert_true(!write[i].failed && !write[i].lied && write[i].disk == 0);
+		assert_true(!write[i].failed && !write[i].false_ack && write[i].disk == 0);
 	journal_free(journal);
 }
 
@@ -419,7 +419,7 @@ static void add_write(struct journal *journal, uint16_t disk, uint64_t submit, u
 		.disk = disk,
 		.op = fill == 'D' ? IO_DISCARD : IO_WRITE,
 		.failed = fill == 'f',
-		.lied = fill == 'l',
+		.false_ack = fill == 'l',
 	};
 
 	assert_int_equal(journal_add_write(journal, &write), 0);
@@ -485,7 +485,7 @@ static void writes_are_logged_when_a_flush_makes_them_durable(void **state)
 		    &export);
 	assert_int_equal(export.nr_failed, 1);
 	assert_int_equal(export.nr_unfinished, 1);
-	assert_int_equal(export.nr_lied, 1);
+	assert_int_equal(export.nr_false_acks, 1);
 	journal_free(journal);
 }
 

@@ -63,9 +63,10 @@ static void tell_export(const struct logwrites_export *export, const char *path)
 	if (export->nr_unfinished)
 		tool_msg("%llu writes that were never completed are not in the log",
 			 (ull) export->nr_unfinished);
-	if (export->nr_lied)
-		tool_msg("%llu requests that a rule lied about are in the log as the host saw them",
-			 (ull) export->nr_lied);
+	if (export->nr_false_acks)
+		tool_msg(
+			"%llu requests with a false acknowledgement are in the log as the host saw them",
+			(ull) export->nr_false_acks);
 }
 
 static int export_to(const struct log_opts *opts, const struct journal *journal, uint16_t disk,
@@ -301,13 +302,13 @@ static json_t *end_json(uint64_t step)
 	return step == JOURNAL_NEVER ? json_null() : json_integer((json_int_t)step);
 }
 
-static void print_end(uint64_t complete, bool lost, bool lied)
+static void print_end(uint64_t complete, bool lost, bool false_ack)
 {
 	if (complete == JOURNAL_NEVER)
 		printf(" never completed");
 	else
 		printf(" completed %llu", (ull)complete);
-	printf("%s%s\n", lost ? " failed" : "", lied ? " lied" : "");
+	printf("%s%s\n", lost ? " failed" : "", false_ack ? " false acknowledgement" : "");
 }
 
 static int show_write(const struct log_opts *opts, const struct journal *journal, uint32_t n)
@@ -323,11 +324,11 @@ static int show_write(const struct log_opts *opts, const struct journal *journal
 			(json_int_t)write->len_bytes, "op", op, "flags", flags_json(write->flags),
 			"submit", (json_int_t)write->submit, "complete", end_json(write->complete),
 			"time_ns", (json_int_t)write->submit_ns, "failed", write->failed, "lied",
-			write->lied));
+			write->false_ack));
 	printf("%llu %.6f %s disk %u %llu+%llu%s", (ull)write->submit,
 	       (double)(write->submit_ns - journal->start_ns) / 1e9, op, write->disk,
 	       (ull)(write->at / SECTOR_SIZE), (ull)write->len_bytes, flags_text(write->flags));
-	print_end(write->complete, write->failed, write->lied);
+	print_end(write->complete, write->failed, write->false_ack);
 	return EXIT_OK;
 }
 
@@ -340,10 +341,10 @@ static int show_flush(const struct log_opts *opts, const struct journal *journal
 			"{s:s, s:i, s:I, s:o, s:I, s:b, s:b}", "type", "flush", "disk",
 			(int)flush->disk, "submit", (json_int_t)flush->submit, "complete",
 			end_json(flush->complete), "time_ns", (json_int_t)flush->submit_ns,
-			"failed", flush->failed, "lied", flush->lied));
+			"failed", flush->failed, "lied", flush->false_ack));
 	printf("%llu %.6f flush disk %u", (ull)flush->submit,
 	       (double)(flush->submit_ns - journal->start_ns) / 1e9, flush->disk);
-	print_end(flush->complete, flush->failed, flush->lied);
+	print_end(flush->complete, flush->failed, flush->false_ack);
 	return EXIT_OK;
 }
 

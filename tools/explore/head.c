@@ -160,7 +160,7 @@ static void write_line(struct results *r, size_t n, uint64_t epoch)
 			       (json_int_t)w->submit, "complete", or_null(w->complete, done),
 			       "time_ns", (json_int_t)w->submit_ns, "end_ns",
 			       or_null(w->complete_ns, done), "epoch", (json_int_t)epoch, "failed",
-			       (int)w->failed, "lied", (int)w->lied));
+			       (int)w->failed, "lied", (int)w->false_ack));
 }
 
 static int by_complete(const void *a, const void *b)
@@ -218,7 +218,7 @@ static void flush_lines(struct results *r)
 					       (json_int_t)f->submit, "complete",
 					       or_null(f->complete, f->complete != JOURNAL_NEVER),
 					       "time_ns", (json_int_t)f->submit_ns, "failed",
-					       (int)f->failed, "lied", (int)f->lied));
+					       (int)f->failed, "lied", (int)f->false_ack));
 	}
 }
 
