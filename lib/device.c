@@ -128,7 +128,7 @@ static int say_add_failed(struct ublk_dev *dev, int err)
 static int add_device(struct ublk_dev *dev)
 {
 	const struct ublk_options *o = &dev->options;
-	uint64_t want = o->data_path == UBLK_DATA_USER_COPY ? ABI_F_USER_COPY : 0;
+	const struct data_path *path = data_path_find(o->data_path);
 	uint64_t offered = dev->control.features & ABI_F_NO_AUTO_PART_SCAN;
 	struct control_args args = { .id = o->id, .buf = &dev->info, .len = sizeof(dev->info) };
 	int err;
@@ -139,7 +139,8 @@ static int add_device(struct ublk_dev *dev)
 		.max_io_buf_bytes = o->max_io_bytes,
 		.dev_id = (uint32_t)o->id,
 		.server_pid = getpid(),
-		.flags = want | offered | (dev->control.legacy ? 0 : ABI_F_CMD_IOCTL_ENCODE),
+		.flags = path->feature | offered |
+			 (dev->control.legacy ? 0 : ABI_F_CMD_IOCTL_ENCODE),
 		.server_flags = owner_stamp(),
 	};
 	err = control_cmd(&dev->control, ABI_ADD_DEV, &args);
@@ -147,9 +148,10 @@ static int add_device(struct ublk_dev *dev)
 		return say_add_failed(dev, err);
 	dev->stage = STAGE_ADDED;
 	/* Flags that the kernel does not know come back cleared: that is how it says no. */
-	if ((dev->info.flags & want) != want)
+	if ((dev->info.flags & path->feature) != path->feature)
 		return log_error(&dev->log, -EOPNOTSUPP,
-				 "this kernel's ublk driver has no user copy; use UBLK_DATA_COPY");
+				 "this kernel's ublk driver has no %s; use UBLK_DATA_COPY",
+				 path->name);
 	dev->options.id = (int)dev->info.dev_id;
 	if (dev->info.nr_hw_queues != o->nr_queues || dev->info.queue_depth != o->queue_depth ||
 	    dev->info.max_io_buf_bytes != o->max_io_bytes)
@@ -254,7 +256,7 @@ static int start_queues(struct ublk_dev *dev)
 	s->id = dev->options.id;
 	s->depth = dev->options.queue_depth;
 	s->max_io_bytes = dev->options.max_io_bytes;
-	s->data_path = dev->options.data_path;
+	s->path = data_path_find(dev->options.data_path);
 	s->op_fetch = control_io_op(&dev->control, ABI_FETCH);
 	s->op_commit = control_io_op(&dev->control, ABI_COMMIT_AND_FETCH);
 	if (queue_shared_make_queues(s, dev->options.nr_queues))
@@ -606,7 +608,7 @@ static void let_go_of_cdev(struct ublk_dev *dev)
 
 	if (s->cdev_fd < 0)
 		return;
-	if (s->data_path == UBLK_DATA_USER_COPY && dup3(s->gone_fd, s->cdev_fd, O_CLOEXEC) >= 0)
+	if (s->path && s->path->needs_cdev_fd && dup3(s->gone_fd, s->cdev_fd, O_CLOEXEC) >= 0)
 		return;
 	close(s->cdev_fd);
 	s->cdev_fd = -1;

@@ -35,9 +35,9 @@ void queue_watch_idle(struct queue *q, struct io_uring_sqe *sqe)
 	q->used = false;
 }
 
-static bool is_idle(const struct req *req)
+static bool is_idle(struct req *req)
 {
-	return atomic_load_explicit(&req->state, memory_order_relaxed) == REQ_KERNEL;
+	return req_state_of(req) == REQ_KERNEL;
 }
 
 static void give_back(struct queue *q)

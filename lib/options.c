@@ -3,6 +3,7 @@
 
 #include "abi.h"
 #include "base/cleanup.h"
+#include "data_path.h"
 
 #include <inttypes.h>
 #include <unistd.h>
@@ -128,7 +129,7 @@ int options_settle(struct ublk_options *o, const struct ublk_backend *be, const 
 	if (!err && (o->id < -1 || o->id > (int)MAX_ID))
 		err = log_error(log, -EINVAL, "id is %d, it must be -1 (any) or lie in 0..%u",
 				o->id, MAX_ID);
-	if (!err && o->data_path != UBLK_DATA_COPY && o->data_path != UBLK_DATA_USER_COPY)
+	if (!err && !data_path_find(o->data_path))
 		err = log_error(log, -EINVAL, "data_path is %d, it must be an enum ublk_data_path",
 				(int)o->data_path);
 	if (err)

@@ -30,7 +30,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "base/sparse.h"
 #include "ring.h"
 
 #include <poll.h>
@@ -81,11 +80,6 @@ static struct req *req_of(struct ublk_req *pub)
 
 static void free_memory(struct queue *q);
 
-static enum req_state state_of(struct req *req)
-{
-	return (enum req_state)atomic_load_explicit(&req->state, memory_order_relaxed);
-}
-
 static void set_state(struct req *req, enum req_state state)
 {
 	atomic_store_explicit(&req->state, (unsigned char)state, memory_order_relaxed);
@@ -108,43 +102,20 @@ static void check_span(const struct req *req, size_t offset, size_t len)
 		blame(req, "copies outside of the request's data", (int)offset);
 }
 
-static off_t user_copy_offset(const struct req *req, size_t offset)
-{
-	return (off_t)(ABI_DATA_OFFSET + ((uint64_t)req->pub.queue << ABI_DATA_QID_SHIFT) +
-		       ((uint64_t)req->pub.tag << ABI_DATA_TAG_SHIFT) + offset);
-}
-
 int ublk_req_put(struct ublk_req *pub, size_t offset, const void *from, size_t len)
 {
 	struct req *req = req_of(pub);
-	ssize_t n;
 
 	check_span(req, offset, len);
-	if (req->buf) {
-		memcpy(req->buf + offset, from, len);
-		return 0;
-	}
-	/* The tag may be another request's by now. */
-	if (state_of(req) == REQ_CUT)
-		return -EIO;
-	n = pwrite(req->q->shared->cdev_fd, from, len, user_copy_offset(req, offset));
-	return n < 0 ? -errno : (size_t)n == len ? 0 : -EIO;
+	return req->path->put(req, offset, from, len);
 }
 
 int ublk_req_get(struct ublk_req *pub, size_t offset, void *to, size_t len)
 {
 	struct req *req = req_of(pub);
-	ssize_t n;
 
 	check_span(req, offset, len);
-	if (req->buf) {
-		memcpy(to, req->buf + offset, len);
-		return 0;
-	}
-	if (state_of(req) == REQ_CUT)
-		return -EIO;
-	n = pread(req->q->shared->cdev_fd, to, len, user_copy_offset(req, offset));
-	return n < 0 ? -errno : (size_t)n == len ? 0 : -EIO;
+	return req->path->get(req, offset, to, len);
 }
 
 void *ublk_req_data(struct ublk_req *pub)
@@ -264,7 +235,7 @@ static void queue_put(struct queue *q, unsigned int nr)
 
 static void finish_local(struct queue *q, struct req *req, int result)
 {
-	switch (state_of(req)) {
+	switch (req_state_of(req)) {
 	case REQ_PARKED:
 		timer_remove(&q->timers, req->pub.tag);
 		relaxed_add(&q->parked_now, -1ull);
@@ -333,7 +304,7 @@ void ublk_req_park(struct ublk_req *pub, uint64_t due_ns)
 
 	if (current_queue != q)
 		blame(req, "parked from another thread", 0);
-	if (state_of(req) != REQ_BACKEND)
+	if (req_state_of(req) != REQ_BACKEND)
 		blame(req, "parked while it is not the backend's", 0);
 	if (!q->shared->backend->resume)
 		blame(req, "parked by a backend that has no resume callback", 0);
@@ -350,7 +321,7 @@ void ublk_req_unpark(struct ublk_req *pub)
 
 	if (current_queue != q)
 		blame(req, "unparked from another thread", 0);
-	if (state_of(req) != REQ_PARKED)
+	if (req_state_of(req) != REQ_PARKED)
 		blame(req, "unparked while it is not parked", 0);
 	timer_remove(&q->timers, req->pub.tag);
 	timer_add(&q->timers, req->pub.tag, 0);
@@ -404,8 +375,8 @@ static void run_remote(struct queue *q)
  */
 static _cold_ void cut_all(struct queue *q, bool tell)
 {
-	if (tell && q->bufs && !q->scrap)
-		q->scrap = sparse_map(q->shared->max_io_bytes);
+	if (tell)
+		q->shared->path->cut(q);
 	for (uint32_t tag = 0; tag < q->shared->depth; tag++) {
 		struct req *req = &q->reqs[tag];
 		unsigned char kept = REQ_BACKEND;
@@ -615,18 +586,7 @@ static _cold_ int map_memory(struct queue *q)
 	if (p == MAP_FAILED)
 		return -errno;
 	q->descs = p;
-	if (s->data_path != UBLK_DATA_COPY)
-		return 0;
-	q->bufs_bytes = (size_t)s->depth * s->max_io_bytes;
-	/* Huge pages are welcome: a burst of large requests faults once for all of one, and an idle
-	 * queue gives them back. */
-	p = fail_value("lib/queue/map-bufs", (errno = ENOMEM, MAP_FAILED),
-		       mmap(NULL, q->bufs_bytes, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-	if (p == MAP_FAILED)
-		return -errno;
-	q->bufs = p;
-	return 0;
+	return s->path->map(q);
 }
 
 static _cold_ int alloc_requests(struct queue *q)
@@ -649,6 +609,7 @@ static _cold_ int alloc_requests(struct queue *q)
 		struct req *req = &q->reqs[tag];
 
 		req->q = q;
+		req->path = s->path;
 		req->pub.queue = q->index;
 		req->pub.tag = (uint16_t)tag;
 		req->pub.pdu = pdu ? q->pdus + tag * pdu : NULL;

@@ -6,6 +6,7 @@
 
 #include "abi.h"
 #include "base/hist.h"
+#include "data_path.h"
 #include "log.h"
 #include "timer.h"
 #include "ublkcore.h"
@@ -30,12 +31,18 @@ enum req_state {
 struct req {
 	struct ublk_req pub; /* first: what the backend sees */
 	struct queue *q;
-	unsigned char *buf; /* NULL on UBLK_DATA_USER_COPY */
+	const struct data_path *path; /* the device's */
+	unsigned char *buf;           /* the data in place; NULL where the path has no such place */
 	uint64_t start_ns;
 	struct req *remote_next;
 	int result;
 	_Atomic unsigned char state; /* enum req_state */
 };
+
+static inline enum req_state req_state_of(struct req *req)
+{
+	return (enum req_state)atomic_load_explicit(&req->state, memory_order_relaxed);
+}
 
 struct op_counters {
 	_Atomic uint64_t ops;
@@ -58,7 +65,7 @@ struct queue_shared {
 	int cdev_fd; /* owned */
 	uint32_t depth;
 	uint32_t max_io_bytes;
-	enum ublk_data_path data_path;
+	const struct data_path *path;
 	uint32_t op_fetch; /* cmd_op of the two queue commands, in the device's encoding */
 	uint32_t op_commit;
 	atomic_bool closing;    /* release what is parked, drain, park nothing more */
