@@ -247,3 +247,14 @@ json_t *rule_to_json(const struct rule *rule)
 	json_decref(object);
 	return NULL;
 }
+
+json_t *value_flags_json(uint32_t flags)
+{
+	json_t *list = json_array();
+
+	if (flags & IO_FUA)
+		json_array_append_new(list, json_string("fua"));
+	if (flags & IO_META)
+		json_array_append_new(list, json_string("meta"));
+	return list;
+}

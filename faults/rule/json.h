@@ -17,5 +17,7 @@
 int rule_from_json(json_t *value, struct diag *diag, struct rule **ret_rule);
 /* New reference, or NULL without memory. rule_from_json() of it gives an equal rule. */
 json_t *rule_to_json(const struct rule *rule);
+/* Those of a recorded write: a list of words. New reference. */
+json_t *value_flags_json(uint32_t flags);
 
 #endif

@@ -478,6 +478,20 @@ int opt_exit(enum opt_result result)
 	return result == OPT_BAD ? EXIT_USAGE : EXIT_OK;
 }
 
+int opt_run(int argc, char **argv, const struct opt *table, const struct opt_help *help,
+	    void *values, int (*run)(void *values, const struct opt_words *words))
+{
+	struct opt_words words;
+	enum opt_result result = opt_parse(argc, argv, table, help, values, &words);
+	int code;
+
+	if (result != OPT_OK)
+		return opt_exit(result);
+	code = run(values, &words);
+	opt_free(table, values);
+	return code;
+}
+
 void opt_free(const struct opt *table, void *values)
 {
 	for (; table->name; table++) {

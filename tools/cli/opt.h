@@ -118,6 +118,9 @@ int opt_set(const struct opt *table, void *values, const char *name, const char 
 	    struct diag *diag);
 /* The exit code of a command whose parse did not say OPT_OK. */
 int opt_exit(enum opt_result result);
+/* Parse, @run with what came of it, and release it: a whole command. The exit code. */
+int opt_run(int argc, char **argv, const struct opt *table, const struct opt_help *help,
+	    void *values, int (*run)(void *values, const struct opt_words *words));
 /* Release what the parse allocated (lists). */
 void opt_free(const struct opt *table, void *values);
 

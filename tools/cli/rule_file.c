@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/printable.h"
+#include "tools/cli/text_file.h"
 #include "tools/cli/tool.h"
 
 #include <errno.h>
@@ -72,51 +73,21 @@ void rule_complain(const char *source, const char *text, const struct diag *diag
 	tool_hint(diag->hint);
 }
 
-/* All of @file, with a terminating zero; one byte more than the limit is enough to know. */
-static int read_all(FILE *file, char **ret_text, size_t *ret_len)
-{
-	_cleanup_free_ char *text =
-		fail_alloc("tools/cli/rule_file/text", malloc(RULE_FILE_MAX + 2));
-	size_t len;
-
-	if (!text)
-		return -ENOMEM;
-	errno = 0;
-	len = fread(text, 1, RULE_FILE_MAX + 1, file);
-	if (ferror(file))
-		return errno ? -errno : -EIO;
-	if (len > RULE_FILE_MAX)
-		return -EFBIG;
-	text[len] = '\0';
-	*ret_len = len;
-	*ret_text = take_ptr(text);
-	return 0;
-}
-
 int rule_file_load(const char *path, struct rule_set **ret_set)
 {
-	bool is_stdin = strcmp(path, "-") == 0;
-	_cleanup_fclose_ FILE *opened =
-		is_stdin ? NULL : fail_null("tools/cli/rule_file/open", EMFILE, fopen(path, "re"));
-	FILE *file = is_stdin ? stdin : opened;
-	const char *source = is_stdin ? "standard input" : path;
 	_cleanup_free_ char *text = NULL;
 	struct diag diag = { 0 };
 	size_t len;
-	int err;
+	int code = text_file_read(path, RULE_FILE_MAX, &text, &len);
 
-	if (!file) {
-		tool_msg("%s: %m", path);
-		return EXIT_USAGE;
-	}
-	err = read_all(file, &text, &len);
-	if (err) {
-		tool_msg("%s: %s", source,
-			 err == -EFBIG ? "a rule file has at most 1 MiB" : strerror(-err));
+	if (code)
+		return code;
+	if (len > RULE_FILE_MAX) {
+		tool_msg("%s: a rule file has at most 1 MiB", text_file_name(path));
 		return EXIT_USAGE;
 	}
 	if (rule_set_parse(text, len, &diag, ret_set)) {
-		rule_complain(source, text, &diag);
+		rule_complain(text_file_name(path), text, &diag);
 		return EXIT_USAGE;
 	}
 	return EXIT_OK;

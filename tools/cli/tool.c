@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -80,6 +81,21 @@ void tool_unprepare(void)
 {
 	if (!ignores_size)
 		signal(SIGXFSZ, SIG_DFL);
+}
+
+void tool_become_command(pid_t parent)
+{
+	sigset_t none;
+
+	for (size_t i = 0; i < array_size(deadly); i++)
+		signal(deadly[i], SIG_DFL);
+	signal(SIGCHLD, SIG_DFL);
+	tool_unprepare();
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		_exit(EXIT_OURS);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* ------------------------------------------------------------------------------ words */

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #define FAULTBLK_VERSION "0.1.0"
 
@@ -72,8 +73,13 @@ int cmd_log(int argc, char **argv);
 void tool_prepare(void);
 /* What ends a program that does not care, but for SIGKILL and what its own faults raise. */
 void tool_end_signals(sigset_t *ret_set);
-/* In a child that becomes a command of the user's: signals as they were before that. */
+/* Before another program takes over: SIGXFSZ as it was before that. */
 void tool_unprepare(void);
+/*
+ * In a child that becomes a command of the user's: signals as they were before that, and none blocked.
+ * It ends when @parent does, at once where that has ended already. Safe after fork().
+ */
+void tool_become_command(pid_t parent);
 
 /* "faultblk: message" and a newline on standard error: one line, whatever the names in it hold. */
 void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -167,14 +167,16 @@ static int revive_too(struct disk_group *group, json_t *answers, bool json)
 	return err ? disk_group_fail(group) : EXIT_OK;
 }
 
-static int crash(const struct crash_opts *opts)
+static int crash(void *values, const struct opt_words *words)
 {
+	const struct crash_opts *opts = values;
 	_cleanup_(disk_group_close) struct disk_group group = { .members = NULL };
 	struct crash crash = { .opts = opts };
 	struct diag diag = { 0 };
 	json_t *answers;
 	int err, code = 0, exit_code;
 
+	(void)words;
 	err = disk_group_open(&opts->disks, &diag, &group);
 	if (err)
 		return rpc_client_fail(err, 0, &diag);
@@ -201,14 +203,8 @@ static int crash(const struct crash_opts *opts)
 int cmd_crash(int argc, char **argv)
 {
 	struct crash_opts opts;
-	enum opt_result result = opt_parse(argc, argv, crash_table, &crash_help, &opts, NULL);
-	int code;
 
-	if (result != OPT_OK)
-		return opt_exit(result);
-	code = crash(&opts);
-	opt_free(crash_table, &opts);
-	return code;
+	return opt_run(argc, argv, crash_table, &crash_help, &opts, crash);
 }
 
 /* ------------------------------------------------------------------------------ revive */
@@ -246,34 +242,17 @@ static void print_revival(const json_t *answer)
 	rpc_client_say_table(answer);
 }
 
-static int revive(const struct revive_opts *opts)
+static int revive(void *values, const struct opt_words *words)
 {
-	_cleanup_(disk_group_close) struct disk_group group = { .members = NULL };
-	struct diag diag = { 0 };
-	int err = disk_group_open(&opts->disks, &diag, &group);
-	int code;
+	const struct revive_opts *opts = values;
 
-	if (err)
-		return rpc_client_fail(err, 0, &diag);
-	disk_group_ask(&group, "disk.revive", NULL, NULL);
-	code = disk_group_fail(&group);
-	if (opts->json && (group.many || !code))
-		return tool_print_json(disk_group_answers(&group)) ?: code;
-	for (unsigned int i = 0; i < group.nr; i++)
-		if (group.members[i].answer)
-			print_revival(group.members[i].answer);
-	return code;
+	(void)words;
+	return disk_group_run(&opts->disks, "disk.revive", NULL, NULL, opts->json, print_revival);
 }
 
 int cmd_revive(int argc, char **argv)
 {
 	struct revive_opts opts;
-	enum opt_result result = opt_parse(argc, argv, revive_table, &revive_help, &opts, NULL);
-	int code;
 
-	if (result != OPT_OK)
-		return opt_exit(result);
-	code = revive(&opts);
-	opt_free(revive_table, &opts);
-	return code;
+	return opt_run(argc, argv, revive_table, &revive_help, &opts, revive);
 }

@@ -2,7 +2,6 @@
 /* faultblk log: logs of dm-log-writes to recordings and back, and what such a file holds. */
 #include "base/cleanup.h"
 #include "base/name.h"
-#include "base/near.h"
 #include "base/printable.h"
 #include "base/rng.h"
 #include "base/units.h"
@@ -10,9 +9,10 @@
 #include "faults/journal/read.h"
 #include "faults/journal/save.h"
 #include "faults/record/record.h"
+#include "faults/rule/json.h"
 #include "faults/rule/value.h"
-#include "tools/cli/opt.h"
 #include "tools/cli/out_file.h"
+#include "tools/cli/sub_command.h"
 #include "tools/cli/tool.h"
 #include "tools/rpc/client.h"
 
@@ -28,6 +28,14 @@ struct log_opts {
 };
 
 typedef unsigned long long ull;
+
+/* What the file that is made must not replace. */
+static const struct log_opts *with_inputs(struct log_opts *opts, const struct opt_words *words)
+{
+	opts->out = (struct out_options){ .force = opts->force,
+					  .inputs = { words->words[0], opts->base } };
+	return opts;
+}
 
 static int failed(const struct diag *diag)
 {
@@ -94,8 +102,9 @@ static int export_to(const struct log_opts *opts, const struct journal *journal,
 	return EXIT_OK;
 }
 
-static int log_export(const struct log_opts *opts, const struct opt_words *words)
+static int log_export(void *values, const struct opt_words *words)
 {
+	const struct log_opts *opts = with_inputs(values, words);
 	struct journal *journal;
 	struct diag diag = { 0 };
 	int disk, code = EXIT_USAGE;
@@ -166,8 +175,9 @@ static int import(const struct log_opts *opts, const struct journal_file *log,
 	return code;
 }
 
-static int log_import(const struct log_opts *opts, const struct opt_words *words)
+static int log_import(void *values, const struct opt_words *words)
 {
+	const struct log_opts *opts = with_inputs(values, words);
 	struct journal_file log = { 0 }, base = { 0 };
 	struct diag diag = { 0 };
 	int code = check_name(opts->name);
@@ -201,17 +211,6 @@ static const char *flags_text(uint32_t flags)
 	return "";
 }
 
-static json_t *flags_json(uint32_t flags)
-{
-	json_t *list = json_array();
-
-	if (flags & IO_FUA)
-		json_array_append_new(list, json_string("fua"));
-	if (flags & IO_META)
-		json_array_append_new(list, json_string("meta"));
-	return list;
-}
-
 /* Anything may stand there. */
 static void put_mark(const char *text, size_t len)
 {
@@ -235,8 +234,8 @@ static int show_entry(const struct log_opts *opts, const struct logwrites_entry 
 			json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:b, s:o*}", "type", what, "n",
 				  (json_int_t)entry->n, "file_at", (json_int_t)entry->file_at,
 				  "sector", (json_int_t)(entry->at / SECTOR_SIZE), "len_bytes",
-				  (json_int_t)entry->len_bytes, "flags", flags_json(flags), "flush",
-				  !!(entry->flags & LOGWRITES_FLUSH), "text",
+				  (json_int_t)entry->len_bytes, "flags", value_flags_json(flags),
+				  "flush", !!(entry->flags & LOGWRITES_FLUSH), "text",
 				  /* Not every mark is UTF-8: such a one is left out. */
 				  entry->text ? json_stringn(entry->text, entry->text_len) : NULL));
 	printf("%llu byte %llu %s", (ull)entry->n, (ull)entry->file_at, what);
@@ -317,14 +316,15 @@ static int show_write(const struct log_opts *opts, const struct journal *journal
 	const char *op = value_op_names()[write->op];
 
 	if (opts->json)
-		return tool_print_json(json_pack(
-			"{s:s, s:I, s:i, s:I, s:I, s:s, s:o, s:I, s:o, s:I, s:b, s:b}", "type",
-			"write", "n", (json_int_t)n, "disk", (int)write->disk, "sector",
-			(json_int_t)(write->at / SECTOR_SIZE), "len_bytes",
-			(json_int_t)write->len_bytes, "op", op, "flags", flags_json(write->flags),
-			"submit", (json_int_t)write->submit, "complete", end_json(write->complete),
-			"time_ns", (json_int_t)write->submit_ns, "failed", write->failed, "lied",
-			write->false_ack));
+		return tool_print_json(
+			json_pack("{s:s, s:I, s:i, s:I, s:I, s:s, s:o, s:I, s:o, s:I, s:b, s:b}",
+				  "type", "write", "n", (json_int_t)n, "disk", (int)write->disk,
+				  "sector", (json_int_t)(write->at / SECTOR_SIZE), "len_bytes",
+				  (json_int_t)write->len_bytes, "op", op, "flags",
+				  value_flags_json(write->flags), "submit",
+				  (json_int_t)write->submit, "complete", end_json(write->complete),
+				  "time_ns", (json_int_t)write->submit_ns, "failed", write->failed,
+				  "lied", write->false_ack));
 	printf("%llu %.6f %s disk %u %llu+%llu%s", (ull)write->submit,
 	       (double)(write->submit_ns - journal->start_ns) / 1e9, op, write->disk,
 	       (ull)(write->at / SECTOR_SIZE), (ull)write->len_bytes, flags_text(write->flags));
@@ -401,8 +401,9 @@ static int show_journal(const struct log_opts *opts, const struct journal_file *
 	return code;
 }
 
-static int log_show(const struct log_opts *opts, const struct opt_words *words)
+static int log_show(void *values, const struct opt_words *words)
 {
+	const struct log_opts *opts = values;
 	struct journal_file file;
 	struct diag diag = { 0 };
 	int code;
@@ -445,22 +446,16 @@ static const struct opt show_table[] = {
 	OPT_END,
 };
 
-static const struct sub_command {
-	const char *name, *label;
-	int (*run)(const struct log_opts *opts, const struct opt_words *words);
-	const struct opt *table;
-	struct opt_help help;
-	const char *summary;
-} sub_commands[] = {
+static const struct sub_command subs[] = {
 	/* clang-format off */
-	{ "export", "log export", log_export, export_table,
+	{ "export", log_export, export_table,
 	  { .usage = "faultblk log export [options] RECORDING LOG",
 	    .what = "Write what happened to a disk as a log of dm-log-writes, for tools that replay\n"
 		    "such logs. They come to the image that the disk had in the end.",
 	    .examples = "  faultblk log export a.rec a.log",
 	    .exits = LOG_EXITS, .min_words = 2, .max_words = 2 },
 	  "a recording as a log of dm-log-writes" },
-	{ "import", "log import", log_import, import_table,
+	{ "import", log_import, import_table,
 	  { .usage = "faultblk log import [options] LOG RECORDING",
 	    .what = "Make a recording of a log of dm-log-writes. `faultblk explore` takes the log\n"
 		    "itself, too; but a log does not say how large its disk was, nor what was there\n"
@@ -468,7 +463,7 @@ static const struct sub_command {
 	    .examples = "  faultblk log import --size 1G --base before.img /dev/sdc a.rec",
 	    .exits = LOG_EXITS, .min_words = 2, .max_words = 2 },
 	  "a log of dm-log-writes as a recording" },
-	{ "show", "log show", log_show, show_table,
+	{ "show", log_show, show_table,
 	  { .usage = "faultblk log show [options] FILE",
 	    .what = "What is in a recording with data, or in a log: a line for each thing, in the\n"
 		    "order in which it happened. Places are FIRST-SECTOR+BYTES.",
@@ -478,53 +473,17 @@ static const struct sub_command {
 	/* clang-format on */
 };
 
-static void print_usage(FILE *out)
-{
-	fprintf(out, "usage: faultblk log COMMAND [options]\n\n"
-		     "Recordings and logs of dm-log-writes.\n\ncommands:\n");
-	for (size_t i = 0; i < array_size(sub_commands); i++)
-		fprintf(out, "  %-8s %s\n", sub_commands[i].name, sub_commands[i].summary);
-	fprintf(out, "\nexamples:\n  faultblk log show a.rec\n  faultblk log import --help\n\n"
-		     "exit codes:\n" LOG_EXITS "\n");
-}
-
-static int run_sub_command(const struct sub_command *sub, int argc, char **argv)
-{
-	struct log_opts opts = { 0 };
-	struct opt_words words;
-	enum opt_result result;
-
-	argv[0] = (char *)sub->label; /* read only, for messages */
-	result = opt_parse(argc, argv, sub->table, &sub->help, &opts, &words);
-	if (result != OPT_OK)
-		return opt_exit(result);
-	opts.out = (struct out_options){ .force = opts.force,
-					 .inputs = { words.words[0], opts.base } };
-	return sub->run(&opts, &words);
-}
-
 int cmd_log(int argc, char **argv)
 {
-	const char *names[array_size(sub_commands) + 1] = { NULL };
-	const char *near;
+	static const struct sub_commands log = {
+		.name = "log",
+		.what = "Recordings and logs of dm-log-writes.",
+		.examples = "  faultblk log show a.rec\n  faultblk log import --help",
+		.exits = LOG_EXITS,
+		.subs = subs,
+		.nr = array_size(subs),
+	};
+	struct log_opts opts = { 0 };
 
-	if (argc < 2) {
-		print_usage(stderr);
-		return EXIT_USAGE;
-	}
-	if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-		print_usage(stdout);
-		return EXIT_OK;
-	}
-	for (size_t i = 0; i < array_size(sub_commands); i++) {
-		names[i] = sub_commands[i].name;
-		if (strcmp(argv[1], sub_commands[i].name) == 0)
-			return run_sub_command(&sub_commands[i], argc - 1, argv + 1);
-	}
-	near = near_word(argv[1], strlen(argv[1]), names);
-	if (near)
-		tool_msg("log: there is no command '%s'; did you mean '%s'?", argv[1], near);
-	else
-		tool_msg("log: there is no command '%s'; faultblk log --help lists them", argv[1]);
-	return EXIT_USAGE;
+	return sub_commands_run(&log, argc, argv, &opts);
 }

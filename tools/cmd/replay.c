@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/map_guard.h"
 #include "faults/journal/read.h"
+#include "tools/cli/input.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/out_file.h"
 #include "tools/cli/tool.h"
@@ -15,11 +16,9 @@
 #include "ublkcore.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 struct replay_opts {
 	bool forced, device, events, list, json, force;
@@ -72,20 +71,11 @@ struct file {
 
 static int map_file(const char *path, struct file *file)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat stat;
+	_cleanup_close_ int fd = input_open(path, "a record file", &file->size);
 
-	if (fd < 0 || fstat(fd, &stat) < 0) {
-		tool_msg("cannot read %s: %m", path);
+	if (fd < 0)
 		return EXIT_FAILED;
-	}
-	if (!S_ISREG(stat.st_mode) || stat.st_size == 0) {
-		tool_msg("%s is %s, not a record file", path,
-			 S_ISREG(stat.st_mode) ? "empty" : "no regular file");
-		return EXIT_FAILED;
-	}
 	file->path = path;
-	file->size = (size_t)stat.st_size;
 	file->under_way = journal_is_under_way(fd);
 	file->bytes = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (file->bytes != MAP_FAILED &&

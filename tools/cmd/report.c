@@ -3,6 +3,7 @@
 #include "tools/report/report.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "tools/cli/input.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/out_file.h"
 #include "tools/cli/tool.h"
@@ -10,10 +11,8 @@
 #include "tools/rpc/line.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct report_opts {
 	const char *html, *merge;
@@ -77,21 +76,10 @@ static int read_bytes(int fd, struct results_file *file)
 
 static int read_results(const char *path, struct results_file *file)
 {
-	_cleanup_close_ int fd =
-		fail_errno("tools/cmd/report/open", EACCES,
-			   open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)); /* a FIFO: no waiting */
-	struct stat stat;
+	_cleanup_close_ int fd = input_open(path, "results of `faultblk explore`", &file->size);
 
-	if (fd < 0 || fstat(fd, &stat) < 0) {
-		tool_msg("cannot read %s: %m", path);
+	if (fd < 0)
 		return EXIT_ERRORS;
-	}
-	if (!S_ISREG(stat.st_mode) || stat.st_size == 0) {
-		tool_msg("%s is %s, not results of `faultblk explore`", path,
-			 S_ISREG(stat.st_mode) ? "empty" : "no regular file");
-		return EXIT_ERRORS;
-	}
-	file->size = (size_t)stat.st_size;
 	file->bytes = fail_alloc("tools/cmd/report/alloc", malloc(file->size));
 	if (file->bytes && !read_bytes(fd, file))
 		return EXIT_OK;

@@ -2,8 +2,8 @@
 /* faultblk rule: a table of sub-commands, one method of the control socket each. */
 #include "base/cleanup.h"
 #include "base/near.h"
-#include "tools/cli/opt.h"
 #include "tools/cli/rule_file.h"
+#include "tools/cli/sub_command.h"
 #include "tools/cli/tool.h"
 #include "tools/rpc/client.h"
 #include "tools/rpc/line.h"
@@ -64,8 +64,9 @@ static int finish(const struct rule_opts *opts, json_t *answer)
 /* ------------------------------------------------------------------------------ put */
 
 /* Parsed here first, so that a slip is shown where it is; then sent in one piece. */
-static int rule_put(const struct rule_opts *opts, const struct opt_words *words)
+static int rule_put(void *values, const struct opt_words *words)
 {
+	const struct rule_opts *opts = values;
 	_cleanup_(cleanup_set) struct rule_set *set = rule_set_new();
 	json_t *rules = json_array(), *answer = NULL;
 	int code = EXIT_OK;
@@ -119,14 +120,16 @@ static void print_plain(json_t *rule)
 	printf("%s\n", json_string_value(json_object_get(rule, "text")));
 }
 
-static int rule_ls(const struct rule_opts *opts, const struct opt_words *words)
+static int rule_ls(void *values, const struct opt_words *words)
 {
+	const struct rule_opts *opts = values;
 	(void)words;
 	return print_rules(opts, "     matches         hits  rule", print_counted);
 }
 
-static int rule_dump(const struct rule_opts *opts, const struct opt_words *words)
+static int rule_dump(void *values, const struct opt_words *words)
 {
+	const struct rule_opts *opts = values;
 	(void)words;
 	return print_rules(opts, RULE_FILE_MAGIC, print_plain);
 }
@@ -146,23 +149,27 @@ static int call_names(const char *method, const struct rule_opts *opts,
 	return code ? code : finish(opts, answer);
 }
 
-static int rule_rm(const struct rule_opts *opts, const struct opt_words *words)
+static int rule_rm(void *values, const struct opt_words *words)
 {
+	const struct rule_opts *opts = values;
 	return call_names("rules.remove", opts, words);
 }
 
-static int rule_enable_all(const struct rule_opts *opts, const struct opt_words *words)
+static int rule_enable_all(void *values, const struct opt_words *words)
 {
+	const struct rule_opts *opts = values;
 	return call_names("rules.enable", opts, words);
 }
 
-static int rule_disable_all(const struct rule_opts *opts, const struct opt_words *words)
+static int rule_disable_all(void *values, const struct opt_words *words)
 {
+	const struct rule_opts *opts = values;
 	return call_names("rules.disable", opts, words);
 }
 
-static int rule_clear(const struct rule_opts *opts, const struct opt_words *words)
+static int rule_clear(void *values, const struct opt_words *words)
 {
+	const struct rule_opts *opts = values;
 	json_t *answer = NULL;
 	int code = rpc_client_once(&opts->disk, "rules.clear", NULL, &answer);
 
@@ -170,8 +177,9 @@ static int rule_clear(const struct rule_opts *opts, const struct opt_words *word
 	return code ? code : finish(opts, answer);
 }
 
-static int rule_load(const struct rule_opts *opts, const struct opt_words *words)
+static int rule_load(void *values, const struct opt_words *words)
 {
+	const struct rule_opts *opts = values;
 	_cleanup_(cleanup_set) struct rule_set *set = NULL;
 	json_t *answer = NULL, *rules;
 	int code = rule_file_load(words->words[0], &set);
@@ -209,8 +217,9 @@ static int add_explain_word(json_t *params, char *word)
 	return -EINVAL;
 }
 
-static int rule_explain(const struct rule_opts *opts, const struct opt_words *words)
+static int rule_explain(void *values, const struct opt_words *words)
 {
+	const struct rule_opts *opts = values;
 	json_t *params = json_object(), *answer = NULL, *line;
 	size_t i;
 	int code;
@@ -231,65 +240,58 @@ static int rule_explain(const struct rule_opts *opts, const struct opt_words *wo
 
 /* ------------------------------------------------------------------------------ the table */
 
-static const struct sub_command {
-	const char *name;
-	const char *label; /* for messages */
-	int (*run)(const struct rule_opts *opts, const struct opt_words *words);
-	const struct opt *table;
-	struct opt_help help;
-	const char *summary;
-} sub_commands[] = {
+static const struct sub_command subs[] = {
 	/* clang-format off */
-	{ "put", "rule put", rule_put, put_table,
+	{ "put", rule_put, put_table,
 	  { .usage = "faultblk rule put [options] 'TEXT'...",
 	    .what = "Add rules, or replace those of the same name. See faultblk-rules(5).\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule put 'hole op=read range=17s..23s do=error:EIO'",
 	    .exits = RULE_EXITS, .min_words = 1, .max_words = -1 },
 	  "add rules, or replace those of the same name" },
-	{ "ls", "rule ls", rule_ls, rule_table,
+	{ "ls", rule_ls, rule_table,
 	  { .usage = "faultblk rule ls [options]",
 	    .what = "The rules in the order in which they are asked, with how often each matched\n"
 		    "and acted.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule ls", .exits = RULE_EXITS },
 	  "list the rules with their counters" },
-	{ "rm", "rule rm", rule_rm, rule_table,
+	{ "rm", rule_rm, rule_table,
 	  { .usage = "faultblk rule rm [options] NAME...",
 	    .what = "Remove rules.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule rm hole", .exits = RULE_EXITS, .min_words = 1,
 	    .max_words = -1 },
 	  "remove rules" },
-	{ "enable", "rule enable", rule_enable_all, rule_table,
+	{ "enable", rule_enable_all, rule_table,
 	  { .usage = "faultblk rule enable [options] NAME...",
 	    .what = "Ask these rules again.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule enable hole", .exits = RULE_EXITS, .min_words = 1,
 	    .max_words = -1 },
 	  "ask rules again" },
-	{ "disable", "rule disable", rule_disable_all, rule_table,
+	{ "disable", rule_disable_all, rule_table,
 	  { .usage = "faultblk rule disable [options] NAME...",
 	    .what = "Keep these rules, with their counters, but do not ask them.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule disable hole", .exits = RULE_EXITS, .min_words = 1,
 	    .max_words = -1 },
 	  "keep rules without asking them" },
-	{ "clear", "rule clear", rule_clear, rule_table,
+	{ "clear", rule_clear, rule_table,
 	  { .usage = "faultblk rule clear [options]",
 	    .what = "Remove all rules at once.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule clear", .exits = RULE_EXITS },
 	  "remove all rules" },
-	{ "load", "rule load", rule_load, rule_table,
+	{ "load", rule_load, rule_table,
 	  { .usage = "faultblk rule load [options] FILE",
 	    .what = "Replace all rules at once by those of a file (-: standard input).\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule load /etc/faultblk/slow.rules", .exits = RULE_EXITS,
 	    .min_words = 1, .max_words = 1 },
 	  "replace all rules by those of a file" },
-	{ "dump", "rule dump", rule_dump, rule_table,
+	{ "dump", rule_dump, rule_table,
 	  { .usage = "faultblk rule dump [options]",
 	    .what = "Print the rules as a file that `rule load` and `run --rules` read.\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule dump >saved.rules", .exits = RULE_EXITS },
 	  "print the rules as a file" },
-	{ "explain", "rule explain", rule_explain, rule_table,
+	{ "explain", rule_explain, rule_table,
 	  { .usage = "faultblk rule explain [options] op=OP [off=SIZE] [len=SIZE] [flags=...] "
 		     "[queue=N]",
 	    .what = "What would happen to this request now, and why. Nothing is counted.\n"
@@ -300,50 +302,18 @@ static const struct sub_command {
 	/* clang-format on */
 };
 
-static void print_usage(FILE *out)
-{
-	fprintf(out, "usage: faultblk rule COMMAND [options]\n\n"
-		     "The rules of a disk that is running.\n\ncommands:\n");
-	for (size_t i = 0; i < array_size(sub_commands); i++)
-		fprintf(out, "  %-8s %s\n", sub_commands[i].name, sub_commands[i].summary);
-	fprintf(out, "\nexamples:\n  faultblk rule put 'slow op=read p=5%% do=delay:100us..300us'\n"
-		     "  faultblk rule put --help\n\nexit codes:\n" RULE_EXITS "\n");
-}
-
-static int run_sub_command(const struct sub_command *sub, int argc, char **argv)
-{
-	struct rule_opts opts = { 0 };
-	struct opt_words words;
-	enum opt_result result;
-
-	argv[0] = (char *)sub->label; /* read only, for messages */
-	result = opt_parse(argc, argv, sub->table, &sub->help, &opts, &words);
-	return result == OPT_OK ? sub->run(&opts, &words) : opt_exit(result);
-}
-
 int cmd_rule(int argc, char **argv)
 {
-	const char *names[array_size(sub_commands) + 1] = { NULL };
-	const char *near;
+	static const struct sub_commands rule = {
+		.name = "rule",
+		.what = "The rules of a disk that is running.",
+		.examples = "  faultblk rule put 'slow op=read p=5% do=delay:100us..300us'\n"
+			    "  faultblk rule put --help",
+		.exits = RULE_EXITS,
+		.subs = subs,
+		.nr = array_size(subs),
+	};
+	struct rule_opts opts = { 0 };
 
-	if (argc < 2) {
-		print_usage(stderr);
-		return EXIT_USAGE;
-	}
-	if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-		print_usage(stdout);
-		return EXIT_OK;
-	}
-	for (size_t i = 0; i < array_size(sub_commands); i++) {
-		names[i] = sub_commands[i].name;
-		if (tool_is_word(argv[1], sub_commands[i].name))
-			return run_sub_command(&sub_commands[i], argc - 1, argv + 1);
-	}
-	near = near_word(argv[1], strlen(argv[1]), names);
-	if (near)
-		tool_msg("rule: there is no command '%s'; did you mean '%s'?", argv[1], near);
-	else
-		tool_msg("rule: there is no command '%s'; faultblk rule --help lists them",
-			 argv[1]);
-	return EXIT_USAGE;
+	return sub_commands_run(&rule, argc, argv, &opts);
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* faultblk snapshot and faultblk image: what a disk holds, kept, brought back, saved, loaded. */
 #include "base/cleanup.h"
-#include "base/near.h"
 #include "base/units.h"
-#include "tools/cli/opt.h"
+#include "tools/cli/sub_command.h"
 #include "tools/cli/table.h"
 #include "tools/cli/tool.h"
 #include "tools/rpc/client.h"
@@ -121,15 +120,17 @@ static int save(const struct state_opts *opts, const char *snapshot, const char 
 		"saved", path);
 }
 
-static int image_save(const struct state_opts *opts, char **words)
+static int image_save(void *values, const struct opt_words *words)
 {
-	return save(opts, NULL, words[0]);
+	const struct state_opts *opts = values;
+	return save(opts, NULL, words->words[0]);
 }
 
-static int image_load_file(const struct state_opts *opts, char **words)
+static int image_load_file(void *values, const struct opt_words *words)
 {
+	const struct state_opts *opts = values;
 	char path[PATH_MAX];
-	int code = absolute(words[0], path);
+	int code = absolute(words->words[0], path);
 
 	return code ? code
 		    : transfer(opts, "image.load", json_pack("{s:s}", "path", path), "loaded",
@@ -138,13 +139,14 @@ static int image_load_file(const struct state_opts *opts, char **words)
 
 /* ------------------------------------------------------------------------------ snapshots */
 
-static json_t *name_params(char **words)
+static json_t *name_params(const struct opt_words *words)
 {
-	return json_pack("{s:s}", "name", words[0]);
+	return json_pack("{s:s}", "name", words->words[0]);
 }
 
-static int snapshot_create(const struct state_opts *opts, char **words)
+static int snapshot_create(void *values, const struct opt_words *words)
 {
+	const struct state_opts *opts = values;
 	json_t *answer = NULL;
 	int code = call(opts, "snapshot.create", name_params(words), &answer);
 
@@ -152,8 +154,9 @@ static int snapshot_create(const struct state_opts *opts, char **words)
 	return code;
 }
 
-static int snapshot_restore(const struct state_opts *opts, char **words)
+static int snapshot_restore(void *values, const struct opt_words *words)
 {
+	const struct state_opts *opts = values;
 	json_t *answer = NULL;
 	char size[UNITS_MAX];
 	int code = call(opts, "snapshot.restore", name_params(words), &answer);
@@ -166,8 +169,9 @@ static int snapshot_restore(const struct state_opts *opts, char **words)
 	return code;
 }
 
-static int snapshot_rm(const struct state_opts *opts, char **words)
+static int snapshot_rm(void *values, const struct opt_words *words)
 {
+	const struct state_opts *opts = values;
 	json_t *answer = NULL;
 	int code = call(opts, "snapshot.remove", name_params(words), &answer);
 
@@ -194,8 +198,9 @@ static void put_snapshot(void *ctx, size_t row, struct table_cell *cells)
 	cells[2].text = units_format_size(number_of(snapshot, "bytes"), cells[2].buf);
 }
 
-static int snapshot_ls(const struct state_opts *opts, char **words)
+static int snapshot_ls(void *values, const struct opt_words *words)
 {
+	const struct state_opts *opts = values;
 	json_t *answer = NULL;
 	int code = call(opts, "snapshot.list", NULL, &answer);
 	const struct screen screen = screen_of_list(STDOUT_FILENO);
@@ -213,31 +218,24 @@ static int snapshot_ls(const struct state_opts *opts, char **words)
 	return code;
 }
 
-static int snapshot_save(const struct state_opts *opts, char **words)
+static int snapshot_save(void *values, const struct opt_words *words)
 {
-	return save(opts, words[0], words[1]);
+	const struct state_opts *opts = values;
+	return save(opts, words->words[0], words->words[1]);
 }
 
 /* ------------------------------------------------------------------------------ sub-commands */
 
-struct sub_command {
-	const char *name, *label;
-	int (*run)(const struct state_opts *opts, char **words);
-	const struct opt *table;
-	struct opt_help help;
-	const char *summary;
-};
-
 /* clang-format off */
 static const struct sub_command snapshots[] = {
-	{ "create", "snapshot create", snapshot_create, plain_table,
+	{ "create", snapshot_create, plain_table,
 	  { .usage = "faultblk snapshot create [options] NAME",
 	    .what = "Keep what the disk holds now, at once: pages are copied when they change.\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk snapshot create clean", .exits = STATE_EXITS, .min_words = 1,
 	    .max_words = 1 },
 	  "keep what the disk holds now" },
-	{ "restore", "snapshot restore", snapshot_restore, plain_table,
+	{ "restore", snapshot_restore, plain_table,
 	  { .usage = "faultblk snapshot restore [options] NAME",
 	    .what = "Make the disk what it was, all of it durable. Snapshots stay as they are.\n"
 		    "Unmount first: a file system that is mounted goes on with what it remembers.\n"
@@ -245,30 +243,29 @@ static const struct sub_command snapshots[] = {
 	    .examples = "  faultblk snapshot restore clean", .exits = STATE_EXITS, .min_words = 1,
 	    .max_words = 1 },
 	  "make the disk what it was" },
-	{ "rm", "snapshot rm", snapshot_rm, plain_table,
+	{ "rm", snapshot_rm, plain_table,
 	  { .usage = "faultblk snapshot rm [options] NAME",
 	    .what = "Forget a snapshot; older ones keep what they need of it.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk snapshot rm clean", .exits = STATE_EXITS, .min_words = 1,
 	    .max_words = 1 },
 	  "forget a snapshot" },
-	{ "ls", "snapshot ls", snapshot_ls, plain_table,
+	{ "ls", snapshot_ls, plain_table,
 	  { .usage = "faultblk snapshot ls [options]",
 	    .what = "The snapshots, oldest first, and the memory that each holds.\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk snapshot ls", .exits = STATE_EXITS },
 	  "list the snapshots" },
-	{ "save", "snapshot save", snapshot_save, save_table,
+	{ "save", snapshot_save, save_table,
 	  { .usage = "faultblk snapshot save [options] NAME FILE",
 	    .what = "Write a snapshot to a raw, sparse file, while the disk serves on. FILE is\n"
 		    "written by the server, and appears when it is whole.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk snapshot save clean clean.img", .exits = STATE_EXITS,
 	    .min_words = 2, .max_words = 2 },
 	  "write a snapshot to a file" },
-	{ .name = NULL },
 };
 
 static const struct sub_command images[] = {
-	{ "save", "image save", image_save, save_table,
+	{ "save", image_save, save_table,
 	  { .usage = "faultblk image save [options] FILE",
 	    .what = "Write the disk as it is at this moment to a raw, sparse file, while it serves\n"
 		    "on. FILE is written by the server, and appears when it is whole.\n"
@@ -276,74 +273,40 @@ static const struct sub_command images[] = {
 	    .examples = "  faultblk image save now.img && fsck.ext4 -fn now.img",
 	    .exits = STATE_EXITS, .min_words = 1, .max_words = 1 },
 	  "write the disk to a file" },
-	{ "load", "image load", image_load_file, plain_table,
+	{ "load", image_load_file, plain_table,
 	  { .usage = "faultblk image load [options] FILE",
 	    .what = "Make the disk what a raw file holds, and zero beyond its end, all of it\n"
 		    "durable. Unmount first. I/O meanwhile sees a mixture.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk image load clean.img", .exits = STATE_EXITS, .min_words = 1,
 	    .max_words = 1 },
 	  "read the disk from a file" },
-	{ .name = NULL },
 };
 /* clang-format on */
 
-static void print_usage(FILE *out, const char *name, const char *what,
-			const struct sub_command *subs)
-{
-	fprintf(out, "usage: faultblk %s COMMAND [options]\n\n%s\n\ncommands:\n", name, what);
-	for (const struct sub_command *sub = subs; sub->name; sub++)
-		fprintf(out, "  %-8s %s\n", sub->name, sub->summary);
-	fprintf(out, "\nexamples:\n");
-	for (const struct sub_command *sub = subs; sub->name; sub++)
-		fprintf(out, "%s\n", sub->help.examples);
-	fprintf(out, "\nexit codes:\n" STATE_EXITS "\n");
-}
-
-static int run_sub_command(const struct sub_command *sub, int argc, char **argv)
-{
-	struct state_opts opts = { 0 };
-	struct opt_words words;
-	enum opt_result result;
-
-	argv[0] = (char *)sub->label; /* read only, for messages */
-	result = opt_parse(argc, argv, sub->table, &sub->help, &opts, &words);
-	return result == OPT_OK ? sub->run(&opts, words.words) : opt_exit(result);
-}
-
-static int run(int argc, char **argv, const char *what, const struct sub_command *subs)
-{
-	const char *names[8] = { NULL };
-	const char *near;
-
-	if (argc < 2) {
-		print_usage(stderr, argv[0], what, subs);
-		return EXIT_USAGE;
-	}
-	if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-		print_usage(stdout, argv[0], what, subs);
-		return EXIT_OK;
-	}
-	for (size_t i = 0; subs[i].name; i++) {
-		names[i] = subs[i].name;
-		if (tool_is_word(argv[1], subs[i].name))
-			return run_sub_command(&subs[i], argc - 1, argv + 1);
-	}
-	near = near_word(argv[1], strlen(argv[1]), names);
-	if (near)
-		tool_msg("%s: there is no command '%s'; did you mean '%s'?", argv[0], argv[1],
-			 near);
-	else
-		tool_msg("%s: there is no command '%s'; faultblk %s --help lists them", argv[0],
-			 argv[1], argv[0]);
-	return EXIT_USAGE;
-}
-
 int cmd_snapshot(int argc, char **argv)
 {
-	return run(argc, argv, "What a disk holds, kept and brought back.", snapshots);
+	static const struct sub_commands snapshot = {
+		.name = "snapshot",
+		.what = "What a disk holds, kept and brought back.",
+		.exits = STATE_EXITS,
+		.subs = snapshots,
+		.nr = array_size(snapshots),
+	};
+	struct state_opts opts = { 0 };
+
+	return sub_commands_run(&snapshot, argc, argv, &opts);
 }
 
 int cmd_image(int argc, char **argv)
 {
-	return run(argc, argv, "What a disk holds, as a raw file.", images);
+	static const struct sub_commands image = {
+		.name = "image",
+		.what = "What a disk holds, as a raw file.",
+		.exits = STATE_EXITS,
+		.subs = images,
+		.nr = array_size(images),
+	};
+	struct state_opts opts = { 0 };
+
+	return sub_commands_run(&image, argc, argv, &opts);
 }

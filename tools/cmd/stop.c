@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include "base/cleanup.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/tool.h"
 #include "tools/rpc/disk_group.h"
@@ -34,31 +33,17 @@ static json_t *make_params(void *ctx, const struct disk_member *member)
 	return json_pack("{s:b}", "force", opts->force);
 }
 
-static int stop(struct stop_opts *opts)
+static int stop(void *values, const struct opt_words *words)
 {
-	_cleanup_(disk_group_close) struct disk_group group = { .members = NULL };
-	struct diag diag = { 0 };
-	int err = disk_group_open(&opts->disks, &diag, &group);
-	int code;
+	struct stop_opts *opts = values;
 
-	if (err)
-		return rpc_client_fail(err, 0, &diag);
-	disk_group_ask(&group, "stop", make_params, opts);
-	code = disk_group_fail(&group);
-	if (opts->json && (group.many || !code))
-		return tool_print_json(disk_group_answers(&group)) ?: code;
-	return code;
+	(void)words;
+	return disk_group_run(&opts->disks, "stop", make_params, opts, opts->json, NULL);
 }
 
 int cmd_stop(int argc, char **argv)
 {
 	struct stop_opts opts;
-	enum opt_result result = opt_parse(argc, argv, stop_table, &stop_help, &opts, NULL);
-	int code;
 
-	if (result != OPT_OK)
-		return opt_exit(result);
-	code = stop(&opts);
-	opt_free(stop_table, &opts);
-	return code;
+	return opt_run(argc, argv, stop_table, &stop_help, &opts, stop);
 }

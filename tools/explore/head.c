@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
+#include "faults/rule/json.h"
 #include "tools/explore/results_internal.h"
 
 #include <errno.h>
@@ -135,17 +136,6 @@ static const char *op_name(uint8_t op)
 	return op == IO_DISCARD ? "discard" : op == IO_ZEROES ? "zeroes" : "write";
 }
 
-static json_t *flags_json(uint32_t flags)
-{
-	json_t *list = json_array();
-
-	if (flags & IO_FUA)
-		json_array_append_new(list, json_string("fua"));
-	if (flags & IO_META)
-		json_array_append_new(list, json_string("meta"));
-	return list;
-}
-
 static void write_line(struct results *r, size_t n, uint64_t epoch)
 {
 	const struct journal_write *w = &r->o.journal->writes[n];
@@ -156,7 +146,7 @@ static void write_line(struct results *r, size_t n, uint64_t epoch)
 			       "s:b, s:b}",
 			       "type", "write", "n", (json_int_t)n, "disk", (int)w->disk, "sector",
 			       (json_int_t)(w->at / 512), "len_bytes", (json_int_t)w->len_bytes,
-			       "op", op_name(w->op), "flags", flags_json(w->flags), "submit",
+			       "op", op_name(w->op), "flags", value_flags_json(w->flags), "submit",
 			       (json_int_t)w->submit, "complete", or_null(w->complete, done),
 			       "time_ns", (json_int_t)w->submit_ns, "end_ns",
 			       or_null(w->complete_ns, done), "epoch", (json_int_t)epoch, "failed",

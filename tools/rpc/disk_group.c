@@ -373,3 +373,23 @@ int disk_group_fail(const struct disk_group *group)
 	}
 	return worst;
 }
+
+int disk_group_run(const struct disks_choice *choice, const char *method, disk_params_fn params,
+		   void *ctx, bool json, void (*print)(const json_t *answer))
+{
+	_cleanup_(disk_group_close) struct disk_group group = { .members = NULL };
+	struct diag diag = { 0 };
+	int err = disk_group_open(choice, &diag, &group);
+	int code;
+
+	if (err)
+		return rpc_client_fail(err, 0, &diag);
+	disk_group_ask(&group, method, params, ctx);
+	code = disk_group_fail(&group);
+	if (json && (group.many || !code))
+		return tool_print_json(disk_group_answers(&group)) ?: code;
+	for (unsigned int i = 0; print && i < group.nr; i++)
+		if (group.members[i].answer)
+			print(group.members[i].answer);
+	return code;
+}

@@ -78,5 +78,11 @@ int disk_group_cut(struct disk_group *group, disk_params_fn params, void *ctx, s
 json_t *disk_group_answers(const struct disk_group *group);
 /* Print the words of each that failed; the worst exit code. */
 int disk_group_fail(const struct disk_group *group);
+/*
+ * A whole command: open those of @choice, ask them, and print what they answer: as JSON if @json,
+ * else each by @print, where that is not NULL. The exit code.
+ */
+int disk_group_run(const struct disks_choice *choice, const char *method, disk_params_fn params,
+		   void *ctx, bool json, void (*print)(const json_t *answer));
 
 #endif

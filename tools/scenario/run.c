@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "tools/cli/rule_file.h"
+#include "tools/cli/text_file.h"
 #include "tools/cli/tool.h"
 #include "tools/disk/env.h"
 #include "tools/disk/recording_file.h"
@@ -29,7 +30,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
@@ -308,11 +308,8 @@ static int set_environment(const struct conductor *c)
 /* Before any thread exists. */
 static int start_command(struct conductor *c)
 {
-	static const int ours[] = { SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGCHLD,
-				    SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
 	char **command = c->options->command;
 	pid_t parent = getpid(), pid;
-	sigset_t none;
 	int err;
 
 	if (!command)
@@ -324,15 +321,7 @@ static int start_command(struct conductor *c)
 		c->command = pid;
 		return 0;
 	}
-	for (size_t i = 0; i < array_size(ours); i++)
-		signal(ours[i], SIG_DFL);
-	tool_unprepare();
-	/* Who is killed takes the command along. */
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (getppid() != parent)
-		_exit(EXIT_OURS);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	tool_become_command(parent);
 	execvp(command[0], command);
 	err = errno;
 	tool_msg("cannot run '%s': %s%s", command[0], strerror(err),
@@ -746,43 +735,17 @@ int scenario_run(const struct scenario_run_options *options)
 
 /* ------------------------------------------------------------------------------ files */
 
-/* All of @file with a terminating zero; one byte more than the limit is enough to know. */
-static int read_all(FILE *file, char **ret_text, size_t *ret_len)
-{
-	_cleanup_free_ char *text = malloc(SCENARIO_FILE_MAX + 2);
-
-	if (!text)
-		return -ENOMEM;
-	*ret_len = fread(text, 1, SCENARIO_FILE_MAX + 1, file);
-	if (ferror(file))
-		return -EIO;
-	text[*ret_len] = '\0';
-	*ret_text = take_ptr(text);
-	return 0;
-}
-
 int scenario_load(const char *path, struct scenario **ret_scenario)
 {
-	bool is_stdin = strcmp(path, "-") == 0;
-	_cleanup_fclose_ FILE *opened = is_stdin ? NULL : fopen(path, "re");
-	FILE *file = is_stdin ? stdin : opened;
-	const char *source = is_stdin ? "standard input" : path;
 	_cleanup_free_ char *text = NULL;
 	struct diag diag = { 0 };
 	size_t len;
-	int err;
+	int code = text_file_read(path, SCENARIO_FILE_MAX, &text, &len);
 
-	if (!file) {
-		tool_msg("%s: %m", path);
-		return EXIT_USAGE;
-	}
-	err = read_all(file, &text, &len);
-	if (err) {
-		tool_msg("%s: %s", source, strerror(-err));
-		return EXIT_USAGE;
-	}
+	if (code)
+		return code;
 	if (!scenario_parse(text, len, &diag, ret_scenario))
 		return EXIT_OK;
-	rule_complain(source, text, &diag);
+	rule_complain(text_file_name(path), text, &diag);
 	return EXIT_USAGE;
 }

@@ -34,7 +34,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
@@ -618,7 +617,6 @@ static int set_environment(const struct serve *s)
 static int start_command(struct serve *s, char **command)
 {
 	int err = fail_value("tools/serve/serve/environment", -ENOMEM, set_environment(s));
-	sigset_t none;
 	pid_t parent, pid;
 
 	if (err)
@@ -631,16 +629,7 @@ static int start_command(struct serve *s, char **command)
 		s->child = pid;
 		return 0;
 	}
-	for (size_t i = 0; i < array_size(handled); i++)
-		signal(handled[i], SIG_DFL);
-	signal(SIGPIPE, SIG_DFL);
-	tool_unprepare();
-	/* A server that is killed takes its command along. */
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (getppid() != parent)
-		_exit(EXIT_OURS);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	tool_become_command(parent);
 	err = -apart_return();
 	if (err) {
 		dprintf(STDERR_FILENO, "faultblk: '%s' cannot be run where it was asked for: %s\n",
