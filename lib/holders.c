@@ -10,6 +10,7 @@
  */
 #include "holders.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/mounts.h"
@@ -162,21 +163,13 @@ static bool asks_nobody(const struct mount_entry *entry)
 /* Without memory for it, nothing is followed there. */
 static void note_mount(struct search *s, const struct mount_entry *entry)
 {
-	size_t at = (size_t)entry->id / 8, bytes = s->local_bytes ? s->local_bytes : 128;
-	unsigned char *more;
+	size_t at = (size_t)entry->id / 8, had = s->local_bytes;
 
 	if (entry->id < 0 || entry->id > MOUNT_ID_MAX || !asks_nobody(entry))
 		return;
-	while (bytes <= at)
-		bytes *= 2;
-	if (bytes > s->local_bytes) {
-		more = fail_alloc("lib/holders/mounts", realloc(s->local, bytes));
-		if (!more)
-			return;
-		memset(more + s->local_bytes, 0, bytes - s->local_bytes);
-		s->local = more;
-		s->local_bytes = bytes;
-	}
+	if (array_room("lib/holders/mounts", s->local, s->local_bytes, at + 1, 128))
+		return;
+	memset(s->local + had, 0, s->local_bytes - had);
 	s->local[at] |= (unsigned char)(1u << entry->id % 8);
 }
 

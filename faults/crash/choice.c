@@ -5,6 +5,7 @@
  */
 #include "faults/crash/internal.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
@@ -16,38 +17,24 @@
 
 /* ------------------------------------------------------------------------------ room */
 
-static int make_room(void **array, size_t *room, size_t nr, size_t size)
-{
-	void *grown;
-
-	if (nr <= *room)
-		return 0;
-	nr += nr / 2;
-	grown = fail_alloc("faults/crash/choice/room", reallocarray(*array, nr, size));
-	if (!grown)
-		return -ENOMEM;
-	*array = grown;
-	*room = nr;
-	return 0;
-}
-
 static int make_order_room(struct crash *crash)
 {
 	uint32_t **arrays[] = { &crash->ordinals, &crash->bits, &crash->rows, &crash->flight };
-	size_t had = crash->room_order;
+	size_t room = 0;
 
 	for (size_t i = 0; i < array_size(arrays); i++) {
-		crash->room_order = had;
-		if (make_room((void **)arrays[i], &crash->room_order, crash->nr_open,
-			      sizeof(**arrays[i])) < 0)
+		room = crash->room_order;
+		if (array_room("faults/crash/choice/order", *arrays[i], room, crash->nr_open, 64))
 			return -ENOMEM;
 	}
+	crash->room_order = room;
 	return 0;
 }
 
 int crash_make_room(struct crash *crash)
 {
-	size_t nr_choices = crash->nr_live, scratch = 4 * FEW;
+	size_t most = crash->most_entries, scratch = 4 * (most < FEW ? FEW : most);
+	size_t nr_choices = crash->nr_live;
 	int err;
 
 	err = crash_tangle(crash);
@@ -57,25 +44,16 @@ int crash_make_room(struct crash *crash)
 		nr_choices = crash->nr_open + crash->nr_tangles;
 	if (crash->options.atomic == CRASH_ORDER)
 		nr_choices = crash->journal->nr_disks + crash->nr_open + crash->nr_tangles;
-	err = make_room((void **)&crash->choices, &crash->room_choices, nr_choices,
-			sizeof(*crash->choices));
+	err = array_room("faults/crash/choice/choices", crash->choices, crash->room_choices,
+			 nr_choices, 64);
 	if (!err && crash->options.atomic == CRASH_ORDER)
 		err = make_order_room(crash);
 	if (!err)
-		err = make_room((void **)&crash->volatiles, &crash->room_volatiles, crash->nr_open,
-				sizeof(*crash->volatiles));
-	while (scratch < 4 * (size_t)crash->most_entries)
-		scratch *= 2;
-	if (!err && scratch > crash->room_scratch) {
-		uint32_t *grown =
-			fail_alloc("faults/crash/choice/scratch",
-				   reallocarray(crash->scratch, scratch, sizeof(*crash->scratch)));
-
-		if (!grown)
-			return -ENOMEM;
-		crash->scratch = grown;
-		crash->room_scratch = scratch;
-	}
+		err = array_room("faults/crash/choice/volatiles", crash->volatiles,
+				 crash->room_volatiles, crash->nr_open, 64);
+	if (!err)
+		err = array_room("faults/crash/choice/scratch", crash->scratch, crash->room_scratch,
+				 scratch, 0);
 	return err ? err : crash_mix_changed(crash);
 }
 

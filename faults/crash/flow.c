@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "faults/crash/flow.h"
 
+#include "base/array.h"
 #include "base/failpoint.h"
 
 #include <stdlib.h>
@@ -33,17 +34,9 @@ static int wait_for_flush(struct crash_waiting *waiting, uint32_t write)
 			waiting->nr * sizeof(*waiting->writes));
 		waiting->head = 0;
 	}
-	if (waiting->nr == waiting->room) {
-		size_t more = waiting->room ? waiting->room * 2 : 64;
-		uint32_t *grown =
-			fail_alloc("faults/crash/flow/grow",
-				   reallocarray(waiting->writes, more, sizeof(*waiting->writes)));
-
-		if (!grown)
-			return -ENOMEM;
-		waiting->writes = grown;
-		waiting->room = more;
-	}
+	if (array_room("faults/crash/flow/grow", waiting->writes, waiting->room, waiting->nr + 1,
+		       64))
+		return -ENOMEM;
 	waiting->writes[waiting->nr++] = write;
 	return 0;
 }

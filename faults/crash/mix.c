@@ -25,6 +25,7 @@
  */
 #include "faults/crash/internal.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
@@ -91,21 +92,14 @@ static void copy_part(const struct search *search, unsigned char *to, uint32_t p
 
 static int grow(struct search *search)
 {
-	struct crash_unit *unit = search->unit;
-	uint32_t more = search->room ? 2 * search->room : 8;
-	void *grown = fail_alloc("faults/crash/mix/candidates",
-				 reallocarray(unit->candidates, more, sizeof(*unit->candidates)));
+	uint32_t room = search->room;
 
-	if (!grown)
+	if (array_room("faults/crash/mix/candidates", search->unit->candidates, room, room + 1ull,
+		       8) ||
+	    array_fit("faults/crash/mix/writers", search->mix->writers,
+		      (size_t)room * search->mix->nr_parts))
 		return -ENOMEM;
-	unit->candidates = grown;
-	grown = fail_alloc("faults/crash/mix/writers",
-			   reallocarray(search->mix->writers, (size_t)more * search->mix->nr_parts,
-					sizeof(*search->mix->writers)));
-	if (!grown)
-		return -ENOMEM;
-	search->mix->writers = grown;
-	search->room = more;
+	search->room = room;
 	return 0;
 }
 

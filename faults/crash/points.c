@@ -8,6 +8,7 @@
  */
 #include "faults/crash/internal.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
@@ -35,17 +36,8 @@ static int take(struct walk *walk, const struct journal_event *at, enum crash_wh
 
 	if (walk->nr && !walk->submitted && !walk->durable && !walk->marked)
 		return 0;
-	if (walk->nr == walk->room) {
-		size_t more = walk->room ? walk->room * 2 : 64;
-		struct crash_point *grown =
-			fail_alloc("faults/crash/points/grow",
-				   reallocarray(walk->points, more, sizeof(*grown)));
-
-		if (!grown)
-			return -ENOMEM;
-		walk->points = grown;
-		walk->room = more;
-	}
+	if (array_room("faults/crash/points/grow", walk->points, walk->room, walk->nr + 1, 64))
+		return -ENOMEM;
 	walk->points[walk->nr++] = (struct crash_point){
 		.step = step,
 		.time_ns = at ? journal_event_ns(walk->journal, at) : walk->journal->start_ns,

@@ -8,6 +8,7 @@
  */
 #include "faults/crash/skipped.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
@@ -196,17 +197,9 @@ static int compare(const void *a, const void *b)
 
 static int note(struct crash_skipped *skipped, size_t nr, uint32_t write)
 {
-	size_t more = skipped->room_found ? skipped->room_found * 2 : 64;
-	uint32_t *grown;
-
-	if (nr == skipped->room_found) {
-		grown = fail_alloc("faults/crash/skipped/found",
-				   reallocarray(skipped->found, more, sizeof(*grown)));
-		if (!grown)
-			return -ENOMEM;
-		skipped->found = grown;
-		skipped->room_found = more;
-	}
+	if (array_room("faults/crash/skipped/found", skipped->found, skipped->room_found, nr + 1,
+		       64))
+		return -ENOMEM;
 	skipped->found[nr] = write;
 	return 0;
 }

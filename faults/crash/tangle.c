@@ -22,6 +22,7 @@
  */
 #include "faults/crash/internal.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
@@ -83,16 +84,9 @@ static bool is_same(const struct crash_entry *a, const struct crash_entry *b)
 
 static int add_pair(struct knots *knots, uint32_t a, uint32_t b, bool large)
 {
-	if (knots->nr_pairs == knots->room_pairs) {
-		size_t more = knots->room_pairs ? 2 * knots->room_pairs : 64;
-		struct pair *grown = fail_alloc("faults/crash/tangle/pairs",
-						reallocarray(knots->pairs, more, sizeof(*grown)));
-
-		if (!grown)
-			return -ENOMEM;
-		knots->pairs = grown;
-		knots->room_pairs = more;
-	}
+	if (array_room("faults/crash/tangle/pairs", knots->pairs, knots->room_pairs,
+		       knots->nr_pairs + 1, 64))
+		return -ENOMEM;
 	knots->pairs[knots->nr_pairs++] = (struct pair){ { a, b }, large };
 	return 0;
 }
@@ -239,16 +233,9 @@ static int add_place(struct knots *knots, const struct place *place)
 	if (knots->nr_places && knots->places[knots->nr_places - 1].tangle == place->tangle &&
 	    knots->places[knots->nr_places - 1].classes == place->classes)
 		return 0;
-	if (knots->nr_places == knots->room_places) {
-		size_t more = knots->room_places ? 2 * knots->room_places : 64;
-		struct place *grown = fail_alloc("faults/crash/tangle/places",
-						 reallocarray(knots->places, more, sizeof(*grown)));
-
-		if (!grown)
-			return -ENOMEM;
-		knots->places = grown;
-		knots->room_places = more;
-	}
+	if (array_room("faults/crash/tangle/places", knots->places, knots->room_places,
+		       knots->nr_places + 1, 64))
+		return -ENOMEM;
 	knots->places[knots->nr_places++] = *place;
 	return 0;
 }
@@ -387,19 +374,13 @@ static bool could_move(const struct orders *orders, unsigned int write)
 static int add_order(struct orders *orders)
 {
 	struct crash_tangle *tangle = orders->tangle;
-	uint8_t(*grown)[CRASH_TANGLE_MAX];
 
 	orders->spent = tangle->nr_turns == orders->max;
 	if (orders->spent)
 		return 0;
-	if (!(tangle->nr_turns & (tangle->nr_turns - 1))) {
-		grown = fail_alloc("faults/crash/tangle/turns",
-				   reallocarray(tangle->turns, 2 * (size_t)tangle->nr_turns + 1,
-						sizeof(*grown)));
-		if (!grown)
-			return -ENOMEM;
-		tangle->turns = grown;
-	}
+	if (!(tangle->nr_turns & (tangle->nr_turns - 1)) &&
+	    array_fit("faults/crash/tangle/turns", tangle->turns, 2 * (size_t)tangle->nr_turns + 1))
+		return -ENOMEM;
 	for (unsigned int i = 0; i < tangle->nr; i++)
 		tangle->turns[tangle->nr_turns][orders->order[i]] = (uint8_t)i;
 	tangle->nr_turns++;

@@ -12,6 +12,7 @@
  */
 #include "faults/crash/internal.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/zero.h"
@@ -64,18 +65,15 @@ static int resize(struct crash *crash)
 /* All three have room for every unit. */
 static int grow_live(struct crash *crash)
 {
-	size_t more = crash->room_live ? crash->room_live * 2 : 64;
 	struct crash_unit ***arrays[] = { &crash->live, &crash->queue, &crash->units };
+	size_t room = 0;
 
 	for (size_t i = 0; i < array_size(arrays); i++) {
-		struct crash_unit **grown = fail_alloc(
-			"faults/crash/unit/live", reallocarray(*arrays[i], more, sizeof(**arrays)));
-
-		if (!grown)
+		room = crash->room_live;
+		if (array_room("faults/crash/unit/live", *arrays[i], room, room + 1, 64))
 			return -ENOMEM;
-		*arrays[i] = grown;
 	}
-	crash->room_live = more;
+	crash->room_live = room;
 	return 0;
 }
 
@@ -180,22 +178,14 @@ static bool is_whole(const struct crash_entry *entry, uint32_t len)
 /* Candidates get as much room: one more than entries. */
 static int grow_unit(struct crash *crash, struct crash_unit *unit)
 {
-	uint32_t more = unit->room ? unit->room * 2 : 2;
-	void *grown = fail_alloc("faults/crash/unit/entries",
-				 reallocarray(unit->entries, more, sizeof(*unit->entries)));
+	uint32_t room = unit->room;
 
-	if (!grown)
+	if (array_room("faults/crash/unit/entries", unit->entries, room, room + 1ull, 2) ||
+	    array_fit("faults/crash/unit/candidates", unit->candidates, (size_t)room + 1))
 		return -ENOMEM;
-	unit->entries = grown;
-	grown = fail_alloc(
-		"faults/crash/unit/candidates",
-		reallocarray(unit->candidates, (size_t)more + 1, sizeof(*unit->candidates)));
-	if (!grown)
-		return -ENOMEM;
-	unit->candidates = grown;
-	unit->room = more;
-	if (more > crash->most_entries)
-		crash->most_entries = more;
+	unit->room = room;
+	if (room > crash->most_entries)
+		crash->most_entries = room;
 	return 0;
 }
 
@@ -273,16 +263,8 @@ static bool writes_zeroes(const struct crash *crash, const struct journal_write 
 
 static int push(uint32_t **array, size_t *nr, size_t *room, uint32_t value)
 {
-	if (*nr == *room) {
-		size_t more = *room ? *room * 2 : 64;
-		uint32_t *grown = fail_alloc("faults/crash/unit/push",
-					     reallocarray(*array, more, sizeof(**array)));
-
-		if (!grown)
-			return -ENOMEM;
-		*array = grown;
-		*room = more;
-	}
+	if (array_room("faults/crash/unit/push", *array, *room, *nr + 1, 64))
+		return -ENOMEM;
 	(*array)[(*nr)++] = value;
 	return 0;
 }

@@ -8,6 +8,7 @@
  */
 #include "faults/engine/replay.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "base/units.h"
@@ -148,16 +149,9 @@ static struct rule *find_rule(const struct replay_rules *rules, uint32_t number)
 /* Takes the reference, also on error. */
 static int add_rule(struct replay_rules *rules, struct rule *rule)
 {
-	if (rules->nr == rules->max) {
-		size_t max = rules->max ? 2 * rules->max : 16;
-		struct rule **grown = reallocarray(rules->rules, max, sizeof(struct rule *));
-
-		if (!grown) {
-			rule_unref(rule);
-			return -ENOMEM;
-		}
-		rules->rules = grown;
-		rules->max = max;
+	if (array_room("faults/engine/replay/rules", rules->rules, rules->max, rules->nr + 1, 16)) {
+		rule_unref(rule);
+		return -ENOMEM;
 	}
 	rules->rules[rules->nr++] = rule;
 	return 0;

@@ -5,6 +5,7 @@
  */
 #include "faults/journal/journal.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
@@ -77,33 +78,18 @@ struct journal *journal_free(struct journal *journal)
 
 /* ------------------------------------------------------------------------------ filling */
 
-/* Room for one more of @size bytes in *@array, which has @nr. */
-static int grow(void **array, size_t *room, size_t nr, size_t size)
-{
-	size_t more = *room ? *room * 2 : 16;
-	void *grown;
-
-	if (nr >= UINT32_MAX - 1)
-		return -E2BIG;
-	if (nr < *room)
-		return 0;
-	grown = fail_alloc("faults/journal/journal/grow", reallocarray(*array, more, size));
-	if (!grown)
-		return -ENOMEM;
-	*array = grown;
-	*room = more;
-	return 0;
-}
-
 #define ADD(journal, list, value)                                                                  \
 	({                                                                                         \
 		struct journal *j_ = (journal);                                                    \
-		int err_ = grow((void **)&j_->list, &j_->inside->room_##list, j_->nr_##list,       \
-				sizeof(*j_->list));                                                \
+		int err_add_ =                                                                     \
+			j_->nr_##list >= UINT32_MAX - 1                                            \
+				? -E2BIG                                                           \
+				: array_room("faults/journal/journal/grow", j_->list,              \
+					     j_->inside->room_##list, j_->nr_##list + 1, 16);      \
                                                                                                    \
-		if (!err_)                                                                         \
+		if (!err_add_)                                                                     \
 			j_->list[j_->nr_##list++] = (value);                                       \
-		err_;                                                                              \
+		err_add_;                                                                          \
 	})
 
 int journal_add_disk(struct journal *journal, const struct journal_disk *disk)
@@ -147,8 +133,8 @@ int journal_add_mark(struct journal *journal, uint64_t step, uint64_t time_ns, c
 static int own(struct journal *journal, struct owned owned)
 {
 	struct journal_inside *inside = journal->inside;
-	int err = grow((void **)&inside->owned, &inside->room_owned, inside->nr_owned,
-		       sizeof(*inside->owned));
+	int err = array_room("faults/journal/journal/own", inside->owned, inside->room_owned,
+			     inside->nr_owned + 1, 16);
 
 	if (!err)
 		inside->owned[inside->nr_owned++] = owned;

@@ -16,6 +16,7 @@
  */
 #include "faults/journal/read.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
@@ -181,16 +182,13 @@ static bool is_false_ack(const struct disk *disk, const struct record *record)
 
 static int grow_queue(struct queue *queue)
 {
-	uint32_t room = queue->room ? 2 * queue->room : 16;
 	struct pending **arrays[] = { &queue->open, &queue->ended };
+	uint32_t room = 0;
 
 	for (size_t i = 0; i < array_size(arrays); i++) {
-		struct pending *more = fail_alloc("faults/journal/record/pending",
-						  reallocarray(*arrays[i], room, sizeof(*more)));
-
-		if (!more)
+		room = queue->room;
+		if (array_room("faults/journal/record/pending", *arrays[i], room, room + 1ull, 16))
 			return -ENOMEM;
-		*arrays[i] = more;
 	}
 	queue->room = room;
 	return 0;
@@ -260,20 +258,13 @@ static int add_flush(struct reading *reading, const struct record *record)
 static int note_open(struct reading *reading, uint16_t index)
 {
 	struct disk *disk = &reading->disks[index];
-	size_t room = disk->room_open ? 2 * disk->room_open : 64;
-	uint32_t *more;
 
 	if (record_reader_header(reading->reader)->version >= 3 ||
 	    !reading->journal->disks[index].cache)
 		return 0;
-	if (disk->nr_open == disk->room_open) {
-		more = fail_alloc("faults/journal/record/open",
-				  reallocarray(disk->open, room, sizeof(*more)));
-		if (!more)
-			return -ENOMEM;
-		disk->open = more;
-		disk->room_open = room;
-	}
+	if (array_room("faults/journal/record/open", disk->open, disk->room_open, disk->nr_open + 1,
+		       64))
+		return -ENOMEM;
 	disk->open[disk->nr_open++] = (uint32_t)(reading->journal->nr_writes - 1);
 	return 0;
 }

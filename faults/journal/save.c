@@ -7,6 +7,7 @@
  */
 #include "faults/journal/save.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
@@ -115,14 +116,11 @@ static uint64_t nr_pieces(const struct journal_write *write)
 
 static int grow(struct disk *disk)
 {
-	uint16_t room = disk->room ? 2 * disk->room : 4;
-	uint32_t *in_flight = reallocarray(disk->in_flight, room, sizeof(*in_flight));
+	uint16_t had = disk->room;
 
-	if (!in_flight)
+	if (array_room("faults/journal/save/in-flight", disk->in_flight, disk->room, had + 1u, 4))
 		return -ENOMEM;
-	memset(in_flight + disk->room, 0, (size_t)(room - disk->room) * sizeof(*in_flight));
-	disk->in_flight = in_flight;
-	disk->room = room;
+	memset(disk->in_flight + had, 0, (size_t)(disk->room - had) * sizeof(*disk->in_flight));
 	return 0;
 }
 

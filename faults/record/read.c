@@ -7,6 +7,7 @@
  */
 #include "faults/record/record.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
@@ -128,15 +129,12 @@ static struct cursor fresh_cursor(const struct record_reader *reader, uint16_t d
 static int add_cursors(struct record_reader *reader, uint16_t disk, uint16_t nr_queues)
 {
 	size_t nr = reader->nr_cursors + nr_queues + 1u;
-	struct cursor *cursors = fail_alloc("faults/record/read/streams",
-					    reallocarray(reader->cursors, nr, sizeof(*cursors)));
 
-	if (!cursors)
+	if (array_fit("faults/record/read/streams", reader->cursors, nr))
 		return -ENOMEM;
-	reader->cursors = cursors;
 	for (uint16_t queue = 0; queue < nr_queues; queue++)
-		cursors[reader->nr_cursors++] = fresh_cursor(reader, disk, queue);
-	cursors[reader->nr_cursors++] = fresh_cursor(reader, disk, RECORD_CONTROL);
+		reader->cursors[reader->nr_cursors++] = fresh_cursor(reader, disk, queue);
+	reader->cursors[reader->nr_cursors++] = fresh_cursor(reader, disk, RECORD_CONTROL);
 	return 0;
 }
 
@@ -217,17 +215,9 @@ static int add_block(struct record_reader *reader, struct cursor *cursor, uint64
 {
 	size_t index = reader->nr_blocks;
 
-	if (index == reader->max_blocks) {
-		size_t max = index ? 2 * index : 64;
-		struct block *blocks =
-			fail_alloc("faults/record/read/blocks",
-				   reallocarray(reader->blocks, max, sizeof(*blocks)));
-
-		if (!blocks)
-			return -ENOMEM;
-		reader->blocks = blocks;
-		reader->max_blocks = max;
-	}
+	if (array_room("faults/record/read/blocks", reader->blocks, reader->max_blocks, index + 1,
+		       64))
+		return -ENOMEM;
 	reader->blocks[index] = (struct block){ .offset = offset, .len = len, .next = NO_BLOCK };
 	reader->nr_blocks++;
 	if (cursor->last == NO_BLOCK)
@@ -360,21 +350,6 @@ static bool get_small(struct cursor *cursor, uint64_t max, uint32_t *ret_n)
 	return true;
 }
 
-/* Room for @nr entries of @size; they are few enough that the size cannot overflow. */
-static bool grow(void **array, size_t *max, size_t nr, size_t size)
-{
-	void *grown;
-
-	if (nr <= *max)
-		return true;
-	grown = reallocarray(*array, nr, size);
-	if (!grown)
-		return false;
-	*array = grown;
-	*max = nr;
-	return true;
-}
-
 static bool get_hit(struct cursor *cursor, struct record_hit *hit)
 {
 	uint64_t delay;
@@ -389,8 +364,8 @@ static bool get_hit(struct cursor *cursor, struct record_hit *hit)
 
 static int get_hits(struct record_reader *reader, struct cursor *cursor, struct record *record)
 {
-	if (!grow((void **)&reader->hits, &reader->max_hits, record->nr_hits,
-		  sizeof(*reader->hits)))
+	if (array_room("faults/record/read/hits", reader->hits, reader->max_hits, record->nr_hits,
+		       0))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < record->nr_hits; i++)
 		if (!get_hit(cursor, &reader->hits[i]))
@@ -512,8 +487,8 @@ static int get_rules(struct record_reader *reader, struct cursor *cursor, struct
 	if (!get_number(cursor, &record->epoch) ||
 	    !get_small(cursor, RULE_SET_MAX, &record->nr_rules))
 		return -EBADMSG;
-	if (!grow((void **)&reader->rules, &reader->max_rules, record->nr_rules,
-		  sizeof(*reader->rules)))
+	if (array_room("faults/record/read/rules", reader->rules, reader->max_rules,
+		       record->nr_rules, 0))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < record->nr_rules; i++) {
 		struct record_rule *rule = &reader->rules[i];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "faults/rule/curve.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
@@ -20,15 +21,8 @@ _cold_ int curve_add(struct curve *curve, uint64_t share, uint64_t ns)
 	assert(!nr || share >= curve->points[nr - 1].share);
 	assert(!nr || ns >= curve->points[nr - 1].ns);
 	/* Room for 1, 2, 4, 8, ...: full whenever nr is a power of two. */
-	if (!(nr & (nr - 1))) {
-		struct curve_point *points =
-			fail_alloc("faults/rule/curve/grow",
-				   realloc(curve->points, (nr ? 2 * nr : 1) * sizeof(*points)));
-
-		if (!points)
-			return -ENOMEM;
-		curve->points = points;
-	}
+	if (!(nr & (nr - 1)) && array_fit("faults/rule/curve/grow", curve->points, nr ? 2 * nr : 1))
+		return -ENOMEM;
 	curve->points[nr] = (struct curve_point){ share, ns };
 	curve->nr++;
 	return 0;

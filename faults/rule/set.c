@@ -7,6 +7,7 @@
  */
 #include "faults/rule/rule.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
@@ -115,20 +116,11 @@ static int no_such_rule(const struct rule_set *set, const char *name, struct dia
 
 static int make_room(struct rule_set *set, struct diag *diag)
 {
-	struct entry *entries;
-	size_t room = set->room ? set->room * 2 : 16;
-
 	if (set->count >= RULE_SET_MAX)
 		return diag_set(diag, -ENOSPC, "rule.too-many", "a disk has at most %d rules",
 				RULE_SET_MAX);
-	if (set->count < set->room)
-		return 0;
-	entries = fail_alloc("faults/rule/set/room",
-			     reallocarray(set->entries, room, sizeof(*entries)));
-	if (!entries)
+	if (array_room("faults/rule/set/room", set->entries, set->room, set->count + 1, 16))
 		return diag_set(diag, -ENOMEM, "rule.memory", "no memory for another rule");
-	set->entries = entries;
-	set->room = room;
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  * whatever is mounted there last, and that may be somebody else's.
  */
 #include "base/mounts.h"
+#include "base/array.h"
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
@@ -84,14 +85,8 @@ static int read_all(const char *path, char **ret_text)
 	if (fd < 0)
 		return -errno;
 	do {
-		if (len + 1 >= max) {
-			char *more = fail_alloc("lib/base/mounts/text",
-						realloc(text, max = max ? 2 * max : 16384));
-
-			if (!more)
-				return -ENOMEM;
-			text = more;
-		}
+		if (array_room("lib/base/mounts/text", text, max, len + 2, 16384))
+			return -ENOMEM;
 		got = read(fd, text + len, max - len - 1);
 		if (got < 0)
 			return -errno;

@@ -5,6 +5,7 @@
  */
 #include "tools/cli/opt.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
@@ -58,13 +59,9 @@ static const struct number {
 
 static int list_add(struct opt_list *list, const char *item, struct diag *diag)
 {
-	const char **items = fail_alloc("tools/cli/opt/list",
-					realloc(list->items, (list->count + 1) * sizeof(*items)));
-
-	if (!items)
+	if (array_fit("tools/cli/opt/list", list->items, list->count + 1))
 		return diag_set(diag, -ENOMEM, "option.memory", "no memory for '%.200s'", item);
-	items[list->count++] = item;
-	list->items = items;
+	list->items[list->count++] = item;
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tools/cli/places.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
@@ -19,9 +20,6 @@
 
 static int add(struct places *places, uint64_t from, uint64_t to, struct diag *diag)
 {
-	size_t room = places->room ? places->room * 2 : 64;
-	struct value_range *ranges;
-
 	/* Those of a sorted list go on where the last one ended. */
 	if (places->nr && places->ranges[places->nr - 1].to == from) {
 		places->ranges[places->nr - 1].to = to;
@@ -31,15 +29,8 @@ static int add(struct places *places, uint64_t from, uint64_t to, struct diag *d
 		return diag_set(diag, -E2BIG, "places.too-many",
 				"a list has at most %u places that do not touch each other",
 				PLACES_MAX);
-	if (places->nr == places->room) {
-		ranges = fail_alloc("tools/cli/places/room",
-				    reallocarray(places->ranges, room, sizeof(*ranges)));
-		if (!ranges)
-			return diag_set(diag, -ENOMEM, "places.memory",
-					"no memory for a list of places");
-		places->ranges = ranges;
-		places->room = room;
-	}
+	if (array_room("tools/cli/places/room", places->ranges, places->room, places->nr + 1, 64))
+		return diag_set(diag, -ENOMEM, "places.memory", "no memory for a list of places");
 	places->ranges[places->nr++] = (struct value_range){ from, to };
 	return 0;
 }

@@ -3,6 +3,7 @@
  * faultblk crashtest: `run --record` and `explore` in one go. Both are this program again, started
  * as a user would, so that whatever it does can be done by hand in two steps, too.
  */
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "tools/cli/guard.h"
@@ -90,16 +91,8 @@ static void words_free(struct words *words)
 /* NULL ends the list. False: no memory. */
 static bool add(struct words *words, const char *word)
 {
-	if (words->nr + 1 >= words->max) {
-		size_t max = words->max ? 2 * words->max : 16;
-		char **items = fail_alloc("tools/cmd/crashtest/words",
-					  realloc(words->items, max * sizeof(*items)));
-
-		if (!items)
-			return false;
-		words->items = items;
-		words->max = max;
-	}
+	if (array_room("tools/cmd/crashtest/words", words->items, words->max, words->nr + 2, 16))
+		return false;
 	words->items[words->nr] = fail_alloc("tools/cmd/crashtest/word", strdup(word));
 	if (!words->items[words->nr])
 		return false;

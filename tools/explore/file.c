@@ -16,6 +16,7 @@
  * Holes stay holes: reading one through a mapping would fill it, so they are found with SEEK_DATA,
  * and zeroes are put back by punching.
  */
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
@@ -78,27 +79,13 @@ static int put_zeroes(const struct crash_image *image, uint64_t at, uint64_t len
 
 static int undo_room(struct file_presenter *p, size_t bytes)
 {
-	if (p->nr_undos == p->max_undos) {
-		size_t max = p->max_undos ? p->max_undos * 2 : 64;
-		struct undo *undos = fail_alloc("tools/explore/file/undos",
-						realloc(p->undos, max * sizeof(*undos)));
+	int err =
+		array_room("tools/explore/file/undos", p->undos, p->max_undos, p->nr_undos + 1, 64);
 
-		if (!undos)
-			return -ENOMEM;
-		p->undos = undos;
-		p->max_undos = max;
-	}
-	if (bytes > p->max_undo_bytes - p->nr_undo_bytes) {
-		size_t max = (p->nr_undo_bytes + bytes) * 2;
-		unsigned char *undo_bytes =
-			fail_alloc("tools/explore/file/undo-bytes", realloc(p->undo_bytes, max));
-
-		if (!undo_bytes)
-			return -ENOMEM;
-		p->undo_bytes = undo_bytes;
-		p->max_undo_bytes = max;
-	}
-	return 0;
+	if (!err)
+		err = array_room("tools/explore/file/undo-bytes", p->undo_bytes, p->max_undo_bytes,
+				 p->nr_undo_bytes + bytes, 4096);
+	return err;
 }
 
 static int put(void *ctx, uint16_t disk, uint64_t at, const unsigned char *data, uint32_t len)

@@ -3,6 +3,7 @@
  * The results file: JSON lines, each written by one call as soon as it is known, so that a kill
  * loses at most what was under way. explore(1) says what the lines are.
  */
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
@@ -32,15 +33,9 @@ static uint64_t list_lost(struct results *r, const struct explore_state *state,
 	size_t nr = crash_volatile(state->crash, &writes);
 	uint64_t nr_lost = 0;
 
-	if (nr > r->nr_scratch) {
-		bool *scratch = fail_alloc("tools/explore/results/lost", realloc(r->lost, nr));
-
-		if (!scratch) {
-			r->error = -ENOMEM;
-			return 0;
-		}
-		r->lost = scratch;
-		r->nr_scratch = nr;
+	if (array_room("tools/explore/results/lost", r->lost, r->nr_scratch, nr, 0)) {
+		r->error = -ENOMEM;
+		return 0;
 	}
 	if (nr)
 		crash_lost(state->crash, state->picks, r->lost);

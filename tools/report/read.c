@@ -4,6 +4,7 @@
  * the file that has most of it (all have the same, unless they are cut), the rest goes to the shard
  * that the file is of.
  */
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "tools/report/line.h"
@@ -210,21 +211,6 @@ static bool read_key(const char *hex, uint64_t *ret_key)
 	return true;
 }
 
-static int grow(struct report *report)
-{
-	size_t max = report->max_states ? report->max_states * 2 : 256;
-	struct report_state *states;
-
-	if (report->nr_states < report->max_states)
-		return 0;
-	states = reallocarray(report->states, max, sizeof(*states));
-	if (!states)
-		return -ENOMEM;
-	report->states = states;
-	report->max_states = max;
-	return 0;
-}
-
 static int read_point(const struct reader *r, const json_t *line, uint32_t *ret_point)
 {
 	const json_t *value = json_object_get(line, "point");
@@ -254,7 +240,8 @@ static int read_state(struct reader *r, json_t *line, const char *bytes, size_t 
 	state.ms = report_real(line, "ms");
 	state.in_recovery = report_bool(line, "in_recovery");
 	state.name = fail_alloc("tools/report/read/name", strdup(report_text(line, "state")));
-	if (!state.name || grow(r->report)) {
+	if (!state.name || array_room("tools/report/read/states", r->report->states,
+				      r->report->max_states, r->report->nr_states + 1, 256)) {
 		free(state.name);
 		return diag_set(r->diag, -ENOMEM, "report.memory", "no memory for states");
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tools/rpc/disk_group.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -25,7 +26,7 @@ static bool is_same(const char *a, const char *b)
 /* Takes over @client. One that is there already is there once. */
 static int add(struct disk_group *group, struct rpc_client *client, struct diag *diag)
 {
-	struct disk_member *members, *member;
+	struct disk_member *member;
 	const char *name = json_string_value(json_object_get(rpc_client_hello(client), "name"));
 
 	for (unsigned int i = 0; i < group->nr; i++) {
@@ -34,14 +35,11 @@ static int add(struct disk_group *group, struct rpc_client *client, struct diag 
 			return 0;
 		}
 	}
-	members = fail_alloc("tools/rpc/disk_group/add",
-			     reallocarray(group->members, group->nr + 1, sizeof(*members)));
-	if (!members) {
+	if (array_fit("tools/rpc/disk_group/add", group->members, group->nr + 1u)) {
 		rpc_client_free(client);
 		return diag_set(diag, -ENOMEM, "client.memory", "no memory for a list of disks");
 	}
-	group->members = members;
-	member = &members[group->nr++];
+	member = &group->members[group->nr++];
 	*member = (struct disk_member){ .client = client };
 	snprintf(member->name, sizeof(member->name), "%s", name ?: "?");
 	return 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Methods about what happens: hits, held requests, commands to one rule, the disk's condition. */
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -80,7 +81,6 @@ static int param_ranges(struct rpc_call *call, struct value_range **ret_ranges, 
 		json_t *value = json_is_array(param) ? json_array_get(param, i) : param;
 		struct text text = { json_string_value(value), json_string_length(value) };
 		_cleanup_free_ struct value_range *some = NULL;
-		struct value_range *more;
 		size_t nr_some;
 		int err;
 
@@ -91,14 +91,8 @@ static int param_ranges(struct rpc_call *call, struct value_range **ret_ranges, 
 			err = ranges_parse(&place, &word, text, &some, &nr_some);
 		if (err)
 			return err == -ENOMEM ? rpc_engine_error(call, err) : RPC_INVALID_PARAMS;
-		if (nr + nr_some > room) {
-			room = 2 * (nr + nr_some) + nr_texts;
-			more = fail_alloc("tools/rpc/events/ranges",
-					  reallocarray(all, room, sizeof(*all)));
-			if (!more)
-				return rpc_engine_error(call, -ENOMEM);
-			all = more;
-		}
+		if (array_room("tools/rpc/events/ranges", all, room, nr + nr_some, nr_texts))
+			return rpc_engine_error(call, -ENOMEM);
 		memcpy(all + nr, some, nr_some * sizeof(*some));
 		nr += nr_some;
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tools/rpc/line.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/near.h"
@@ -32,16 +33,13 @@ char *rpc_inbox_space(struct rpc_inbox *inbox, size_t *ret_room)
 	}
 	if (inbox->len == inbox->size) {
 		size_t size = inbox->size ? inbox->size * 2 : INBOX_START;
-		char *bytes;
 
 		if (size > limit)
 			size = limit;
 		if (size <= inbox->size)
 			return NULL; /* rpc_inbox_next() has said -EMSGSIZE */
-		bytes = fail_alloc("tools/rpc/line/inbox", realloc(inbox->bytes, size));
-		if (!bytes)
+		if (array_fit("tools/rpc/line/inbox", inbox->bytes, size))
 			return NULL;
-		inbox->bytes = bytes;
 		inbox->size = size;
 	}
 	*ret_room = inbox->size - inbox->len;
@@ -259,18 +257,10 @@ struct growing {
 static int append_text(const char *piece, size_t len, void *ctx)
 {
 	struct growing *growing = ctx;
-	size_t room = growing->room ? growing->room : TEXT_START;
-	char *text;
 
-	while (room < growing->len + len)
-		room *= 2;
-	if (room > growing->room) {
-		text = fail_alloc("tools/rpc/line/text", realloc(growing->text, room));
-		if (!text)
-			return -1;
-		growing->text = text;
-		growing->room = room;
-	}
+	if (array_room("tools/rpc/line/text", growing->text, growing->room, growing->len + len,
+		       TEXT_START))
+		return -1;
 	memcpy(growing->text + growing->len, piece, len);
 	growing->len += len;
 	return 0;

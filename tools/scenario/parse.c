@@ -6,6 +6,7 @@
  */
 #include "tools/scenario/scenario.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/near.h"
 #include "base/units.h"
@@ -640,16 +641,9 @@ static int parse_when(struct parser *p, struct text rest, struct scenario_step *
 static struct scenario_step *add_step(struct parser *p)
 {
 	struct scenario *s = p->scenario;
-	struct scenario_step *steps;
-	size_t room = p->room ? p->room * 2 : 16;
 
-	if (s->nr_steps == p->room) {
-		steps = reallocarray(s->steps, room, sizeof(*steps));
-		if (!steps)
-			return NULL;
-		s->steps = steps;
-		p->room = room;
-	}
+	if (array_room("tools/scenario/parse/steps", s->steps, p->room, s->nr_steps + 1u, 16))
+		return NULL;
 	s->steps[s->nr_steps] = (struct scenario_step){ .line = p->line };
 	return &s->steps[s->nr_steps++];
 }
