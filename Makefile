@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# make demo	the main job, shown; installs what is missing, builds, uses the VM where it must
-# make test	every test; the same
-# make		the program, the library, the examples, the man pages
-# make help	all targets
+# `make help` lists the targets: what stands after `##` at each.
 #
 # Nothing outside the source tree is written, except packages (make deps), the VM's cache of kernel
 # packages, and what `make install` is told.
@@ -27,6 +24,8 @@ SANFLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omi
 SANFLAGS_tsan := -fsanitize=thread
 # Each basic block tells tests/count that it was there.
 SANFLAGS_count := -fsanitize-coverage=trace-pc
+# Lines and branches are counted: tests/cover.
+SANFLAGS_cover := --coverage -fprofile-update=atomic
 SANFLAGS_fuzz := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
 ALLFLAGS = $(CSTD) $(CFLAGS) $(WARN) $(SANFLAGS_$(SAN)) -I. -Ilib -MMD -MP -fvisibility=hidden \
 	$(if $(FIU),-DFIU_ENABLE)
@@ -56,23 +55,18 @@ FAULT_LIBS := -ljansson -luring -lxxhash -lfiu -lpthread -lm
 TOOL_LIBS := -lfuse3 -lnettle $(FAULT_LIBS)
 UNIT_LIBS := -lcmocka $(TOOL_LIBS)
 
-.PHONY: all deps demo test unit sim fuzz-replay page screen fail explore security many crash crash-demo fuzz \
-	device soak bench install clean help format build-unit build-tsan build-sim build-fuzz build-device build-fail \
-	build-count build-explore
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 # Make would delete the objects of the test programs as intermediate files.
 .SECONDARY:
 
-all: $B/faultblk $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES) $(MAN)
+.PHONY: all help
+all: $B/faultblk $B/libublkcore.a $B/libublkcore.so.$(SOVER) $(EXAMPLES) $(MAN) ## the program, the library, its examples, the manual pages
 
-help:
-	@sed -n 's/^# make/make/p' Makefile
-	@echo 'make deps	install the packages that are missing (Debian, as root), saying which'
-	@echo 'make unit | sim | fuzz-replay | page | screen | fail | explore | security | many | crash | device	parts of make test'
-	@echo 'make crash-demo	real software and power cuts, in full'
-	@echo 'make fuzz | soak | bench	longer runs: fuzzing, repeated tests, benchmarks'
-	@echo 'make install	to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
+help: ## these lines
+	@sed -nE -e 's/^# -+ ([a-z ]+)$$/\n\1/p' -e 's/^([a-z][a-z -]*):.* ## (.*)/\1	\2/p' Makefile | \
+		awk -F '\t' 'NF < 2 { title = $$0; next } title { print title; title = "" } \
+			{ printf (length($$1) > 15 ? "  make %s\n%23s%s\n" : "  make %-15s%s%s\n"), $$1, "", $$2 }'
 
 # ---------------------------------------------------------------------------------- packages
 
@@ -91,13 +85,21 @@ PKG_BORROW := mdadm udev fdisk libfdisk1 postgresql-15 postgresql-client-15 slur
 	      openssh-server libwrap0
 PKG_DEMO  := fio e2fsprogs util-linux
 PKG_BENCH := fio nbdkit nbd-client gnuplot-nox dmsetup python3
-define need
-	@sh tests/need $(1)
-endef
+PKG_LINT  := clang-format clang-tidy cppcheck shellcheck git
+PKG_COVER := gcovr
+PKG_ABI	  := abigail-tools
+need	   = @sh tests/need $(1)
+borrow	   = @sh tests/borrow $(PKG_BORROW)
+# Built once the packages are there.
+built	   = @$(MAKE) --no-print-directory -s -j$$(nproc) $(1)
 
-deps:
+.PHONY: deps deps-lint
+deps: ## install the packages that are missing (Debian, as root), saying which
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST) $(PKG_BENCH))
-	@sh tests/borrow $(PKG_BORROW)
+	$(borrow)
+
+deps-lint: ## install what lint, cover and abi need
+	$(call need,$(PKG_LINT) $(PKG_COVER) $(PKG_ABI))
 
 # ---------------------------------------------------------------------------------- building
 
@@ -138,25 +140,21 @@ $B/vm/init: tools/vm/init.c $(wildcard tools/vm/*.h) | $B/buildable
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) $(WARN) -I. -Os -static -s $< -o $@
 
-$B/obj/tools/vm/blob.o: tools/vm/blob.S $B/vm/init tools/vm/fetch
-	@mkdir -p $(@D)
-	$(CC) -DVM_INIT_PATH='"$B/vm/init"' -DVM_FETCH_PATH='"tools/vm/fetch"' -c $< -o $@
-
-$B/obj/tools/checks/blob.o: tools/checks/blob.S $(wildcard tools/checks/*)
-	@mkdir -p $(@D)
-	$(CC) -c $< -o $@
-
 # One page of its parts; its policy names style and script by their hashes.
 $B/report/page.html: tools/report/make $(wildcard tools/report/page.*)
 	@mkdir -p $(@D)
 	sh tools/report/make >$@
 
-$B/obj/tools/report/blob.o: tools/report/blob.S $B/report/page.html
+# Files that the program carries; a blob.S names each by its path here or in the build directory.
+$B/obj/%.o: %.S | $B/buildable
 	@mkdir -p $(@D)
-	$(CC) -DREPORT_PAGE_PATH='"$B/report/page.html"' -c $< -o $@
+	$(CC) -Wa,-I$B -c $< -o $@
 
-TOOL_OBJ = $(call obj,$(TOOL_SRC)) $B/obj/tools/vm/blob.o $B/obj/tools/checks/blob.o \
-	$B/obj/tools/report/blob.o
+$B/obj/tools/checks/blob.o: $(wildcard tools/checks/*)
+$B/obj/tools/report/blob.o: $B/report/page.html
+$B/obj/tools/vm/blob.o: $B/vm/init tools/vm/fetch
+
+TOOL_OBJ = $(call obj,$(TOOL_SRC)) $(patsubst %.S,$B/obj/%.o,$(wildcard tools/*/blob.S))
 $B/faultblk: $(TOOL_OBJ) $B/libfaults.a $B/libcore.a
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
 
@@ -177,7 +175,7 @@ $B/man/%: tools/man/%.scd | $B/buildable
 	@mkdir -p $(@D)
 	scdoc <$< | sed '$(NO_HYPHENS)' >$@
 
-# ---------------------------------------------------------------------------------- tests
+# ---------------------------------------------------------------------------------- building tests
 
 # The tools as an archive: a test is linked with those that it calls.
 $B/libtools.a: $(filter-out $(patsubst %,$B/obj/tools/%.o,faultblk cmd/vm cmd/doctor) $B/obj/tools/vm/%,$(TOOL_OBJ))
@@ -228,57 +226,95 @@ $B/fail/%: $B/obj/tests/fail/%.o $B/libtools.a $B/libfaults.a $B/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS_$(SAN)) $^ $(TOOL_LIBS) -o $@
 
-build-unit: $(UNIT)
-build-tsan: $(patsubst tests/unit/%.c,$B/unit/%,$(TSAN_SRC))
-build-sim: $(SIM)
-build-fuzz: $(FUZZ)
-build-count: $(patsubst tests/count/%.c,$B/count/%,$(wildcard tests/count/*.c))
-build-device: all $(HELPERS)
-build-fail: $B/faultblk $(FAIL)
-build-explore: $B/faultblk $(STATES)
+.PHONY: build-unit build-tsan build-sim build-fuzz build-count build-device build-fail build-explore
+build-unit: $(UNIT) ## unit tests; with SAN=asan or SAN=tsan this and all else under sanitizers
+build-tsan: $(patsubst tests/unit/%.c,$B/unit/%,$(TSAN_SRC)) ## the unit tests that have threads
+build-sim: $(SIM) ## simulators
+build-fuzz: $(FUZZ) ## fuzzers with SAN=fuzz CC=clang, otherwise replayers of their inputs
+build-count: $(patsubst tests/count/%.c,$B/count/%,$(wildcard tests/count/*.c)) ## counters of work, with SAN=count
+build-device: all $(HELPERS) ## helpers of the device tests
+build-fail: $B/faultblk $(FAIL) ## sweeps of the failure points, with FIU=1
+build-explore: $B/faultblk $(STATES) ## makers of recordings
 
-test:
+# ---------------------------------------------------------------------------------- testing
+
+PARTS := unit sim fuzz-replay page screen fail explore security many crash device
+.PHONY: demo check test $(PARTS) soak crash-demo fuzz bench
+demo: ## the main job, shown; installs what is missing, builds, uses a VM where it must
+	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_DEMO))
+	$(call built,$B/faultblk)
+	@sh tools/demo $B/faultblk
+
+check: ## the tests of a few minutes: tree, text, unit; no VM, no browser
+	$(call need,$(PKG_BUILD) $(PKG_TEST))
+	@bash tests/run check
+
+test: ## every test
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
-	@sh tests/borrow $(PKG_BORROW)
+	$(borrow)
 	@bash tests/run all
 
-unit sim fuzz-replay page screen fail explore security many crash device:
+unit sim fuzz-replay page screen fail explore security many crash device: ## parts of make test
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
-	$(if $(filter device many,$@),@sh tests/borrow $(PKG_BORROW))
+	$(if $(filter device many,$@),$(borrow))
 	@bash tests/run $@
 
-soak:
+soak: ## every test, for longer
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
-	@sh tests/borrow $(PKG_BORROW)
+	$(borrow)
 	@SOAK=1 bash tests/run all
 
-crash-demo:
+crash-demo: ## real software and power cuts, in full
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_TEST))
-	@$(MAKE) --no-print-directory -s -j$$(nproc) $B/faultblk
+	$(call built,$B/faultblk)
 	@bash tests/crash/run full
 
-fuzz:
+fuzz: ## fuzz, and keep what is found
 	$(call need,$(PKG_BUILD) $(PKG_TEST))
 	@sh tests/fuzz/grow
 
-demo:
-	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_DEMO))
-	@$(MAKE) --no-print-directory -s -j$$(nproc) $B/faultblk
-	@sh tools/demo $B/faultblk
-
-bench:
+bench: ## compare with other disks; ICOUNT=1, EFFECTS=1, EXPLORE=1: see bench/README.md
 	$(call need,$(PKG_BUILD) $(PKG_VM) $(PKG_BENCH))
-	@$(MAKE) --no-print-directory -s -j$$(nproc) $B/faultblk $(EXAMPLES)
-	$(if $(EXPLORE),@$(MAKE) --no-print-directory -s -j$$(nproc) $B/bench/explore build-explore)
-	@$(if $(EXPLORE),sh bench/explore $B,$(if $(EFFECTS),python3 bench/effects,sh bench/run) \
-		$B/faultblk)
+	$(call built,$(if $(EXPLORE),$B/bench/explore build-explore,$B/faultblk $(EXAMPLES)))
+	@sh bench/run $B/faultblk
 
-format:
+# ---------------------------------------------------------------------------------- maintaining
+
+.PHONY: lint lint-changed format hooks abi abi-accept cover cover-html
+lint: ## clang-format, clang-tidy, cppcheck and shellcheck on all files
+	$(call need,$(PKG_LINT))
+	@bash tests/lint
+
+lint-changed: ## the same on the files that differ from upstream
+	$(call need,$(PKG_LINT))
+	@bash tests/lint changed
+
+format: ## clang-format, in place
 	clang-format -i $$(git ls-files '*.c' '*.h')
+
+hooks: ## let git run lint before each commit, and make check before each push
+	git config core.hooksPath tests/hooks
+
+abi: $B/libublkcore.so.$(SOVER) ## compare the library's binary interface with lib/ublkcore.abi
+	$(call need,$(PKG_ABI))
+	@sh tests/abi $<
+
+abi-accept: $B/libublkcore.so.$(SOVER) ## store the interface as it is now
+	$(call need,$(PKG_ABI))
+	@sh tests/abi $< accept
+
+cover: ## lines and branches that unit tests reach; TESTS='FILTER...': and these device tests
+	$(call need,$(PKG_BUILD) $(PKG_TEST) $(PKG_COVER))
+	@sh tests/cover text
+
+cover-html: ## the same as pages: build/cover/html/index.html
+	$(call need,$(PKG_BUILD) $(PKG_TEST) $(PKG_COVER))
+	@sh tests/cover html
 
 # ---------------------------------------------------------------------------------- installing
 
-install: all
+.PHONY: install uninstall dist clean
+install: all ## into DESTDIR and PREFIX, /usr/local unless given
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
 		$(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/faultblk/etc \
 		$(DESTDIR)$(PREFIX)/share/faultblk/bench $(DESTDIR)$(PREFIX)/share/faultblk/scenarios
@@ -301,7 +337,20 @@ install: all
 	@# Into a running system: let the loader know of the library.
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 
-clean:
+# What `install` puts there, and the folders of ours that are empty then.
+uninstall: ## remove what install put
+	@rm -rf $B/stage
+	@$(MAKE) --no-print-directory -s install DESTDIR=$B/stage >/dev/null
+	@find $B/stage ! -type d -printf '%P\n' | (cd '$(DESTDIR)/' && xargs -d '\n' rm -f)
+	@find '$(DESTDIR)$(PREFIX)/share/faultblk' -type d -empty -delete 2>/dev/null || :
+	@rm -rf $B/stage
+
+DIST := faultblk-$(VERSION)
+dist: ## build/faultblk-VERSION.tar.gz, of the last commit
+	@mkdir -p build
+	git archive --prefix=$(DIST)/ -o build/$(DIST).tar.gz HEAD
+
+clean: ## remove what was built
 	rm -rf build bench/out
 
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -60,7 +60,8 @@ static void reads_and_flushes_cannot_be_dropped(void **state)
 	(void)state;
 	check_error("d op=read do=drop", "rule.op-not-for-kind", 3, "cannot act on read", NULL);
 	check_error("d op=flush do=drop", "rule.op-not-for-kind", 3, "cannot act on flush", NULL);
-	check_error("d do=drop:also", "rule.unknown-parameter", 11, "takes no parameters, got 'also'", NULL);
+	check_error("d do=drop:also", "rule.unknown-parameter", 11,
+		    "takes no parameters, got 'also'", NULL);
 	fill_disk(&disk, 's');
 	use_rules(&disk, "d do=drop");
 	assert_int_equal(run_io(&disk, IO_READ, 0, SEC, data), SEC);

@@ -3,7 +3,7 @@
 	.section .rodata
 	.globl report_page_blob, report_page_blob_end
 report_page_blob:
-	.incbin REPORT_PAGE_PATH
+	.incbin "report/page.html"
 report_page_blob_end:
 	.byte 0
 	.section .note.GNU-stack,"",@progbits

@@ -407,7 +407,7 @@ static int receive_answer(struct rpc_client *client, int id, uint64_t end_ns, st
 			return err;
 		answer_id = json_object_get(message, "id");
 		/* An answer to nobody in particular is about the connection, and so about us. */
-		if ((answer_id && json_is_null(answer_id)) ||
+		if (json_is_null(answer_id) ||
 		    (json_is_integer(answer_id) && json_integer_value(answer_id) == id)) {
 			*ret_answer = message;
 			return 0;

@@ -298,7 +298,7 @@ static json_t *clean_string(const char *text)
 
 	if (string)
 		return string;
-	for (i = 0; text[i] && i < sizeof(clean) - 1; i++)
+	for (i = 0; i < sizeof(clean) - 1 && text[i]; i++)
 		clean[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
 	clean[i] = '\0';
 	return json_string(clean);

@@ -4,9 +4,9 @@
 	.balign 16
 	.globl vm_init_blob, vm_init_blob_end, vm_fetch_blob, vm_fetch_blob_end
 vm_init_blob:
-	.incbin VM_INIT_PATH
+	.incbin "vm/init"
 vm_init_blob_end:
 vm_fetch_blob:
-	.incbin VM_FETCH_PATH
+	.incbin "tools/vm/fetch"
 vm_fetch_blob_end:
 	.section .note.GNU-stack,"",@progbits
