@@ -30,6 +30,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/flusher.h"
+#include "base/sparse.h"
 #include "ring.h"
 
 #include <poll.h>
@@ -38,7 +40,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 /* user_data of the poll on the eventfd. Below it QUEUE_IDLE_TAG, and then tags. */
@@ -46,10 +47,6 @@
 #define CDEV_SLOT      0 /* in the ring's file table */
 #define WAKE_SLOT      1
 #define NOT_DONE_BELOW (-4095) /* the kernel's MAX_ERRNO: smaller is no errno */
-
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
 
 /* Where a test may hold up a thread; see tests/unit/test_lifetime.c. */
 #ifndef queue_point
@@ -649,10 +646,8 @@ static _cold_ void free_memory(struct queue *q)
 	free(q->done);
 	free(q->reqs);
 	free(q->pdus);
-	if (q->bufs)
-		munmap(q->bufs, q->bufs_bytes);
-	if (q->scrap)
-		munmap(q->scrap, q->shared->max_io_bytes);
+	sparse_unmap(q->bufs, q->bufs_bytes);
+	sparse_unmap(q->scrap, q->shared->max_io_bytes);
 	if (q->descs)
 		munmap((void *)q->descs, q->descs_bytes);
 	q->done = NULL;
@@ -712,7 +707,7 @@ static _cold_ void *queue_main(void *arg)
 	current_queue = q;
 	name_thread(q);
 	/* Both are improvements, not needs: a container may forbid either. */
-	fail_errno("lib/queue/flusher", EPERM, prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0));
+	fail_errno("lib/queue/flusher", EPERM, set_io_flusher(true));
 	if (CPU_COUNT(&q->cpus))
 		pthread_setaffinity_np(pthread_self(), sizeof(q->cpus), &q->cpus);
 	q->error = set_up(q);

@@ -44,11 +44,6 @@ static uint64_t bits_bytes(const struct shadow *shadow)
 	return (nr_blocks(shadow) / WORD_BITS + 1) * sizeof(uint64_t);
 }
 
-static void *map(uint64_t size_bytes)
-{
-	return fail_alloc("faults/disk/shadow/map", sparse_map(size_bytes));
-}
-
 int shadow_create(uint64_t from, uint64_t to, uint32_t block_bytes, struct shadow **ret_shadow)
 {
 	struct shadow *shadow = fail_alloc("faults/disk/shadow/alloc", calloc(1, sizeof(*shadow)));
@@ -58,9 +53,9 @@ int shadow_create(uint64_t from, uint64_t to, uint32_t block_bytes, struct shado
 	shadow->from = from;
 	shadow->to = to;
 	shadow->shift = (unsigned int)__builtin_ctz(block_bytes);
-	shadow->data = map(to - from);
-	shadow->saved = map(bits_bytes(shadow));
-	shadow->filled = map(bits_bytes(shadow));
+	shadow->data = sparse_map(to - from);
+	shadow->saved = sparse_map(bits_bytes(shadow));
+	shadow->filled = sparse_map(bits_bytes(shadow));
 	if (!shadow->data || !shadow->saved || !shadow->filled) {
 		shadow_free(shadow);
 		return -ENOMEM;
@@ -73,12 +68,9 @@ struct shadow *shadow_free(struct shadow *shadow)
 {
 	if (!shadow)
 		return NULL;
-	if (shadow->data)
-		munmap(shadow->data, shadow->to - shadow->from);
-	if (shadow->saved)
-		munmap((void *)shadow->saved, bits_bytes(shadow));
-	if (shadow->filled)
-		munmap((void *)shadow->filled, bits_bytes(shadow));
+	sparse_unmap(shadow->data, shadow->to - shadow->from);
+	sparse_unmap(shadow->saved, bits_bytes(shadow));
+	sparse_unmap(shadow->filled, bits_bytes(shadow));
 	free(shadow);
 	return NULL;
 }

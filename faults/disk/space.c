@@ -17,7 +17,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define WORD_BITS   64u
 #define CHUNK_BYTES 4096u
@@ -41,10 +40,8 @@ int space_create(uint64_t nr_pages, struct space **ret_space)
 	pthread_mutex_init(&space->lock, NULL);
 	space->nr_chunks = nr_pages / CHUNK_PAGES + 1;
 	atomic_init(&space->capacity, SPACE_ENDLESS);
-	space->bits =
-		fail_alloc("faults/disk/space/map", sparse_map(space->nr_chunks * CHUNK_BYTES));
-	space->counts = fail_alloc("faults/disk/space/map-counts",
-				   sparse_map(space->nr_chunks * sizeof(*space->counts)));
+	space->bits = sparse_map(space->nr_chunks * CHUNK_BYTES);
+	space->counts = sparse_map(space->nr_chunks * sizeof(*space->counts));
 	if (!space->bits || !space->counts) {
 		space_free(space);
 		return -ENOMEM;
@@ -57,10 +54,8 @@ struct space *space_free(struct space *space)
 {
 	if (!space)
 		return NULL;
-	if (space->bits)
-		munmap(space->bits, space->nr_chunks * CHUNK_BYTES);
-	if (space->counts)
-		munmap(space->counts, space->nr_chunks * sizeof(*space->counts));
+	sparse_unmap(space->bits, space->nr_chunks * CHUNK_BYTES);
+	sparse_unmap(space->counts, space->nr_chunks * sizeof(*space->counts));
 	pthread_mutex_destroy(&space->lock);
 	free(space);
 	return NULL;

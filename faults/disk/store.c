@@ -165,8 +165,7 @@ int store_create(uint64_t size_bytes, struct diag *diag, struct store **ret_stor
 		return fail_map(diag, fd, size_bytes);
 	sparse_advise(data, size_bytes);
 	*store = (struct store){ .data = data, .size_bytes = size_bytes, .fd = take_fd(&fd) };
-	store->marks =
-		fail_alloc("faults/disk/store/map-marks", sparse_map(marks_bytes(size_bytes)));
+	store->marks = sparse_map(marks_bytes(size_bytes));
 	if (!store->marks)
 		err = fail(diag, "map the page marks", size_bytes);
 	else if (space_create(pages_of(size_bytes), &store->space))
@@ -184,8 +183,7 @@ struct store *store_free(struct store *store)
 	if (!store)
 		return NULL;
 	munmap(store->data, store->size_bytes);
-	if (store->marks)
-		munmap((void *)store->marks, marks_bytes(store->size_bytes));
+	sparse_unmap(store->marks, marks_bytes(store->size_bytes));
 	space_free(store->space);
 	close(store->fd);
 	free(store->locks);

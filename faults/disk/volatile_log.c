@@ -80,11 +80,6 @@ static uint64_t units_bytes(const struct volatile_log *log)
 	return (store_size(log->store) / log->unit_bytes + 1) * sizeof(struct unit);
 }
 
-static void *map(uint64_t size_bytes)
-{
-	return fail_alloc("faults/disk/volatile_log/map", sparse_map(size_bytes));
-}
-
 /* A write whose parts each begin and end is one all the same, if somebody does around them. */
 static void init_turn(pthread_mutex_t *turn)
 {
@@ -111,8 +106,8 @@ int volatile_log_create(const struct volatile_log_options *options, struct volat
 	log->size_bytes = log->wrap = options->size_bytes & ~(uint64_t)(ALIGN - 1);
 	pthread_mutex_init(&log->lock, NULL);
 	init_turn(&log->turn);
-	log->units = map(units_bytes(log));
-	log->ring = map(log->size_bytes);
+	log->units = sparse_map(units_bytes(log));
+	log->ring = sparse_map(log->size_bytes);
 	if (!log->units || !log->ring) {
 		volatile_log_free(log);
 		return -ENOMEM;
@@ -125,10 +120,8 @@ struct volatile_log *volatile_log_free(struct volatile_log *log)
 {
 	if (!log)
 		return NULL;
-	if (log->units)
-		munmap(log->units, units_bytes(log));
-	if (log->ring)
-		munmap(log->ring, log->size_bytes);
+	sparse_unmap(log->units, units_bytes(log));
+	sparse_unmap(log->ring, log->size_bytes);
 	pthread_mutex_destroy(&log->lock);
 	pthread_mutex_destroy(&log->turn);
 	free(log);

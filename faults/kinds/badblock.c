@@ -37,7 +37,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define WORD_BITS     64u
 #define REGION_BLOCKS 32768u /* a page of 4096 bytes of bits */
@@ -229,25 +228,14 @@ static uint64_t count(const struct badblock *state, uint64_t first, uint64_t end
 
 /* ------------------------------------------------------------------------------ its life */
 
-static void *map(uint64_t size_bytes)
-{
-	return fail_alloc("faults/kinds/badblock/map", sparse_map(size_bytes));
-}
-
-static void unmap(const volatile void *at, uint64_t size_bytes)
-{
-	if (at)
-		munmap((void *)at, size_bytes);
-}
-
 static void disarm(void *data)
 {
 	struct badblock *state = data;
 
-	unmap(state->bad, state->nr_regions * (REGION_BLOCKS / 8));
-	unmap(state->hints, state->nr_regions * (REGION_BLOCKS / WORD_BITS / 8));
-	unmap(state->regions, state->nr_regions * sizeof(*state->regions));
-	unmap(state->fails, state->nr_blocks);
+	sparse_unmap(state->bad, state->nr_regions * (REGION_BLOCKS / 8));
+	sparse_unmap(state->hints, state->nr_regions * (REGION_BLOCKS / WORD_BITS / 8));
+	sparse_unmap(state->regions, state->nr_regions * sizeof(*state->regions));
+	sparse_unmap(state->fails, state->nr_blocks);
 	free(state);
 }
 
@@ -298,10 +286,10 @@ static int arm(const struct kind_arm *arm, struct diag *diag, void **ret_state)
 	state->remap = (uint32_t)arm->args->value[badblock_remap].lo;
 	state->nr_blocks = (arm->to - arm->from + state->block_bytes - 1) / state->block_bytes;
 	state->nr_regions = (state->nr_blocks + REGION_BLOCKS - 1) / REGION_BLOCKS;
-	state->bad = map(state->nr_regions * (REGION_BLOCKS / 8));
-	state->hints = map(state->nr_regions * (REGION_BLOCKS / WORD_BITS / 8));
-	state->regions = map(state->nr_regions * sizeof(*state->regions));
-	state->fails = state->remap ? map(state->nr_blocks) : NULL;
+	state->bad = sparse_map(state->nr_regions * (REGION_BLOCKS / 8));
+	state->hints = sparse_map(state->nr_regions * (REGION_BLOCKS / WORD_BITS / 8));
+	state->regions = sparse_map(state->nr_regions * sizeof(*state->regions));
+	state->fails = state->remap ? sparse_map(state->nr_blocks) : NULL;
 	if (!state->bad || !state->hints || !state->regions || (state->remap && !state->fails)) {
 		disarm(state);
 		return -ENOMEM;

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/flusher.h"
 #include "base/hist.h"
 #include "base/units.h"
 #include "base/zero.h"
@@ -35,17 +36,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 
 #define RING_BYTES      (512u << 10)
 #define DATA_RING_BYTES (4u << 20)
 #define NAP_NS          (20 * NSEC_PER_MSEC)
 #define WAIT_NS         (100 * NSEC_PER_USEC) /* for room, at first */
 #define WAIT_MAX_NS     (5 * NSEC_PER_MSEC)   /* later */
-
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
 
 struct ring {
 	/* The queue's. */
@@ -208,7 +204,7 @@ static void *run_writer(void *arg)
 	struct recorder *recorder = arg;
 	bool last;
 
-	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	set_io_flusher(true);
 	pthread_setname_np(pthread_self(), "recorder");
 	do {
 		last = atomic_load(&recorder->stop);

@@ -7,13 +7,20 @@
 
 void *sparse_map(size_t size_bytes)
 {
-	void *map = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *map = fail_value("lib/base/sparse/map", (errno = ENOMEM, MAP_FAILED),
+			       mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 
 	if (map == MAP_FAILED)
 		return NULL;
 	sparse_advise(map, size_bytes);
 	return map;
+}
+
+void sparse_unmap(const volatile void *map, size_t size_bytes)
+{
+	if (map)
+		munmap((void *)map, size_bytes);
 }
 
 void sparse_advise(void *map, size_t size_bytes)

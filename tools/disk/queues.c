@@ -7,19 +7,15 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/flusher.h"
 #include "faults/record/recorder.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <sys/prctl.h>
 
 #define ADOPT_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define ADOPT_NAP_NS     (50 * NSEC_PER_USEC)
 #define ADOPT_KICK_NS    (100 * NSEC_PER_MSEC)
-
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
 
 /* Closed by us, or deleted by somebody else: no queue is left that could adopt anything. */
 static bool disk_is_gone(const struct disk *disk)
@@ -116,12 +112,6 @@ static bool is_frozen(struct disk *disk, uint64_t epoch)
 	return pipeline_is_frozen(disk->pipeline);
 }
 
-/* What we allocate while the queues stand still must not wait for I/O of this very disk. */
-static void set_flusher(bool on)
-{
-	prctl(PR_SET_IO_FLUSHER, on, 0, 0, 0);
-}
-
 int disk_freeze(struct disk *disk, struct diag *diag)
 {
 	static const struct late late = { "disk.busy", "a queue has not come to a stop" };
@@ -129,7 +119,7 @@ int disk_freeze(struct disk *disk, struct diag *diag)
 
 	if (!disk->dev || disk->closed)
 		return 0;
-	set_flusher(true);
+	set_io_flusher(true);
 	pipeline_freeze(disk->pipeline);
 	disk_kick(disk);
 	err = wait_queues(disk, is_frozen, 0, &late, diag);
@@ -143,7 +133,7 @@ int disk_freeze(struct disk *disk, struct diag *diag)
 void disk_thaw(struct disk *disk)
 {
 	pipeline_thaw(disk->pipeline);
-	set_flusher(false);
+	set_io_flusher(false);
 }
 
 int disk_cut(struct disk *disk, const struct power_cut *cut, bool remove, struct diag *diag,
