@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/write_all.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,26 +56,6 @@ static int init_lock(pthread_mutex_t *lock)
 
 /* ------------------------------------------------------------------------------ the file */
 
-/* All of it, or -errno. */
-static int write_all(int fd, struct iovec *iov, int nr)
-{
-	while (nr) {
-		ssize_t done = writev(fd, iov, nr);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return done < 0 ? -errno : -EIO;
-		for (; nr && (size_t)done >= iov->iov_len; iov++, nr--)
-			done -= (ssize_t)iov->iov_len;
-		if (nr) {
-			iov->iov_base = (char *)iov->iov_base + done;
-			iov->iov_len -= (size_t)done;
-		}
-	}
-	return 0;
-}
-
 /* Nothing more will be written: whoever wants to may replace it. */
 static void unlock_for_others(const struct recording *recording)
 {
@@ -113,7 +94,7 @@ static int append(struct recording *recording, struct iovec *iov, int nr, size_t
 
 	if (err)
 		return err;
-	err = write_all(recording->fds[FILE_FD], iov, nr);
+	err = write_all_vec(recording->fds[FILE_FD], iov, nr);
 	if (!err) {
 		atomic_fetch_add(&shared->file_bytes, len);
 		return 0;
@@ -326,7 +307,6 @@ static int create_file(struct recording *recording, const struct recorder_option
 {
 	struct recording_shared *shared = recording->shared;
 	unsigned char bytes[RECORD_HEADER_BYTES];
-	struct iovec iov = { bytes, sizeof(bytes) };
 	int err, fd = open_file(options, diag);
 
 	if (fd < 0)
@@ -336,7 +316,7 @@ static int create_file(struct recording *recording, const struct recorder_option
 	flock(fd, LOCK_EX | LOCK_NB);
 	snprintf(shared->path, sizeof(shared->path), "%s", options->path);
 	record_put_header(bytes, &shared->header);
-	err = write_all(fd, &iov, 1);
+	err = write_all(fd, bytes, sizeof(bytes));
 	atomic_store(&shared->file_bytes, sizeof(bytes));
 	if (!err)
 		return 0;

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/map_guard.h"
+#include "base/write_all.h"
 #include "tools/cli/lock_wait.h"
 #include "tools/cli/tool.h"
 
@@ -444,17 +445,7 @@ int out_file_go_on(const char *path, const struct out_options *options, struct d
 
 int out_file_write(struct out_file *file, const void *bytes, size_t len)
 {
-	for (size_t done = 0; done < len;) {
-		ssize_t nr = fail_errno("tools/cli/out_file/write", ENOSPC,
-					write(file->fd, (const char *)bytes + done, len - done));
-
-		if (nr < 0 && errno == EINTR)
-			continue;
-		if (nr < 0)
-			return -errno;
-		done += (size_t)nr;
-	}
-	return 0;
+	return fail_value("tools/cli/out_file/write", -ENOSPC, write_all(file->fd, bytes, len));
 }
 
 int out_file_finish(struct out_file *file, struct diag *diag)

@@ -3,6 +3,7 @@
 #include "faults/engine/replay.h"
 #include "base/cleanup.h"
 #include "base/map_guard.h"
+#include "base/write_all.h"
 #include "faults/journal/read.h"
 #include "tools/cli/input.h"
 #include "tools/cli/opt.h"
@@ -148,21 +149,20 @@ static void print_summary(const struct replay_opts *opts, const struct replay_re
 static int write_part(int fd, const unsigned char *bytes, uint64_t at, uint64_t len)
 {
 	static const unsigned char zeroes[IMAGE_BLOCK];
+	int err = 0;
 
-	while (len) {
+	while (len && !err) {
 		uint64_t part = IMAGE_BLOCK - at % IMAGE_BLOCK;
 
 		if (part > len)
 			part = len;
-		errno = EIO;
-		if (memcmp(bytes, zeroes, part) != 0 &&
-		    pwrite(fd, bytes, part, (off_t)at) != (ssize_t)part)
-			return -errno;
+		if (memcmp(bytes, zeroes, part) != 0)
+			err = write_all_at(fd, bytes, part, at);
 		bytes += part;
 		at += part;
 		len -= part;
 	}
-	return 0;
+	return err;
 }
 
 static int write_store(int fd, struct store *store)

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
+#include "base/write_all.h"
 #include "base/zero.h"
 #include "tools/cli/typed.h"
 
@@ -356,21 +357,6 @@ int image_out_open(const char *path, bool force, struct diag *diag, struct image
 	return out_file_open(path, &options, diag, &ret_out->file);
 }
 
-static int write_all(int fd, uint64_t at, const unsigned char *from, uint64_t len)
-{
-	for (uint64_t done = 0; done < len;) {
-		ssize_t nr = fail_errno("tools/disk/image/write", ENOSPC,
-					pwrite(fd, from + done, len - done, (off_t)(at + done)));
-
-		if (nr < 0 && errno == EINTR)
-			continue;
-		if (nr < 0)
-			return -errno;
-		done += (uint64_t)nr;
-	}
-	return 0;
-}
-
 int image_out_write(struct image_out *out, uint64_t size_bytes, image_source_fn source, void *ctx,
 		    struct diag *diag, uint64_t *ret_bytes)
 {
@@ -393,7 +379,8 @@ int image_out_write(struct image_out *out, uint64_t size_bytes, image_source_fn 
 			return diag_set(diag, -ECANCELED, "image.cancelled",
 					"%.200s: given up, the disk goes away", out->file.path);
 		if (!hole) {
-			err = write_all(out->file.fd, at, data, nr);
+			err = fail_value("tools/disk/image/write", -ENOSPC,
+					 write_all_at(out->file.fd, data, nr, at));
 			bytes += nr;
 		}
 		at += nr;

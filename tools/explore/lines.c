@@ -2,6 +2,7 @@
 /* The lines of the results file: sealed, and written by one call each; those of the head in bulk. */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/write_all.h"
 #include "tools/explore/results_internal.h"
 #include "tools/rpc/line.h"
 
@@ -13,26 +14,16 @@
 
 #define BULK_BYTES (1u << 20)
 
-static void write_all(struct results *r, const char *bytes, size_t len)
+static void put_bytes(struct results *r, const char *bytes, size_t len)
 {
-	while (len && !r->error && r->fd >= 0) {
-		ssize_t wrote =
-			fail_errno("tools/explore/lines/write", ENOSPC, write(r->fd, bytes, len));
-
-		if (wrote < 0 && errno == EINTR)
-			continue;
-		if (wrote < 0) {
-			r->error = -errno;
-			break;
-		}
-		bytes += wrote;
-		len -= (size_t)wrote;
-	}
+	if (len && !r->error && r->fd >= 0)
+		r->error = fail_value("tools/explore/lines/write", -ENOSPC,
+				      write_all(r->fd, bytes, len));
 }
 
 static void flush_bulk(struct results *r)
 {
-	write_all(r, r->bulk, r->bulk_len);
+	put_bytes(r, r->bulk, r->bulk_len);
 	r->bulk_len = 0;
 }
 
@@ -79,7 +70,7 @@ void results_line(struct results *r, json_t *line)
 		memcpy(r->bulk + r->bulk_len, text, len);
 		r->bulk_len += len;
 	} else {
-		write_all(r, text, len);
+		put_bytes(r, text, len);
 	}
 	free(text);
 }

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "base/write_all.h"
 #include "tools/explore/name_fs.h"
 
 #include <errno.h>
@@ -32,19 +33,17 @@ static int put(void *ctx, uint16_t disk, uint64_t at, const unsigned char *data,
 	static const unsigned char zeroes[4096];
 	const struct copying *copying = ctx;
 
+	int err = 0;
+
 	if (disk != copying->disk)
 		return 0;
-	for (uint32_t done = 0; done < len_bytes;) {
-		uint32_t left = len_bytes - done;
-		size_t part = data || left < sizeof(zeroes) ? left : sizeof(zeroes);
-		ssize_t n =
-			pwrite(copying->fd, data ? data + done : zeroes, part, (off_t)(at + done));
-
-		if (n <= 0)
-			return -errno;
-		done += (uint32_t)n;
+	if (data)
+		return write_all_at(copying->fd, data, len_bytes, at);
+	for (uint32_t done = 0, part; done < len_bytes && !err; done += part) {
+		part = len_bytes - done < sizeof(zeroes) ? len_bytes - done : sizeof(zeroes);
+		err = write_all_at(copying->fd, zeroes, part, at + done);
 	}
-	return 0;
+	return err;
 }
 
 /* What is no hole: [*from, *to) from *from on; false: there is nothing more. */
@@ -67,18 +66,11 @@ static bool next_data(const struct crash_image *image, uint64_t size, uint64_t *
 static int copy_image(const struct crash_image *image, uint64_t size, int fd)
 {
 	uint64_t from = 0, to;
+	int err = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
 
-	if (ftruncate(fd, (off_t)size) < 0)
-		return -errno;
-	for (; next_data(image, size, &from, &to); from = to)
-		for (uint64_t at = from; at < to;) {
-			ssize_t n = pwrite(fd, image->bytes + at, to - at, (off_t)at);
-
-			if (n <= 0)
-				return -errno;
-			at += (uint64_t)n;
-		}
-	return 0;
+	for (; !err && next_data(image, size, &from, &to); from = to)
+		err = write_all_at(fd, image->bytes + from, to - from, from);
+	return err;
 }
 
 /* The disk with everything survived; -1: it cannot be had. */
