@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "faults/explore/bignum.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
@@ -19,18 +20,7 @@ void bignum_free(struct bignum *number)
 
 static int reserve(struct bignum *number, size_t nr)
 {
-	size_t max = 2 * nr;
-	uint64_t *limbs;
-
-	if (nr <= number->max)
-		return 0;
-	limbs = fail_alloc("faults/explore/bignum/reserve",
-			   reallocarray(number->limbs, max, sizeof(*limbs)));
-	if (!limbs)
-		return -ENOMEM;
-	number->limbs = limbs;
-	number->max = max;
-	return 0;
+	return array_room("faults/explore/bignum/reserve", number->limbs, number->max, nr, 2);
 }
 
 int bignum_set(struct bignum *number, uint64_t value)

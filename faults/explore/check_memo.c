@@ -15,6 +15,7 @@
  */
 #include "faults/explore/check_memo.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
@@ -85,18 +86,8 @@ void check_log_clear(struct check_log *log)
 
 static int reserve(struct check_log *log)
 {
-	size_t max = log->max ? 2 * log->max : LOG_FIRST;
-	struct check_read *reads;
-
-	if (log->nr + PAGE_SECTORS <= log->max)
-		return 0;
-	reads = fail_alloc("faults/explore/check_memo/log",
-			   reallocarray(log->reads, max, sizeof(*log->reads)));
-	if (!reads)
-		return -ENOMEM;
-	log->reads = reads;
-	log->max = max;
-	return 0;
+	return array_room("faults/explore/check_memo/log", log->reads, log->max,
+			  log->nr + PAGE_SECTORS, LOG_FIRST);
 }
 
 void check_log_note(struct check_log *log, uint16_t disk, uint64_t at, uint8_t sectors,
@@ -277,21 +268,12 @@ static struct stretch *rest_of(const struct entry *entry, int verdict)
 
 static int reserve_fork(struct stretch *stretch)
 {
-	size_t max = stretch->max_forks ? 2 * stretch->max_forks : FORKS_FIRST;
-	struct stretch **next;
-	uint64_t *contents;
+	size_t want = stretch->nr_forks + 1, max_next = stretch->max_forks, max = max_next;
 
-	if (stretch->nr_forks < stretch->max_forks)
-		return 0;
-	next = fail_alloc("faults/explore/check_memo/next",
-			  reallocarray(stretch->next, max, sizeof(*next)));
-	if (next)
-		stretch->next = next;
-	contents = fail_alloc("faults/explore/check_memo/contents",
-			      reallocarray(stretch->contents, max, sizeof(*contents)));
-	if (contents)
-		stretch->contents = contents;
-	if (!next || !contents)
+	if (array_room("faults/explore/check_memo/next", stretch->next, max_next, want,
+		       FORKS_FIRST) ||
+	    array_room("faults/explore/check_memo/contents", stretch->contents, max, want,
+		       FORKS_FIRST))
 		return -ENOMEM;
 	stretch->max_forks = max;
 	return 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "faults/explore/constraint.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
@@ -56,17 +57,9 @@ static void sift_up(struct constraint_pile *pile, size_t i)
 
 int constraint_push(struct constraint_pile *pile, struct constraint *constraint)
 {
-	if (pile->nr == pile->max) {
-		size_t max = pile->max ? 2 * pile->max : PILE_FIRST;
-		struct constraint **constraints = fail_alloc(
-			"faults/explore/constraint/pile",
-			reallocarray(pile->constraints, max, sizeof(struct constraint *)));
-
-		if (!constraints)
-			return -ENOMEM;
-		pile->constraints = constraints;
-		pile->max = max;
-	}
+	if (array_room("faults/explore/constraint/pile", pile->constraints, pile->max, pile->nr + 1,
+		       PILE_FIRST))
+		return -ENOMEM;
 	pile->constraints[pile->nr++] = constraint;
 	if (pile->is_heap)
 		sift_up(pile, pile->nr - 1);

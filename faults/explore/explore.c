@@ -20,6 +20,7 @@
  */
 #include "faults/explore/explore.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -70,16 +71,9 @@ static struct moment *moment_new(struct explore *e)
 /* Lock held: @moment has a state equal to the one that @w is at. */
 static int wait_for_state(struct worker *w, struct moment *moment)
 {
-	if (w->nr_waiting == w->room_waiting) {
-		size_t room = w->room_waiting * 2 + 4;
-		struct moment **more = fail_alloc("faults/explore/explore/waiting",
-						  realloc(w->waiting, room * sizeof(*more)));
-
-		if (!more)
-			return -ENOMEM;
-		w->waiting = more;
-		w->room_waiting = room;
-	}
+	if (array_room("faults/explore/explore/waiting", w->waiting, w->room_waiting,
+		       w->nr_waiting + 1, 4))
+		return -ENOMEM;
 	w->waiting[w->nr_waiting++] = moment;
 	moment->nr_held++;
 	return 0;

@@ -47,6 +47,7 @@
  */
 #include "faults/explore/lazy.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
@@ -643,17 +644,9 @@ static int size_of(const struct lazy_run *run, struct state_box *box)
 
 static int push_repeat(struct lazy *lazy, const struct done *done)
 {
-	if (lazy->nr_repeats == lazy->max_repeats) {
-		size_t max = lazy->max_repeats ? 2 * lazy->max_repeats : TASKS_FIRST;
-		struct done *repeats =
-			fail_alloc("faults/explore/lazy/repeats",
-				   reallocarray(lazy->repeats, max, sizeof(*repeats)));
-
-		if (!repeats)
-			return -ENOMEM;
-		lazy->repeats = repeats;
-		lazy->max_repeats = max;
-	}
+	if (array_room("faults/explore/lazy/repeats", lazy->repeats, lazy->max_repeats,
+		       lazy->nr_repeats + 1, TASKS_FIRST))
+		return -ENOMEM;
 	lazy->repeats[lazy->nr_repeats++] = *done;
 	done->last->refs++;
 	return 0;

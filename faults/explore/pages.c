@@ -2,6 +2,7 @@
 /* Entries in a row, and a table of open addresses that is at most half full. */
 #include "faults/explore/pages.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
@@ -64,14 +65,13 @@ static int grow_table(struct pages *pages)
 
 static int grow_entries(struct pages *pages)
 {
-	size_t max = pages->max ? 2 * pages->max : ENTRIES_FIRST;
 	void *entries = fail_alloc("faults/explore/pages/entries",
-				   reallocarray(pages->entries, max, pages->entry_bytes));
+				   array_grown(pages->entries, &pages->max, pages->nr + 1,
+					       ENTRIES_FIRST, SIZE_MAX, pages->entry_bytes));
 
 	if (!entries)
 		return -ENOMEM;
 	pages->entries = entries;
-	pages->max = max;
 	return 0;
 }
 

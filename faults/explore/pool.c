@@ -5,6 +5,7 @@
  */
 #include "faults/explore/internal.h"
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/rng.h"
@@ -140,14 +141,10 @@ void explore_tell_ended(struct explore *e)
 /* For @nr picks, and never NULL, though there may be no choice. */
 int explore_room_for_picks(uint16_t **picks, size_t *nr_picks, size_t nr)
 {
-	uint16_t *more;
-
 	if (*picks && nr <= *nr_picks)
 		return 0;
-	more = fail_alloc("faults/explore/pool/picks", realloc(*picks, (nr + 1) * sizeof(*more)));
-	if (!more)
+	if (array_fit("faults/explore/pool/picks", *picks, nr + 1))
 		return -ENOMEM;
-	*picks = more;
 	*nr_picks = nr;
 	return 0;
 }

@@ -7,6 +7,7 @@
  */
 #include "faults/explore/reproduce.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "base/zero.h"
@@ -56,15 +57,8 @@ static int collect(void *ctx, uint16_t disk, uint64_t at, const unsigned char *d
 {
 	struct units *units = ctx;
 
-	if (units->nr == units->room) {
-		size_t room = units->room ? 2 * units->room : 64;
-		struct unit *more = reallocarray(units->at, room, sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		units->at = more;
-		units->room = room;
-	}
+	if (array_room("faults/explore/reproduce/units", units->at, units->room, units->nr + 1, 64))
+		return -ENOMEM;
 	units->at[units->nr++] =
 		(struct unit){ .at = at, .data = data, .len_bytes = len_bytes, .disk = disk };
 	return 0;

@@ -2,6 +2,7 @@
 /* Small factors meet each other before they meet a number of a thousand limbs. */
 #include "faults/explore/state_count.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 
@@ -68,20 +69,15 @@ void state_box_free(struct state_box *box)
 
 static int find_share(struct state_count *count, int verdict, struct bignum **ret_states)
 {
-	struct state_share *shares;
-
 	for (size_t i = 0; i < count->nr_shares; i++)
 		if (count->shares[i].verdict == verdict) {
 			*ret_states = &count->shares[i].states;
 			return 0;
 		}
-	shares = fail_alloc("faults/explore/state_count/shares",
-			    reallocarray(count->shares, count->nr_shares + 1, sizeof(*shares)));
-	if (!shares)
+	if (array_fit("faults/explore/state_count/shares", count->shares, count->nr_shares + 1))
 		return -ENOMEM;
-	count->shares = shares;
-	shares[count->nr_shares] = (struct state_share){ .verdict = verdict };
-	*ret_states = &shares[count->nr_shares++].states;
+	count->shares[count->nr_shares] = (struct state_share){ .verdict = verdict };
+	*ret_states = &count->shares[count->nr_shares++].states;
 	return 0;
 }
 

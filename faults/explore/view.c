@@ -17,6 +17,7 @@
  */
 #include "faults/explore/view.h"
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/units.h"
@@ -82,22 +83,6 @@ struct view {
 	uint64_t limit;
 };
 
-/* ------------------------------------------------------------------------------ growing */
-
-/* Room for one more in an array that doubles; NULL: no memory, and the array is as it was. */
-static void *grow(void *array, size_t nr, size_t *max, size_t size)
-{
-	size_t to = *max ? 2 * *max : FIRST;
-	void *bigger;
-
-	if (nr < *max)
-		return array;
-	bigger = fail_alloc("faults/explore/view/grow", reallocarray(array, to, size));
-	if (bigger)
-		*max = to;
-	return bigger;
-}
-
 /* ------------------------------------------------------------------------------ the overlay */
 
 static int add_page(struct view *view, uint64_t key, struct over **ret_over)
@@ -115,18 +100,16 @@ static int fill_page(struct view *view, struct over *over)
 	if (view_written(view) + PAGE_BYTES > view->limit)
 		return -ENOMEM;
 	if (chunk == view->nr_chunks) {
-		unsigned char **chunks =
-			grow(view->chunks, view->nr_chunks, &view->max_chunks, sizeof(*chunks));
 		unsigned char *bytes;
 
-		if (!chunks)
+		if (array_room("faults/explore/view/chunks", view->chunks, view->max_chunks,
+			       view->nr_chunks + 1, FIRST))
 			return -ENOMEM;
-		view->chunks = chunks;
 		bytes = fail_alloc("faults/explore/view/chunk",
 				   aligned_alloc(PAGE_BYTES, CHUNK_PAGES * PAGE_BYTES));
 		if (!bytes)
 			return -ENOMEM;
-		chunks[view->nr_chunks++] = bytes;
+		view->chunks[view->nr_chunks++] = bytes;
 	}
 	over->data = view->chunks[chunk] + view->nr_data++ % CHUNK_PAGES * PAGE_BYTES;
 	if (over->written)
@@ -433,16 +416,13 @@ static void drop_copies(struct view *view)
 
 static struct piece *add_piece(struct view *view, uint16_t disk, uint64_t at, uint32_t len_bytes)
 {
-	struct piece *pieces =
-		grow(view->pieces, view->nr_pieces, &view->max_pieces, sizeof(*pieces));
-
-	if (!pieces)
+	if (array_room("faults/explore/view/pieces", view->pieces, view->max_pieces,
+		       view->nr_pieces + 1, FIRST))
 		return NULL;
-	view->pieces = pieces;
-	pieces[view->nr_pieces] = (struct piece){
+	view->pieces[view->nr_pieces] = (struct piece){
 		.disk = disk, .at = at, .len_bytes = len_bytes, .generation = view->generation
 	};
-	return &pieces[view->nr_pieces++];
+	return &view->pieces[view->nr_pieces++];
 }
 
 static int copy_piece(void *ctx, uint16_t disk, uint64_t at, const unsigned char *data,
@@ -450,20 +430,19 @@ static int copy_piece(void *ctx, uint16_t disk, uint64_t at, const unsigned char
 {
 	struct view *view = ctx;
 	struct piece *piece = add_piece(view, disk, at, len_bytes);
-	unsigned char **copies =
-		grow(view->copies, view->nr_copies, &view->max_copies, sizeof(*copies));
+	unsigned char *copy;
 
-	if (copies)
-		view->copies = copies;
-	if (!piece || !copies)
+	if (!piece || array_room("faults/explore/view/copies", view->copies, view->max_copies,
+				 view->nr_copies + 1, FIRST))
 		return -ENOMEM;
 	piece->hides = true;
 	if (!data)
 		return 0;
-	copies[view->nr_copies] = fail_alloc("faults/explore/view/copy", malloc(len_bytes));
-	if (!copies[view->nr_copies])
+	copy = fail_alloc("faults/explore/view/copy", malloc(len_bytes));
+	if (!copy)
 		return -ENOMEM;
-	piece->data = memcpy(copies[view->nr_copies++], data, len_bytes);
+	view->copies[view->nr_copies++] = copy;
+	piece->data = memcpy(copy, data, len_bytes);
 	return 0;
 }
 

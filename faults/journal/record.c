@@ -135,7 +135,6 @@ static int add_rule(struct reading *reading, const struct record *record,
 {
 	struct disk *disk = &reading->disks[record->disk];
 	struct rule *parsed;
-	bool *false_acks;
 	int err;
 
 	if (!rule->fresh)
@@ -149,15 +148,11 @@ static int add_rule(struct reading *reading, const struct record *record,
 	if (err < 0)
 		return nonsense(reading, record, "rule %u is none that this program knows",
 				rule->rule);
-	false_acks =
-		fail_alloc("faults/journal/record/false_acks",
-			   reallocarray(disk->false_acks, disk->nr_rules + 1, sizeof(*false_acks)));
-	if (false_acks) {
-		disk->false_acks = false_acks;
-		false_acks[disk->nr_rules++] = parsed->kind->role == KIND_FALSE_ACK;
-	}
+	err = array_fit("faults/journal/record/false-acks", disk->false_acks, disk->nr_rules + 1u);
+	if (!err)
+		disk->false_acks[disk->nr_rules++] = parsed->kind->role == KIND_FALSE_ACK;
 	rule_unref(parsed);
-	return false_acks ? 0 : -ENOMEM;
+	return err;
 }
 
 static int take_rules(struct reading *reading, const struct record *record)
@@ -440,22 +435,14 @@ static int take_revival(struct reading *reading, const struct record *record)
 static int keep(struct disk *disk, const struct record *record)
 {
 	struct journal_write *last = disk->nr_kept ? &disk->kept[disk->nr_kept - 1] : NULL;
-	struct journal_write *more;
 
 	if (last && !last->data && !record->data && last->at + last->len_bytes == record->from) {
 		last->len_bytes += record->len_bytes;
 		return 0;
 	}
-	if (disk->nr_kept == disk->room_kept) {
-		size_t room = disk->room_kept ? 2 * disk->room_kept : 16;
-
-		more = fail_alloc("faults/journal/record/kept",
-				  reallocarray(disk->kept, room, sizeof(*more)));
-		if (!more)
-			return -ENOMEM;
-		disk->kept = more;
-		disk->room_kept = room;
-	}
+	if (array_room("faults/journal/record/kept", disk->kept, disk->room_kept, disk->nr_kept + 1,
+		       16))
+		return -ENOMEM;
 	disk->kept[disk->nr_kept++] = (struct journal_write){
 		.at = record->from,
 		.len_bytes = record->len_bytes,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The lines of the results file: sealed, and written by one call each; those of the head in bulk. */
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/write_all.h"
@@ -29,19 +30,12 @@ static void flush_bulk(struct results *r)
 
 static bool bulk_room(struct results *r, size_t len)
 {
-	char *bulk;
-
 	if (r->bulk_len + len <= r->bulk_size)
 		return true;
 	flush_bulk(r);
 	if (len <= r->bulk_size)
 		return true;
-	bulk = fail_alloc("tools/explore/lines/bulk", realloc(r->bulk, len + BULK_BYTES));
-	if (!bulk)
-		return false;
-	r->bulk = bulk;
-	r->bulk_size = len + BULK_BYTES;
-	return true;
+	return !array_room("tools/explore/lines/bulk", r->bulk, r->bulk_size, len + BULK_BYTES, 0);
 }
 
 void results_line(struct results *r, json_t *line)
