@@ -92,7 +92,7 @@ static size_t fill_buf(struct control *control, const struct control_args *args)
 static int hand_over(struct control *control, enum abi_ctrl nr, const struct control_args *args)
 {
 	size_t path_bytes = fill_buf(control, args);
-	struct command *command = control->command;
+	struct control_command *command = control->command;
 	struct abi_ctrl_cmd cmd = {
 		.dev_id = (uint32_t)args->id,
 		.queue_id = UINT16_MAX,

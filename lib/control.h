@@ -21,7 +21,7 @@
 #define CONTROL_TIMEOUT_MS 30000 /* for commands that the kernel answers by itself */
 
 struct control {
-	struct command *command;
+	struct control_command *command;
 	unsigned int generation; /* of the ring */
 	bool legacy;             /* the encoding of kernels before 6.4 */
 	bool pending;            /* a command is under way */

@@ -34,7 +34,7 @@ static struct {
 	bool reaping;
 	bool watches_forks;
 	unsigned int nr_users, generation;
-	struct command *left; /* under way, and nobody's */
+	struct control_command *left; /* under way, and nobody's */
 } shared = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
 /* ------------------------------------------------------------------------------ forking */
@@ -52,7 +52,7 @@ static void after_fork(void)
 static void free_left(void)
 {
 	while (shared.left) {
-		struct command *command = shared.left;
+		struct control_command *command = shared.left;
 
 		shared.left = command->next;
 		free(command);
@@ -103,9 +103,9 @@ unsigned int control_ring_generation(void)
 
 /* ------------------------------------------------------------------------------ answers */
 
-static void forget_left(const struct command *command)
+static void forget_left(const struct control_command *command)
 {
-	struct command **at = &shared.left;
+	struct control_command **at = &shared.left;
 
 	while (*at && *at != command)
 		at = &(*at)->next;
@@ -121,7 +121,7 @@ static void take_answers(void)
 	struct io_uring_cqe *cqe;
 
 	while (!io_uring_peek_cqe(&shared.ring, &cqe)) {
-		struct command *command = (void *)(uintptr_t)cqe->user_data;
+		struct control_command *command = (void *)(uintptr_t)cqe->user_data;
 		int result = cqe->res;
 
 		io_uring_cqe_seen(&shared.ring, cqe);
@@ -165,7 +165,7 @@ static int wait_for_reaper(uint64_t deadline_ns)
 	return -pthread_cond_clockwait(&shared.changed, &shared.lock, CLOCK_MONOTONIC, &until);
 }
 
-int control_ring_wait(struct command *command, uint64_t deadline_ns)
+int control_ring_wait(struct control_command *command, uint64_t deadline_ns)
 {
 	int err = 0;
 
@@ -205,7 +205,8 @@ static int submit(struct io_uring_sqe *sqe)
 	return nr < 0 ? nr : -EAGAIN;
 }
 
-int control_ring_start(struct command *command, uint32_t cmd_op, const struct abi_ctrl_cmd *cmd)
+int control_ring_start(struct control_command *command, uint32_t cmd_op,
+		       const struct abi_ctrl_cmd *cmd)
 {
 	struct io_uring_sqe *sqe;
 	int err = -EAGAIN;
@@ -228,7 +229,7 @@ int control_ring_start(struct command *command, uint32_t cmd_op, const struct ab
 }
 
 /* As the end of a ring of its own would do it: else those that wait for ever fill the ring. */
-static void interrupt(const struct command *command)
+static void interrupt(const struct control_command *command)
 {
 	struct io_uring_sqe *sqe = next_sqe();
 
@@ -262,15 +263,15 @@ static int open_ring(bool *ret_no_ring)
 /* A command that was left and has memory keeps the ring. */
 static bool is_needed(void)
 {
-	for (const struct command *left = shared.left; left; left = left->next)
+	for (const struct control_command *left = shared.left; left; left = left->next)
 		if (left->uses_buf)
 			return true;
 	return shared.nr_users;
 }
 
-int control_ring_join(struct command **ret_command, bool *ret_no_ring)
+int control_ring_join(struct control_command **ret_command, bool *ret_no_ring)
 {
-	struct command *command =
+	struct control_command *command =
 		fail_alloc("lib/control_ring/command", calloc(1, sizeof(*command)));
 	int err;
 
@@ -293,7 +294,7 @@ int control_ring_join(struct command **ret_command, bool *ret_no_ring)
 	return err;
 }
 
-void control_ring_leave(struct command *command)
+void control_ring_leave(struct control_command *command)
 {
 	bool left;
 

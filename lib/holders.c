@@ -35,7 +35,7 @@ static void close_dir(DIR **dir)
 #define _cleanup_dir_ _cleanup_(close_dir)
 
 /* What is being looked for, and what has been found so far. */
-struct search {
+struct holders_search {
 	const struct disk_nodes *nodes;
 	bool dead; /* looked for by name: the kernel has it no more, nor its numbers */
 	struct ublk_holder *holders;
@@ -56,7 +56,8 @@ static int read_line(const char *path, char *buf, size_t size)
 	return 0;
 }
 
-static void add(struct search *s, enum ublk_hold how, int pid, const char *name, const char *where)
+static void add(struct holders_search *s, enum ublk_hold how, int pid, const char *name,
+		const char *where)
 {
 	struct ublk_holder *h = &s->holders[s->nr];
 
@@ -104,7 +105,7 @@ void disk_nodes_find(struct disk_nodes *nodes, int id)
 		}
 }
 
-static bool is_dev(const struct search *s, dev_t dev)
+static bool is_dev(const struct holders_search *s, dev_t dev)
 {
 	for (unsigned int i = 0; i < s->nodes->nr_devs; i++)
 		if (s->nodes->devs[i] == dev)
@@ -113,7 +114,7 @@ static bool is_dev(const struct search *s, dev_t dev)
 }
 
 /* "/dev/ublkb0" or a partition of it, by name: btrfs mounts have device numbers of their own. */
-static bool is_node(const struct search *s, const char *path)
+static bool is_node(const struct holders_search *s, const char *path)
 {
 	const char *name = strrchr(path, '/');
 
@@ -131,7 +132,7 @@ static bool is_dead_dev(dev_t dev)
 }
 
 /* "/dev/ublkb0", and " (deleted)" where the node has gone. */
-static bool is_dead_node(const struct search *s, int dir_fd, const char *link)
+static bool is_dead_node(const struct holders_search *s, int dir_fd, const char *link)
 {
 	char path[256];
 	ssize_t len = readlinkat(dir_fd, link, path, sizeof(path) - 1);
@@ -161,7 +162,7 @@ static bool asks_nobody(const struct mount_entry *entry)
 }
 
 /* Without memory for it, nothing is followed there. */
-static void note_mount(struct search *s, const struct mount_entry *entry)
+static void note_mount(struct holders_search *s, const struct mount_entry *entry)
 {
 	size_t at = (size_t)entry->id / 8, had = s->local_bytes;
 
@@ -173,7 +174,7 @@ static void note_mount(struct search *s, const struct mount_entry *entry)
 	s->local[at] |= (unsigned char)(1u << entry->id % 8);
 }
 
-static bool is_noted(const struct search *s, int id)
+static bool is_noted(const struct holders_search *s, int id)
 {
 	return id >= 0 && (size_t)id / 8 < s->local_bytes && s->local[id / 8] >> id % 8 & 1;
 }
@@ -198,7 +199,7 @@ static int mount_of(int pid, const char *fd)
 }
 
 /* Pipes, sockets and the like are no files that could be a disk. */
-static bool may_follow(const struct search *s, int dir_fd, int pid, const char *fd)
+static bool may_follow(const struct holders_search *s, int dir_fd, int pid, const char *fd)
 {
 	char path[8];
 	ssize_t len = readlinkat(dir_fd, fd, path, sizeof(path));
@@ -209,7 +210,7 @@ static bool may_follow(const struct search *s, int dir_fd, int pid, const char *
 }
 
 /* The disk or a partition, or the server's half of it, among the open files of a process. */
-static void find_open(struct search *s, int pid, const char *comm)
+static void find_open(struct holders_search *s, int pid, const char *comm)
 {
 	char path[320];
 	struct dirent *entry;
@@ -240,7 +241,7 @@ static void find_open(struct search *s, int pid, const char *comm)
 
 /* ------------------------------------------------------------------------------ mounts */
 
-static void find_mounts(struct search *s, int pid, const char *comm)
+static void find_mounts(struct holders_search *s, int pid, const char *comm)
 {
 	struct mounts *mounts;
 	char path[64];
@@ -261,12 +262,12 @@ static void find_mounts(struct search *s, int pid, const char *comm)
 }
 
 /* Mount namespaces already looked at, so that each is read once and not once for each process. */
-struct seen {
+struct holders_seen {
 	ino_t ns[256];
 	unsigned int nr;
 };
 
-static bool seen_before(struct seen *seen, int pid)
+static bool seen_before(struct holders_seen *seen, int pid)
 {
 	char path[64];
 	struct stat st;
@@ -282,10 +283,10 @@ static bool seen_before(struct seen *seen, int pid)
 	return false;
 }
 
-static void find_processes(struct search *s)
+static void find_processes(struct holders_search *s)
 {
 	_cleanup_dir_ DIR *dir = fail_null("lib/holders/proc", EMFILE, opendir("/proc"));
-	struct seen seen = { .nr = 0 };
+	struct holders_seen seen = { .nr = 0 };
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
@@ -305,7 +306,7 @@ static void find_processes(struct search *s)
 	s->local_bytes = 0;
 }
 
-static void find_swap(struct search *s)
+static void find_swap(struct holders_search *s)
 {
 	char line[4096], path[256];
 	_cleanup_fclose_ FILE *f =
@@ -316,7 +317,7 @@ static void find_swap(struct search *s)
 			add(s, UBLK_HOLD_SWAP, 0, path, "");
 }
 
-static void find_stacked(struct search *s)
+static void find_stacked(struct holders_search *s)
 {
 	char path[512], line[512];
 	struct dirent *entry;
@@ -337,7 +338,7 @@ static void find_stacked(struct search *s)
 int disk_nodes_holders(const struct disk_nodes *nodes, struct ublk_holder *holders,
 		       unsigned int max)
 {
-	struct search s = { .nodes = nodes, .holders = holders, .max = max };
+	struct holders_search s = { .nodes = nodes, .holders = holders, .max = max };
 
 	find_processes(&s);
 	find_swap(&s);
@@ -356,7 +357,7 @@ int ublk_holders(int id, struct ublk_holder *holders, unsigned int max)
 int holders_of_dead(int id, struct ublk_holder *holders, unsigned int max)
 {
 	struct disk_nodes nodes = { .server = 0 };
-	struct search s = { .nodes = &nodes, .dead = true, .holders = holders, .max = max };
+	struct holders_search s = { .nodes = &nodes, .dead = true, .holders = holders, .max = max };
 
 	disk_nodes_find(&nodes, id);
 	if (!nodes.nr_devs)

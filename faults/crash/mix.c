@@ -45,7 +45,7 @@
 #define BASE       UINT32_MAX /* no write: what is in the image */
 
 /* What is looked for in one unit; entries are meant by their numbers. */
-struct search {
+struct mix_search {
 	const struct crash *crash;
 	struct crash_unit *unit;
 	struct crash_mix *mix;
@@ -61,12 +61,12 @@ struct search {
 	uint32_t *writers;
 };
 
-static const struct journal_write *write_of(const struct search *search, uint32_t entry)
+static const struct journal_write *write_of(const struct mix_search *search, uint32_t entry)
 {
 	return &search->crash->journal->writes[search->unit->entries[entry].write];
 }
 
-static bool covers(const struct search *search, uint32_t entry, uint32_t part)
+static bool covers(const struct mix_search *search, uint32_t entry, uint32_t part)
 {
 	const struct crash_entry *e = &search->unit->entries[entry];
 
@@ -75,7 +75,7 @@ static bool covers(const struct search *search, uint32_t entry, uint32_t part)
 
 /* ------------------------------------------------------------------------------ contents */
 
-static void copy_part(const struct search *search, unsigned char *to, uint32_t part)
+static void copy_part(const struct mix_search *search, unsigned char *to, uint32_t part)
 {
 	uint32_t from = search->mix->borders[part], end = search->mix->borders[part + 1];
 	const struct crash_unit *unit = search->unit;
@@ -90,7 +90,7 @@ static void copy_part(const struct search *search, unsigned char *to, uint32_t p
 		memset(to + from, 0, end - from);
 }
 
-static int grow(struct search *search)
+static int grow(struct mix_search *search)
 {
 	uint32_t room = search->room;
 
@@ -104,7 +104,7 @@ static int grow(struct search *search)
 }
 
 /* Where it is in the table, or where it belongs. */
-static uint32_t *find(const struct search *search, const unsigned char *content, uint64_t hash)
+static uint32_t *find(const struct mix_search *search, const unsigned char *content, uint64_t hash)
 {
 	const struct crash_candidate *candidates = search->unit->candidates;
 	uint32_t slot = (uint32_t)hash & search->mask, i;
@@ -117,7 +117,7 @@ static uint32_t *find(const struct search *search, const unsigned char *content,
 }
 
 /* Room for one more content; it is taken by ++mix->nr_contents. */
-static unsigned char *next_content(struct search *search)
+static unsigned char *next_content(struct mix_search *search)
 {
 	struct crash_mix *mix = search->mix;
 	uint32_t first = 4 * ((1u << mix->nr_chunks) - 1);
@@ -136,7 +136,7 @@ static unsigned char *next_content(struct search *search)
 }
 
 /* The version that the writers leave: the number of the candidate, perhaps a new one. */
-static int add(struct search *search, uint32_t *ret_candidate)
+static int add(struct mix_search *search, uint32_t *ret_candidate)
 {
 	struct crash_unit *unit = search->unit;
 	unsigned char *content = next_content(search);
@@ -167,7 +167,7 @@ static int add(struct search *search, uint32_t *ret_candidate)
 /* ------------------------------------------------------------------------------ after each write */
 
 /* All that is durable, and of the others those before the first. */
-static void begin_turns(struct search *search)
+static void begin_turns(struct mix_search *search)
 {
 	for (uint32_t part = 0; part < search->mix->nr_parts; part++)
 		search->writers[part] = BASE;
@@ -178,7 +178,7 @@ static void begin_turns(struct search *search)
 }
 
 /* And this one: durable ones that were submitted later are over it. */
-static void take_turn(struct search *search, uint32_t entry)
+static void take_turn(struct mix_search *search, uint32_t entry)
 {
 	for (uint32_t part = 0; part < search->mix->nr_parts; part++)
 		if (covers(search, entry, part) &&
@@ -187,7 +187,7 @@ static void take_turn(struct search *search, uint32_t entry)
 }
 
 /* Of many writes the last, and so many of the others, evenly. */
-static bool is_made(const struct search *search, uint32_t entry)
+static bool is_made(const struct mix_search *search, uint32_t entry)
 {
 	uint64_t nr = search->unit->nr;
 
@@ -196,7 +196,7 @@ static bool is_made(const struct search *search, uint32_t entry)
 		       (entry + 1) * (uint64_t)(search->turns_max - 1) / nr;
 }
 
-static int add_in_turn(struct search *search)
+static int add_in_turn(struct mix_search *search)
 {
 	struct crash_unit *unit = search->unit;
 
@@ -224,7 +224,7 @@ static int add_in_turn(struct search *search)
 /* ------------------------------------------------------------------------------ is it possible? */
 
 /* The writers of parts [0, @nr), each once. */
-static uint32_t list_writers(const struct search *search, uint32_t nr, uint32_t *list)
+static uint32_t list_writers(const struct mix_search *search, uint32_t nr, uint32_t *list)
 {
 	uint32_t nr_listed = 0;
 
@@ -240,7 +240,8 @@ static uint32_t list_writers(const struct search *search, uint32_t nr, uint32_t 
 }
 
 /* Must @before have been carried out before @after, which is the last in some part? */
-static bool must_follow(const struct search *search, uint32_t nr, uint32_t before, uint32_t after)
+static bool must_follow(const struct mix_search *search, uint32_t nr, uint32_t before,
+			uint32_t after)
 {
 	for (uint32_t part = 0; part < nr; part++)
 		if (search->writers[part] == after && covers(search, before, part))
@@ -249,7 +250,7 @@ static bool must_follow(const struct search *search, uint32_t nr, uint32_t befor
 }
 
 /* The earliest time of a writer, but for the other writers. */
-static uint64_t earliest(const struct search *search, uint32_t nr, uint32_t writer)
+static uint64_t earliest(const struct mix_search *search, uint32_t nr, uint32_t writer)
 {
 	uint64_t time = write_of(search, writer)->submit;
 
@@ -260,7 +261,7 @@ static uint64_t earliest(const struct search *search, uint32_t nr, uint32_t writ
 }
 
 /* One after the other gets its time, as all that it must follow have theirs. */
-static bool have_times(const struct search *search, uint32_t nr, const uint32_t *list,
+static bool have_times(const struct mix_search *search, uint32_t nr, const uint32_t *list,
 		       uint32_t nr_writers)
 {
 	uint64_t times[PARTS_MAX];
@@ -293,7 +294,7 @@ static bool have_times(const struct search *search, uint32_t nr, const uint32_t 
 }
 
 /* Can the writers of parts [0, @nr) be the last there, all of them? */
-static bool is_possible(const struct search *search, uint32_t nr)
+static bool is_possible(const struct mix_search *search, uint32_t nr)
 {
 	uint32_t list[PARTS_MAX];
 	uint32_t nr_writers = list_writers(search, nr, list);
@@ -308,13 +309,13 @@ static bool is_possible(const struct search *search, uint32_t nr)
 /* ------------------------------------------------------------------------------ the search */
 
 /* Of those that must be there, another one comes after it in this part, whatever the order. */
-static bool is_followed(const struct search *search, uint32_t entry, uint32_t part)
+static bool is_followed(const struct mix_search *search, uint32_t entry, uint32_t part)
 {
 	return search->last_submit[part] > write_of(search, entry)->complete;
 }
 
 /* Complete versions, whose first parts are decided. */
-static int search_from(struct search *search, uint32_t part)
+static int search_from(struct mix_search *search, uint32_t part)
 {
 	bool any = false;
 	uint32_t candidate;
@@ -341,7 +342,7 @@ static int search_from(struct search *search, uint32_t part)
 	return err;
 }
 
-static bool is_done(const struct search *search, uint32_t entry)
+static bool is_done(const struct mix_search *search, uint32_t entry)
 {
 	const struct journal_write *write = write_of(search, entry);
 
@@ -350,7 +351,7 @@ static bool is_done(const struct search *search, uint32_t entry)
 }
 
 /* All versions whose last submitted write was submitted at @submit: @last, or a durable one. */
-static int search_up_to(struct search *search, uint32_t last, uint64_t submit)
+static int search_up_to(struct mix_search *search, uint32_t last, uint64_t submit)
 {
 	memset(search->last_submit, 0, search->mix->nr_parts * sizeof(*search->last_submit));
 	for (uint32_t i = 0; i < search->unit->nr; i++) {
@@ -368,7 +369,7 @@ static int search_up_to(struct search *search, uint32_t last, uint64_t submit)
 	return search_from(search, 0);
 }
 
-static int search_all(struct search *search)
+static int search_all(struct mix_search *search)
 {
 	struct crash_unit *unit = search->unit;
 	uint64_t durable = 0;
@@ -385,7 +386,7 @@ static int search_all(struct search *search)
 }
 
 /* Can there be other versions than those after each write? */
-static bool is_in_turn(const struct search *search)
+static bool is_in_turn(const struct mix_search *search)
 {
 	uint64_t end = 0;
 
@@ -408,7 +409,7 @@ static int compare_borders(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int make_borders(struct search *search)
+static int make_borders(struct mix_search *search)
 {
 	const struct crash_unit *unit = search->unit;
 	_cleanup_free_ uint32_t *all =
@@ -453,7 +454,7 @@ void crash_unmix(struct crash_unit *unit)
 /* ------------------------------------------------------------------------------ the unit */
 
 /* Less than half full. */
-static int make_table(struct search *search)
+static int make_table(struct mix_search *search)
 {
 	const struct crash_candidate *first = &search->unit->candidates[0];
 	size_t nr = 16;
@@ -469,7 +470,7 @@ static int make_table(struct search *search)
 	return 0;
 }
 
-static int start(struct search *search)
+static int start(struct mix_search *search)
 {
 	struct crash_unit *unit = search->unit;
 	uint32_t most = FOUND_ROOM / search->len, turns = TURNS_ROOM / search->len, nr_parts;
@@ -500,7 +501,7 @@ static int start(struct search *search)
 	return unit->mix->writers ? 0 : -ENOMEM;
 }
 
-static int find_versions(struct search *search)
+static int find_versions(struct mix_search *search)
 {
 	int err = start(search);
 
@@ -520,7 +521,7 @@ static int find_versions(struct search *search)
 
 int crash_mix(struct crash *crash, struct crash_unit *unit)
 {
-	struct search search = {
+	struct mix_search search = {
 		.crash = crash,
 		.unit = unit,
 		.len = unit_len(crash, unit->disk, unit->number),

@@ -81,24 +81,24 @@ static double add_log2(double a, double b)
 	return a > b ? a + log2(1 + exp2(b - a)) : b + log2(1 + exp2(a - b));
 }
 
-struct number {
+struct order_number {
 	uint64_t exact; /* UINT64_MAX: too many */
 	double log2;
 };
 
-static struct number power_of_2(uint32_t power)
+static struct order_number power_of_2(uint32_t power)
 {
-	return (struct number){ power > 63 ? UINT64_MAX : 1ull << power, power };
+	return (struct order_number){ power > 63 ? UINT64_MAX : 1ull << power, power };
 }
 
-static void multiply(struct number *number, uint64_t by)
+static void multiply(struct order_number *number, uint64_t by)
 {
 	if (__builtin_mul_overflow(number->exact, by, &number->exact))
 		number->exact = UINT64_MAX;
 	number->log2 += log2((double)by);
 }
 
-static void add(struct number *number, const struct number *more)
+static void add(struct order_number *number, const struct order_number *more)
 {
 	if (__builtin_add_overflow(number->exact, more->exact, &number->exact))
 		number->exact = UINT64_MAX;
@@ -124,10 +124,10 @@ static uint64_t count_tangle(const struct crash *crash, const struct crash_disk 
 }
 
 /* For each place 2 to the number of writes in flight there, and what tangles make of theirs. */
-static struct number count_place(const struct crash *crash, const struct crash_disk *disk,
-				 uint32_t place, uint32_t nr_in_flight)
+static struct order_number count_place(const struct crash *crash, const struct crash_disk *disk,
+				       uint32_t place, uint32_t nr_in_flight)
 {
-	struct number number = power_of_2(nr_in_flight);
+	struct order_number number = power_of_2(nr_in_flight);
 
 	for (uint32_t i = 0; i < crash->nr_tangles; i++)
 		if (crash->tangles[i].nr_turns && &crash->disks[crash->tangles[i].disk] == disk)
@@ -137,7 +137,7 @@ static struct number count_place(const struct crash *crash, const struct crash_d
 
 static void count_states(struct crash *crash, struct crash_disk *disk)
 {
-	struct number sum = count_place(crash, disk, 0, 0), number;
+	struct order_number sum = count_place(crash, disk, 0, 0), number;
 	uint32_t *flight = crash->flight, nr = 0;
 
 	for (uint32_t i = 0; i < disk->nr_rows; i++) {

@@ -14,7 +14,7 @@
 
 #include <stdlib.h>
 
-struct walk {
+struct points_walk {
 	const struct journal *journal;
 	const struct crash_select *select;
 	struct crash_point *points;
@@ -30,7 +30,7 @@ struct walk {
 };
 
 /* Of moments with the same states and marks the first is enough. */
-static int take(struct walk *walk, const struct journal_event *at, enum crash_why why)
+static int take(struct points_walk *walk, const struct journal_event *at, enum crash_why why)
 {
 	uint64_t step = at ? at->step : 0;
 
@@ -52,7 +52,7 @@ static int take(struct walk *walk, const struct journal_event *at, enum crash_wh
  * The moment before this event, right after @before: one that began before the range counts, if it
  * lasts into it.
  */
-static int take_before(struct walk *walk, const struct journal_event *event,
+static int take_before(struct points_walk *walk, const struct journal_event *event,
 		       const struct journal_event *before)
 {
 	if (walk->select->set == CRASH_SET_MARKS || !before || event->step <= walk->select->from)
@@ -63,7 +63,7 @@ static int take_before(struct walk *walk, const struct journal_event *event,
 	return take(walk, before, CRASH_BEFORE_DURABLE);
 }
 
-static int take_after(struct walk *walk, const struct journal_event *event)
+static int take_after(struct points_walk *walk, const struct journal_event *event)
 {
 	bool inside = event->step >= walk->select->from;
 
@@ -93,7 +93,7 @@ static bool is_kept(const struct journal *journal, const struct journal_event *e
 }
 
 /* The last moment of the cut's own is before all that was kept; the next is after all of it. */
-static int take_kept(struct walk *walk, const struct journal_event *event,
+static int take_kept(struct points_walk *walk, const struct journal_event *event,
 		     const struct journal_event *before)
 {
 	int err;
@@ -111,7 +111,7 @@ static int take_kept(struct walk *walk, const struct journal_event *event,
 	return err;
 }
 
-static int walk_events(struct walk *walk, struct crash_flow *flow)
+static int walk_events(struct points_walk *walk, struct crash_flow *flow)
 {
 	const struct journal *journal = walk->journal;
 	const struct journal_event *before = NULL;
@@ -154,7 +154,7 @@ static size_t draw_sample(struct crash_point *points, size_t nr, size_t sample, 
 int crash_points(const struct journal *journal, const struct crash_options *options,
 		 const struct crash_select *select, struct crash_point **ret_points, size_t *ret_nr)
 {
-	struct walk walk = {
+	struct points_walk walk = {
 		.journal = journal,
 		.select = select,
 		.end = select->to ? select->to : UINT64_MAX,

@@ -50,7 +50,7 @@ struct node {
 
 /* What the writes of a tangle leave in some unit: a byte for each, 0 where it is not there, else
  * equal for equal content. */
-struct place {
+struct tangle_place {
 	uint32_t tangle;
 	uint64_t classes;
 };
@@ -61,7 +61,7 @@ struct knots {
 	size_t nr_pairs, room_pairs;
 	struct node *nodes; /* by write */
 	size_t nr_nodes;
-	struct place *places; /* by tangle */
+	struct tangle_place *places; /* by tangle */
 	size_t nr_places, room_places;
 };
 
@@ -227,7 +227,7 @@ static int make_tangles(struct knots *knots)
 
 /* ------------------------------------------------------------------------------ where they meet */
 
-static int add_place(struct knots *knots, const struct place *place)
+static int add_place(struct knots *knots, const struct tangle_place *place)
 {
 	/* A large write meets another one in many units in the same way. */
 	if (knots->nr_places && knots->places[knots->nr_places - 1].tangle == place->tangle &&
@@ -242,13 +242,13 @@ static int add_place(struct knots *knots, const struct place *place)
 
 /* Of the tangle of entry @first, which is the first of it in the unit. How many of it there are. */
 static unsigned int describe(const struct crash *crash, const struct crash_unit *unit,
-			     uint32_t first, struct place *place)
+			     uint32_t first, struct tangle_place *place)
 {
 	const struct crash_tangle *tangle = &crash->tangles[unit->entries[first].tangle - 1];
 	const struct crash_entry *seen[CRASH_TANGLE_MAX];
 	unsigned int nr = 0, class;
 
-	*place = (struct place){ .tangle = unit->entries[first].tangle };
+	*place = (struct tangle_place){ .tangle = unit->entries[first].tangle };
 	for (uint32_t k = first; k < unit->nr && nr < tangle->nr; k++) {
 		const struct crash_entry *entry = &unit->entries[k];
 
@@ -287,7 +287,7 @@ static int find_places(struct knots *knots, struct crash_unit *unit)
 			     : 0;
 	}
 	for (uint32_t k = 0; k < unit->nr && !err; k++) {
-		struct place place;
+		struct tangle_place place;
 
 		if (unit->entries[k].tangle && is_first(unit, k) &&
 		    describe(knots->crash, unit, k, &place) > 1)
@@ -298,7 +298,7 @@ static int find_places(struct knots *knots, struct crash_unit *unit)
 
 static int compare_places(const void *a, const void *b)
 {
-	const struct place *x = a, *y = b;
+	const struct tangle_place *x = a, *y = b;
 
 	if (x->tangle != y->tangle)
 		return x->tangle < y->tangle ? -1 : 1;
@@ -321,7 +321,7 @@ static void sort_places(struct knots *knots)
 
 struct orders {
 	struct crash_tangle *tangle;
-	const struct place *places;
+	const struct tangle_place *places;
 	size_t nr_places;
 	/* For each write: a bit for each one that it must come after; and that it may not pass. */
 	uint8_t after[CRASH_TANGLE_MAX], fixed[CRASH_TANGLE_MAX];
@@ -477,8 +477,8 @@ static int compare_orders(struct orders *orders)
 }
 
 /* One that is too large is left as it was submitted. */
-static int make_turns(struct knots *knots, struct crash_tangle *tangle, const struct place *places,
-		      size_t nr_places)
+static int make_turns(struct knots *knots, struct crash_tangle *tangle,
+		      const struct tangle_place *places, size_t nr_places)
 {
 	struct orders orders = { .tangle = tangle,
 				 .places = places,

@@ -79,14 +79,14 @@ uint64_t space_used(const struct space *space)
 /* ------------------------------------------------------------------------------ one chunk */
 
 /* Pages [first, end) of one chunk. */
-struct part {
+struct space_part {
 	uint64_t chunk;
 	uint32_t first, end;
 };
 
-static struct part first_part(uint64_t first, uint64_t nr)
+static struct space_part first_part(uint64_t first, uint64_t nr)
 {
-	struct part part = { .chunk = first / CHUNK_PAGES, .first = first % CHUNK_PAGES };
+	struct space_part part = { .chunk = first / CHUNK_PAGES, .first = first % CHUNK_PAGES };
 	uint64_t left = CHUNK_PAGES - part.first;
 
 	part.end = part.first + (uint32_t)(nr < left ? nr : left);
@@ -94,7 +94,7 @@ static struct part first_part(uint64_t first, uint64_t nr)
 }
 
 /* The bits of word @word of a chunk that lie in the part. */
-static uint64_t part_mask(const struct part *part, uint32_t word)
+static uint64_t part_mask(const struct space_part *part, uint32_t word)
 {
 	uint64_t mask = UINT64_MAX;
 
@@ -105,13 +105,13 @@ static uint64_t part_mask(const struct part *part, uint32_t word)
 	return mask;
 }
 
-static uint64_t *bits_of(const struct space *space, const struct part *part)
+static uint64_t *bits_of(const struct space *space, const struct space_part *part)
 {
 	return space->bits + part->chunk * CHUNK_WORDS;
 }
 
 /* How many pages of the part are taken. */
-static uint32_t count_part(const struct space *space, const struct part *part)
+static uint32_t count_part(const struct space *space, const struct space_part *part)
 {
 	uint32_t count = space->counts[part->chunk], nr = 0;
 	const uint64_t *bits = bits_of(space, part);
@@ -125,7 +125,7 @@ static uint32_t count_part(const struct space *space, const struct part *part)
 	return nr;
 }
 
-static void set_part(struct space *space, const struct part *part, bool taken)
+static void set_part(struct space *space, const struct space_part *part, bool taken)
 {
 	uint64_t *bits = bits_of(space, part);
 
@@ -137,7 +137,7 @@ static void set_part(struct space *space, const struct part *part, bool taken)
 }
 
 /* Returns how many were not. */
-static uint32_t take_part(struct space *space, const struct part *part)
+static uint32_t take_part(struct space *space, const struct space_part *part)
 {
 	uint32_t *count = &space->counts[part->chunk], before = *count;
 	uint32_t nr = part->end - part->first - count_part(space, part);
@@ -151,7 +151,7 @@ static uint32_t take_part(struct space *space, const struct part *part)
 }
 
 /* Returns how many were. */
-static uint32_t give_part(struct space *space, const struct part *part)
+static uint32_t give_part(struct space *space, const struct space_part *part)
 {
 	uint32_t *count = &space->counts[part->chunk], before = *count;
 	uint32_t nr = count_part(space, part);
@@ -175,7 +175,7 @@ static uint64_t count(const struct space *space, uint64_t first, uint64_t nr)
 	uint64_t taken = 0;
 
 	for (uint64_t done = 0, step; done < nr; done += step) {
-		struct part part = first_part(first + done, nr - done);
+		struct space_part part = first_part(first + done, nr - done);
 
 		step = part.end - part.first;
 		taken += count_part(space, &part);
@@ -188,7 +188,7 @@ static void take(struct space *space, uint64_t first, uint64_t nr)
 	uint64_t fresh = 0;
 
 	for (uint64_t done = 0, step; done < nr; done += step) {
-		struct part part = first_part(first + done, nr - done);
+		struct space_part part = first_part(first + done, nr - done);
 
 		step = part.end - part.first;
 		fresh += take_part(space, &part);
@@ -249,7 +249,7 @@ void space_give(struct space *space, uint64_t first, uint64_t nr)
 
 	pthread_mutex_lock(&space->lock);
 	for (uint64_t done = 0, step; done < nr; done += step) {
-		struct part part = first_part(first + done, nr - done);
+		struct space_part part = first_part(first + done, nr - done);
 
 		step = part.end - part.first;
 		given += give_part(space, &part);
@@ -264,7 +264,7 @@ uint64_t space_next(struct space *space, uint64_t first, uint64_t nr, uint64_t *
 
 	pthread_mutex_lock(&space->lock);
 	while (done < nr) {
-		struct part part = first_part(first + done, nr - done);
+		struct space_part part = first_part(first + done, nr - done);
 		bool holds = space->counts[part.chunk];
 
 		if (!holds && done > skip)

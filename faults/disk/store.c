@@ -230,14 +230,14 @@ static uint64_t word_mask(uint64_t word, uint64_t first, uint64_t last)
 }
 
 /* The pages of bytes [offset, offset+len), one at least, those that it has a part of included. */
-struct stretch {
+struct page_stretch {
 	uint64_t first, last;
 };
 
-static inline struct stretch pages_at(uint64_t offset_bytes, uint64_t len_bytes)
+static inline struct page_stretch pages_at(uint64_t offset_bytes, uint64_t len_bytes)
 {
-	return (struct stretch){ offset_bytes >> PAGE_SHIFT,
-				 (offset_bytes + len_bytes - 1) >> PAGE_SHIFT };
+	return (struct page_stretch){ offset_bytes >> PAGE_SHIFT,
+				      (offset_bytes + len_bytes - 1) >> PAGE_SHIFT };
 }
 
 static inline uint64_t load_marks(const struct store *store, uint64_t word)
@@ -245,7 +245,7 @@ static inline uint64_t load_marks(const struct store *store, uint64_t word)
 	return atomic_load_explicit(&store->marks[word], memory_order_relaxed);
 }
 
-static inline bool all_marked(const struct store *store, struct stretch pages)
+static inline bool all_marked(const struct store *store, struct page_stretch pages)
 {
 	for (uint64_t w = pages.first / WORD_BITS; w <= pages.last / WORD_BITS; w++) {
 		uint64_t mask = word_mask(w, pages.first, pages.last);
@@ -261,7 +261,7 @@ bool store_is_marked(const struct store *store, uint64_t offset_bytes, uint64_t 
 	return all_marked(store, pages_at(offset_bytes, len_bytes));
 }
 
-static uint64_t count_marked(const struct store *store, struct stretch pages)
+static uint64_t count_marked(const struct store *store, struct page_stretch pages)
 {
 	uint64_t nr = 0;
 
@@ -276,7 +276,7 @@ uint64_t store_marked(const struct store *store, uint64_t offset_bytes, uint64_t
 	return count_marked(store, pages_at(offset_bytes, len_bytes)) << PAGE_SHIFT;
 }
 
-static void set_marks(struct store *store, struct stretch pages)
+static void set_marks(struct store *store, struct page_stretch pages)
 {
 	for (uint64_t w = pages.first / WORD_BITS; w <= pages.last / WORD_BITS; w++)
 		atomic_fetch_or_explicit(&store->marks[w], word_mask(w, pages.first, pages.last),
@@ -286,7 +286,7 @@ static void set_marks(struct store *store, struct stretch pages)
 /* Marked pages stay marked most of the time: look before the lock and the locked instructions. */
 void store_mark(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 {
-	struct stretch pages = pages_at(offset_bytes, len_bytes);
+	struct page_stretch pages = pages_at(offset_bytes, len_bytes);
 
 	if (all_marked(store, pages))
 		return;
@@ -391,7 +391,7 @@ uint64_t store_used(const struct store *store)
 
 bool store_is_taken(const struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 {
-	struct stretch pages = pages_at(offset_bytes, len_bytes);
+	struct page_stretch pages = pages_at(offset_bytes, len_bytes);
 
 	return all_marked(store, pages) ||
 	       space_has(store->space, pages.first, pages.last - pages.first + 1);
@@ -475,7 +475,7 @@ int store_grow(struct store *store, uint64_t bytes)
 
 int store_take(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 {
-	struct stretch pages = pages_at(offset_bytes, len_bytes);
+	struct page_stretch pages = pages_at(offset_bytes, len_bytes);
 	uint64_t nr = pages.last - pages.first + 1;
 	int err;
 
@@ -487,7 +487,7 @@ int store_take(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 
 int store_take_space(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 {
-	struct stretch pages = pages_at(offset_bytes, len_bytes);
+	struct page_stretch pages = pages_at(offset_bytes, len_bytes);
 
 	return space_take(store->space, pages.first, pages.last - pages.first + 1);
 }
@@ -551,7 +551,7 @@ static int clear(struct store *store, uint64_t offset_bytes, uint64_t len_bytes,
 	int err = 0;
 
 	while (at < end && !err) {
-		struct stretch pages = pages_at(at, end - at);
+		struct page_stretch pages = pages_at(at, end - at);
 		uint64_t nr = pages.last - pages.first + 1, from, to;
 
 		held = space_next(store->space, pages.first, nr, &skip);
@@ -582,7 +582,7 @@ int store_punch(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 
 int store_zero(struct store *store, uint64_t offset_bytes, uint64_t len_bytes)
 {
-	struct stretch pages = pages_at(offset_bytes, len_bytes);
+	struct page_stretch pages = pages_at(offset_bytes, len_bytes);
 	int err;
 
 	if (!is_inside(store, offset_bytes, len_bytes))

@@ -34,13 +34,13 @@
 #define ALIGN       16u
 #define TOUCHED_MAX 65536u /* units whose memory is kept over a flush */
 
-struct unit {
+struct log_unit {
 	uint64_t last, settled;
 	uint32_t count;
 	uint32_t extra; /* units: entries to apply, in a cut; writes: how many have begun here */
 };
 
-struct entry {
+struct log_entry {
 	uint64_t seq, at, group;
 	uint64_t bytes; /* in the ring, this header included */
 	uint32_t len;
@@ -56,7 +56,7 @@ struct volatile_log {
 	bool whole_writes, in_order;
 	uint64_t size_bytes;
 	pthread_mutex_t lock, turn;
-	struct unit *units;
+	struct log_unit *units;
 	unsigned char *ring;
 	uint64_t head, tail; /* of the oldest entry; behind the newest */
 	uint64_t wrap;       /* nothing from here to the end of the ring; else size_bytes */
@@ -77,7 +77,7 @@ static bool groups(const struct volatile_log *log)
 
 static uint64_t units_bytes(const struct volatile_log *log)
 {
-	return (store_size(log->store) / log->unit_bytes + 1) * sizeof(struct unit);
+	return (store_size(log->store) / log->unit_bytes + 1) * sizeof(struct log_unit);
 }
 
 /* A write whose parts each begin and end is one all the same, if somebody does around them. */
@@ -153,8 +153,8 @@ void volatile_log_end(struct volatile_log *log)
 /* ------------------------------------------------------------------------------ units */
 
 /* The unit of a volatile write's byte, and the part of [*at, *at+left) in it. */
-static struct unit *unit_at(const struct volatile_log *log, uint64_t at, uint64_t left,
-			    uint64_t *ret_part)
+static struct log_unit *unit_at(const struct volatile_log *log, uint64_t at, uint64_t left,
+				uint64_t *ret_part)
 {
 	uint64_t rest = log->unit_bytes - at % log->unit_bytes;
 
@@ -192,7 +192,7 @@ static void settle(struct volatile_log *log, uint64_t at, uint64_t len)
 		return;
 	}
 	for (uint64_t done = 0; done < len; done += part) {
-		struct unit *unit = unit_at(log, at + done, len - done, &part);
+		struct log_unit *unit = unit_at(log, at + done, len - done, &part);
 
 		unit->last = unit->settled = seq;
 		unit->count = 0;
@@ -216,7 +216,7 @@ void volatile_log_before(struct volatile_log *log, uint64_t at, uint64_t len)
 	shadow_save(log->durable, log->store, at, len, false, &nr);
 	atomic_fetch_add_explicit(&log->nr_volatile, nr, memory_order_relaxed);
 	for (uint64_t done = 0; done < len; done += part) {
-		struct unit *unit = unit_at(log, at + done, len - done, &part);
+		struct log_unit *unit = unit_at(log, at + done, len - done, &part);
 
 		if (unit->last <= log->floor) {
 			unit->count = unit->extra = 0;
@@ -229,9 +229,9 @@ void volatile_log_before(struct volatile_log *log, uint64_t at, uint64_t len)
 
 /* ------------------------------------------------------------------------------ the ring */
 
-static struct entry *entry_at(const struct volatile_log *log, uint64_t at)
+static struct log_entry *entry_at(const struct volatile_log *log, uint64_t at)
 {
-	return (struct entry *)(log->ring + at);
+	return (struct log_entry *)(log->ring + at);
 }
 
 static uint64_t next_entry(const struct volatile_log *log, uint64_t at)
@@ -241,8 +241,8 @@ static uint64_t next_entry(const struct volatile_log *log, uint64_t at)
 }
 
 /* Does the write still matter at @unit? */
-static bool matters(const struct volatile_log *log, const struct entry *entry,
-		    const struct unit *unit)
+static bool matters(const struct volatile_log *log, const struct log_entry *entry,
+		    const struct log_unit *unit)
 {
 	return entry->seq > unit->settled && entry->seq > log->floor;
 }
@@ -250,12 +250,12 @@ static bool matters(const struct volatile_log *log, const struct entry *entry,
 /* The oldest write becomes durable. */
 static void destage(struct volatile_log *log)
 {
-	struct entry *entry = entry_at(log, log->head);
+	struct log_entry *entry = entry_at(log, log->head);
 	uint64_t part;
 
 	for (uint64_t done = 0; done < entry->len; done += part) {
 		uint64_t at = entry->at + done;
-		struct unit *unit = unit_at(log, at, entry->len - done, &part);
+		struct log_unit *unit = unit_at(log, at, entry->len - done, &part);
 
 		if (!matters(log, entry, unit))
 			continue;
@@ -290,7 +290,7 @@ static void go_through(struct volatile_log *log)
 	uint64_t at = log->head, nr = groups(log) ? log->nr_entries : 0;
 
 	for (; nr; nr--, at = next_entry(log, at)) {
-		const struct entry *entry = entry_at(log, at);
+		const struct log_entry *entry = entry_at(log, at);
 
 		if (entry->group == log->group && !log->in_order)
 			settle(log, entry->at, entry->len);
@@ -342,9 +342,9 @@ static uint64_t make_room(struct volatile_log *log, uint64_t bytes)
 	return at;
 }
 
-static void add(struct volatile_log *log, uint64_t in_ring, const struct entry *fields)
+static void add(struct volatile_log *log, uint64_t in_ring, const struct log_entry *fields)
 {
-	struct entry *entry = entry_at(log, in_ring);
+	struct log_entry *entry = entry_at(log, in_ring);
 	uint64_t part;
 
 	*entry = *fields;
@@ -355,7 +355,7 @@ static void add(struct volatile_log *log, uint64_t in_ring, const struct entry *
 	if (!entry->zero)
 		store_peek(log->store, entry->at, entry->data, entry->len);
 	for (uint64_t done = 0; done < entry->len; done += part) {
-		struct unit *unit = unit_at(log, entry->at + done, entry->len - done, &part);
+		struct log_unit *unit = unit_at(log, entry->at + done, entry->len - done, &part);
 
 		unit->last = entry->seq;
 		unit->count++;
@@ -367,7 +367,7 @@ static void add(struct volatile_log *log, uint64_t in_ring, const struct entry *
 
 static void note(struct volatile_log *log, uint64_t at, uint64_t len, bool zero)
 {
-	uint64_t bytes = sizeof(struct entry) + (zero ? 0 : len), in_ring;
+	uint64_t bytes = sizeof(struct log_entry) + (zero ? 0 : len), in_ring;
 
 	bytes = (bytes + ALIGN - 1) & ~(uint64_t)(ALIGN - 1);
 	in_ring = make_room(log, bytes);
@@ -376,12 +376,12 @@ static void note(struct volatile_log *log, uint64_t at, uint64_t len, bool zero)
 		return;
 	}
 	add(log, in_ring,
-	    &(struct entry){ .seq = ++log->seq,
-			     .at = at,
-			     .group = log->group,
-			     .bytes = bytes,
-			     .len = (uint32_t)len,
-			     .zero = zero });
+	    &(struct log_entry){ .seq = ++log->seq,
+				 .at = at,
+				 .group = log->group,
+				 .bytes = bytes,
+				 .len = (uint32_t)len,
+				 .zero = zero });
 }
 
 void volatile_log_note(struct volatile_log *log, uint64_t at, uint64_t len, bool zero)
@@ -458,7 +458,8 @@ static void take_back_each(void *ctx, uint64_t at, const unsigned char *unit)
 	take_back(ctx, at, unit);
 }
 
-static void apply(struct volatile_log *log, const struct entry *entry, uint64_t done, uint64_t len)
+static void apply(struct volatile_log *log, const struct log_entry *entry, uint64_t done,
+		  uint64_t len)
 {
 	unsigned char *to = store_data(log->store) + entry->at + done;
 
@@ -469,7 +470,7 @@ static void apply(struct volatile_log *log, const struct entry *entry, uint64_t 
 }
 
 /* Which of the versions of a unit: how many of the writes that cover it are durable. */
-static uint32_t pick_version(const struct log_cut_context *context, const struct unit *unit,
+static uint32_t pick_version(const struct log_cut_context *context, const struct log_unit *unit,
 			     uint64_t number)
 {
 	const struct power_cut *cut = context->cut;
@@ -493,7 +494,7 @@ static void cut_unit(void *ctx, uint64_t at, const unsigned char *durable)
 {
 	struct log_cut_context *context = ctx;
 	uint64_t number = at / context->log->unit_bytes;
-	struct unit *unit = &context->log->units[number];
+	struct log_unit *unit = &context->log->units[number];
 
 	unit->extra = pick_version(context, unit, number);
 	context->result.nr_volatile++;
@@ -510,10 +511,10 @@ static void cut_units(struct log_cut_context *context)
 
 	shadow_each(log->durable, cut_unit, context);
 	for (uint64_t i = 0; i < log->nr_entries; i++, at = next_entry(log, at)) {
-		const struct entry *entry = entry_at(log, at);
+		const struct log_entry *entry = entry_at(log, at);
 
 		for (uint64_t done = 0; done < entry->len; done += part) {
-			struct unit *unit =
+			struct log_unit *unit =
 				unit_at(log, entry->at + done, entry->len - done, &part);
 
 			if (!matters(log, entry, unit) || !unit->extra || unit->extra == NEWEST)
@@ -525,7 +526,7 @@ static void cut_units(struct log_cut_context *context)
 }
 
 /* What is left of an entry, as steps: units of it, or one for all of a write. */
-static uint64_t steps_of(const struct volatile_log *log, const struct entry *entry)
+static uint64_t steps_of(const struct volatile_log *log, const struct log_entry *entry)
 {
 	uint64_t part, steps = 0;
 
@@ -535,7 +536,7 @@ static uint64_t steps_of(const struct volatile_log *log, const struct entry *ent
 	return steps;
 }
 
-static void apply_steps(struct volatile_log *log, const struct entry *entry, uint64_t steps)
+static void apply_steps(struct volatile_log *log, const struct log_entry *entry, uint64_t steps)
 {
 	uint64_t part;
 
@@ -600,7 +601,7 @@ static uint64_t pick_prefix(const struct power_cut *cut, uint64_t total)
 }
 
 /* Not in order: does this write survive? */
-static bool keeps_write(const struct log_cut_context *context, const struct entry *first)
+static bool keeps_write(const struct log_cut_context *context, const struct log_entry *first)
 {
 	const struct power_cut *cut = context->cut;
 
@@ -622,7 +623,7 @@ static void apply_write(struct volatile_log *log, const struct write *write, uin
 	uint64_t at = write->at;
 
 	for (uint64_t i = 0; i < write->nr; i++, at = next_entry(log, at)) {
-		const struct entry *entry = entry_at(log, at);
+		const struct log_entry *entry = entry_at(log, at);
 		uint64_t all = steps_of(log, entry);
 
 		apply_steps(log, entry, steps < all ? steps : all);

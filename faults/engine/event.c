@@ -22,7 +22,7 @@
 
 _Static_assert(sizeof(struct event) % sizeof(uint64_t) == 0, "copied by words");
 
-struct ring {
+struct event_ring {
 	_Alignas(64) _Atomic uint64_t head; /* events ever written */
 	_Atomic uint64_t claimed;           /* the same, and the one that is being written */
 	_Atomic uint64_t slots[EVENT_RING][EVENT_WORDS];
@@ -31,7 +31,7 @@ struct ring {
 struct event_log {
 	_Alignas(64) _Atomic uint64_t newest;
 	uint16_t nr_queues;
-	struct ring *rings;
+	struct event_ring *rings;
 };
 
 struct event_reader {
@@ -45,8 +45,8 @@ int event_log_create(uint16_t nr_queues, struct event_log **ret_log)
 {
 	struct event_log *log =
 		fail_alloc("faults/engine/event/log", aligned_alloc(64, sizeof(*log)));
-	struct ring *rings = fail_alloc("faults/engine/event/rings",
-					aligned_alloc(64, nr_queues * sizeof(*rings)));
+	struct event_ring *rings = fail_alloc("faults/engine/event/rings",
+					      aligned_alloc(64, nr_queues * sizeof(*rings)));
 
 	if (!log || !rings) {
 		free(log);
@@ -55,7 +55,7 @@ int event_log_create(uint16_t nr_queues, struct event_log **ret_log)
 	}
 	memset(log, 0, sizeof(*log));
 	for (uint16_t i = 0; i < nr_queues; i++)
-		memset(&rings[i], 0, offsetof(struct ring, slots));
+		memset(&rings[i], 0, offsetof(struct event_ring, slots));
 	log->nr_queues = nr_queues;
 	log->rings = rings;
 	*ret_log = log;
@@ -72,7 +72,7 @@ struct event_log *event_log_free(struct event_log *log)
 
 uint64_t event_log_add(struct event_log *log, struct event *event)
 {
-	struct ring *ring = &log->rings[event->queue];
+	struct event_ring *ring = &log->rings[event->queue];
 	uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 	_Atomic uint64_t *slot = ring->slots[head % EVENT_RING];
 	uint64_t words[EVENT_WORDS];
@@ -115,7 +115,7 @@ struct event_reader *event_reader_free(struct event_reader *reader)
 }
 
 /* Anything older has been, or is being, overwritten. */
-static uint64_t oldest_kept(const struct ring *ring)
+static uint64_t oldest_kept(const struct event_ring *ring)
 {
 	uint64_t claimed = atomic_load_explicit(&ring->claimed, memory_order_relaxed);
 
@@ -125,7 +125,7 @@ static uint64_t oldest_kept(const struct ring *ring)
 /* The oldest event of one ring that has not been read, if there is one. */
 static bool peek(struct event_reader *reader, uint16_t index, struct event *ret_event)
 {
-	struct ring *ring = &reader->log->rings[index];
+	struct event_ring *ring = &reader->log->rings[index];
 	uint64_t *at = &reader->at[index];
 	uint64_t words[EVENT_WORDS];
 

@@ -36,7 +36,7 @@
 
 #define CACHE_LINE 64
 
-struct queue {
+struct pipeline_queue {
 	_Alignas(CACHE_LINE) const struct plan *plan;
 	uint32_t op_bits; /* of the plan: the one load of a request that no rule is about */
 	struct backing backing;
@@ -66,7 +66,7 @@ struct pipeline {
 	_Atomic bool listening;      /* the next occasion is worth a wake */
 	/* Control thread only: all plans that are alive, youngest first. */
 	struct plan *plans;
-	_Alignas(CACHE_LINE) struct queue queues[];
+	_Alignas(CACHE_LINE) struct pipeline_queue queues[];
 };
 
 static void cleanup_rule_set(struct rule_set **set)
@@ -112,7 +112,7 @@ static int create_parts(struct pipeline *pipeline, const struct pipeline_options
 	return err || pipeline->holds ? err : -ENOMEM;
 }
 
-static void adopt(struct pipeline *pipeline, struct queue *queue, const struct plan *plan)
+static void adopt(struct pipeline *pipeline, struct pipeline_queue *queue, const struct plan *plan)
 {
 	queue->plan = plan;
 	queue->op_bits = plan->op_bits;
@@ -153,7 +153,7 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 {
 	_cleanup_(cleanup_rule_set) struct rule_set *empty = rule_set_new();
 	uint16_t nr_queues = options->geometry.nr_queues;
-	size_t size = sizeof(struct pipeline) + nr_queues * sizeof(struct queue);
+	size_t size = sizeof(struct pipeline) + nr_queues * sizeof(struct pipeline_queue);
 	struct pipeline *pipeline;
 	struct plan *plan;
 
@@ -213,7 +213,7 @@ _cold_ struct pipeline *pipeline_free(struct pipeline *pipeline)
 /* ------------------------------------------------------------------------------ deciding */
 
 /* What the walk through the rules comes to. */
-struct walk {
+struct pipeline_walk {
 	uint64_t now_ns;
 	uint64_t delay_ns;   /* the sum of the delays */
 	uint64_t state_hash; /* of the disk when the request arrived */
@@ -222,7 +222,8 @@ struct walk {
 	bool held, timeless; /* until it is released; and without a time limit */
 };
 
-static bool selects(const struct plan_rule *rule, const struct io *io, const struct walk *walk)
+static bool selects(const struct plan_rule *rule, const struct io *io,
+		    const struct pipeline_walk *walk)
 {
 	return io->len_bytes >= rule->min_len && io->len_bytes <= rule->max_len &&
 	       (walk->flags & rule->flags) == rule->flags && !(walk->flags & rule->not_flags) &&
@@ -290,8 +291,8 @@ static struct kind_hit make_hit(const struct pipeline *pipeline, const struct ru
 }
 
 /* A modifier delays the request by @delay_ns; with KIND_HOLD it holds it. */
-static void delay(struct pipeline *pipeline, struct rule *rule, struct io *io, struct walk *walk,
-		  uint64_t match, uint64_t delay_ns)
+static void delay(struct pipeline *pipeline, struct rule *rule, struct io *io,
+		  struct pipeline_walk *walk, uint64_t match, uint64_t delay_ns)
 {
 	uint64_t id = note_hit(pipeline, rule, io, walk->now_ns, match, delay_ns);
 	bool hold = delay_ns & KIND_HOLD;
@@ -308,8 +309,8 @@ static void delay(struct pipeline *pipeline, struct rule *rule, struct io *io, s
 }
 
 /* A hit of a modifier. */
-static void modify(struct pipeline *pipeline, struct rule *rule, struct io *io, struct walk *walk,
-		   uint64_t match)
+static void modify(struct pipeline *pipeline, struct rule *rule, struct io *io,
+		   struct pipeline_walk *walk, uint64_t match)
 {
 	struct kind_hit hit = make_hit(pipeline, rule, match);
 
@@ -326,8 +327,8 @@ static void modify(struct pipeline *pipeline, struct rule *rule, struct io *io, 
 _Static_assert(RULE_SET_MAX <= UINT64_MAX / KIND_DELAY_MAX_NS, "the sum of delays fits");
 
 /* Ask the rules in order; io->rule is the terminal hit. */
-static void walk_rules(struct pipeline *pipeline, const struct queue *queue, struct io *io,
-		       struct walk *walk)
+static void walk_rules(struct pipeline *pipeline, const struct pipeline_queue *queue, struct io *io,
+		       struct pipeline_walk *walk)
 {
 	const struct plan *plan = queue->plan;
 	uint64_t from = io_start(io), match;
@@ -406,7 +407,7 @@ static void finish(struct pipeline *pipeline, struct io *io, uint32_t before, ui
 /* ------------------------------------------------------------------------------ requests */
 
 static void park(struct pipeline *pipeline, const struct plan *plan, struct io *io,
-		 const struct walk *walk)
+		 const struct pipeline_walk *walk)
 {
 	if (walk->timeless || __builtin_add_overflow(walk->now_ns, walk->delay_ns, &io->due_ns))
 		io->due_ns = UINT64_MAX;
@@ -419,8 +420,8 @@ static void park(struct pipeline *pipeline, const struct plan *plan, struct io *
 }
 
 /* The walk is over. */
-static enum io_verdict go_on(struct pipeline *pipeline, const struct queue *queue, struct io *io,
-			     const struct walk *walk)
+static enum io_verdict go_on(struct pipeline *pipeline, const struct pipeline_queue *queue,
+			     struct io *io, const struct pipeline_walk *walk)
 {
 	if (!walk->delay_ns && !walk->held) {
 		finish(pipeline, io, condition_bits(&pipeline->condition), walk->now_ns);
@@ -430,10 +431,10 @@ static enum io_verdict go_on(struct pipeline *pipeline, const struct queue *queu
 	return IO_PARKED;
 }
 
-static enum io_verdict submit_ruled(struct pipeline *pipeline, const struct queue *queue,
+static enum io_verdict submit_ruled(struct pipeline *pipeline, const struct pipeline_queue *queue,
 				    struct io *io, uint64_t now_ns)
 {
-	struct walk walk = {
+	struct pipeline_walk walk = {
 		.now_ns = now_ns,
 		.state_hash = atomic_load_explicit(&pipeline->state_hash, memory_order_relaxed),
 		.flags = io_rule_flags(io),
@@ -458,7 +459,7 @@ static void check_io(const struct pipeline *pipeline, struct io *io)
 static inline enum io_verdict submit(struct pipeline *pipeline, struct io *io, uint64_t now_ns,
 				     uint32_t condition)
 {
-	const struct queue *queue = &pipeline->queues[io->queue];
+	const struct pipeline_queue *queue = &pipeline->queues[io->queue];
 
 	check_io(pipeline, io);
 	/* A disk without power or body asks no rules. */
@@ -501,7 +502,7 @@ static bool decision_fits(const struct decision *decision, const struct io *io, 
 }
 
 static void act_decided(struct pipeline *pipeline, const struct decision *decision, struct io *io,
-			struct walk *walk)
+			struct pipeline_walk *walk)
 {
 	struct rule *rule = decision->rule;
 
@@ -521,7 +522,7 @@ _cold_ int pipeline_submit_decided(struct pipeline *pipeline, struct io *io, uin
 				   const struct decision *decisions, size_t nr,
 				   enum io_verdict *ret_verdict)
 {
-	struct walk walk = { .now_ns = now_ns };
+	struct pipeline_walk walk = { .now_ns = now_ns };
 
 	check_io(pipeline, io);
 	for (size_t i = 0; i < nr; i++)
@@ -567,7 +568,7 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 
 void pipeline_adopt(struct pipeline *pipeline, uint16_t index)
 {
-	struct queue *queue = &pipeline->queues[index];
+	struct pipeline_queue *queue = &pipeline->queues[index];
 	const struct plan *plan;
 
 	freeze_point(&pipeline->freeze);

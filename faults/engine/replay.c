@@ -32,10 +32,10 @@ struct flight {
 };
 
 /* A rule set that no queue has adopted yet. */
-struct waiting {
+struct replay_waiting {
 	struct rule_set *set;
 	uint64_t epoch, time_ns;
-	struct waiting *next;
+	struct replay_waiting *next;
 };
 
 /* Of one disk. */
@@ -50,8 +50,8 @@ struct replay {
 	struct pipeline *pipeline;
 	struct event_reader *events;
 	struct replay_rules rules;
-	struct waiting *waiting; /* oldest first */
-	void *flights;           /* those that wait, a tree by their arrival */
+	struct replay_waiting *waiting; /* oldest first */
+	void *flights;                  /* those that wait, a tree by their arrival */
 	uint64_t nr_flights;
 	struct flight *spare; /* for the next request */
 	struct decision *decisions;
@@ -271,7 +271,7 @@ void replay_base(struct store *store, const struct record *record)
 
 static int on_rules(struct replay *replay, const struct record *record)
 {
-	struct waiting *waiting = calloc(1, sizeof(*waiting)), **at = &replay->waiting;
+	struct replay_waiting *waiting = calloc(1, sizeof(*waiting)), **at = &replay->waiting;
 	int err = waiting ? replay_rules_set(&replay->rules, record, replay->diag, &waiting->set)
 			  : -ENOMEM;
 
@@ -292,7 +292,7 @@ static int on_rules(struct replay *replay, const struct record *record)
 static int catch_up(struct replay *replay, uint64_t epoch, uint64_t step)
 {
 	while (replay->waiting && replay->waiting->epoch <= epoch) {
-		struct waiting *waiting = replay->waiting;
+		struct replay_waiting *waiting = replay->waiting;
 		uint64_t got;
 		int err = pipeline_publish(replay->pipeline, waiting->set, waiting->time_ns,
 					   replay->diag, &got);
@@ -624,7 +624,7 @@ static void destroy(struct replay *replay)
 	pipeline_free(replay->pipeline);
 	store_free(replay->store);
 	while (replay->waiting) {
-		struct waiting *waiting = replay->waiting;
+		struct replay_waiting *waiting = replay->waiting;
 
 		replay->waiting = waiting->next;
 		rule_set_free(waiting->set);

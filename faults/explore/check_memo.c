@@ -28,20 +28,20 @@
 #define LOG_FIRST   1024u
 #define FORKS_FIRST 2u
 
-struct stretch {
+struct memo_stretch {
 	struct check_read *reads;
 	size_t nr;
 	uint64_t place;     /* of the fork */
 	uint64_t *contents; /* what was seen there */
-	struct stretch **next;
+	struct memo_stretch **next;
 	size_t nr_forks, max_forks; /* nr 0: the end, with this verdict */
 	int verdict;
-	struct stretch *older; /* all there are, to free them */
+	struct memo_stretch *older; /* all there are, to free them */
 };
 
 struct check_memo {
 	pthread_rwlock_t lock;
-	struct stretch *root, *newest;
+	struct memo_stretch *root, *newest;
 	uint64_t bytes, limit_bytes;
 };
 
@@ -145,7 +145,7 @@ struct check_memo *check_memo_free(struct check_memo *memo)
 {
 	if (!memo)
 		return NULL;
-	for (struct stretch *stretch = memo->newest, *older; stretch; stretch = older) {
+	for (struct memo_stretch *stretch = memo->newest, *older; stretch; stretch = older) {
 		older = stretch->older;
 		free(stretch->reads);
 		free(stretch->contents);
@@ -159,9 +159,10 @@ struct check_memo *check_memo_free(struct check_memo *memo)
 
 /* Where the answers leave the tree: at read @at of the stretch, at its fork (at = nr), or nowhere
  * (the stretch is an end, and *ret_verdict its verdict). */
-static bool follow(struct stretch **at_stretch, size_t *ret_at, check_memo_ask_fn ask, void *ctx)
+static bool follow(struct memo_stretch **at_stretch, size_t *ret_at, check_memo_ask_fn ask,
+		   void *ctx)
 {
-	struct stretch *stretch = *at_stretch;
+	struct memo_stretch *stretch = *at_stretch;
 
 	for (;;) {
 		uint64_t content;
@@ -190,7 +191,7 @@ static bool follow(struct stretch **at_stretch, size_t *ret_at, check_memo_ask_f
 
 bool check_memo_find(struct check_memo *memo, check_memo_ask_fn ask, void *ctx, int *ret_verdict)
 {
-	struct stretch *stretch;
+	struct memo_stretch *stretch;
 	bool found = false;
 	size_t at;
 
@@ -206,7 +207,7 @@ bool check_memo_find(struct check_memo *memo, check_memo_ask_fn ask, void *ctx, 
 }
 
 /* A log that is entered: what of it lies on the path from the root. */
-struct entry {
+struct memo_entry {
 	const struct check_log *log;
 	bool *on_path; /* for each of its reads */
 	size_t nr_on_path;
@@ -215,7 +216,7 @@ struct entry {
 
 static uint64_t ask_log(void *ctx, uint64_t place, const uint64_t *known, size_t nr_known)
 {
-	struct entry *entry = ctx;
+	struct memo_entry *entry = ctx;
 	const struct check_read *read = find_read(entry->log, place);
 
 	(void)nr_known;
@@ -228,9 +229,9 @@ static uint64_t ask_log(void *ctx, uint64_t place, const uint64_t *known, size_t
 	return read->content;
 }
 
-static struct stretch *new_stretch(size_t nr)
+static struct memo_stretch *new_stretch(size_t nr)
 {
-	struct stretch *stretch =
+	struct memo_stretch *stretch =
 		fail_alloc("faults/explore/check_memo/stretch", calloc(1, sizeof(*stretch)));
 
 	if (!stretch)
@@ -244,7 +245,7 @@ static struct stretch *new_stretch(size_t nr)
 	return stretch;
 }
 
-static void own(struct check_memo *memo, struct stretch *stretch)
+static void own(struct check_memo *memo, struct memo_stretch *stretch)
 {
 	stretch->older = memo->newest;
 	memo->newest = stretch;
@@ -252,10 +253,10 @@ static void own(struct check_memo *memo, struct stretch *stretch)
 }
 
 /* What of the log is not on the path, and the verdict. */
-static struct stretch *rest_of(const struct entry *entry, int verdict)
+static struct memo_stretch *rest_of(const struct memo_entry *entry, int verdict)
 {
 	const struct check_log *log = entry->log;
-	struct stretch *stretch = new_stretch(log->nr - entry->nr_on_path);
+	struct memo_stretch *stretch = new_stretch(log->nr - entry->nr_on_path);
 
 	if (!stretch)
 		return NULL;
@@ -266,7 +267,7 @@ static struct stretch *rest_of(const struct entry *entry, int verdict)
 	return stretch;
 }
 
-static int reserve_fork(struct stretch *stretch)
+static int reserve_fork(struct memo_stretch *stretch)
 {
 	size_t want = stretch->nr_forks + 1, max_next = stretch->max_forks, max = max_next;
 
@@ -279,18 +280,18 @@ static int reserve_fork(struct stretch *stretch)
 	return 0;
 }
 
-static void add_fork(struct stretch *stretch, uint64_t content, struct stretch *next)
+static void add_fork(struct memo_stretch *stretch, uint64_t content, struct memo_stretch *next)
 {
 	stretch->contents[stretch->nr_forks] = content;
 	stretch->next[stretch->nr_forks++] = next;
 }
 
 /* Read @at of the stretch becomes its fork, with what follows as the first branch. */
-static int make_fork(struct check_memo *memo, struct stretch *stretch, size_t at)
+static int make_fork(struct check_memo *memo, struct memo_stretch *stretch, size_t at)
 {
 	size_t nr = stretch->nr - at - 1;
-	struct stretch *tail = new_stretch(nr);
-	struct stretch head = { .place = stretch->reads[at].place };
+	struct memo_stretch *tail = new_stretch(nr);
+	struct memo_stretch head = { .place = stretch->reads[at].place };
 
 	if (!tail)
 		return -ENOMEM;
@@ -321,11 +322,11 @@ static int make_fork(struct check_memo *memo, struct stretch *stretch, size_t at
 }
 
 /* The log leaves the tree at read @at of the stretch. */
-static int branch(struct check_memo *memo, struct stretch *stretch, size_t at,
-		  const struct entry *entry, int verdict)
+static int branch(struct check_memo *memo, struct memo_stretch *stretch, size_t at,
+		  const struct memo_entry *entry, int verdict)
 {
 	uint64_t place = at < stretch->nr ? stretch->reads[at].place : stretch->place;
-	struct stretch *rest = rest_of(entry, verdict);
+	struct memo_stretch *rest = rest_of(entry, verdict);
 	int err = rest ? 0 : -ENOMEM;
 
 	if (!err && at < stretch->nr)
@@ -343,9 +344,9 @@ static int branch(struct check_memo *memo, struct stretch *stretch, size_t at,
 	return 0;
 }
 
-static int enter(struct check_memo *memo, struct entry *entry, int verdict)
+static int enter(struct check_memo *memo, struct memo_entry *entry, int verdict)
 {
-	struct stretch *stretch = memo->root;
+	struct memo_stretch *stretch = memo->root;
 	size_t at;
 
 	if (!stretch) {
@@ -365,7 +366,7 @@ static int enter(struct check_memo *memo, struct entry *entry, int verdict)
 
 int check_memo_add(struct check_memo *memo, const struct check_log *log, int verdict)
 {
-	struct entry entry = { .log = log };
+	struct memo_entry entry = { .log = log };
 	_cleanup_free_ bool *on_path = NULL;
 	int err;
 

@@ -97,7 +97,7 @@ struct lazy {
 };
 
 /* A unit in a run. */
-struct unit {
+struct lazy_unit {
 	uint64_t wanted; /* sectors that were read for its constraints, and not yet by this run */
 	bool touched;    /* not as in a fresh run */
 };
@@ -110,7 +110,7 @@ struct class
 };
 
 /* A page of which a run has read something that it had not written. */
-struct seen {
+struct lazy_seen {
 	struct page page;
 	uint8_t sectors;
 };
@@ -121,7 +121,7 @@ struct lazy_run {
 	struct view *view;
 	struct constraint *last;
 	uint64_t *sets;
-	struct unit *units;
+	struct lazy_unit *units;
 	uint32_t *touched;
 	size_t nr_touched;
 	size_t nr_wanted; /* units that must still be read */
@@ -354,7 +354,7 @@ static int decide(void *ctx, size_t choice, uint32_t from, uint32_t to)
 {
 	struct lazy_run *run = ctx;
 	const struct crash_choice *c = &run->lazy->choices[choice];
-	struct unit *unit = &run->units[choice];
+	struct lazy_unit *unit = &run->units[choice];
 	uint64_t asked = sector_bits(c, from, to);
 	uint64_t *set = set_of(run, choice);
 
@@ -376,7 +376,7 @@ static int decide(void *ctx, size_t choice, uint32_t from, uint32_t to)
 
 static void note_seen(struct lazy_run *run, uint16_t disk, uint64_t at, uint8_t sectors)
 {
-	struct seen *seen = pages_find(&run->seen, page_key(disk, at));
+	struct lazy_seen *seen = pages_find(&run->seen, page_key(disk, at));
 
 	if (!seen && pages_add(&run->seen, page_key(disk, at), &seen) < 0)
 		run->blind = true;
@@ -413,7 +413,7 @@ static uint64_t reads_of(const struct lazy_run *run)
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < run->seen.nr; i++) {
-		const struct seen *seen = pages_entry(&run->seen, i);
+		const struct lazy_seen *seen = pages_entry(&run->seen, i);
 
 		sum += rng_mix(seen->page.key, 0, seen->sectors);
 	}
@@ -496,7 +496,7 @@ static int run_create(struct lazy *lazy, struct lazy_run **ret_run)
 	if (!run)
 		return -ENOMEM;
 	run->lazy = lazy;
-	run->seen.entry_bytes = sizeof(struct seen);
+	run->seen.entry_bytes = sizeof(struct lazy_seen);
 	check_log_init(&run->log);
 	run->sets = fail_alloc("faults/explore/lazy/sets",
 			       calloc(lazy->nr_words + 1, sizeof(*run->sets)));
@@ -528,7 +528,7 @@ static void run_begin(struct lazy_run *run, struct constraint *last)
 
 		memcpy(set_of(run, choice), lazy->all + lazy->word_of[choice],
 		       words_of(lazy->choices[choice].nr) * sizeof(*run->sets));
-		run->units[choice] = (struct unit){ .wanted = 0 };
+		run->units[choice] = (struct lazy_unit){ .wanted = 0 };
 	}
 	run->nr_touched = run->nr_wanted = 0;
 	run->strayed = run->checking = run->skipped = run->aborted = false;
@@ -538,7 +538,7 @@ static void run_begin(struct lazy_run *run, struct constraint *last)
 	run->last = last;
 	for (const struct constraint *constraint = last; constraint->choice != CONSTRAINT_ROOT;
 	     constraint = constraint->before) {
-		struct unit *unit = &run->units[constraint->choice];
+		struct lazy_unit *unit = &run->units[constraint->choice];
 
 		/* The last constraint of a unit is the smallest. */
 		if (!unit->touched)

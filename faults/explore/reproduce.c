@@ -21,7 +21,7 @@
 #define PAGE 4096u
 
 /* Content of a unit that differs from the image. */
-struct unit {
+struct changed_unit {
 	uint64_t at;
 	const unsigned char *data; /* NULL: zeroes */
 	uint32_t len_bytes;
@@ -29,13 +29,13 @@ struct unit {
 };
 
 struct units {
-	struct unit *at;
+	struct changed_unit *at;
 	size_t nr, room;
 };
 
 /* A lost unit, and the write that would have been there. */
-struct lost {
-	struct unit unit;
+struct reproduce_lost {
+	struct changed_unit unit;
 	uint32_t write;
 };
 
@@ -44,7 +44,7 @@ struct making {
 	const struct journal *from;
 	const struct crash_image *images;
 	struct units state, newest;
-	struct lost *lost;
+	struct reproduce_lost *lost;
 	size_t nr_lost;
 	struct journal *to;
 	uint64_t step;
@@ -59,19 +59,20 @@ static int collect(void *ctx, uint16_t disk, uint64_t at, const unsigned char *d
 
 	if (array_room("faults/explore/reproduce/units", units->at, units->room, units->nr + 1, 64))
 		return -ENOMEM;
-	units->at[units->nr++] =
-		(struct unit){ .at = at, .data = data, .len_bytes = len_bytes, .disk = disk };
+	units->at[units->nr++] = (struct changed_unit){
+		.at = at, .data = data, .len_bytes = len_bytes, .disk = disk
+	};
 	return 0;
 }
 
-static int compare_places(const struct unit *a, const struct unit *b)
+static int compare_places(const struct changed_unit *a, const struct changed_unit *b)
 {
 	if (a->disk != b->disk)
 		return a->disk < b->disk ? -1 : 1;
 	return a->at < b->at ? -1 : a->at > b->at;
 }
 
-static bool same_content(const struct unit *a, const struct unit *b)
+static bool same_content(const struct changed_unit *a, const struct changed_unit *b)
 {
 	if (!a->data || !b->data)
 		return (!a->data || is_zero(a->data, a->len_bytes)) &&
@@ -80,7 +81,7 @@ static bool same_content(const struct unit *a, const struct unit *b)
 }
 
 /* Of the volatile writes the last one to @unit. */
-static uint32_t writer_of(const struct making *making, const struct unit *unit)
+static uint32_t writer_of(const struct making *making, const struct changed_unit *unit)
 {
 	const uint32_t *writes;
 	size_t nr = crash_volatile(making->crash, &writes);
@@ -95,15 +96,15 @@ static uint32_t writer_of(const struct making *making, const struct unit *unit)
 	return 0;
 }
 
-static void add_lost(struct making *making, const struct unit *unit)
+static void add_lost(struct making *making, const struct changed_unit *unit)
 {
 	making->lost[making->nr_lost++] =
-		(struct lost){ .unit = *unit, .write = writer_of(making, unit) };
+		(struct reproduce_lost){ .unit = *unit, .write = writer_of(making, unit) };
 }
 
-static struct unit in_image(const struct making *making, const struct unit *unit)
+static struct changed_unit in_image(const struct making *making, const struct changed_unit *unit)
 {
-	struct unit image = *unit;
+	struct changed_unit image = *unit;
 
 	image.data = making->images[unit->disk].bytes + unit->at;
 	return image;
@@ -122,7 +123,7 @@ static int find_lost(struct making *making)
 		int order = i == state->nr    ? 1
 			    : k == newest->nr ? -1
 					      : compare_places(&state->at[i], &newest->at[k]);
-		struct unit image;
+		struct changed_unit image;
 
 		if (order < 0) {
 			image = in_image(making, &state->at[i++]);
@@ -190,7 +191,7 @@ static int add_disk_content(struct making *making, uint16_t disk, size_t *unit)
 	int err = 0;
 
 	for (; !err && *unit < making->state.nr && making->state.at[*unit].disk == disk; ++*unit) {
-		const struct unit *is = &making->state.at[*unit];
+		const struct changed_unit *is = &making->state.at[*unit];
 
 		err = add_image(making, disk, at, is->at);
 		if (!err && is->data)
@@ -217,7 +218,7 @@ static int add_all_content(struct making *making)
 
 static int compare_lost(const void *a, const void *b)
 {
-	const struct lost *one = a, *two = b;
+	const struct reproduce_lost *one = a, *two = b;
 
 	if (one->write != two->write)
 		return one->write < two->write ? -1 : 1;
@@ -230,7 +231,7 @@ static size_t run_of(const struct making *making, size_t first)
 	size_t nr = 1;
 
 	for (; first + nr < making->nr_lost; nr++) {
-		const struct lost *a = &making->lost[first + nr - 1], *b = a + 1;
+		const struct reproduce_lost *a = &making->lost[first + nr - 1], *b = a + 1;
 
 		if (a->write != b->write || a->unit.disk != b->unit.disk ||
 		    a->unit.at + a->unit.len_bytes != b->unit.at ||
@@ -244,7 +245,7 @@ static size_t run_of(const struct making *making, size_t first)
 /* Completed and never flushed; without a cache that would be durable, so there it never ended. */
 static int add_lost_write(struct making *making, size_t first, size_t nr)
 {
-	const struct lost *lost = &making->lost[first];
+	const struct reproduce_lost *lost = &making->lost[first];
 	const struct journal_write *was = &making->from->writes[lost->write];
 	struct journal_write write = {
 		.submit = ++making->step,

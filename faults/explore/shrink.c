@@ -20,7 +20,7 @@
 #include <string.h>
 
 /* A choice that is not at its newest candidate. Sorted by atom. */
-struct lost {
+struct shrink_lost {
 	uint32_t choice;
 	uint32_t atom;
 };
@@ -39,7 +39,7 @@ struct shrinker {
 	uint16_t *best;  /* the caller's picks: the smallest state that is known to fail */
 	uint16_t *trial; /* the one that is asked for */
 	uint16_t *newest;
-	struct lost *lost; /* of best */
+	struct shrink_lost *lost; /* of best */
 	size_t nr_lost;
 	struct answer *answers;
 	size_t answers_mask;
@@ -88,7 +88,7 @@ static void take_trial(struct shrinker *shrinker)
 
 	memcpy(shrinker->best, shrinker->trial, shrinker->nr_choices * sizeof(*shrinker->best));
 	for (size_t i = 0; i < shrinker->nr_lost; i++) {
-		const struct lost *lost = &shrinker->lost[i];
+		const struct shrink_lost *lost = &shrinker->lost[i];
 
 		if (shrinker->best[lost->choice] != shrinker->newest[lost->choice])
 			shrinker->lost[kept++] = *lost;
@@ -187,7 +187,7 @@ static uint32_t newest_write(const struct shrinker *shrinker, uint32_t choice)
 
 static int compare_lost(const void *a, const void *b)
 {
-	const struct lost *one = a, *two = b;
+	const struct shrink_lost *one = a, *two = b;
 
 	if (one->atom != two->atom)
 		return one->atom < two->atom ? -1 : 1;
@@ -199,7 +199,7 @@ static void find_lost(struct shrinker *shrinker, bool by_write)
 	shrinker->nr_lost = 0;
 	for (uint32_t i = 0; i < shrinker->nr_choices; i++)
 		if (shrinker->best[i] != shrinker->newest[i])
-			shrinker->lost[shrinker->nr_lost++] = (struct lost){
+			shrinker->lost[shrinker->nr_lost++] = (struct shrink_lost){
 				.choice = i,
 				.atom = by_write ? newest_write(shrinker, i) : i,
 			};

@@ -33,7 +33,7 @@ struct strategy_walk {
 	bool *survives;       /* for each volatile write */
 };
 
-struct row {
+struct strategy_row {
 	const char *name;
 	const char *count; /* what ":..." means; NULL: there is none */
 	bool wanted;       /* it cannot be left out */
@@ -221,7 +221,7 @@ static uint64_t total_lazy(const struct strategy_walk *walk)
 
 /* ------------------------------------------------------------------------------ the table */
 
-static const struct row rows[] = {
+static const struct strategy_row rows[] = {
 	[STRATEGY_OLD] = { "old", NULL, false, total_one, make_old },
 	[STRATEGY_NEW] = { "new", NULL, false, total_one, make_new },
 	[STRATEGY_PREFIXES] = { "prefixes", NULL, false, total_prefixes, make_prefix },
@@ -244,7 +244,7 @@ const char *strategy_name(enum strategy_kind kind)
 	return rows[kind].name;
 }
 
-static int parse_count(const struct place *place, const struct row *row, struct text got,
+static int parse_count(const struct place *place, const struct strategy_row *row, struct text got,
 		       uint64_t *ret_count)
 {
 	static const struct param param = { .type = VALUE_COUNT, .min = 1, .max = INT64_MAX };
@@ -286,7 +286,7 @@ static int parse_one(const struct place *place, struct text item, struct strateg
 {
 	struct text rest = item, word = text_cut(&rest, ':');
 	bool counted = word.len < item.len;
-	const struct row *row = NULL;
+	const struct strategy_row *row = NULL;
 
 	for (size_t i = 0; i < NR_KINDS && !row; i++)
 		if (text_is(word, rows[i].name))

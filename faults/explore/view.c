@@ -49,7 +49,7 @@ struct piece {
 	uint64_t generation;
 };
 
-struct disk {
+struct view_disk {
 	const unsigned char *bytes;
 	uint64_t size_bytes;
 	int fd;          /* -1: everything counts as data */
@@ -61,7 +61,7 @@ struct view {
 	const struct crash *crash;
 	const struct crash_choice *choices;
 	enum crash_atomic atomic;
-	struct disk *disks;
+	struct view_disk *disks;
 	size_t nr_disks;
 
 	struct piece *pieces; /* by disk and place */
@@ -216,7 +216,7 @@ static void forget_written(struct view *view)
 /* ------------------------------------------------------------------------------ the image */
 
 /* Learn which of the 64 pages from @at on hold data; a file that does not say holds it anywhere. */
-static uint64_t learn(struct disk *disk, uint64_t word)
+static uint64_t learn(struct view_disk *disk, uint64_t word)
 {
 	uint64_t at = word << WORD_SHIFT, end = at + WORD_BYTES, bits = 0;
 
@@ -243,7 +243,7 @@ static uint64_t learn(struct disk *disk, uint64_t word)
 	return bits;
 }
 
-static uint64_t data_bits(struct disk *disk, uint64_t word)
+static uint64_t data_bits(struct view_disk *disk, uint64_t word)
 {
 	return disk->known[word >> 6] >> (word & 63) & 1 ? disk->data[word] : learn(disk, word);
 }
@@ -258,7 +258,7 @@ static uint64_t run_of(uint64_t bits, uint64_t page)
 	return run < left ? run : left;
 }
 
-static void read_image(struct disk *disk, uint64_t at, unsigned char *to, uint64_t len)
+static void read_image(struct view_disk *disk, uint64_t at, unsigned char *to, uint64_t len)
 {
 	if (disk->fd < 0) {
 		memcpy(to, disk->bytes + at, len);
@@ -477,13 +477,13 @@ int view_reset(struct view *view, const uint16_t *picks, view_decide_fn decide, 
 /* ------------------------------------------------------------------------------ life */
 
 static int open_disk(const struct journal_disk *journal, const struct crash_image *image,
-		     struct disk *disk)
+		     struct view_disk *disk)
 {
 	uint64_t words = (journal->size_bytes >> WORD_SHIFT) + 1;
 
-	*disk = (struct disk){ .bytes = image->bytes,
-			       .size_bytes = journal->size_bytes,
-			       .fd = image->fd };
+	*disk = (struct view_disk){ .bytes = image->bytes,
+				    .size_bytes = journal->size_bytes,
+				    .fd = image->fd };
 	if (disk->fd < 0)
 		return 0;
 	disk->data = fail_alloc("faults/explore/view/data", calloc(words, sizeof(*disk->data)));

@@ -26,7 +26,7 @@
 
 enum event_what { WRITE_DONE, FLUSH_DONE, MARKED };
 
-struct event {
+struct logged_event {
 	uint64_t step;
 	uint32_t index; /* of the journal's writes, flushes or marks */
 	uint8_t what;   /* enum event_what */
@@ -43,7 +43,7 @@ struct export
 	uint32_t *waiting;
 	uint32_t head, nr_waiting;
 	struct latest latest; /* where they are, each by its number among them, from 1 */
-	struct event *events;
+	struct logged_event *events;
 	size_t nr_events;
 	struct logwrites_export stats;
 };
@@ -171,13 +171,14 @@ static void put_super(struct export *export)
 
 static void add_event(struct export *export, uint64_t step, enum event_what what, size_t index)
 {
-	export->events[export->nr_events++] =
-		(struct event){ .step = step, .index = (uint32_t)index, .what = (uint8_t)what };
+	export->events[export->nr_events++] = (struct logged_event){ .step = step,
+								     .index = (uint32_t)index,
+								     .what = (uint8_t)what };
 }
 
 static int compare_events(const void *a, const void *b)
 {
-	const struct event *one = a, *two = b;
+	const struct logged_event *one = a, *two = b;
 
 	/* What a batch completed shares its step: as submitted. */
 	if (one->step != two->step)
@@ -305,7 +306,7 @@ static void put_replaced(struct export *export, const struct journal_write *by)
 		put_write(export, &writes[export->waiting[export->head++]]);
 }
 
-static void handle(struct export *export, const struct event *event)
+static void handle(struct export *export, const struct logged_event *event)
 {
 	const struct journal *journal = export->journal;
 

@@ -41,15 +41,15 @@ struct pending {
  * Never more than the requests in flight, and those that have ended beside the others: a batch asks
  * for them alone, however many others hang.
  */
-struct queue {
+struct recorded_queue {
 	struct pending *open; /* by arrival */
 	struct pending *ended;
 	uint32_t nr_open, nr_ended, room; /* of each */
 };
 
-struct disk {
+struct recorded_disk {
 	const struct record_disk *is;
-	struct queue *queues;
+	struct recorded_queue *queues;
 	bool *false_acks; /* by number of the rule: what it acknowledges is not so */
 	uint32_t nr_rules;
 	bool asked; /* a request came: what BASE says from here on is of the next revival */
@@ -62,19 +62,19 @@ struct disk {
 	uint64_t flushed; /* submission of the last flush that guarantees anything; 0: none */
 };
 
-struct reading {
+struct record_reading {
 	struct record_reader *reader;
 	struct journal *journal;
 	struct diag *diag;
 	uint64_t step; /* of the journal */
 	uint16_t nr_disks;
-	struct disk disks[RECORD_DISKS_MAX];
+	struct recorded_disk disks[RECORD_DISKS_MAX];
 };
 
-static int nonsense(const struct reading *reading, const struct record *record, const char *fmt,
-		    ...) __attribute__((format(printf, 3, 4)));
-static int nonsense(const struct reading *reading, const struct record *record, const char *fmt,
-		    ...)
+static int nonsense(const struct record_reading *reading, const struct record *record,
+		    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int nonsense(const struct record_reading *reading, const struct record *record,
+		    const char *fmt, ...)
 {
 	char what[256];
 	va_list args;
@@ -88,10 +88,10 @@ static int nonsense(const struct reading *reading, const struct record *record, 
 
 /* ------------------------------------------------------------------------------ disks */
 
-static int add_disk(struct reading *reading, uint16_t index)
+static int add_disk(struct record_reading *reading, uint16_t index)
 {
 	const struct record_disk *is = record_reader_disk(reading->reader, index);
-	struct disk *disk = &reading->disks[index];
+	struct recorded_disk *disk = &reading->disks[index];
 	struct journal_disk to = {
 		.size_bytes = is->size_bytes,
 		.block_bytes = is->block_bytes,
@@ -108,16 +108,16 @@ static int add_disk(struct reading *reading, uint16_t index)
 	return disk->queues ? journal_add_disk(reading->journal, &to) : -ENOMEM;
 }
 
-static void free_queue(struct queue *queue)
+static void free_queue(struct recorded_queue *queue)
 {
 	free(queue->open);
 	free(queue->ended);
 }
 
-static void free_disks(struct reading *reading)
+static void free_disks(struct record_reading *reading)
 {
 	for (uint16_t i = 0; i < reading->nr_disks; i++) {
-		struct disk *disk = &reading->disks[i];
+		struct recorded_disk *disk = &reading->disks[i];
 
 		for (uint16_t k = 0; disk->queues && k < disk->is->nr_queues; k++)
 			free_queue(&disk->queues[k]);
@@ -130,10 +130,10 @@ static void free_disks(struct reading *reading)
 
 /* ------------------------------------------------------------------------------ rules */
 
-static int add_rule(struct reading *reading, const struct record *record,
+static int add_rule(struct record_reading *reading, const struct record *record,
 		    const struct record_rule *rule)
 {
-	struct disk *disk = &reading->disks[record->disk];
+	struct recorded_disk *disk = &reading->disks[record->disk];
 	struct rule *parsed;
 	int err;
 
@@ -155,7 +155,7 @@ static int add_rule(struct reading *reading, const struct record *record,
 	return err;
 }
 
-static int take_rules(struct reading *reading, const struct record *record)
+static int take_rules(struct record_reading *reading, const struct record *record)
 {
 	int err = 0;
 
@@ -164,7 +164,7 @@ static int take_rules(struct reading *reading, const struct record *record)
 	return err;
 }
 
-static bool is_false_ack(const struct disk *disk, const struct record *record)
+static bool is_false_ack(const struct recorded_disk *disk, const struct record *record)
 {
 	for (uint32_t i = 0; i < record->nr_hits; i++)
 		if (record->hits[i].rule <= disk->nr_rules &&
@@ -175,7 +175,7 @@ static bool is_false_ack(const struct disk *disk, const struct record *record)
 
 /* ------------------------------------------------------------------------------ requests */
 
-static int grow_queue(struct queue *queue)
+static int grow_queue(struct recorded_queue *queue)
 {
 	struct pending **arrays[] = { &queue->open, &queue->ended };
 	uint32_t room = 0;
@@ -189,10 +189,10 @@ static int grow_queue(struct queue *queue)
 	return 0;
 }
 
-static int add_pending(struct reading *reading, const struct record *record, bool flush)
+static int add_pending(struct record_reading *reading, const struct record *record, bool flush)
 {
-	const struct disk *disk = &reading->disks[record->disk];
-	struct queue *queue = &disk->queues[record->queue];
+	const struct recorded_disk *disk = &reading->disks[record->disk];
+	struct recorded_queue *queue = &disk->queues[record->queue];
 	const struct journal *journal = reading->journal;
 	uint32_t nr = queue->nr_open + queue->nr_ended;
 
@@ -211,8 +211,8 @@ static int add_pending(struct reading *reading, const struct record *record, boo
 }
 
 /* Open request number @i of the queue. */
-static void end(struct reading *reading, struct queue *queue, uint32_t i, int result,
-		uint64_t time_ns)
+static void end(struct record_reading *reading, struct recorded_queue *queue, uint32_t i,
+		int result, uint64_t time_ns)
 {
 	struct pending pending = queue->open[i];
 	struct journal *journal = reading->journal;
@@ -236,7 +236,7 @@ static void end(struct reading *reading, struct queue *queue, uint32_t i, int re
 	}
 }
 
-static int add_flush(struct reading *reading, const struct record *record)
+static int add_flush(struct record_reading *reading, const struct record *record)
 {
 	const struct journal_flush flush = {
 		.submit = ++reading->step,
@@ -250,9 +250,9 @@ static int add_flush(struct reading *reading, const struct record *record)
 }
 
 /* The journal's last write, where a revival may put it in doubt. */
-static int note_open(struct reading *reading, uint16_t index)
+static int note_open(struct record_reading *reading, uint16_t index)
 {
-	struct disk *disk = &reading->disks[index];
+	struct recorded_disk *disk = &reading->disks[index];
 
 	if (record_reader_header(reading->reader)->version >= 3 ||
 	    !reading->journal->disks[index].cache)
@@ -264,7 +264,7 @@ static int note_open(struct reading *reading, uint16_t index)
 	return 0;
 }
 
-static int add_write(struct reading *reading, const struct record *record)
+static int add_write(struct record_reading *reading, const struct record *record)
 {
 	const struct journal_write write = {
 		.submit = ++reading->step,
@@ -284,9 +284,9 @@ static int add_write(struct reading *reading, const struct record *record)
 	return err ? err : note_open(reading, record->disk);
 }
 
-static int take_request(struct reading *reading, const struct record *record)
+static int take_request(struct record_reading *reading, const struct record *record)
 {
-	struct queue *queue = &reading->disks[record->disk].queues[record->queue];
+	struct recorded_queue *queue = &reading->disks[record->disk].queues[record->queue];
 	bool flush = record->op == IO_FLUSH;
 	int err;
 
@@ -304,9 +304,9 @@ static int take_request(struct reading *reading, const struct record *record)
 }
 
 /* Reads are not here, so an end that nobody waits for is one of theirs. */
-static void take_end(struct reading *reading, const struct record *record)
+static void take_end(struct record_reading *reading, const struct record *record)
 {
-	struct queue *queue = &reading->disks[record->disk].queues[record->queue];
+	struct recorded_queue *queue = &reading->disks[record->disk].queues[record->queue];
 
 	uint32_t from = 0, to = queue->nr_open;
 
@@ -330,9 +330,9 @@ static int by_arrival(const void *a, const void *b)
 	return (x->arrival > y->arrival) - (x->arrival < y->arrival);
 }
 
-static void complete_flush(struct reading *reading, struct journal_flush *flush)
+static void complete_flush(struct record_reading *reading, struct journal_flush *flush)
 {
-	struct disk *disk = &reading->disks[flush->disk];
+	struct recorded_disk *disk = &reading->disks[flush->disk];
 
 	flush->complete = ++reading->step;
 	if (!flush->failed && flush->submit > disk->flushed)
@@ -340,7 +340,7 @@ static void complete_flush(struct reading *reading, struct journal_flush *flush)
 }
 
 /* What has ended is complete, in the order of arrival; what a power cut decided was before. */
-static void complete_ended(struct reading *reading, struct queue *queue)
+static void complete_ended(struct record_reading *reading, struct recorded_queue *queue)
 {
 	struct journal *journal = reading->journal;
 
@@ -359,9 +359,9 @@ static void complete_ended(struct reading *reading, struct queue *queue)
 	}
 }
 
-static void take_batch(struct reading *reading, const struct record *record)
+static void take_batch(struct record_reading *reading, const struct record *record)
 {
-	struct queue *queue = &reading->disks[record->disk].queues[record->queue];
+	struct recorded_queue *queue = &reading->disks[record->disk].queues[record->queue];
 
 	complete_ended(reading, queue);
 	queue->nr_ended = 0;
@@ -370,7 +370,7 @@ static void take_batch(struct reading *reading, const struct record *record)
 /* ------------------------------------------------------------------------------ the rest */
 
 /* Those in flight may still end well, and are asked for again. */
-static void doubt_volatile(struct reading *reading, struct disk *disk)
+static void doubt_volatile(struct record_reading *reading, struct recorded_disk *disk)
 {
 	size_t nr = 0;
 
@@ -387,10 +387,11 @@ static void doubt_volatile(struct reading *reading, struct disk *disk)
 }
 
 /* The host never knows the end of what is in flight now, or does not any more. */
-static void fail_pending(struct reading *reading, const struct disk *disk, uint64_t time_ns)
+static void fail_pending(struct record_reading *reading, const struct recorded_disk *disk,
+			 uint64_t time_ns)
 {
 	for (uint16_t k = 0; k < disk->is->nr_queues; k++) {
-		struct queue *queue = &disk->queues[k];
+		struct recorded_queue *queue = &disk->queues[k];
 
 		while (queue->nr_open)
 			end(reading, queue, queue->nr_open - 1, -EIO, time_ns);
@@ -398,7 +399,7 @@ static void fail_pending(struct reading *reading, const struct disk *disk, uint6
 	}
 }
 
-static int write_kept(struct reading *reading, struct disk *disk, uint64_t time_ns)
+static int write_kept(struct record_reading *reading, struct recorded_disk *disk, uint64_t time_ns)
 {
 	uint64_t submit = reading->step;
 	int err = 0;
@@ -416,9 +417,9 @@ static int write_kept(struct reading *reading, struct disk *disk, uint64_t time_
 	return err;
 }
 
-static int take_revival(struct reading *reading, const struct record *record)
+static int take_revival(struct record_reading *reading, const struct record *record)
 {
-	struct disk *disk = &reading->disks[record->disk];
+	struct recorded_disk *disk = &reading->disks[record->disk];
 	uint64_t time_ns = record->time_ns;
 
 	doubt_volatile(reading, disk);
@@ -432,7 +433,7 @@ static int take_revival(struct reading *reading, const struct record *record)
 }
 
 /* Zeroes that follow zeroes are one. */
-static int keep(struct disk *disk, const struct record *record)
+static int keep(struct recorded_disk *disk, const struct record *record)
 {
 	struct journal_write *last = disk->nr_kept ? &disk->kept[disk->nr_kept - 1] : NULL;
 
@@ -455,7 +456,7 @@ static int keep(struct disk *disk, const struct record *record)
 	return 0;
 }
 
-static int take_base(struct reading *reading, const struct record *record)
+static int take_base(struct record_reading *reading, const struct record *record)
 {
 	const struct journal_extent extent = {
 		.disk = record->disk,
@@ -469,7 +470,7 @@ static int take_base(struct reading *reading, const struct record *record)
 	return record->data ? journal_add_extent(reading->journal, &extent) : 0;
 }
 
-static int take(struct reading *reading, const struct record *record)
+static int take(struct record_reading *reading, const struct record *record)
 {
 	struct journal *journal = reading->journal;
 
@@ -502,7 +503,7 @@ static int take(struct reading *reading, const struct record *record)
 	return 0;
 }
 
-static int read_all(struct reading *reading)
+static int read_all(struct record_reading *reading)
 {
 	const struct record_header *header = record_reader_header(reading->reader);
 	struct journal *journal = reading->journal;
@@ -541,7 +542,7 @@ static int read_all(struct reading *reading)
 int journal_from_record(const void *bytes, size_t size, struct diag *diag,
 			struct journal **ret_journal)
 {
-	struct reading *reading =
+	struct record_reading *reading =
 		fail_alloc("faults/journal/record/reading", calloc(1, sizeof(*reading)));
 	int err = reading ? record_reader_open(bytes, size, diag, &reading->reader) : -ENOMEM;
 

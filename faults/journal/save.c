@@ -26,12 +26,12 @@
 #define FALSE_ACK_FLUSH 2
 
 /* Where a write or flush is in flight. */
-struct place {
+struct saved_place {
 	uint64_t arrival; /* step in the file, of its first piece */
 	uint16_t queue;
 };
 
-struct disk {
+struct saved_disk {
 	struct record_stream *streams; /* by queue */
 	uint32_t *in_flight;           /* by queue */
 	uint16_t nr_queues, room;
@@ -46,8 +46,8 @@ struct saving {
 	int err; /* the first */
 	uint64_t step;
 	uint64_t nr_requests, nr_marks;
-	struct place *writes, *flushes;
-	struct disk *disks;
+	struct saved_place *writes, *flushes;
+	struct saved_disk *disks;
 };
 
 /* ------------------------------------------------------------------------------ bytes */
@@ -114,7 +114,7 @@ static uint64_t nr_pieces(const struct journal_write *write)
 	return (write->len_bytes + piece_max(write) - 1) / piece_max(write);
 }
 
-static int grow(struct disk *disk)
+static int grow(struct saved_disk *disk)
 {
 	uint16_t had = disk->room;
 
@@ -124,7 +124,7 @@ static int grow(struct disk *disk)
 	return 0;
 }
 
-static int take_room(struct disk *disk, uint64_t nr, uint16_t *ret_queue)
+static int take_room(struct saved_disk *disk, uint64_t nr, uint16_t *ret_queue)
 {
 	uint16_t queue = 0;
 
@@ -146,7 +146,7 @@ static int take_room(struct disk *disk, uint64_t nr, uint16_t *ret_queue)
 static int place_write(struct saving *saving, uint32_t index)
 {
 	const struct journal_write *write = &saving->journal->writes[index];
-	struct disk *disk = &saving->disks[write->disk];
+	struct saved_disk *disk = &saving->disks[write->disk];
 
 	disk->lies |= write->false_ack;
 	return take_room(disk, nr_pieces(write), &saving->writes[index].queue);
@@ -155,7 +155,7 @@ static int place_write(struct saving *saving, uint32_t index)
 static int place_flush(struct saving *saving, uint32_t index)
 {
 	const struct journal_flush *flush = &saving->journal->flushes[index];
-	struct disk *disk = &saving->disks[flush->disk];
+	struct saved_disk *disk = &saving->disks[flush->disk];
 
 	disk->lies |= flush->false_ack;
 	return take_room(disk, 1, &saving->flushes[index].queue);
@@ -193,7 +193,7 @@ static int place_all(struct saving *saving)
 	for (size_t i = 0; !err && i < journal->nr_events; i++)
 		err = place_event(saving, &journal->events[i]);
 	for (uint32_t i = 0; !err && i < journal->nr_disks; i++) {
-		struct disk *disk = &saving->disks[i];
+		struct saved_disk *disk = &saving->disks[i];
 
 		disk->nr_queues += !disk->nr_queues;
 		disk->streams = fail_alloc("faults/journal/save/streams",
@@ -295,7 +295,7 @@ static uint32_t take_hit(struct saving *saving, uint16_t disk, uint32_t rule, bo
 static void put_write(struct saving *saving, uint32_t index, bool parked)
 {
 	const struct journal_write *write = &saving->journal->writes[index];
-	struct place *place = &saving->writes[index];
+	struct saved_place *place = &saving->writes[index];
 	uint32_t most = piece_max(write);
 
 	place->arrival = saving->step + 1;
@@ -335,7 +335,7 @@ static void put_batch(struct saving *saving, uint16_t disk, uint16_t queue)
 static void end_write(struct saving *saving, uint32_t index, bool parked)
 {
 	const struct journal_write *write = &saving->journal->writes[index];
-	const struct place *place = &saving->writes[index];
+	const struct saved_place *place = &saving->writes[index];
 	uint64_t nr = parked ? nr_pieces(write) : 0;
 
 	for (uint64_t i = 0; i < nr; i++) {
@@ -357,7 +357,7 @@ static void end_write(struct saving *saving, uint32_t index, bool parked)
 static void put_flush(struct saving *saving, uint32_t index, bool parked)
 {
 	const struct journal_flush *flush = &saving->journal->flushes[index];
-	struct place *place = &saving->flushes[index];
+	struct saved_place *place = &saving->flushes[index];
 	struct record_hit hit;
 	struct record record = {
 		.type = RECORD_REQUEST,
@@ -379,7 +379,7 @@ static void put_flush(struct saving *saving, uint32_t index, bool parked)
 static void end_flush(struct saving *saving, uint32_t index, bool parked)
 {
 	const struct journal_flush *flush = &saving->journal->flushes[index];
-	const struct place *place = &saving->flushes[index];
+	const struct saved_place *place = &saving->flushes[index];
 	struct record record = {
 		.type = RECORD_END,
 		.disk = flush->disk,

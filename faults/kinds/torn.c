@@ -83,7 +83,7 @@ static int check(const struct kind_args *args, const struct rule_geometry *geome
 }
 
 /* Bytes [from, to) of the request, both unit boundaries or the request's ends: kept or not. */
-struct part {
+struct torn_part {
 	uint32_t from, to;
 	bool keep;
 };
@@ -100,15 +100,15 @@ static uint32_t cut_suffix(const struct io *io, uint64_t keep, uint64_t unit)
 }
 
 /* What stands before the cut is one part, what stands behind it the other. */
-static struct part next_side(const struct kind_args *args, const struct io *io, uint64_t unit,
-			     uint32_t at)
+static struct torn_part next_side(const struct kind_args *args, const struct io *io, uint64_t unit,
+				  uint32_t at)
 {
 	bool first = kind_has(args, torn_keep);
 	uint32_t cut = first ? tear_prefix(io, args->value[torn_keep].lo, unit)
 			     : cut_suffix(io, args->value[torn_keep_last].lo, unit);
 
-	return at < cut ? (struct part){ at, cut, first }
-			: (struct part){ at, io->len_bytes, !first };
+	return at < cut ? (struct torn_part){ at, cut, first }
+			: (struct torn_part){ at, io->len_bytes, !first };
 }
 
 /* Of a random tear: large enough that there are not too many. */
@@ -133,11 +133,11 @@ static bool keeps_unit(const struct kind_args *args, uint64_t bits, uint64_t num
 }
 
 /* Runs, not units, because each kept run of a discard is a system call. */
-static struct part next_run(const struct kind_args *args, uint64_t bits, const struct io *io,
-			    uint64_t unit, uint32_t at)
+static struct torn_part next_run(const struct kind_args *args, uint64_t bits, const struct io *io,
+				 uint64_t unit, uint32_t at)
 {
 	uint64_t start = io_start(io), first = start / unit;
-	struct part part = { at, at, false };
+	struct torn_part part = { at, at, false };
 
 	while (part.to < io->len_bytes) {
 		uint64_t number = (start + part.to) / unit;
@@ -154,7 +154,7 @@ static struct part next_run(const struct kind_args *args, uint64_t bits, const s
 
 /* The part that starts at *at, 0 at first. Every way of tearing is a list of parts. */
 static bool next_part(const struct kind_args *args, const struct kind_hit *hit, const struct io *io,
-		      uint32_t *at, struct part *ret_part)
+		      uint32_t *at, struct torn_part *ret_part)
 {
 	uint64_t unit = unit_of(args, hit->block_bytes);
 
@@ -191,7 +191,7 @@ static int put_garbage(void *ctx, unsigned char *bytes, uint64_t at, uint32_t le
 
 /* What the missing part holds. */
 static int fill_part(const struct kind_args *args, const struct kind_hit *hit, struct io *io,
-		     const struct part *part)
+		     const struct torn_part *part)
 {
 	struct garbage garbage = { io, hit->bits };
 	struct io zeroes = *io;
@@ -215,7 +215,7 @@ static int fill_part(const struct kind_args *args, const struct kind_hit *hit, s
 
 static void act(const struct kind_args *args, const struct kind_hit *hit, struct io *io)
 {
-	struct part part = { 0, 0, false };
+	struct torn_part part = { 0, 0, false };
 	uint32_t at = 0;
 	int err = 0;
 
@@ -240,7 +240,7 @@ static void describe(FILE *out, const struct kind_args *args, const struct kind_
 		[FILL_ZEROES] = ", zeroes the rest",
 		[FILL_GARBAGE] = ", fills the rest with garbage",
 	};
-	struct part part = { 0, 0, false };
+	struct torn_part part = { 0, 0, false };
 	uint32_t at = 0;
 	int shown = 0;
 

@@ -22,7 +22,7 @@
 #define NO_BLOCK SIZE_MAX
 #define NO_STEP  UINT64_MAX
 
-struct block {
+struct record_block {
 	uint64_t offset; /* of the payload */
 	uint32_t len;
 	size_t next; /* of the same stream, or NO_BLOCK */
@@ -38,7 +38,7 @@ struct cursor {
 	uint16_t disk, queue; /* as in the headers of its blocks */
 };
 
-struct disk {
+struct stream_disk {
 	struct record_disk is;
 	size_t cursors; /* its first; then one for each queue, and one for the control thread */
 };
@@ -49,7 +49,7 @@ struct record_reader {
 	struct record_header header;
 	uint64_t good;     /* bytes of the file that are whole blocks, from its beginning */
 	const char *fault; /* of the block there; NULL: the file just ends */
-	struct block *blocks;
+	struct record_block *blocks;
 	size_t nr_blocks, max_blocks;
 	uint64_t steps; /* handed out */
 	bool closed;
@@ -63,7 +63,7 @@ struct record_reader {
 	struct cursor *cursors; /* that of nobody first */
 	size_t nr_cursors;
 	uint16_t nr_disks;
-	struct disk disks[RECORD_DISKS_MAX];
+	struct stream_disk disks[RECORD_DISKS_MAX];
 };
 
 /* ------------------------------------------------------------------------------ the header */
@@ -187,7 +187,7 @@ static int add_disk(struct record_reader *reader, const struct record_disk *disk
 {
 	uint16_t index = reader->nr_disks;
 
-	reader->disks[index] = (struct disk){ .is = *disk, .cursors = reader->nr_cursors };
+	reader->disks[index] = (struct stream_disk){ .is = *disk, .cursors = reader->nr_cursors };
 	reader->nr_disks++;
 	return add_cursors(reader, index, disk->nr_queues);
 }
@@ -198,7 +198,7 @@ static int add_disk(struct record_reader *reader, const struct record_disk *disk
 static struct cursor *find_cursor(const struct record_reader *reader, const unsigned char *head)
 {
 	uint64_t disk = get_le(head + 4, 2), queue = get_le(head + 6, 2);
-	const struct disk *of;
+	const struct stream_disk *of;
 
 	if (disk == RECORD_NOBODY)
 		return queue == RECORD_CONTROL ? &reader->cursors[0] : NULL;
@@ -218,7 +218,8 @@ static int add_block(struct record_reader *reader, struct cursor *cursor, uint64
 	if (array_room("faults/record/read/blocks", reader->blocks, reader->max_blocks, index + 1,
 		       64))
 		return -ENOMEM;
-	reader->blocks[index] = (struct block){ .offset = offset, .len = len, .next = NO_BLOCK };
+	reader->blocks[index] =
+		(struct record_block){ .offset = offset, .len = len, .next = NO_BLOCK };
 	reader->nr_blocks++;
 	if (cursor->last == NO_BLOCK)
 		cursor->next = index;
@@ -650,7 +651,7 @@ static void look(struct record_reader *reader, struct cursor *cursor)
 	struct cursor ahead;
 
 	if (cursor->at == cursor->end && cursor->next != NO_BLOCK) {
-		const struct block *block = &reader->blocks[cursor->next];
+		const struct record_block *block = &reader->blocks[cursor->next];
 
 		cursor->at = reader->bytes + block->offset;
 		cursor->end = cursor->at + block->len;

@@ -43,7 +43,7 @@
 #define WAIT_NS         (100 * NSEC_PER_USEC) /* for room, at first */
 #define WAIT_MAX_NS     (5 * NSEC_PER_MSEC)   /* later */
 
-struct ring {
+struct recorder_ring {
 	/* The queue's. */
 	_Alignas(RECORDING_LINE) _Atomic uint64_t head; /* bytes ever put in */
 	uint64_t room_end;                              /* up to here there is known to be room */
@@ -70,7 +70,7 @@ struct recorder_disk {
 	/* Control thread. */
 	uint32_t nr_rules; /* numbers given */
 	uint64_t time_ns;  /* of its last record */
-	struct ring rings[];
+	struct recorder_ring rings[];
 };
 
 struct recorder {
@@ -134,7 +134,7 @@ _cold_ static void tell_end(struct recorder *recorder)
 /* What the ring holds goes to the file. A ring's count of records is read before its head. */
 static void drain(struct recorder_disk *disk, uint16_t queue)
 {
-	struct ring *ring = &disk->rings[queue];
+	struct recorder_ring *ring = &disk->rings[queue];
 	const struct recording_counts now = {
 		.records = atomic_load_explicit(&ring->nr_records, memory_order_acquire),
 		.requests = atomic_load_explicit(&ring->nr_requests, memory_order_relaxed),
@@ -235,7 +235,8 @@ static int start_writer(struct recorder *recorder)
 /* ------------------------------------------------------------------------------ the rings */
 
 /* Returns false when the recording failed meanwhile: nothing is taken out any more. */
-_cold_ static bool wait_for_room(struct recorder_disk *disk, struct ring *ring, uint64_t wanted_end)
+_cold_ static bool wait_for_room(struct recorder_disk *disk, struct recorder_ring *ring,
+				 uint64_t wanted_end)
 {
 	struct timespec pause = { .tv_nsec = (long)WAIT_NS };
 
@@ -254,7 +255,7 @@ _cold_ static bool wait_for_room(struct recorder_disk *disk, struct ring *ring, 
 	}
 }
 
-static void copy_in(const struct recorder_disk *disk, struct ring *ring, uint64_t head,
+static void copy_in(const struct recorder_disk *disk, struct recorder_ring *ring, uint64_t head,
 		    const unsigned char *bytes, size_t len)
 {
 	uint32_t at = (uint32_t)head & (disk->ring_bytes - 1);
@@ -267,7 +268,7 @@ static void copy_in(const struct recorder_disk *disk, struct ring *ring, uint64_
 }
 
 /* A write's data, from byte @head of the ring on: what of it is there. */
-static enum record_content copy_data(const struct recorder_disk *disk, struct ring *ring,
+static enum record_content copy_data(const struct recorder_disk *disk, struct recorder_ring *ring,
 				     uint64_t head, struct io *io)
 {
 	uint32_t at = (uint32_t)head & (disk->ring_bytes - 1);
@@ -284,7 +285,7 @@ static enum record_content copy_data(const struct recorder_disk *disk, struct ri
 }
 
 /* Half of the ring waits: have it taken out before it is full. */
-static void hurry(struct recorder_disk *disk, struct ring *ring, uint64_t head)
+static void hurry(struct recorder_disk *disk, struct recorder_ring *ring, uint64_t head)
 {
 	uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
 	bool half = head - tail > disk->ring_bytes / 2;
@@ -295,7 +296,7 @@ static void hurry(struct recorder_disk *disk, struct ring *ring, uint64_t head)
 }
 
 /* The record that ends at @end is whole. */
-static void publish(struct recorder_disk *disk, struct ring *ring, uint64_t end)
+static void publish(struct recorder_disk *disk, struct recorder_ring *ring, uint64_t end)
 {
 	uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 
@@ -312,8 +313,8 @@ static void publish(struct recorder_disk *disk, struct ring *ring, uint64_t end)
  * One record: @len of @bytes, the hits at hand, and the data of @io, unless that is NULL; the last
  * of @bytes says what became of it.
  */
-static void put(struct recorder_disk *disk, struct ring *ring, unsigned char *bytes, size_t len,
-		struct io *io)
+static void put(struct recorder_disk *disk, struct recorder_ring *ring, unsigned char *bytes,
+		size_t len, struct io *io)
 {
 	uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 	size_t hits_len = (size_t)(ring->hits_end - ring->hits);
@@ -341,7 +342,7 @@ struct recorder *recorder_of(const struct recorder_disk *disk)
 
 void recorder_arrive(struct recorder_disk *disk, struct io *io)
 {
-	struct ring *ring = &disk->rings[io->queue];
+	struct recorder_ring *ring = &disk->rings[io->queue];
 
 	ring->hits_end = ring->hits;
 	ring->nr_hits = 0;
@@ -351,7 +352,7 @@ void recorder_arrive(struct recorder_disk *disk, struct io *io)
 
 void recorder_hit(struct recorder_disk *disk, const struct io *io, const struct record_hit *hit)
 {
-	struct ring *ring = &disk->rings[io->queue];
+	struct recorder_ring *ring = &disk->rings[io->queue];
 
 	if (!io->step)
 		return;
@@ -362,7 +363,7 @@ void recorder_hit(struct recorder_disk *disk, const struct io *io, const struct 
 void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns,
 		     enum recorder_course course)
 {
-	struct ring *ring = &disk->rings[io->queue];
+	struct recorder_ring *ring = &disk->rings[io->queue];
 	bool parked = course == RECORDER_PARKED, unreached = course == RECORDER_UNREACHED;
 	unsigned char bytes[RECORD_REQUEST_MAX];
 	const struct record record = {
@@ -391,7 +392,7 @@ void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns,
 }
 
 /* A record that is no request; its step is drawn here. */
-static void put_plain(struct recorder_disk *disk, struct ring *ring, struct record *record)
+static void put_plain(struct recorder_disk *disk, struct recorder_ring *ring, struct record *record)
 {
 	unsigned char bytes[RECORD_REQUEST_MAX];
 
@@ -404,7 +405,7 @@ static void put_plain(struct recorder_disk *disk, struct ring *ring, struct reco
 
 void recorder_end(struct recorder_disk *disk, const struct io *io, uint64_t now_ns, bool released)
 {
-	struct ring *ring = &disk->rings[io->queue];
+	struct recorder_ring *ring = &disk->rings[io->queue];
 	struct record record = {
 		.type = RECORD_END,
 		.time_ns = now_ns,
@@ -424,7 +425,7 @@ void recorder_end(struct recorder_disk *disk, const struct io *io, uint64_t now_
 
 void recorder_batch_done(struct recorder_disk *disk, uint16_t queue)
 {
-	struct ring *ring = &disk->rings[queue];
+	struct recorder_ring *ring = &disk->rings[queue];
 
 	if (!ring->changed || !disk->data)
 		return;
@@ -658,7 +659,7 @@ _cold_ void recorder_status(struct recorder *recorder, struct recorder_status *r
 	}
 	for (uint16_t i = 0; i < nr; i++)
 		for (uint16_t queue = 0; queue < recorder->disks[i]->nr_queues; queue++) {
-			struct ring *ring = &recorder->disks[i]->rings[queue];
+			struct recorder_ring *ring = &recorder->disks[i]->rings[queue];
 
 			ret_status->nr_requests +=
 				atomic_load_explicit(&ring->nr_requests, memory_order_relaxed);
@@ -684,7 +685,7 @@ uint32_t recorder_ring_bytes(bool data, uint32_t max_io_bytes)
 static int create_rings(struct recorder_disk *disk, const struct record_header *header)
 {
 	for (uint16_t i = 0; i < disk->nr_queues; i++) {
-		struct ring *ring = &disk->rings[i];
+		struct recorder_ring *ring = &disk->rings[i];
 		void *bytes = fail_value("faults/record/recorder/ring", MAP_FAILED,
 					 mmap(NULL, disk->ring_bytes, PROT_READ | PROT_WRITE,
 					      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
@@ -714,7 +715,7 @@ static void free_disk(struct recorder_disk *disk)
 static struct recorder_disk *new_disk(struct recorder *recorder, const struct record_disk *is)
 {
 	const struct record_header *header = &recorder->recording.shared->header;
-	size_t size = sizeof(struct recorder_disk) + is->nr_queues * sizeof(struct ring);
+	size_t size = sizeof(struct recorder_disk) + is->nr_queues * sizeof(struct recorder_ring);
 	struct recorder_disk *disk =
 		fail_alloc("faults/record/recorder/disk", aligned_alloc(RECORDING_LINE, size));
 

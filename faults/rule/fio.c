@@ -37,7 +37,7 @@ static const char *const section_names[FIO_NR_SECTIONS] = {
 };
 
 /* What is being read, for messages. */
-struct source {
+struct fio_source {
 	const char *path;
 	uint64_t limit_ns;
 	struct diag *diag;
@@ -61,7 +61,7 @@ static void cleanup_json(json_t **json)
 
 /* ------------------------------------------------------------------------------ the file */
 
-static int not_fio(const struct source *source, const char *what)
+static int not_fio(const struct fio_source *source, const char *what)
 {
 	diag_set(source->diag, -EINVAL, ID, "file=%s is not what fio writes: %s", source->path,
 		 what);
@@ -70,7 +70,7 @@ static int not_fio(const struct source *source, const char *what)
 }
 
 /* The caller frees *ret_text. */
-static int read_text(const struct source *source, char **ret_text, size_t *ret_len)
+static int read_text(const struct fio_source *source, char **ret_text, size_t *ret_len)
 {
 	/* Without waiting: a pipe that nobody writes to must not stop the control thread. */
 	_cleanup_close_ int fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -121,7 +121,7 @@ static const char *skip_remarks(const char *text, size_t *len)
 	return at;
 }
 
-static int load(const struct source *source, const char *text, size_t len, json_t **ret_json)
+static int load(const struct fio_source *source, const char *text, size_t len, json_t **ret_json)
 {
 	const char *at = skip_remarks(text, &len);
 	json_error_t error;
@@ -138,7 +138,7 @@ static int load(const struct source *source, const char *text, size_t len, json_
 
 /* ------------------------------------------------------------------------------ the times */
 
-static int time_of(const struct source *source, const char *key, const json_t *value,
+static int time_of(const struct fio_source *source, const char *key, const json_t *value,
 		   uint64_t *ret_ns)
 {
 	char got[UNITS_MAX], limit[UNITS_MAX];
@@ -162,25 +162,25 @@ static int time_of(const struct source *source, const char *key, const json_t *v
 }
 
 /* One entry of "bins" or "percentile": how many, or what share of WHOLE, have how long. */
-struct entry {
+struct fio_entry {
 	uint64_t ns, amount;
 };
 
 static int by_time(const void *a, const void *b)
 {
-	const struct entry *x = a, *y = b;
+	const struct fio_entry *x = a, *y = b;
 
 	return x->ns == y->ns ? 0 : x->ns < y->ns ? -1 : 1;
 }
 
 static int by_amount(const void *a, const void *b)
 {
-	const struct entry *x = a, *y = b;
+	const struct fio_entry *x = a, *y = b;
 
 	return x->amount == y->amount ? 0 : x->amount < y->amount ? -1 : 1;
 }
 
-static int key_number(const struct source *source, const char *key, double max, double *ret)
+static int key_number(const struct fio_source *source, const char *key, double max, double *ret)
 {
 	if (number_parse((struct text){ key, strlen(key) }, max, ret) == 0)
 		return 0;
@@ -190,8 +190,8 @@ static int key_number(const struct source *source, const char *key, double max, 
 	return -EINVAL;
 }
 
-static int read_bin(const struct source *source, const char *key, const json_t *value,
-		    struct entry *ret)
+static int read_bin(const struct fio_source *source, const char *key, const json_t *value,
+		    struct fio_entry *ret)
 {
 	json_int_t count = json_is_integer(value) ? json_integer_value(value) : -1;
 	double ns;
@@ -202,12 +202,12 @@ static int read_bin(const struct source *source, const char *key, const json_t *
 				source->path, key);
 	if (key_number(source, key, (double)source->limit_ns, &ns) < 0)
 		return -EINVAL;
-	*ret = (struct entry){ (uint64_t)ns, (uint64_t)count };
+	*ret = (struct fio_entry){ (uint64_t)ns, (uint64_t)count };
 	return 0;
 }
 
-static int read_percentile(const struct source *source, const char *key, const json_t *value,
-			   struct entry *ret)
+static int read_percentile(const struct fio_source *source, const char *key, const json_t *value,
+			   struct fio_entry *ret)
 {
 	double percent;
 
@@ -218,10 +218,10 @@ static int read_percentile(const struct source *source, const char *key, const j
 }
 
 /* All members of @object as entries; the caller frees *ret_entries. */
-static int read_entries(const struct source *source, json_t *object, bool bins,
-			struct entry **ret_entries, size_t *ret_nr)
+static int read_entries(const struct fio_source *source, json_t *object, bool bins,
+			struct fio_entry **ret_entries, size_t *ret_nr)
 {
-	_cleanup_free_ struct entry *entries = NULL;
+	_cleanup_free_ struct fio_entry *entries = NULL;
 	const char *key;
 	json_t *value;
 	size_t nr = 0;
@@ -248,9 +248,9 @@ static int read_entries(const struct source *source, json_t *object, bool bins,
 }
 
 /* A step for each bin, as wide as the bin's share. */
-static int curve_of_bins(const struct source *source, json_t *object, struct curve *curve)
+static int curve_of_bins(const struct fio_source *source, json_t *object, struct curve *curve)
 {
-	_cleanup_free_ struct entry *entries = NULL;
+	_cleanup_free_ struct fio_entry *entries = NULL;
 	uint64_t total = 0, sum = 0;
 	size_t nr;
 	int err = read_entries(source, object, true, &entries, &nr);
@@ -268,10 +268,10 @@ static int curve_of_bins(const struct source *source, json_t *object, struct cur
 	return err;
 }
 
-static int curve_of_percentiles(const struct source *source, json_t *latency, json_t *object,
+static int curve_of_percentiles(const struct fio_source *source, json_t *latency, json_t *object,
 				struct curve *curve)
 {
-	_cleanup_free_ struct entry *entries = NULL;
+	_cleanup_free_ struct fio_entry *entries = NULL;
 	uint64_t min_ns, max_ns, last_ns;
 	size_t nr;
 	int err = read_entries(source, object, false, &entries, &nr);
@@ -300,7 +300,7 @@ static int curve_of_percentiles(const struct source *source, json_t *latency, js
 }
 
 /* Leaves the curve empty when there is nothing to make it from. */
-static int read_latency(const struct source *source, json_t *latency, struct curve *curve)
+static int read_latency(const struct fio_source *source, json_t *latency, struct curve *curve)
 {
 	json_t *bins = json_object_get(latency, "bins");
 	json_t *percentiles = json_object_get(latency, "percentile");
@@ -315,7 +315,7 @@ static int read_latency(const struct source *source, json_t *latency, struct cur
 	return 0;
 }
 
-static int read_job(const struct source *source, json_t *job, struct fio_times *times)
+static int read_job(const struct fio_source *source, json_t *job, struct fio_times *times)
 {
 	static const char *const latencies[] = { "clat_ns", "lat_ns" };
 	bool any = false;
@@ -357,7 +357,8 @@ static const char *list_jobs(json_t *jobs, char *buf, size_t size)
 	return list_text_end(&list);
 }
 
-static int find_job(const struct source *source, json_t *jobs, const char *name, json_t **ret_job)
+static int find_job(const struct fio_source *source, json_t *jobs, const char *name,
+		    json_t **ret_job)
 {
 	size_t nr = json_array_size(jobs);
 	char list[160];
@@ -392,7 +393,7 @@ static void make_printable(char *message)
 	}
 }
 
-static int parse(const struct source *source, const char *text, size_t len, const char *job,
+static int parse(const struct fio_source *source, const char *text, size_t len, const char *job,
 		 struct fio_times *ret_times)
 {
 	_cleanup_(cleanup_json) json_t *json = NULL;
@@ -417,7 +418,7 @@ static int parse(const struct source *source, const char *text, size_t len, cons
 int fio_parse(const char *text, size_t len, const char *job, uint64_t limit_ns, struct diag *diag,
 	      struct fio_times *ret_times)
 {
-	const struct source source = { "(text)", limit_ns, diag };
+	const struct fio_source source = { "(text)", limit_ns, diag };
 
 	return parse(&source, text, len, job, ret_times);
 }
@@ -425,7 +426,7 @@ int fio_parse(const char *text, size_t len, const char *job, uint64_t limit_ns, 
 int fio_read(const char *path, const char *job, uint64_t limit_ns, struct diag *diag,
 	     struct fio_times *ret_times)
 {
-	const struct source source = { path, limit_ns, diag };
+	const struct fio_source source = { path, limit_ns, diag };
 	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
 	int err = read_text(&source, &text, &len);

@@ -17,13 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct entry {
+struct set_entry {
 	uint64_t name_hash;
 	struct rule *rule;
 };
 
 struct rule_set {
-	struct entry *entries;
+	struct set_entry *entries;
 	size_t count, room;
 };
 
@@ -144,7 +144,7 @@ int rule_set_put(struct rule_set *set, struct rule *rule, const char *before, st
 		return err;
 	memmove(&set->entries[at + 1], &set->entries[at],
 		(set->count - at) * sizeof(*set->entries));
-	set->entries[at] = (struct entry){ rule->name_hash, rule_ref(rule) };
+	set->entries[at] = (struct set_entry){ rule->name_hash, rule_ref(rule) };
 	set->count++;
 	return 0;
 }

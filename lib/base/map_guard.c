@@ -19,7 +19,7 @@
 
 #define GUARDS_PER_BLOCK 127
 
-struct guard {
+struct guarded_map {
 	atomic_uintptr_t start; /* 0: free */
 	size_t size_bytes;
 	int prot;
@@ -30,21 +30,21 @@ struct guard {
 	struct timespec written;
 };
 
-struct block {
-	struct block *_Atomic next;
+struct guard_block {
+	struct guard_block *_Atomic next;
 	atomic_bool any_broken, any_changed; /* of the first block: of all */
-	struct guard guards[GUARDS_PER_BLOCK];
+	struct guarded_map guards[GUARDS_PER_BLOCK];
 };
 
-static struct block *_Atomic first_block;
+static struct guard_block *_Atomic first_block;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_uint nr_files; /* guards that have one */
 static uintptr_t page_bytes;
 
 /* The guard of the mapping that holds @address, or NULL. From the handler, too. */
-static struct guard *find(uintptr_t address)
+static struct guarded_map *find(uintptr_t address)
 {
-	for (struct block *b = atomic_load(&first_block); b; b = atomic_load(&b->next)) {
+	for (struct guard_block *b = atomic_load(&first_block); b; b = atomic_load(&b->next)) {
 		for (size_t i = 0; i < GUARDS_PER_BLOCK; i++) {
 			uintptr_t start = atomic_load(&b->guards[i].start);
 
@@ -56,7 +56,7 @@ static struct guard *find(uintptr_t address)
 }
 
 /* Zeroes from the page of @address to the mapping's end. */
-static bool put_zeroes(struct guard *g, uintptr_t address)
+static bool put_zeroes(struct guarded_map *g, uintptr_t address)
 {
 	uintptr_t page = address & ~(page_bytes - 1);
 	size_t rest = atomic_load(&g->start) + g->size_bytes - page;
@@ -68,7 +68,7 @@ static bool put_zeroes(struct guard *g, uintptr_t address)
 static void on_bus_error(int signal, siginfo_t *info, void *context)
 {
 	int err = errno;
-	struct guard *g = info->si_code > 0 ? find((uintptr_t)info->si_addr) : NULL;
+	struct guarded_map *g = info->si_code > 0 ? find((uintptr_t)info->si_addr) : NULL;
 
 	(void)context;
 	if (g && put_zeroes(g, (uintptr_t)info->si_addr)) {
@@ -83,21 +83,21 @@ static void on_bus_error(int signal, siginfo_t *info, void *context)
 	errno = err;
 }
 
-static struct block *new_block(void)
+static struct guard_block *new_block(void)
 {
-	void *block = mmap(NULL, sizeof(struct block), PROT_READ | PROT_WRITE,
+	void *block = mmap(NULL, sizeof(struct guard_block), PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	return block == MAP_FAILED ? NULL : block;
 }
 
 /* A guard that is free. The lock is held. */
-static struct guard *free_guard(void)
+static struct guarded_map *free_guard(void)
 {
-	struct block *_Atomic *place = &first_block;
+	struct guard_block *_Atomic *place = &first_block;
 
 	for (;; place = &atomic_load(place)->next) {
-		struct block *b = atomic_load(place);
+		struct guard_block *b = atomic_load(place);
 
 		if (!b) {
 			b = new_block();
@@ -120,9 +120,9 @@ static void take_signal(void)
 }
 
 /* @file: with its fd, or -1; the rest of it is copied. */
-static int guard(void *map, size_t size_bytes, int prot, const struct guard *file)
+static int guard(void *map, size_t size_bytes, int prot, const struct guarded_map *file)
 {
-	struct guard *g;
+	struct guarded_map *g;
 
 	pthread_mutex_lock(&lock);
 	take_signal();
@@ -144,12 +144,12 @@ static int guard(void *map, size_t size_bytes, int prot, const struct guard *fil
 
 int map_guard(void *map, size_t size_bytes, int prot)
 {
-	return guard(map, size_bytes, prot, &(struct guard){ .fd = -1 });
+	return guard(map, size_bytes, prot, &(struct guarded_map){ .fd = -1 });
 }
 
 int map_guard_file(void *map, size_t size_bytes, int prot, int fd, bool grows)
 {
-	struct guard file = { .fd = -1, .grows = grows };
+	struct guarded_map file = { .fd = -1, .grows = grows };
 	struct stat stat;
 	int err;
 
@@ -170,7 +170,7 @@ int map_guard_file(void *map, size_t size_bytes, int prot, int fd, bool grows)
 
 void map_unguard(void *map)
 {
-	struct guard *g;
+	struct guarded_map *g;
 
 	pthread_mutex_lock(&lock);
 	g = find((uintptr_t)map);
@@ -185,9 +185,9 @@ void map_unguard(void *map)
 }
 
 /* The lock is held. */
-static void look_at_file(struct guard *g)
+static void look_at_file(struct guarded_map *g)
 {
-	struct block *first = atomic_load(&first_block);
+	struct guard_block *first = atomic_load(&first_block);
 	struct stat stat;
 
 	if (g->fd < 0 || atomic_load(&g->broken) || fstat(g->fd, &stat) < 0)
@@ -208,7 +208,7 @@ static void look_at_files(void)
 	if (!atomic_load(&nr_files))
 		return;
 	pthread_mutex_lock(&lock);
-	for (struct block *b = atomic_load(&first_block); b; b = atomic_load(&b->next))
+	for (struct guard_block *b = atomic_load(&first_block); b; b = atomic_load(&b->next))
 		for (size_t i = 0; i < GUARDS_PER_BLOCK; i++)
 			if (atomic_load(&b->guards[i].start))
 				look_at_file(&b->guards[i]);
@@ -217,7 +217,7 @@ static void look_at_files(void)
 
 bool map_is_broken(const void *map)
 {
-	const struct guard *g = find((uintptr_t)map);
+	const struct guarded_map *g = find((uintptr_t)map);
 
 	look_at_files();
 	return g && atomic_load(&g->broken);
@@ -225,7 +225,7 @@ bool map_is_broken(const void *map)
 
 bool map_any_broken(void)
 {
-	struct block *b = atomic_load(&first_block);
+	struct guard_block *b = atomic_load(&first_block);
 
 	look_at_files();
 	return b && atomic_load(&b->any_broken);
@@ -233,7 +233,7 @@ bool map_any_broken(void)
 
 bool map_any_changed(void)
 {
-	struct block *b = atomic_load(&first_block);
+	struct guard_block *b = atomic_load(&first_block);
 
 	return b && atomic_load(&b->any_changed);
 }

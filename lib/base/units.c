@@ -8,19 +8,19 @@
 #include <stdio.h>
 #include <string.h>
 
-struct unit {
+struct unit_name {
 	const char *name;
 	uint64_t factor;
 };
 
 /* Largest first: formatting takes the first that divides. The nameless unit is the base. */
-static const struct unit size_units[] = {
+static const struct unit_name size_units[] = {
 	{ "P", 1ull << 50 }, { "T", 1ull << 40 },  { "G", 1ull << 30 }, { "M", 1ull << 20 },
 	{ "k", 1ull << 10 }, { "s", SECTOR_SIZE }, { "", 1 },           { "B", 1 },
 	{ "K", 1ull << 10 }, { NULL, 0 },
 };
 
-static const struct unit time_units[] = {
+static const struct unit_name time_units[] = {
 	{ "h", 3600000000000ull },
 	{ "m", 60000000000ull },
 	{ "s", 1000000000ull },
@@ -38,11 +38,12 @@ static bool is_digit(char c)
 }
 
 /* The first character decides nearly always: lists of places have a hundred thousand of these. */
-static const struct unit *find_unit(const struct unit *units, const char *text, size_t len)
+static const struct unit_name *find_unit(const struct unit_name *units, const char *text,
+					 size_t len)
 {
 	char first = len ? text[0] : '\0';
 
-	for (const struct unit *u = units; u->name; u++)
+	for (const struct unit_name *u = units; u->name; u++)
 		if (u->name[0] == first && strlen(u->name) == len &&
 		    memcmp(u->name, text, len) == 0)
 			return u;
@@ -53,10 +54,10 @@ static const struct unit *find_unit(const struct unit *units, const char *text, 
  * number[.fraction]unit -> value. The fraction is kept as digits / 10^n, at most nine of them, and
  * must come out whole in the base unit, so that nothing is ever rounded behind the user's back.
  */
-static int parse(const char *text, size_t len, const struct unit *units, uint64_t *ret)
+static int parse(const char *text, size_t len, const struct unit_name *units, uint64_t *ret)
 {
 	uint64_t whole = 0, fraction = 0, scale = 1;
-	const struct unit *u;
+	const struct unit_name *u;
 	unsigned __int128 value, part;
 	size_t i = 0;
 
@@ -108,10 +109,10 @@ int units_parse_time(const char *text, size_t len, uint64_t *ret_ns)
 	return parse(text, len, time_units, ret_ns);
 }
 
-static const char *format(uint64_t value, const struct unit *units, const struct unit *zero,
-			  char buf[UNITS_MAX])
+static const char *format(uint64_t value, const struct unit_name *units,
+			  const struct unit_name *zero, char buf[UNITS_MAX])
 {
-	const struct unit *u = units;
+	const struct unit_name *u = units;
 
 	while (value % u->factor)
 		u++;
@@ -134,7 +135,7 @@ const char *units_format_time(uint64_t ns, char buf[UNITS_MAX])
 
 const char *units_human_time(uint64_t ns, char buf[UNITS_MAX])
 {
-	const struct unit *u = &time_units[2];
+	const struct unit_name *u = &time_units[2];
 	double value;
 	int digits;
 

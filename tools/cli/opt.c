@@ -47,7 +47,7 @@ static const char *format_count(uint64_t value, char buf[UNITS_MAX])
 }
 
 /* How a number is written, by type; the other types have no row. */
-static const struct number {
+static const struct opt_number {
 	int (*parse)(const char *text, size_t len, uint64_t *ret);
 	const char *(*format)(uint64_t value, char buf[UNITS_MAX]);
 	const char *what;
@@ -79,7 +79,7 @@ static uint64_t max_of(const struct opt *opt, const char **ret_why)
 static int store_number(const struct opt *opt, const char *value, uint64_t *ret_field,
 			struct diag *diag)
 {
-	const struct number *number = &numbers[opt->type];
+	const struct opt_number *number = &numbers[opt->type];
 	char min[UNITS_MAX], max[UNITS_MAX];
 	uint64_t parsed = UINT64_MAX, most;
 	int err = number->parse(value, strlen(value), &parsed);
@@ -176,14 +176,14 @@ static void unknown_option(const struct opt *table, const char *arg, const char 
 
 /* ------------------------------------------------------------------------------ help */
 
-struct page {
+struct help_page {
 	size_t columns, at,
 		hang;  /* @at: columns of the line that are taken; @hang: of the next ones */
 	size_t blanks; /* before the next word */
 };
 
 /* The words of text[0..len), each in the line if it has room there, else in the next. */
-static void put_words(struct page *p, const char *text, size_t len)
+static void put_words(struct help_page *p, const char *text, size_t len)
 {
 	for (size_t i = 0; i < len;) {
 		size_t blanks = p->blanks, nr = 0;
@@ -209,7 +209,7 @@ static void put_words(struct page *p, const char *text, size_t len)
 	}
 }
 
-static void end_line(struct page *p)
+static void end_line(struct help_page *p)
 {
 	printf("\n");
 	p->at = 0;
@@ -228,7 +228,7 @@ static size_t hang_of(const char *line, size_t len)
 }
 
 /* Does the line @next go on with the line that ends with @last? */
-static bool goes_on(const struct page *p, char last, const char *next)
+static bool goes_on(const struct help_page *p, char last, const char *next)
 {
 	size_t indent = strspn(next, " ");
 
@@ -238,7 +238,7 @@ static bool goes_on(const struct page *p, char last, const char *next)
 }
 
 /* Lines that are not indented are paragraphs; one goes on behind a line that ends no sentence. */
-static void print_prose(struct page *p, const char *text)
+static void print_prose(struct help_page *p, const char *text)
 {
 	while (*text) {
 		size_t len = strcspn(text, "\n"), skip = p->at ? strspn(text, " ") : 0;
@@ -254,7 +254,7 @@ static void print_prose(struct page *p, const char *text)
 	}
 }
 
-static void print_opt(struct page *p, const struct opt *opt)
+static void print_opt(struct help_page *p, const struct opt *opt)
 {
 	int width = printf("  --%s%s%s", opt->name, opt->arg ? " " : "", opt->arg ? opt->arg : "");
 	char rest[160];
@@ -277,9 +277,9 @@ static void print_opt(struct page *p, const struct opt *opt)
 static void print_help(const struct opt *table, const struct opt_help *help)
 {
 	const struct screen screen = screen_of(STDOUT_FILENO);
-	struct page page = { .columns = screen.columns < SCREEN_COLUMNS ? screen.columns
-									: SCREEN_COLUMNS,
-			     .hang = 2 };
+	struct help_page page = { .columns = screen.columns < SCREEN_COLUMNS ? screen.columns
+									     : SCREEN_COLUMNS,
+				  .hang = 2 };
 
 	put_words(&page, "usage:", 6);
 	printf(" ");

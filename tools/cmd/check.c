@@ -11,7 +11,7 @@
 
 extern const char checks_common[], checks_fsck[], checks_mount[], checks_tree[], checks_sqlite[];
 
-static const struct check {
+static const struct ready_check {
 	const char *name, *script, *args, *summary;
 } checks[] = {
 	{ "fsck", checks_fsck, "", "replay the log, then the file system's own checker" },
@@ -45,7 +45,7 @@ static void print_usage(FILE *out)
 		"  2    wrong words\n  126  it cannot say: a tool or a right is missing\n");
 }
 
-static const struct check *find_check(const char *name)
+static const struct ready_check *find_check(const char *name)
 {
 	const char *names[array_size(checks) + 1];
 	const char *near;
@@ -68,7 +68,7 @@ int cmd_check(int argc, char **argv)
 {
 	_cleanup_free_ char *script = NULL;
 	_cleanup_free_ char **args = NULL;
-	const struct check *check;
+	const struct ready_check *check;
 
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		print_usage(stdout);

@@ -91,7 +91,7 @@ static void print_crash(const json_t *answer, const char *name)
 /* ------------------------------------------------------------------------------ crash */
 
 /* What each of them is told; of many, each has its own seed, made of the one that is printed. */
-struct crash {
+struct crash_command {
 	const struct crash_opts *opts;
 	bool derive;
 	uint64_t seed;
@@ -99,7 +99,7 @@ struct crash {
 
 static json_t *make_params(void *ctx, const struct disk_member *member)
 {
-	const struct crash *crash = ctx;
+	const struct crash_command *crash = ctx;
 	const struct crash_opts *opts = crash->opts;
 	bool pattern = strncmp(opts->keep, PATTERN, strlen(PATTERN)) == 0;
 	const char *seed = opts->seed;
@@ -119,7 +119,7 @@ static json_t *make_params(void *ctx, const struct disk_member *member)
 }
 
 /* The one seed of several disks. What is no number each of them refuses itself. */
-static int choose_seed(struct crash *crash, const struct disk_group *group)
+static int choose_seed(struct crash_command *crash, const struct disk_group *group)
 {
 	const char *text = crash->opts->seed;
 	char *end;
@@ -139,7 +139,7 @@ static int choose_seed(struct crash *crash, const struct disk_group *group)
 	return 0;
 }
 
-static void print_crashes(const struct disk_group *group, const struct crash *crash)
+static void print_crashes(const struct disk_group *group, const struct crash_command *crash)
 {
 	if (group->many && crash->derive)
 		printf("%u disks at one moment (repeat with --keep random --seed %llu)\n",
@@ -171,7 +171,7 @@ static int crash(void *values, const struct opt_words *words)
 {
 	const struct crash_opts *opts = values;
 	_cleanup_(disk_group_close) struct disk_group group = { .members = NULL };
-	struct crash crash = { .opts = opts };
+	struct crash_command crash = { .opts = opts };
 	struct diag diag = { 0 };
 	json_t *answers;
 	int err, code = 0, exit_code;

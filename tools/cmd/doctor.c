@@ -53,7 +53,7 @@ static const char *const level_names[] = {
 	[LEVEL_OK] = "ok", [LEVEL_WARN] = "warn", [LEVEL_FAIL] = "fail"
 };
 
-struct finding {
+struct doctor_finding {
 	enum level level;
 	char what[768];
 	char fix[1024]; /* empty: nothing to do */
@@ -70,9 +70,9 @@ static void put(char *buf, size_t size, const char *fmt, va_list ap)
 		snprintf(buf, size, "%s", typed);
 }
 
-static void found(struct finding *f, enum level level, const char *fmt, ...)
+static void found(struct doctor_finding *f, enum level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-static void found(struct finding *f, enum level level, const char *fmt, ...)
+static void found(struct doctor_finding *f, enum level level, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -82,8 +82,9 @@ static void found(struct finding *f, enum level level, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void fix(struct finding *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void fix(struct finding *f, const char *fmt, ...)
+static void fix(struct doctor_finding *f, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+static void fix(struct doctor_finding *f, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -129,7 +130,7 @@ static const char *etc_file(const char *name, char path[PATH_MAX])
 	return path;
 }
 
-static void check_module(const struct ublk_probe *probe, struct finding *f)
+static void check_module(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	const char *hint = machine_kernel_hint();
 	struct utsname system;
@@ -147,7 +148,7 @@ static void check_module(const struct ublk_probe *probe, struct finding *f)
 	}
 }
 
-static void check_permission(const struct ublk_probe *probe, struct finding *f)
+static void check_permission(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	if (probe->control == -EACCES || probe->control == -EPERM || probe->command == -EPERM) {
 		found(f, LEVEL_FAIL, "user %u may not command the ublk driver (CAP_SYS_ADMIN)",
@@ -163,7 +164,7 @@ static void check_permission(const struct ublk_probe *probe, struct finding *f)
 	}
 }
 
-static void check_io_uring(const struct ublk_probe *probe, struct finding *f)
+static void check_io_uring(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	if (probe->io_uring == 0) {
 		found(f, LEVEL_OK, "io_uring is usable");
@@ -178,7 +179,7 @@ static void check_io_uring(const struct ublk_probe *probe, struct finding *f)
 	}
 }
 
-static void check_features(const struct ublk_probe *probe, struct finding *f)
+static void check_features(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	/* By bit. */
 	/* clang-format off */
@@ -211,7 +212,7 @@ static void check_features(const struct ublk_probe *probe, struct finding *f)
 	}
 }
 
-static void check_ublks_max(const struct ublk_probe *probe, struct finding *f)
+static void check_ublks_max(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	char file[PATH_MAX];
 	if (probe->ublks_max == 0) {
@@ -230,7 +231,7 @@ static void check_ublks_max(const struct ublk_probe *probe, struct finding *f)
 
 /* ------------------------------------------------------------------------------ the system */
 
-static void check_nofile(const struct ublk_probe *probe, struct finding *f)
+static void check_nofile(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	char file[PATH_MAX];
 	struct rlimit limit = { 0 };
@@ -246,7 +247,7 @@ static void check_nofile(const struct ublk_probe *probe, struct finding *f)
 		    as_root(), etc_file("security/limits.d/faultblk.conf", file));
 }
 
-static void check_memlock(const struct ublk_probe *probe, struct finding *f)
+static void check_memlock(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	struct rlimit limit = { 0 };
 
@@ -262,7 +263,7 @@ static void check_memlock(const struct ublk_probe *probe, struct finding *f)
 	fix(f, "sudo faultblk run ...");
 }
 
-static void check_udev(const struct ublk_probe *probe, struct finding *f)
+static void check_udev(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	char file[PATH_MAX];
 	static const char *const rules[] = { "/etc/udev/rules.d/*faultblk*",
@@ -287,7 +288,7 @@ static void check_udev(const struct ublk_probe *probe, struct finding *f)
 	    etc_file("udev/rules.d/90-faultblk.rules", file), as_root());
 }
 
-static void check_orphans(const struct ublk_probe *probe, struct finding *f)
+static void check_orphans(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	_cleanup_free_ struct ublk_dev_entry *entries = calloc(LIST_MAX, sizeof(*entries));
 	int nr = entries ? ublk_list(entries, LIST_MAX) : -ENOMEM, nr_orphans = 0;
@@ -305,7 +306,7 @@ static void check_orphans(const struct ublk_probe *probe, struct finding *f)
 		fix(f, "faultblk gc");
 }
 
-static void check_runtime(const struct ublk_probe *probe, struct finding *f)
+static void check_runtime(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	char path[PATH_MAX];
 	struct diag diag = { 0 };
@@ -324,7 +325,7 @@ static void check_runtime(const struct ublk_probe *probe, struct finding *f)
 }
 
 /* Where /dev is another file system, what makes nodes there, if anything does, is not known. */
-static void check_nodes(const struct ublk_probe *probe, struct finding *f)
+static void check_nodes(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	char type[32];
 	int err = mounts_type_of("/dev", type, sizeof(type));
@@ -348,14 +349,14 @@ static void check_nodes(const struct ublk_probe *probe, struct finding *f)
 
 static void note_file(void *ctx, const struct node_file *file)
 {
-	struct finding *f = ctx;
+	struct doctor_finding *f = ctx;
 	size_t len = strlen(f->what);
 
 	snprintf(f->what + len, sizeof(f->what) - len, "%s/dev/%.32s is %s of %llu bytes",
 		 len ? ", " : "", file->name, file->what, (unsigned long long)file->size_bytes);
 }
 
-static void check_node_files(const struct ublk_probe *probe, struct finding *f)
+static void check_node_files(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	int nr = node_file_each("/dev", note_file, f);
 	size_t len = strlen(f->what);
@@ -372,7 +373,7 @@ static void check_node_files(const struct ublk_probe *probe, struct finding *f)
 	fix(f, "faultblk gc; or, to remove those with content, too: faultblk gc --node-files");
 }
 
-static void check_fuse(const struct ublk_probe *probe, struct finding *f)
+static void check_fuse(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	_cleanup_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
@@ -391,7 +392,7 @@ static void check_fuse(const struct ublk_probe *probe, struct finding *f)
 /* ------------------------------------------------------------------------------ faultblk vm */
 
 /* In the machine nobody needs another one. */
-static bool is_machine(struct finding *f)
+static bool is_machine(struct doctor_finding *f)
 {
 	const char *kernel = getenv("FAULTBLK_VM");
 
@@ -400,7 +401,7 @@ static bool is_machine(struct finding *f)
 	return kernel != NULL;
 }
 
-static void check_kvm(const struct ublk_probe *probe, struct finding *f)
+static void check_kvm(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	struct vm_kvm_note note;
 
@@ -428,7 +429,7 @@ static void check_kvm(const struct ublk_probe *probe, struct finding *f)
 	}
 }
 
-static void check_archive(const struct ublk_probe *probe, struct finding *f)
+static void check_archive(const struct ublk_probe *probe, struct doctor_finding *f)
 {
 	char text[sizeof(f->what)];
 	int err;
@@ -446,9 +447,9 @@ static void check_archive(const struct ublk_probe *probe, struct finding *f)
 
 /* ------------------------------------------------------------------------------ the table */
 
-static const struct check {
+static const struct doctor_check {
 	const char *name;
-	void (*run)(const struct ublk_probe *probe, struct finding *f);
+	void (*run)(const struct ublk_probe *probe, struct doctor_finding *f);
 } checks[] = {
 	{ "module", check_module },       { "permission", check_permission },
 	{ "io_uring", check_io_uring },   { "features", check_features },
@@ -460,7 +461,7 @@ static const struct check {
 	{ "archive", check_archive },
 };
 
-static void print_finding(const struct check *check, const struct finding *f)
+static void print_finding(const struct doctor_check *check, const struct doctor_finding *f)
 {
 	printf("%-4s  %-10s  %s\n", level_names[f->level], check->name, f->what);
 	if (f->fix[0])
@@ -480,7 +481,7 @@ int cmd_doctor(int argc, char **argv)
 	rows = json_array();
 	ublk_probe(&probe);
 	for (size_t i = 0; i < array_size(checks); i++) {
-		struct finding f = { 0 };
+		struct doctor_finding f = { 0 };
 
 		checks[i].run(&probe, &f);
 		failed |= f.level == LEVEL_FAIL;

@@ -55,7 +55,7 @@ static const struct opt_help run_help = {
 };
 
 /* Things that are made on the way and taken back on every way out. */
-struct run {
+struct run_command {
 	struct run_disk made;
 	char **command;
 	struct rule_set *rules;
@@ -65,12 +65,12 @@ struct run {
 	char socket[PATH_MAX];
 };
 
-static int failure(const struct run *run)
+static int failure(const struct run_command *run)
 {
 	return run->command ? EXIT_OURS : EXIT_FAILED;
 }
 
-static int fail(const struct run *run, int err, const struct diag *diag)
+static int fail(const struct run_command *run, int err, const struct diag *diag)
 {
 	tool_diag(diag);
 	return err == -EINVAL || err == -ENAMETOOLONG ? EXIT_USAGE : failure(run);
@@ -97,7 +97,7 @@ static bool has_parts(const struct rule_set *rules)
  * The disk is there, and the kernel has read the table of its image, which is what rules with part=
  * waited for.
  */
-static int resolve_parts(struct run *run)
+static int resolve_parts(struct run_command *run)
 {
 	const struct ublk_dev *dev = disk_dev(run->disk);
 	const struct rule_geometry geometry = run_geometry(&run->made.disk_options);
@@ -118,7 +118,7 @@ static int resolve_parts(struct run *run)
 	return rule_set_check(run->rules, &geometry, false);
 }
 
-static int load_rules(struct run *run)
+static int load_rules(struct run_command *run)
 {
 	const struct rule_geometry geometry = run_geometry(&run->made.disk_options);
 	int code = EXIT_OK;
@@ -144,7 +144,7 @@ static int load_rules(struct run *run)
 
 /* ------------------------------------------------------------------------------ socket */
 
-static int claim_socket(struct run *run, const char *name)
+static int claim_socket(struct run_command *run, const char *name)
 {
 	char dir[PATH_MAX];
 	struct diag diag;
@@ -178,7 +178,7 @@ static int make_absolute(const char **path, char buf[PATH_MAX])
 	return EXIT_OK;
 }
 
-static int write_pid_file(const struct run *run)
+static int write_pid_file(const struct run_command *run)
 {
 	struct diag diag = { 0 };
 
@@ -190,7 +190,7 @@ static int write_pid_file(const struct run *run)
 /* ------------------------------------------------------------------------------ recording */
 
 /* A recording of our own, or that of the scenario that started us. */
-static int open_recorder(struct run *run, struct diag *diag)
+static int open_recorder(struct run_command *run, struct diag *diag)
 {
 	const char *joined = getenv(RECORDING_ENV);
 	int fds[2];
@@ -205,7 +205,7 @@ static int open_recorder(struct run *run, struct diag *diag)
 	return recorder_join(fds, &run->made.recording, diag, &run->record.recorder);
 }
 
-static int start_recording(struct run *run)
+static int start_recording(struct run_command *run)
 {
 	const struct record_disk disk = recording_file_disk(&run->made.disk_options);
 	struct diag diag = { 0 };
@@ -225,7 +225,7 @@ static int start_recording(struct run *run)
 }
 
 /* The disk is usable. */
-static int keep_recording(struct run *run)
+static int keep_recording(struct run_command *run)
 {
 	struct diag diag = { 0 };
 	int err = recording_file_keep(&run->record, &diag);
@@ -234,7 +234,7 @@ static int keep_recording(struct run *run)
 }
 
 /* No queue runs any more. */
-static void end_recording(struct run *run)
+static void end_recording(struct run_command *run)
 {
 	struct recorder_status status;
 
@@ -247,7 +247,7 @@ static void end_recording(struct run *run)
 
 /* ------------------------------------------------------------------------------ running */
 
-static int open_disk(struct run *run)
+static int open_disk(struct run_command *run)
 {
 	const char *name = run->made.opts.name;
 	struct diag diag = { 0 };
@@ -283,7 +283,7 @@ static int open_disk(struct run *run)
 	return err ? fail(run, err, &diag) : EXIT_OK;
 }
 
-static int announce_json(const struct run *run)
+static int announce_json(const struct run_command *run)
 {
 	char seed[24];
 
@@ -294,7 +294,7 @@ static int announce_json(const struct run *run)
 }
 
 /* With COMMAND standard output is COMMAND's: what we have to say goes to standard error. */
-static void announce(const struct run *run)
+static void announce(const struct run_command *run)
 {
 	unsigned long long seed = disk_seed(run->disk);
 	bool random = strcmp(run->made.opts.seed, RUN_SEED_RANDOM) == 0;
@@ -320,7 +320,7 @@ static void announce(const struct run *run)
 		 strerror(clean_output_error()), ublk_dev_path(disk_dev(run->disk)), run->socket);
 }
 
-static int open_fiu_rc(const struct run *run)
+static int open_fiu_rc(const struct run_command *run)
 {
 	struct diag diag = { 0 };
 	int err = run->made.opts.fiu_rc ? fiu_rc_open(run->made.opts.fiu_rc, &diag) : 0;
@@ -339,7 +339,7 @@ static void on_ready(void *ctx)
  * While no signal is blocked and nothing is made yet: a file that does not answer costs nobody more
  * than the signal that ends us.
  */
-static int load_image(struct run *run)
+static int load_image(struct run_command *run)
 {
 	struct disk_options *options = &run->made.disk_options;
 	struct diag diag = { 0 };
@@ -354,7 +354,7 @@ static int load_image(struct run *run)
 	return err ? fail(run, err, &diag) : EXIT_OK;
 }
 
-static int run_disk(struct run *run)
+static int run_disk(struct run_command *run)
 {
 	int code = open_fiu_rc(run);
 
@@ -379,7 +379,7 @@ static int run_disk(struct run *run)
 	return code;
 }
 
-static int prepare(struct run *run, int argc, char **argv)
+static int prepare(struct run_command *run, int argc, char **argv)
 {
 	struct diag diag = { 0 };
 	int code, err;
@@ -402,7 +402,7 @@ static int prepare(struct run *run, int argc, char **argv)
 	return code;
 }
 
-static int run_parsed(struct run *run, int argc, char **argv)
+static int run_parsed(struct run_command *run, int argc, char **argv)
 {
 	char socket[PATH_MAX], pid_file[PATH_MAX], fiu_rc[PATH_MAX], record[PATH_MAX];
 	char load[PATH_MAX];
@@ -453,7 +453,7 @@ static int print_plan(const struct scenario *scenario)
 	return EXIT_OK;
 }
 
-static int run_scenario(struct run *run, int argc, char **argv)
+static int run_scenario(struct run_command *run, int argc, char **argv)
 {
 	bool has_seed = strcmp(run->made.opts.seed, RUN_SEED_RANDOM) != 0;
 	struct scenario *scenario = NULL;
@@ -481,7 +481,7 @@ static int run_scenario(struct run *run, int argc, char **argv)
 
 int cmd_run(int argc, char **argv)
 {
-	struct run run = { .listen_fd = -1 };
+	struct run_command run = { .listen_fd = -1 };
 	enum opt_result result;
 	struct opt_words words;
 	int code;

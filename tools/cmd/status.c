@@ -30,7 +30,7 @@ static const struct opt_help status_help = {
 
 enum row_form { ROW_TEXT, ROW_NUMBER, ROW_SIZE, ROW_TIME, ROW_BOOL };
 
-static const struct row {
+static const struct status_row {
 	const char *key, *label;
 	enum row_form form;
 } rows[] = {
@@ -63,7 +63,7 @@ static const struct row {
 	{ NULL, NULL, ROW_TEXT },
 };
 
-static void print_row(const struct row *row, const json_t *value)
+static void print_row(const struct status_row *row, const json_t *value)
 {
 	uint64_t number = (uint64_t)json_integer_value(value);
 	char buf[UNITS_MAX];
@@ -148,7 +148,7 @@ int cmd_status(int argc, char **argv)
 	code = rpc_client_once(&opts.disk, "status", NULL, &answer);
 	if (code || opts.json)
 		return code ? code : tool_print_json(answer);
-	for (const struct row *row = rows; row->key; row++)
+	for (const struct status_row *row = rows; row->key; row++)
 		print_row(row, json_object_get(answer, row->key));
 	print_host(json_object_get(answer, "host_memory"));
 	print_snapshots(json_object_get(answer, "snapshots"));

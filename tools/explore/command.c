@@ -81,7 +81,7 @@ static void output_drain(struct command_output *output, int fd)
 #define SHOW_BYTES (PIPE_BUF / 6 - PRINTABLE_MAX)
 
 /* A pipe that the command writes to. */
-struct source {
+struct command_source {
 	int fd;       /* our end */
 	bool ended;   /* nobody can write to it any more */
 	FILE *stream; /* where it is shown; NULL: it is kept */
@@ -89,7 +89,7 @@ struct source {
 	bool full;    /* and there is something for it: it is waited for */
 };
 
-static bool source_show(const struct source *s)
+static bool source_show(const struct command_source *s)
 {
 	char bytes[SHOW_BYTES];
 	ssize_t got = read(s->fd, bytes, sizeof(bytes));
@@ -102,14 +102,14 @@ static bool source_show(const struct source *s)
 }
 
 /* Who does not read what is shown holds up the command, but neither its deadline nor a signal. */
-static struct pollfd source_poll(const struct source *s)
+static struct pollfd source_poll(const struct command_source *s)
 {
 	if (s->full)
 		return (struct pollfd){ .fd = s->to, .events = POLLOUT };
 	return (struct pollfd){ .fd = s->ended ? -1 : s->fd, .events = POLLIN };
 }
 
-static void source_ready(struct source *s, short revents, struct command_output *output)
+static void source_ready(struct command_source *s, short revents, struct command_output *output)
 {
 	if (!revents)
 		return;
@@ -125,7 +125,7 @@ static void source_ready(struct source *s, short revents, struct command_output 
 	}
 }
 
-static void source_end(struct source *s, struct command_output *output)
+static void source_end(struct command_source *s, struct command_output *output)
 {
 	if (!s->stream && s->fd >= 0)
 		output_drain(output, s->fd);
@@ -338,8 +338,9 @@ static int poll_ms(uint64_t deadline_ns, unsigned int look_ms)
 }
 
 /* 0: its first process has ended; 1: the time is over; -EINTR: stopped; or -errno. */
-static int wait_for(const struct command_options *options, pid_t pid, struct source sources[2],
-		    struct command_output *output, struct host_seen *seen)
+static int wait_for(const struct command_options *options, pid_t pid,
+		    struct command_source sources[2], struct command_output *output,
+		    struct host_seen *seen)
 {
 	_cleanup_close_ int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	uint64_t now_ns = clock_now_ns(), deadline_ns;
@@ -393,7 +394,7 @@ static int was_stopped(const struct command_options *options, int status)
 											 : 0;
 }
 
-static void close_sources(struct source sources[2])
+static void close_sources(struct command_source sources[2])
 {
 	for (int i = 0; i < 2; i++)
 		if (sources[i].fd >= 0)
@@ -417,12 +418,12 @@ static bool is_one_place(void)
 }
 
 /* @to: of standard output and standard error. */
-static int make_pipes(bool show, struct source sources[2], int to[2], struct diag *diag)
+static int make_pipes(bool show, struct command_source sources[2], int to[2], struct diag *diag)
 {
 	const int nr = show && !is_one_place() ? 2 : 1;
 
 	for (int i = 0; i < 2; i++) {
-		sources[i] = (struct source){ .fd = -1, .ended = true };
+		sources[i] = (struct command_source){ .fd = -1, .ended = true };
 		to[i] = -1;
 	}
 	for (int i = 0; i < nr; i++) {
@@ -436,11 +437,11 @@ static int make_pipes(bool show, struct source sources[2], int to[2], struct dia
 			close_ends(to);
 			return err;
 		}
-		sources[i] = (struct source){ .fd = pipes[0],
-					      .stream = !show ? NULL
-							: i   ? stderr
-							      : stdout,
-					      .to = i ? STDERR_FILENO : STDOUT_FILENO };
+		sources[i] = (struct command_source){ .fd = pipes[0],
+						      .stream = !show ? NULL
+								: i   ? stderr
+								      : stdout,
+						      .to = i ? STDERR_FILENO : STDOUT_FILENO };
 		to[i] = pipes[1];
 		fcntl(to[i], F_SETFL, 0); /* the command's end waits */
 	}
@@ -462,7 +463,7 @@ int command_run(const struct command_options *options, struct command_output *ou
 		struct command_end *ret_end, struct diag *diag)
 {
 	uint64_t start_ns = clock_now_ns();
-	struct source sources[2];
+	struct command_source sources[2];
 	struct host_seen seen;
 	struct running running;
 	int to[2], rc, err;

@@ -23,12 +23,12 @@
 #define SHOWN_MAX   10u /* findings that are printed as they come */
 #define LAZY_REPEAT 32u /* every so-manieth run of a lazy search, to see whether it repeats */
 
-struct worker {
+struct job_worker {
 	void *presenter;
 	struct checker *checker;
 };
 
-struct run {
+struct job_run {
 	const struct explore_job *job;
 	struct journal *journal;
 	const struct presenter_ops *ops;
@@ -42,7 +42,7 @@ struct run {
 	struct workdir dir;
 	struct guard guard;
 	struct checker_options checker_options;
-	struct worker *workers;
+	struct job_worker *workers;
 	struct crash_image *memory; /* of cursors whose presenter has none; [jobs + 1][nr_disks] */
 	struct explore *explore;
 	struct results *results;
@@ -59,7 +59,7 @@ struct run {
 
 /* ------------------------------------------------------------------------------ words */
 
-static int parse_words(struct run *run, struct diag *diag)
+static int parse_words(struct job_run *run, struct diag *diag)
 {
 	static const char *const sets[] = { "default", "completions", "marks", NULL };
 	static const char *const atomics[] = { "unit", "write", "order", NULL };
@@ -90,7 +90,7 @@ static int parse_words(struct run *run, struct diag *diag)
 }
 
 /* A step, or the text of a mark; "mark:12" is the mark with that text. */
-static int parse_when(const struct run *run, const char *option, const char *text,
+static int parse_when(const struct job_run *run, const char *option, const char *text,
 		      struct diag *diag, uint64_t *ret_step)
 {
 	const struct journal *journal = run->journal;
@@ -120,7 +120,7 @@ static int parse_when(const struct run *run, const char *option, const char *tex
 	return -EINVAL;
 }
 
-static int parse_range(struct run *run, struct diag *diag)
+static int parse_range(struct job_run *run, struct diag *diag)
 {
 	const struct explore_job *job = run->job;
 	int err = 0;
@@ -136,7 +136,7 @@ static int parse_range(struct run *run, struct diag *diag)
 	return err;
 }
 
-static bool is_lazy(const struct run *run)
+static bool is_lazy(const struct job_run *run)
 {
 	for (size_t i = 0; i < run->nr_strategies; i++)
 		if (run->strategies[i].kind == STRATEGY_LAZY)
@@ -144,7 +144,7 @@ static bool is_lazy(const struct run *run)
 	return false;
 }
 
-static int check_lazy(const struct run *run, struct diag *diag)
+static int check_lazy(const struct job_run *run, struct diag *diag)
 {
 	if (!is_lazy(run) || run->ops->views)
 		return 0;
@@ -157,7 +157,7 @@ static int check_lazy(const struct run *run, struct diag *diag)
 
 /* ------------------------------------------------------------------------------ callbacks */
 
-static void keep_diag(struct run *run, const struct diag *diag)
+static void keep_diag(struct job_run *run, const struct diag *diag)
 {
 	pthread_mutex_lock(&run->diag_lock);
 	if (!run->diag.message[0])
@@ -168,7 +168,7 @@ static void keep_diag(struct run *run, const struct diag *diag)
 static int on_check(void *ctx, unsigned int worker, const struct explore_state *state,
 		    struct explore_result *ret_result)
 {
-	struct run *run = ctx;
+	struct job_run *run = ctx;
 	struct diag diag = { 0 };
 	int err = checker_run(run->workers[worker].checker, state, ret_result, &diag);
 
@@ -188,7 +188,7 @@ static int on_check(void *ctx, unsigned int worker, const struct explore_state *
 
 static int on_image(void *ctx, unsigned int worker, uint16_t disk, struct crash_image *ret_image)
 {
-	struct run *run = ctx;
+	struct job_run *run = ctx;
 	struct crash_image *memory = &run->memory[worker * run->journal->nr_disks + disk];
 	struct diag diag = { 0 };
 	int err;
@@ -214,7 +214,7 @@ static void print_indented(const char *text)
 	}
 }
 
-static void print_finding(struct run *run, const struct explore_state *state,
+static void print_finding(struct job_run *run, const struct explore_state *state,
 			  const struct explore_result *result)
 {
 	uint32_t nr_marks = state->point->nr_marks;
@@ -234,7 +234,7 @@ static void print_finding(struct run *run, const struct explore_state *state,
 	print_indented(result->output);
 }
 
-static void tell_finding(struct run *run, const struct explore_state *state,
+static void tell_finding(struct job_run *run, const struct explore_state *state,
 			 const struct explore_result *result)
 {
 	run->nr_shown++;
@@ -249,7 +249,7 @@ static void tell_finding(struct run *run, const struct explore_state *state,
 static void on_result(void *ctx, const struct explore_state *state,
 		      const struct explore_result *result)
 {
-	struct run *run = ctx;
+	struct job_run *run = ctx;
 
 	/* It may be of another state than it says, see base/map_guard.h. */
 	if (map_any_broken()) {
@@ -263,7 +263,7 @@ static void on_result(void *ctx, const struct explore_state *state,
 
 static void on_point(void *ctx, const struct explore_point *point)
 {
-	struct run *run = ctx;
+	struct job_run *run = ctx;
 
 	if (map_any_broken())
 		return;
@@ -275,7 +275,7 @@ static void on_point(void *ctx, const struct explore_point *point)
 
 static bool on_known(void *ctx, uint64_t key, enum explore_verdict *ret_verdict)
 {
-	struct run *run = ctx;
+	struct job_run *run = ctx;
 
 	if (!results_known(run->results, key, ret_verdict))
 		return false;
@@ -285,14 +285,14 @@ static bool on_known(void *ctx, uint64_t key, enum explore_verdict *ret_verdict)
 
 static bool on_known_lazy(void *ctx, size_t point_index, struct explore_lazy_known *ret_known)
 {
-	struct run *run = ctx;
+	struct job_run *run = ctx;
 
 	return results_known_lazy(run->results, point_index, ret_known);
 }
 
 /* ------------------------------------------------------------------------------ workers */
 
-static int open_worker(struct run *run, unsigned int i, struct diag *diag)
+static int open_worker(struct job_run *run, unsigned int i, struct diag *diag)
 {
 	char path[PATH_MAX];
 	const struct presenter_options options = { .journal = run->journal,
@@ -311,7 +311,7 @@ static int open_worker(struct run *run, unsigned int i, struct diag *diag)
 }
 
 /* So much the commands may write to image files. */
-static uint64_t images_bytes(const struct run *run)
+static uint64_t images_bytes(const struct job_run *run)
 {
 	uint64_t sum = 0;
 
@@ -322,7 +322,7 @@ static uint64_t images_bytes(const struct run *run)
 	return __builtin_mul_overflow(sum, run->jobs, &sum) ? UINT64_MAX : sum;
 }
 
-static int open_workers(struct run *run, struct diag *diag)
+static int open_workers(struct job_run *run, struct diag *diag)
 {
 	uint64_t need = run->ops == &presenter_file ? workdir_need(run->journal) : 0;
 	_cleanup_free_ char *folder = NULL;
@@ -360,7 +360,7 @@ static int open_workers(struct run *run, struct diag *diag)
 	return err;
 }
 
-static void close_all(struct run *run)
+static void close_all(struct job_run *run)
 {
 	progress_stop(run->progress);
 	explore_free(run->explore);
@@ -387,7 +387,8 @@ static void close_all(struct run *run)
 /* ------------------------------------------------------------------------------ all states */
 
 /* How many moments the set has in the whole recording. */
-static int count_moments(const struct run *run, struct results_options *results, struct diag *diag)
+static int count_moments(const struct job_run *run, struct results_options *results,
+			 struct diag *diag)
 {
 	const struct crash_select all = { .set = run->select.set };
 	struct crash_point *points = NULL;
@@ -404,7 +405,7 @@ static int count_moments(const struct run *run, struct results_options *results,
 	return err ? diag_set(diag, err, "explore.memory", "no memory to count the moments") : 0;
 }
 
-static int create(struct run *run, struct diag *diag)
+static int create(struct job_run *run, struct diag *diag)
 {
 	const struct explore_job *job = run->job;
 	const struct explore_options options = {
@@ -467,7 +468,7 @@ static const char *stopped_name(const struct explore_status *status)
 
 /* ------------------------------------------------------------------------------ small findings */
 
-static int make_cursor(struct run *run, struct crash_image *images, struct diag *diag,
+static int make_cursor(struct job_run *run, struct crash_image *images, struct diag *diag,
 		       struct crash **ret_crash)
 {
 	int err = 0;
@@ -481,9 +482,9 @@ static int make_cursor(struct run *run, struct crash_image *images, struct diag 
 }
 
 /* Images as before the first step, for a cursor that begins there. */
-static int reopen_worker(struct run *run, struct diag *diag)
+static int reopen_worker(struct job_run *run, struct diag *diag)
 {
-	struct worker *worker = &run->workers[0];
+	struct job_worker *worker = &run->workers[0];
 
 	worker->checker = checker_free(worker->checker);
 	run->ops->close(take_ptr(worker->presenter));
@@ -492,7 +493,7 @@ static int reopen_worker(struct run *run, struct diag *diag)
 	return open_worker(run, 0, diag);
 }
 
-static int reduce(struct run *run, struct diag *diag)
+static int reduce(struct job_run *run, struct diag *diag)
 {
 	struct crash_image images[JOURNAL_DISKS_MAX] = { 0 };
 	struct reduce_options options = { .images = images,
@@ -514,7 +515,7 @@ static int reduce(struct run *run, struct diag *diag)
 }
 
 /* What goes wrong here is told, and costs no finding. Returns the signal that ended it, or 0. */
-static int reduce_findings(struct run *run)
+static int reduce_findings(struct job_run *run)
 {
 	struct finding *findings;
 	struct diag diag = { 0 };
@@ -533,7 +534,7 @@ static int reduce_findings(struct run *run)
 }
 
 /* Returns how many there are. */
-static size_t tell_findings(struct run *run)
+static size_t tell_findings(struct job_run *run)
 {
 	struct finding *findings;
 	size_t nr = results_findings(run->results, &findings), n = 0;
@@ -553,7 +554,7 @@ static size_t tell_findings(struct run *run)
 }
 
 /* Files that were cut or lost, or had no space, while they were mapped: what came of them is void. */
-static bool tell_broken(const struct run *run)
+static bool tell_broken(const struct job_run *run)
 {
 	if (!map_any_broken())
 		return false;
@@ -574,7 +575,7 @@ static bool tell_broken(const struct run *run)
 
 /* As it looks now, but nobody knows since when: all that came of the recording is void, and so say
  * the results. */
-static bool tell_changed(struct run *run)
+static bool tell_changed(struct job_run *run)
 {
 	struct explore_status status;
 
@@ -589,7 +590,7 @@ static bool tell_changed(struct run *run)
 	return true;
 }
 
-static int conclude(struct run *run, int signal)
+static int conclude(struct job_run *run, int signal)
 {
 	struct explore_status status;
 	int shrink_signal = signal || map_any_broken() ? 0 : reduce_findings(run);
@@ -630,7 +631,7 @@ static int conclude(struct run *run, int signal)
 	return status.errors ? EXIT_NOT_DONE : EXIT_OK;
 }
 
-static int explore_all(struct run *run, struct diag *diag)
+static int explore_all(struct job_run *run, struct diag *diag)
 {
 	int err = create(run, diag), signal;
 
@@ -646,7 +647,7 @@ static int explore_all(struct run *run, struct diag *diag)
 /* ------------------------------------------------------------------------------ one state */
 
 /* "STEP:NAME" */
-static int parse_state(const struct run *run, struct diag *diag, struct crash_point *ret_point,
+static int parse_state(const struct job_run *run, struct diag *diag, struct crash_point *ret_point,
 		       const char **ret_name)
 {
 	const char *text = run->job->state;
@@ -666,7 +667,7 @@ static int parse_state(const struct run *run, struct diag *diag, struct crash_po
 	return 0;
 }
 
-static int print_state(const struct run *run, const struct explore_result *result)
+static int print_state(const struct job_run *run, const struct explore_result *result)
 {
 	char how[96];
 
@@ -685,8 +686,9 @@ static int print_state(const struct run *run, const struct explore_result *resul
 	return explore_is_finding(result->verdict) ? EXIT_FAILED : EXIT_NOT_DONE;
 }
 
-static int check_state(struct run *run, const struct crash *crash, const struct crash_image *images,
-		       const struct crash_point *point, const char *name, struct diag *diag)
+static int check_state(struct job_run *run, const struct crash *crash,
+		       const struct crash_image *images, const struct crash_point *point,
+		       const char *name, struct diag *diag)
 {
 	struct explore_result result = { 0 };
 	const struct crash_choice *choices;
@@ -717,7 +719,7 @@ static int check_state(struct run *run, const struct crash *crash, const struct 
 	return err ? err : print_state(run, &result);
 }
 
-static int explore_one(struct run *run, struct diag *diag)
+static int explore_one(struct job_run *run, struct diag *diag)
 {
 	struct crash_image images[JOURNAL_DISKS_MAX] = { 0 };
 	struct crash_point point = { .why = CRASH_AT_COMPLETION };
@@ -750,7 +752,7 @@ static void prepare_process(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-static int prepare(struct run *run, struct diag *diag)
+static int prepare(struct job_run *run, struct diag *diag)
 {
 	const struct explore_job *job = run->job;
 	int err = parse_words(run, diag);
@@ -791,7 +793,7 @@ static int prepare(struct run *run, struct diag *diag)
 }
 
 /* In the mount namespace that we were started in, and before there are threads. */
-static void be_guarded(struct run *run)
+static void be_guarded(struct job_run *run)
 {
 	char owner[GUARD_OWNER_MAX];
 
@@ -808,7 +810,7 @@ static int tell_unprinted(int code)
 
 int explore_job_run(const struct explore_job *job)
 {
-	struct run run = { .job = job, .stop_fd = -1, .dir.lock_fd = -1, .guard.fd = -1 };
+	struct job_run run = { .job = job, .stop_fd = -1, .dir.lock_fd = -1, .guard.fd = -1 };
 	struct diag diag = { 0 };
 	int code = presenter_find(job->present, &diag, &run.ops);
 

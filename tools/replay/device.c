@@ -58,32 +58,32 @@ struct ending {
 	bool released, refused;
 };
 
-struct waiting {
+struct device_waiting {
 	struct rule_set *set;
 	uint64_t epoch;
-	struct waiting *next;
+	struct device_waiting *next;
 };
 
-struct replay;
+struct device_replay;
 
 /* One of the disks. */
-struct part {
-	struct replay *replay;
+struct device_part {
+	struct device_replay *replay;
 	const struct record_disk *is;
 	uint16_t index;
 	bool asked; /* its first request has come */
 	struct disk *disk;
 	struct event_reader *events;
 	struct replay_rules rules;
-	struct waiting *waiting;
+	struct device_waiting *waiting;
 };
 
-struct replay {
+struct device_replay {
 	const struct replay_options *options;
 	struct replay_result *result;
 	struct diag *diag;
 	bool has_data;
-	struct part parts[RECORD_DISKS_MAX];
+	struct device_part parts[RECORD_DISKS_MAX];
 	uint16_t nr_parts;
 	void *endings; /* tree */
 	int child_fd;
@@ -185,7 +185,7 @@ static _Noreturn void run_child(int socket, uint32_t max_io_bytes)
 	_exit(0);
 }
 
-static int start_child(struct replay *replay)
+static int start_child(struct device_replay *replay)
 {
 	uint32_t max_io_bytes = 0;
 	int sockets[2];
@@ -214,9 +214,9 @@ static int start_child(struct replay *replay)
 
 /* ------------------------------------------------------------------------------ queue threads */
 
-static bool is_expected(const struct part *part, const struct io *io)
+static bool is_expected(const struct device_part *part, const struct io *io)
 {
-	const struct replay *replay = part->replay;
+	const struct device_replay *replay = part->replay;
 	const struct order *order = &replay->order;
 
 	return replay->expecting && !replay->taken && order->disk == part->index &&
@@ -228,8 +228,8 @@ static bool is_expected(const struct part *part, const struct io *io)
 static bool decide(void *ctx, const struct io *io, const struct decision **ret_decisions,
 		   size_t *ret_nr)
 {
-	const struct part *part = ctx;
-	struct replay *replay = part->replay;
+	const struct device_part *part = ctx;
+	struct device_replay *replay = part->replay;
 	bool ours;
 
 	pthread_mutex_lock(&replay->lock);
@@ -252,7 +252,7 @@ static int by_arrival(const void *a, const void *b)
 	return (left->arrival > right->arrival) - (left->arrival < right->arrival);
 }
 
-static int add_ending(struct replay *replay, const struct record *record)
+static int add_ending(struct device_replay *replay, const struct record *record)
 {
 	struct ending *ending = malloc(sizeof(*ending));
 	struct ending **at = NULL;
@@ -270,7 +270,7 @@ static int add_ending(struct replay *replay, const struct record *record)
 }
 
 /* Whether and how a request that waits will end stands further on in the file. */
-static int read_endings(struct replay *replay, const void *bytes, size_t size)
+static int read_endings(struct device_replay *replay, const void *bytes, size_t size)
 {
 	struct record_reader *reader;
 	struct record record;
@@ -284,7 +284,7 @@ static int read_endings(struct replay *replay, const void *bytes, size_t size)
 	return err;
 }
 
-static const struct ending *find_ending(struct replay *replay, uint64_t arrival)
+static const struct ending *find_ending(struct device_replay *replay, uint64_t arrival)
 {
 	struct ending wanted = { .arrival = arrival };
 	struct ending **at = tfind(&wanted, &replay->endings, by_arrival);
@@ -294,10 +294,10 @@ static const struct ending *find_ending(struct replay *replay, uint64_t arrival)
 
 /* ------------------------------------------------------------------------------ rules */
 
-static int on_rules(struct part *part, const struct record *record)
+static int on_rules(struct device_part *part, const struct record *record)
 {
-	struct waiting *waiting = calloc(1, sizeof(*waiting)), **at = &part->waiting;
-	struct replay *replay = part->replay;
+	struct device_waiting *waiting = calloc(1, sizeof(*waiting)), **at = &part->waiting;
+	struct device_replay *replay = part->replay;
 	int err = waiting ? replay_rules_set(&part->rules, record, replay->diag, &waiting->set)
 			  : -ENOMEM;
 
@@ -313,12 +313,12 @@ static int on_rules(struct part *part, const struct record *record)
 	return 0;
 }
 
-static int catch_up(struct part *part, uint64_t epoch)
+static int catch_up(struct device_part *part, uint64_t epoch)
 {
 	int err = 0;
 
 	while (!err && part->waiting && part->waiting->epoch <= epoch) {
-		struct waiting *waiting = part->waiting;
+		struct device_waiting *waiting = part->waiting;
 
 		err = disk_set_rules(part->disk, waiting->set, part->replay->diag);
 		part->waiting = waiting->next;
@@ -330,7 +330,7 @@ static int catch_up(struct part *part, uint64_t epoch)
 
 /* ------------------------------------------------------------------------------ requests */
 
-static void expect(struct replay *replay, const struct order *order, size_t nr_decisions)
+static void expect(struct device_replay *replay, const struct order *order, size_t nr_decisions)
 {
 	pthread_mutex_lock(&replay->lock);
 	replay->order = *order;
@@ -341,7 +341,7 @@ static void expect(struct replay *replay, const struct order *order, size_t nr_d
 }
 
 /* True if the request came by. */
-static bool expect_no_more(struct replay *replay)
+static bool expect_no_more(struct device_replay *replay)
 {
 	bool taken;
 
@@ -352,7 +352,7 @@ static bool expect_no_more(struct replay *replay)
 	return taken;
 }
 
-static void let_go(struct replay *replay)
+static void let_go(struct device_replay *replay)
 {
 	for (uint16_t i = 0; i < replay->nr_parts; i++)
 		if (pipeline_release(disk_pipeline(replay->parts[i].disk), NULL, 0, SIZE_MAX))
@@ -360,7 +360,8 @@ static void let_go(struct replay *replay)
 }
 
 /* The child's answer; held requests are let go meanwhile if @release. */
-static int wait_answer(struct replay *replay, bool release, uint64_t patience_ns, int *ret_answer)
+static int wait_answer(struct device_replay *replay, bool release, uint64_t patience_ns,
+		       int *ret_answer)
 {
 	struct pollfd fd = { .fd = replay->child_fd, .events = POLLIN };
 	uint64_t until_ns = clock_now_ns() + patience_ns;
@@ -386,12 +387,12 @@ static int wait_answer(struct replay *replay, bool release, uint64_t patience_ns
 			(unsigned long long)(patience_ns / NSEC_PER_SEC));
 }
 
-static int send_order(struct replay *replay, const struct order *order)
+static int send_order(struct device_replay *replay, const struct order *order)
 {
 	return send(replay->child_fd, order, sizeof(*order), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-static void differ(struct replay *replay, const struct order *order, const char *what,
+static void differ(struct device_replay *replay, const struct order *order, const char *what,
 		   const char *recorded, const char *got)
 {
 	bool several = replay->nr_parts > 1;
@@ -407,9 +408,9 @@ static void differ(struct replay *replay, const struct order *order, const char 
 		 recorded, got);
 }
 
-static void report_events(struct part *part)
+static void report_events(struct device_part *part)
 {
-	struct replay *replay = part->replay;
+	struct device_replay *replay = part->replay;
 	uint64_t lost = 0;
 	struct event event;
 
@@ -430,9 +431,9 @@ static uint64_t sum_delays(const struct record *record)
 	return sum_ns;
 }
 
-static int on_request(struct part *part, const struct record *record)
+static int on_request(struct device_part *part, const struct record *record)
 {
-	struct replay *replay = part->replay;
+	struct device_replay *replay = part->replay;
 	const struct ending *ending = record->parked ? find_ending(replay, record->step) : NULL;
 	const struct order order = {
 		.number = ++replay->result->nr_requests,
@@ -467,9 +468,9 @@ static int on_request(struct part *part, const struct record *record)
 	return err;
 }
 
-static int on_record(struct part *part, const struct record *record)
+static int on_record(struct device_part *part, const struct record *record)
 {
-	struct replay *replay = part->replay;
+	struct device_replay *replay = part->replay;
 	uint64_t lost;
 	uint32_t was;
 	int err;
@@ -510,7 +511,7 @@ static void log_device(void *ctx, enum ublk_log_level level, const char *message
 		tool_msg("%s", message);
 }
 
-static void fill_options(struct part *part, struct disk_options *options)
+static void fill_options(struct device_part *part, struct disk_options *options)
 {
 	const struct record_disk *is = part->is;
 	struct ublk_options *ublk = &options->ublk;
@@ -550,9 +551,9 @@ static int forbid_merges(int id, struct diag *diag)
 			strerror(errno));
 }
 
-static int open_both(struct part *part)
+static int open_both(struct device_part *part)
 {
-	struct replay *replay = part->replay;
+	struct device_replay *replay = part->replay;
 	struct disk_options options = { .name = NULL };
 	struct order order = { .disk = part->index,
 			       .read_only = part->is->flags & RECORD_READ_ONLY };
@@ -578,14 +579,14 @@ static int open_both(struct part *part)
 	return err;
 }
 
-static void destroy_part(struct part *part)
+static void destroy_part(struct device_part *part)
 {
 	event_reader_free(part->events);
 	if (part->disk)
 		disk_close(part->disk, NULL);
 	disk_free(part->disk);
 	while (part->waiting) {
-		struct waiting *waiting = part->waiting;
+		struct device_waiting *waiting = part->waiting;
 
 		part->waiting = waiting->next;
 		rule_set_free(waiting->set);
@@ -594,7 +595,7 @@ static void destroy_part(struct part *part)
 	replay_rules_free(&part->rules);
 }
 
-static void destroy(struct replay *replay)
+static void destroy(struct device_replay *replay)
 {
 	/* Without its socket the child ends; what it waits for ends with the disks. */
 	if (replay->child_fd >= 0)
@@ -621,7 +622,7 @@ static void catch_signals(void)
 			sigaction(i, &action, NULL);
 }
 
-static int finish(struct replay *replay)
+static int finish(struct device_replay *replay)
 {
 	const struct replay_options *options = replay->options;
 	int err = 0;
@@ -632,7 +633,8 @@ static int finish(struct replay *replay)
 	return err;
 }
 
-static int play(struct replay *replay, struct record_reader *reader, const void *bytes, size_t size)
+static int play(struct device_replay *replay, struct record_reader *reader, const void *bytes,
+		size_t size)
 {
 	struct record record;
 	int err = read_endings(replay, bytes, size), more;
@@ -659,11 +661,11 @@ static int play(struct replay *replay, struct record_reader *reader, const void 
 	return err ? err : finish(replay);
 }
 
-static struct replay *new_replay(const struct record_reader *reader,
-				 const struct replay_options *options, struct replay_result *result,
-				 struct diag *diag)
+static struct device_replay *new_replay(const struct record_reader *reader,
+					const struct replay_options *options,
+					struct replay_result *result, struct diag *diag)
 {
-	struct replay *replay = calloc(1, sizeof(*replay));
+	struct device_replay *replay = calloc(1, sizeof(*replay));
 
 	if (!replay)
 		return NULL;
@@ -675,9 +677,9 @@ static struct replay *new_replay(const struct record_reader *reader,
 	pthread_mutex_init(&replay->lock, NULL);
 	replay->nr_parts = record_reader_nr_disks(reader);
 	for (uint16_t i = 0; i < replay->nr_parts; i++)
-		replay->parts[i] = (struct part){ .replay = replay,
-						  .is = record_reader_disk(reader, i),
-						  .index = i };
+		replay->parts[i] = (struct device_part){ .replay = replay,
+							 .is = record_reader_disk(reader, i),
+							 .index = i };
 	return replay;
 }
 
@@ -686,7 +688,7 @@ int replay_device(const void *bytes, size_t size, const struct replay_options *o
 {
 	struct replay_result result = { 0 };
 	struct record_reader *reader;
-	struct replay *replay;
+	struct device_replay *replay;
 	int err = record_reader_open(bytes, size, diag, &reader);
 
 	if (err)

@@ -256,7 +256,7 @@ int rpc_client_open_path(const char *path, struct diag *diag, struct rpc_client 
 	return err;
 }
 
-struct found {
+struct found_disk {
 	char path[PATH_MAX];
 	char names[420]; /* of all, for the message */
 	struct list_text list;
@@ -265,7 +265,7 @@ struct found {
 
 static int find_live(void *ctx, const char *name, const char *path, bool live)
 {
-	struct found *found = ctx;
+	struct found_disk *found = ctx;
 
 	if (!live)
 		return 0;
@@ -322,7 +322,7 @@ static int choose_device(const char *device, char path[PATH_MAX], struct diag *d
 static int choose(const struct disk_choice *choice, char path[PATH_MAX], struct diag *diag)
 {
 	const char *environment = getenv("FAULTBLK_SOCKET");
-	struct found found = { 0 };
+	struct found_disk found = { 0 };
 	int err;
 
 	typed_set_disk(choice->name, choice->socket);

@@ -53,14 +53,14 @@ static int add_choice(struct disk_group *group, const struct disk_choice *choice
 	return err ? err : add(group, client, diag);
 }
 
-struct finding {
+struct group_finding {
 	struct disk_group *group;
 	struct diag *diag;
 };
 
 static int add_live(void *ctx, const char *name, const char *path, bool live)
 {
-	const struct finding *finding = ctx;
+	const struct group_finding *finding = ctx;
 	struct rpc_client *client = NULL;
 	int err;
 
@@ -76,7 +76,7 @@ static int add_live(void *ctx, const char *name, const char *path, bool live)
 
 static int add_all(struct disk_group *group, struct diag *diag)
 {
-	int err = runtime_each(add_live, &(struct finding){ group, diag }, diag);
+	int err = runtime_each(add_live, &(struct group_finding){ group, diag }, diag);
 
 	if (err || group->nr)
 		return err;

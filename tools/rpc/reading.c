@@ -19,7 +19,7 @@ struct made {
 };
 
 /* One request's rules. The thread's until it is over. */
-struct task {
+struct reading_task {
 	json_t *rules; /* a copy of its own */
 	size_t nr;
 	int event_fd; /* its own, too: it may outlive everything else */
@@ -28,8 +28,8 @@ struct task {
 };
 
 struct rpc_reading {
-	struct task *task; /* NULL: none */
-	uint64_t client;   /* whose */
+	struct reading_task *task; /* NULL: none */
+	uint64_t client;           /* whose */
 	pthread_t thread;
 	int event_fd;
 };
@@ -51,7 +51,7 @@ int rpc_reading_create(struct rpc_reading **ret_reading)
 	return 0;
 }
 
-static void free_task(struct task *task)
+static void free_task(struct reading_task *task)
 {
 	for (size_t i = 0; i < task->nr; i++)
 		rule_unref(task->made[i].rule);
@@ -108,7 +108,7 @@ bool rpc_reading_is_for(const json_t *rules)
 
 static void *read_rules(void *ctx)
 {
-	struct task *task = ctx;
+	struct reading_task *task = ctx;
 	bool many = json_is_array(task->rules);
 
 	for (size_t i = 0; i < task->nr; i++) {
@@ -131,8 +131,8 @@ static void *read_rules(void *ctx)
 static int start(struct rpc_reading *reading, uint64_t client, const json_t *rules)
 {
 	size_t nr = json_is_array(rules) ? json_array_size(rules) : 1;
-	struct task *task = fail_alloc("tools/rpc/reading/task",
-				       calloc(1, sizeof(*task) + nr * sizeof(*task->made)));
+	struct reading_task *task = fail_alloc("tools/rpc/reading/task",
+					       calloc(1, sizeof(*task) + nr * sizeof(*task->made)));
 	int err;
 
 	if (!task)

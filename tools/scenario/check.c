@@ -15,7 +15,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-struct check {
+struct scenario_checking {
 	const struct scenario *scenario;
 	bool *can_happen; /* by step */
 	struct diag *diag;
@@ -28,7 +28,8 @@ static bool makes(const struct scenario_step *step, unsigned int disk, const cha
 }
 
 /* Is there a maker of this rule among the rule lines, or the steps (only those that can happen)? */
-static bool can_exist(const struct check *c, unsigned int disk, const char *name, bool any_step)
+static bool can_exist(const struct scenario_checking *c, unsigned int disk, const char *name,
+		      bool any_step)
 {
 	const struct scenario *s = c->scenario;
 
@@ -40,7 +41,7 @@ static bool can_exist(const struct check *c, unsigned int disk, const char *name
 	return false;
 }
 
-static void find_what_can_happen(struct check *c)
+static void find_what_can_happen(struct scenario_checking *c)
 {
 	const struct scenario *s = c->scenario;
 	bool changed = true;
@@ -60,7 +61,7 @@ static void find_what_can_happen(struct check *c)
 }
 
 /* The rule of @disk whose name is nearest, as a hint. */
-static void suggest_rule(const struct check *c, unsigned int disk, const char *name)
+static void suggest_rule(const struct scenario_checking *c, unsigned int disk, const char *name)
 {
 	const struct scenario *s = c->scenario;
 	const struct rule_set *set = s->disks[disk].rules;
@@ -84,8 +85,8 @@ static void suggest_rule(const struct check *c, unsigned int disk, const char *n
 }
 
 /* Whatever waits for a rule, removes or switches it: some line must make one of that name. */
-static int check_name(const struct check *c, const struct scenario_step *step, unsigned int disk,
-		      const char *name, unsigned int column)
+static int check_name(const struct scenario_checking *c, const struct scenario_step *step,
+		      unsigned int disk, const char *name, unsigned int column)
 {
 	if (can_exist(c, disk, name, true))
 		return 0;
@@ -97,7 +98,7 @@ static int check_name(const struct check *c, const struct scenario_step *step, u
 	return -EINVAL;
 }
 
-static uint64_t most_hits(const struct check *c, unsigned int disk, const char *name)
+static uint64_t most_hits(const struct scenario_checking *c, unsigned int disk, const char *name)
 {
 	const struct scenario *s = c->scenario;
 	const struct rule *rule = rule_set_find(s->disks[disk].rules, name);
@@ -109,7 +110,8 @@ static uint64_t most_hits(const struct check *c, unsigned int disk, const char *
 	return most;
 }
 
-static int check_when(const struct check *c, const struct scenario_step *step, bool can_happen)
+static int check_when(const struct scenario_checking *c, const struct scenario_step *step,
+		      bool can_happen)
 {
 	uint64_t most = most_hits(c, step->when_disk, step->when_rule);
 	const char *disk = c->scenario->disks[step->when_disk].name;
@@ -135,7 +137,7 @@ static int check_when(const struct check *c, const struct scenario_step *step, b
 }
 
 /* Each rule that is waited for takes one of the few connections of the disk's control socket. */
-static int check_waited(const struct check *c, unsigned int index)
+static int check_waited(const struct scenario_checking *c, unsigned int index)
 {
 	const struct scenario *s = c->scenario;
 	const struct scenario_step *step = &s->steps[index];
@@ -164,7 +166,7 @@ static int check_waited(const struct check *c, unsigned int index)
 	return -EINVAL;
 }
 
-static int check_mark(const struct check *c, const struct scenario_step *step)
+static int check_mark(const struct scenario_checking *c, const struct scenario_step *step)
 {
 	if (step->action != SCENARIO_MARK || c->scenario->recording.path)
 		return 0;
@@ -176,7 +178,7 @@ static int check_mark(const struct check *c, const struct scenario_step *step)
 }
 
 /* One recording is of all disks; a disk has no second one. */
-static int check_recording(const struct check *c)
+static int check_recording(const struct scenario_checking *c)
 {
 	const struct scenario *s = c->scenario;
 
@@ -197,7 +199,7 @@ static int check_recording(const struct check *c)
 	return 0;
 }
 
-static int check_step(const struct check *c, unsigned int index)
+static int check_step(const struct scenario_checking *c, unsigned int index)
 {
 	const struct scenario_step *step = &c->scenario->steps[index];
 	int err = check_mark(c, step);
@@ -221,7 +223,7 @@ static int check_step(const struct check *c, unsigned int index)
 int scenario_check(const struct scenario *scenario, struct diag *diag)
 {
 	_cleanup_free_ bool *can_happen = calloc(scenario->nr_steps + 1, sizeof(*can_happen));
-	struct check check = { scenario, can_happen, diag };
+	struct scenario_checking check = { scenario, can_happen, diag };
 	int err = 0;
 
 	if (!can_happen)

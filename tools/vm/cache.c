@@ -191,7 +191,7 @@ static void note_set(const struct vm_cache *cache, const char *kind, const char 
 /* ---- packages ---- */
 
 /* One of the cache, as the script and we name it. */
-struct package {
+struct cached_package {
 	const char *what, *role; /* words for the script */
 	char link[32];           /* of the cache */
 };
@@ -206,7 +206,7 @@ static int script_fd(void)
 	return take_fd(&fd);
 }
 
-static void script_exec(int fd, pid_t parent, const char *dir, const struct package *package,
+static void script_exec(int fd, pid_t parent, const char *dir, const struct cached_package *package,
 			const char *how)
 {
 	char script[64];
@@ -222,7 +222,8 @@ static void script_exec(int fd, pid_t parent, const char *dir, const struct pack
 }
 
 /* Run the script; a signal that ends us ends it and whatever it runs. The lock is held. */
-static int fetch(const struct vm_cache *cache, const struct package *package, const char *how)
+static int fetch(const struct vm_cache *cache, const struct cached_package *package,
+		 const char *how)
 {
 	_cleanup_close_ int fd = script_fd();
 	pid_t parent = getpid(), pid;
@@ -275,7 +276,7 @@ static int lock_cache(const struct vm_cache *cache)
 }
 
 /* Who waited for the lock looks again. */
-static int ensure(const struct vm_cache *cache, const struct package *package, bool refresh)
+static int ensure(const struct vm_cache *cache, const struct cached_package *package, bool refresh)
 {
 	_cleanup_close_ int lock = -1;
 
@@ -333,8 +334,8 @@ static int check(const struct vm_cache *cache, const char *dir, struct diag *dia
  * A package that is not what was fetched is fetched anew, since it is ours. One from before there
  * were digests gets those of what it holds now: nothing is left to compare it with.
  */
-static int mend(const struct vm_cache *cache, const struct package *package, char dir[PATH_MAX],
-		char *ret_release, size_t size)
+static int mend(const struct vm_cache *cache, const struct cached_package *package,
+		char dir[PATH_MAX], char *ret_release, size_t size)
 {
 	_cleanup_close_ int lock = lock_cache(cache);
 	struct diag diag = { .line = 0 };
@@ -363,8 +364,8 @@ static int mend(const struct vm_cache *cache, const struct package *package, cha
 }
 
 /* The package is there and whole: its folder and release. */
-static int open_package(const struct vm_cache *cache, const struct package *package, bool refresh,
-			char ret_dir[PATH_MAX], char *ret_release, size_t size)
+static int open_package(const struct vm_cache *cache, const struct cached_package *package,
+			bool refresh, char ret_dir[PATH_MAX], char *ret_release, size_t size)
 {
 	struct diag diag = { .line = 0 };
 	int err = ensure(cache, package, refresh);
@@ -380,7 +381,7 @@ static int open_package(const struct vm_cache *cache, const struct package *pack
 
 static int open_role(struct vm_cache *cache, const char *role, bool refresh)
 {
-	struct package package = { .what = "kernel", .role = role };
+	struct cached_package package = { .what = "kernel", .role = role };
 	char dir[PATH_MAX];
 	int err;
 
@@ -499,7 +500,7 @@ static int install_init(struct vm_cache *cache)
 
 int vm_cache_open(struct vm_cache *cache, const char *kernel, bool refresh)
 {
-	struct package qemu = { .what = "qemu", .role = "-", .link = "qemu" };
+	struct cached_package qemu = { .what = "qemu", .role = "-", .link = "qemu" };
 	int err = find_dir(cache);
 
 	if (err)
@@ -622,7 +623,7 @@ static int end_by(pid_t pid, uint64_t end_ns)
 /* It asks nobody but this machine's own apt; what takes longer than that is not waited for. */
 int vm_look_archive(char *ret_text, size_t size)
 {
-	const struct package look = { .what = "look", .role = "-" };
+	const struct cached_package look = { .what = "look", .role = "-" };
 	_cleanup_close_ int script = script_fd();
 	const uint64_t end_ns = clock_now_ns() + LOOK_NS;
 	int ends[2], status = -1;

@@ -41,7 +41,7 @@
 #define LINE_PATH_MIN 3 /* "./x" */
 
 /* One line of the digests; both texts are in package.text. */
-struct entry {
+struct index_entry {
 	const char *path; /* below the package, without "./" */
 	const char *hex;
 	bool seen, wanted;
@@ -49,8 +49,8 @@ struct entry {
 
 struct package {
 	int dir;
-	char *text;            /* the digests; owned */
-	struct entry *entries; /* in order of their paths; owned */
+	char *text;                  /* the digests; owned */
+	struct index_entry *entries; /* in order of their paths; owned */
 	size_t count;
 	bool all;                 /* read every file */
 	const char *modules_used; /* line of modules.dep about ublk_drv, or NULL */
@@ -110,12 +110,12 @@ int vm_folder_check(const char *path, struct diag *diag)
 
 static int by_path(const void *a, const void *b)
 {
-	return strcmp(((const struct entry *)a)->path, ((const struct entry *)b)->path);
+	return strcmp(((const struct index_entry *)a)->path, ((const struct index_entry *)b)->path);
 }
 
-static struct entry *find_entry(const struct package *p, const char *path)
+static struct index_entry *find_entry(const struct package *p, const char *path)
 {
-	const struct entry key = { .path = path };
+	const struct index_entry key = { .path = path };
 
 	return p->count ? bsearch(&key, p->entries, p->count, sizeof(key), by_path) : NULL;
 }
@@ -126,13 +126,13 @@ static int damaged(struct diag *diag, const char *what, const char *path)
 }
 
 /* "HEX  ./PATH\n", HEX as sha256sum writes it. */
-static int parse_line(char *line, size_t len, struct entry *ret_entry)
+static int parse_line(char *line, size_t len, struct index_entry *ret_entry)
 {
 	if (len < HEX_LEN + 2 + LINE_PATH_MIN || strspn(line, "0123456789abcdef") != HEX_LEN ||
 	    strncmp(line + HEX_LEN, "  ./", 4))
 		return -EINVAL;
 	line[HEX_LEN] = 0;
-	*ret_entry = (struct entry){ .hex = line, .path = line + HEX_LEN + 4 };
+	*ret_entry = (struct index_entry){ .hex = line, .path = line + HEX_LEN + 4 };
 	return 0;
 }
 
@@ -239,7 +239,7 @@ static bool is_wanted(const struct package *p, const char *path)
 
 static int check_entry(struct package *p, const char *path, const struct stat *st)
 {
-	struct entry *entry = find_entry(p, path);
+	struct index_entry *entry = find_entry(p, path);
 
 	if (!owner_is_good(st))
 		return damaged(p->diag, "belongs to another user", path);
@@ -302,7 +302,7 @@ static int open_inside(int dir, const char *path)
 	return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 }
 
-static int hash_file(const struct package *p, const struct entry *entry, char *buf,
+static int hash_file(const struct package *p, const struct index_entry *entry, char *buf,
 		     char ret_hex[HEX_LEN + 1])
 {
 	_cleanup_close_ int fd = open_inside(p->dir, entry->path);
@@ -346,7 +346,7 @@ static void *hash_some(void *arg)
 	if (!buf)
 		found_damage(p, "cannot be read: no memory", DIGESTS_NAME);
 	while (buf && (i = atomic_fetch_add(&p->next, 1)) < p->count) {
-		const struct entry *entry = &p->entries[i];
+		const struct index_entry *entry = &p->entries[i];
 		int err = entry->wanted ? hash_file(p, entry, buf, hex) : 0;
 
 		if (err)

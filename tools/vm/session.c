@@ -48,7 +48,7 @@ struct flow {
 	char buf[CHUNK_BYTES];
 };
 
-struct run {
+struct session_run {
 	struct vm_session *s;
 	struct vm_machine *vm;
 	struct flow stdin_flow, out_flow, err_flow;
@@ -69,7 +69,7 @@ struct run {
 
 /* ---- the control port ---- */
 
-static int queue_bytes(struct run *r, const void *data, size_t len)
+static int queue_bytes(struct session_run *r, const void *data, size_t len)
 {
 	char *grown = realloc(r->queue, r->queue_end + len);
 
@@ -81,14 +81,14 @@ static int queue_bytes(struct run *r, const void *data, size_t len)
 	return 0;
 }
 
-static void queue_msg(struct run *r, enum vm_msg_type type, uint32_t value, uint64_t bytes)
+static void queue_msg(struct session_run *r, enum vm_msg_type type, uint32_t value, uint64_t bytes)
 {
 	const struct vm_msg msg = { .type = type, .value = value, .bytes = bytes };
 
 	(void)queue_bytes(r, &msg, sizeof(msg));
 }
 
-static void queue_time(struct run *r)
+static void queue_time(struct session_run *r)
 {
 	struct vm_msg msg = { .type = VM_MSG_TIME };
 	struct timespec ts;
@@ -99,7 +99,7 @@ static void queue_time(struct run *r)
 	(void)queue_bytes(r, &msg, sizeof(msg));
 }
 
-static int queue_strings(struct run *r, char **list, uint32_t *count, uint32_t *bytes)
+static int queue_strings(struct session_run *r, char **list, uint32_t *count, uint32_t *bytes)
 {
 	for (; *list; list++, (*count)++) {
 		size_t len = strlen(*list) + 1;
@@ -121,7 +121,7 @@ static uint32_t window_value(void)
 	return (uint32_t)size.ws_row << 16 | size.ws_col;
 }
 
-static int queue_job(struct run *r)
+static int queue_job(struct session_run *r)
 {
 	extern char **environ;
 	struct vm_job *job = &r->s->job;
@@ -148,7 +148,7 @@ static int queue_job(struct run *r)
 	return err;
 }
 
-static void queue_flush(struct run *r)
+static void queue_flush(struct session_run *r)
 {
 	ssize_t n = write(r->vm->control, r->queue + r->queue_start, r->queue_end - r->queue_start);
 
@@ -158,7 +158,7 @@ static void queue_flush(struct run *r)
 		r->queue_start = r->queue_end = 0;
 }
 
-static void enter_raw(struct run *r)
+static void enter_raw(struct session_run *r)
 {
 	struct termios raw;
 
@@ -169,14 +169,14 @@ static void enter_raw(struct run *r)
 	r->raw = tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
 }
 
-static void leave_raw(struct run *r)
+static void leave_raw(struct session_run *r)
 {
 	if (r->raw)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &r->saved);
 	r->raw = false;
 }
 
-static void on_msg(struct run *r, const struct vm_msg *msg)
+static void on_msg(struct session_run *r, const struct vm_msg *msg)
 {
 	if (msg->type == VM_MSG_ASK_TIME) {
 		queue_time(r);
@@ -189,7 +189,7 @@ static void on_msg(struct run *r, const struct vm_msg *msg)
 	}
 }
 
-static void on_control(struct run *r)
+static void on_control(struct session_run *r)
 {
 	ssize_t n = read(r->vm->control, r->partial + r->partial_bytes,
 			 sizeof(r->partial) - r->partial_bytes);
@@ -259,7 +259,7 @@ static size_t write_max_of(int fd)
 }
 
 /* A background job that reads the terminal would be stopped: leave the input alone then. */
-static bool stdin_readable(const struct run *r)
+static bool stdin_readable(const struct session_run *r)
 {
 	const struct flow *f = &r->stdin_flow;
 	pid_t group;
@@ -270,7 +270,7 @@ static bool stdin_readable(const struct run *r)
 	return group < 0 || group == getpgrp();
 }
 
-static void on_stdin(struct run *r)
+static void on_stdin(struct session_run *r)
 {
 	struct flow *f = &r->stdin_flow;
 
@@ -289,13 +289,13 @@ static void on_output(struct flow *f)
 }
 
 /* The reader of our output is gone: COMMAND learns it as it would have here. */
-static void drain_output(struct run *r, struct flow *f)
+static void drain_output(struct session_run *r, struct flow *f)
 {
 	if (!flow_drain(f))
 		queue_msg(r, VM_MSG_SIGNAL, SIGPIPE, 0);
 }
 
-static void tell_stdin_end(struct run *r)
+static void tell_stdin_end(struct session_run *r)
 {
 	const struct flow *f = &r->stdin_flow;
 
@@ -305,7 +305,7 @@ static void tell_stdin_end(struct run *r)
 	queue_msg(r, VM_MSG_STDIN_END, 0, f->bytes);
 }
 
-static void on_log(struct run *r)
+static void on_log(struct session_run *r)
 {
 	char buf[2048];
 	ssize_t n = read(r->vm->log, buf, sizeof(buf));
@@ -324,7 +324,7 @@ static void on_log(struct run *r)
 
 /* ---- the loop ---- */
 
-static void take_signals(struct run *r)
+static void take_signals(struct session_run *r)
 {
 	bool first;
 
@@ -341,7 +341,7 @@ static void take_signals(struct run *r)
 	}
 }
 
-static bool output_complete(const struct run *r)
+static bool output_complete(const struct session_run *r)
 {
 	return r->ended && r->out_flow.bytes >= r->done.bytes && flow_empty(&r->out_flow) &&
 	       r->err_flow.bytes >= r->done.err_bytes && flow_empty(&r->err_flow);
@@ -351,7 +351,7 @@ static bool output_complete(const struct run *r)
  * How long the guest has been silent, in time in which we listened: neither our own sleep, nor that of
  * this machine, is its fault, and what was sent meanwhile is read first.
  */
-static void listen_for_beat(struct run *r)
+static void listen_for_beat(struct session_run *r)
 {
 	uint64_t now_ns = clock_now_ns(), turn_ns = now_ns - r->turn_ns;
 
@@ -362,13 +362,13 @@ static void listen_for_beat(struct run *r)
 	r->heard = false;
 }
 
-static bool is_silent(const struct run *r)
+static bool is_silent(const struct session_run *r)
 {
 	return r->s->silence_ns && !r->ended && r->silent_ns >= r->s->silence_ns;
 }
 
 /* Whether it is over, and how. */
-static bool run_over(struct run *r, uint64_t boot_deadline_ns, enum vm_end *ret_end,
+static bool run_over(struct session_run *r, uint64_t boot_deadline_ns, enum vm_end *ret_end,
 		     int *ret_status)
 {
 	uint64_t now_ns = clock_now_ns();
@@ -394,7 +394,7 @@ static bool run_over(struct run *r, uint64_t boot_deadline_ns, enum vm_end *ret_
 	return true;
 }
 
-static int poll_timeout_ms(const struct run *r, uint64_t boot_deadline_ns)
+static int poll_timeout_ms(const struct session_run *r, uint64_t boot_deadline_ns)
 {
 	uint64_t now_ns = clock_now_ns(), due_ns = r->started ? UINT64_MAX : boot_deadline_ns;
 
@@ -422,7 +422,7 @@ static struct pollfd poll_out(int fd, bool wanted)
 	return (struct pollfd){ .fd = wanted ? fd : -1, .events = POLLOUT };
 }
 
-static void run_poll(struct run *r, uint64_t boot_deadline_ns)
+static void run_poll(struct session_run *r, uint64_t boot_deadline_ns)
 {
 	struct flow *in = &r->stdin_flow, *out = &r->out_flow, *err = &r->err_flow;
 	struct pollfd p[P_COUNT] = {
@@ -478,7 +478,7 @@ static bool is_null(int fd)
 	return fstat(fd, &st) || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
 }
 
-static void run_setup(struct run *r)
+static void run_setup(struct session_run *r)
 {
 	bool quiet = r->s->quiet;
 	uint32_t *flags = &r->s->job.flags;
@@ -503,7 +503,7 @@ static void run_setup(struct run *r)
 }
 
 /* The last line of the log that says something, without what a kernel puts before it. */
-static void keep_last_words(struct run *r)
+static void keep_last_words(struct session_run *r)
 {
 	char *line, *text = r->log;
 
@@ -517,7 +517,7 @@ static void keep_last_words(struct run *r)
 			*c = ' ';
 }
 
-static void run_show_log(struct run *r)
+static void run_show_log(struct session_run *r)
 {
 	size_t before;
 
@@ -535,7 +535,7 @@ static void run_show_log(struct run *r)
 
 enum vm_end vm_session_run(struct vm_session *s, struct vm_machine *vm, int *ret_status)
 {
-	_cleanup_free_ struct run *r = calloc(1, sizeof(*r));
+	_cleanup_free_ struct session_run *r = calloc(1, sizeof(*r));
 	uint64_t boot_deadline_ns = clock_now_ns() + VM_BOOT_DEADLINE_NS;
 	enum vm_end end = VM_END_NOT_BOOTED;
 

@@ -15,14 +15,14 @@
 #define KHZ_MAX 20000000u
 
 #ifdef __x86_64__
-struct reading {
+struct tsc_reading {
 	uint64_t ns, ticks;
 };
 
 /* Of several looks the one in which least time passed: in the others we were kept waiting. */
-static struct reading read_both(void)
+static struct tsc_reading read_both(void)
 {
-	struct reading best = { .ns = 0 };
+	struct tsc_reading best = { .ns = 0 };
 	uint64_t shortest_ns = UINT64_MAX;
 
 	for (int i = 0; i < LOOKS; i++) {
@@ -32,14 +32,14 @@ static struct reading read_both(void)
 		if (took_ns >= shortest_ns)
 			continue;
 		shortest_ns = took_ns;
-		best = (struct reading){ .ns = before_ns + took_ns / 2, .ticks = ticks };
+		best = (struct tsc_reading){ .ns = before_ns + took_ns / 2, .ticks = ticks };
 	}
 	return best;
 }
 
 uint32_t vm_tsc_khz(void)
 {
-	struct reading first = read_both(), second;
+	struct tsc_reading first = read_both(), second;
 	uint64_t khz;
 
 	usleep(SPAN_NS / 1000);
