@@ -353,4 +353,4 @@ dist: ## build/faultblk-VERSION.tar.gz, of the last commit
 clean: ## remove what was built
 	rm -rf build bench/out
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find $B/obj -name '*.d' 2>/dev/null)
