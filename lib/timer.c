@@ -2,6 +2,7 @@
 #include "timer.h"
 
 #include "base/failpoint.h"
+#include "base/heap.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -18,36 +19,7 @@ static void put_at(struct timer_heap *heap, uint32_t i, struct timer_entry entry
 	heap->place[entry.tag] = i + 1;
 }
 
-static void sift_up(struct timer_heap *heap, uint32_t i, struct timer_entry entry)
-{
-	while (i > 0) {
-		uint32_t parent = (i - 1) / 2;
-
-		if (!before(&entry, &heap->entries[parent]))
-			break;
-		put_at(heap, i, heap->entries[parent]);
-		i = parent;
-	}
-	put_at(heap, i, entry);
-}
-
-static void sift_down(struct timer_heap *heap, uint32_t i, struct timer_entry entry)
-{
-	for (;;) {
-		uint32_t child = 2 * i + 1;
-
-		if (child >= heap->count)
-			break;
-		if (child + 1 < heap->count &&
-		    before(&heap->entries[child + 1], &heap->entries[child]))
-			child++;
-		if (!before(&heap->entries[child], &entry))
-			break;
-		put_at(heap, i, heap->entries[child]);
-		i = child;
-	}
-	put_at(heap, i, entry);
-}
+HEAP_SIFTS(struct timer_heap, entries, count, struct timer_entry, uint32_t, before, put_at)
 
 int timer_init(struct timer_heap *heap, uint32_t nr_tags)
 {

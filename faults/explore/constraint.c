@@ -4,6 +4,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/heap.h"
 
 #include <assert.h>
 
@@ -19,41 +20,19 @@ void constraint_unref(struct constraint *constraint)
 	}
 }
 
-static bool is_better(const struct constraint *a, const struct constraint *b)
+static bool is_better(struct constraint *const *left, struct constraint *const *right)
 {
+	const struct constraint *a = *left, *b = *right;
+
 	return a->deviations != b->deviations ? a->deviations < b->deviations : a->order < b->order;
 }
 
-static void swap(struct constraint_pile *pile, size_t a, size_t b)
+static void put_at(struct constraint_pile *pile, size_t i, struct constraint *constraint)
 {
-	struct constraint *constraint = pile->constraints[a];
-
-	pile->constraints[a] = pile->constraints[b];
-	pile->constraints[b] = constraint;
+	pile->constraints[i] = constraint;
 }
 
-static void sift_down(struct constraint_pile *pile, size_t i)
-{
-	for (;;) {
-		size_t best = i;
-
-		for (size_t child = 2 * i + 1; child <= 2 * i + 2; child++)
-			if (child < pile->nr &&
-			    is_better(pile->constraints[child], pile->constraints[best]))
-				best = child;
-		if (best == i)
-			return;
-		swap(pile, i, best);
-		i = best;
-	}
-}
-
-static void sift_up(struct constraint_pile *pile, size_t i)
-{
-	for (; i && is_better(pile->constraints[i], pile->constraints[(i - 1) / 2]);
-	     i = (i - 1) / 2)
-		swap(pile, i, (i - 1) / 2);
-}
+HEAP_SIFTS(struct constraint_pile, constraints, nr, struct constraint *, size_t, is_better, put_at)
 
 int constraint_push(struct constraint_pile *pile, struct constraint *constraint)
 {
@@ -62,28 +41,29 @@ int constraint_push(struct constraint_pile *pile, struct constraint *constraint)
 		return -ENOMEM;
 	pile->constraints[pile->nr++] = constraint;
 	if (pile->is_heap)
-		sift_up(pile, pile->nr - 1);
+		sift_up(pile, pile->nr - 1, constraint);
 	return 0;
 }
 
 struct constraint *constraint_pop(struct constraint_pile *pile)
 {
-	struct constraint *constraint;
+	struct constraint *first, *last;
 
 	assert(pile->nr);
-	if (pile->is_heap)
-		swap(pile, 0, pile->nr - 1);
-	constraint = pile->constraints[--pile->nr];
-	if (pile->is_heap)
-		sift_down(pile, 0);
-	return constraint;
+	first = pile->constraints[0];
+	last = pile->constraints[--pile->nr];
+	if (!pile->is_heap)
+		return last;
+	if (pile->nr)
+		sift_down(pile, 0, last);
+	return first;
 }
 
 void constraint_best_first(struct constraint_pile *pile)
 {
 	pile->is_heap = true;
 	for (size_t i = pile->nr / 2; i-- > 0;)
-		sift_down(pile, i);
+		sift_down(pile, i, pile->constraints[i]);
 }
 
 void constraint_pile_free(struct constraint_pile *pile)
