@@ -108,7 +108,8 @@ enum crash_why {
 };
 
 struct crash_point {
-	/* Everything up to and including this step has happened; something happened at it. */
+	/* Everything up to and including this step (of the journal, see journal_shown()) has happened;
+	 * something happened at it. */
 	uint64_t step;
 	uint64_t time_ns; /* of what happened at it */
 	enum crash_why why;
@@ -130,7 +131,7 @@ enum crash_set {
 
 struct crash_select {
 	enum crash_set set;
-	/* Steps, both included; @to counts as the end; 0: the end of all. The moment that lasts at
+	/* Steps of the journal, both included; @to counts as the end; 0: the end of all. The moment that lasts at
 	 * @from began at or before it: if it is a point, that is the only one whose step may be less
 	 * than @from. There is always a point. */
 	uint64_t from, to;

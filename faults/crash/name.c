@@ -72,6 +72,7 @@ static bool take_number(const char **at, size_t *ret_number)
 static int take_pick(const struct crash *crash, const char *name, const char **at, size_t *next,
 		     struct diag *diag, uint16_t *picks)
 {
+	const unsigned long long step = journal_shown(crash->journal, crash->step);
 	const char *from = *at;
 	size_t choice, pick;
 
@@ -82,13 +83,13 @@ static int take_pick(const struct crash *crash, const char *name, const char **a
 		return diag_set(diag, -EINVAL, "crash.other-moment",
 				"'%.60s' speaks of choice %zu, but at step %llu there are %zu: it "
 				"is the name of a state of another moment, or of other options",
-				name, choice, (unsigned long long)crash->step, crash->nr_choices);
+				name, choice, step, crash->nr_choices);
 	if (pick >= crash->choices[choice].nr)
 		return diag_set(diag, -EINVAL, "crash.other-moment",
 				"'%.60s' speaks of candidate %zu of choice %zu, but at step %llu "
 				"it has %u: it is the name of a state of another moment, or of "
 				"other options",
-				name, pick, choice, (unsigned long long)crash->step,
+				name, pick, choice, step,
 				crash->choices[choice].nr);
 	picks[choice] = (uint16_t)pick;
 	*next = choice + 1;

@@ -5,6 +5,8 @@
  *	submit   submit   complete     flush done    submit  mark   flush done
  *	   |        |         |      ^      |           |      ^    ^    |
  *	                             before durable       at mark   (the same moment: once)
+ *
+ * What one record of a recording completes, the host learns at once: within it there is no moment.
  */
 #include "faults/crash/internal.h"
 
@@ -25,6 +27,8 @@ struct points_walk {
 	 * came before the first. */
 	uint32_t nr_kept;
 	const struct journal_event *before_kept;
+	/* What came before the first event that users see at the step of this one. */
+	const struct journal_event *before;
 	/* Since the last moment that was taken: */
 	bool submitted, durable, marked;
 };
@@ -63,9 +67,18 @@ static int take_before(struct points_walk *walk, const struct journal_event *eve
 	return take(walk, before, CRASH_BEFORE_DURABLE);
 }
 
+/* Do users see the event, and the one after it, at one step? */
+static bool is_shared(const struct journal *journal, const struct journal_event *event)
+{
+	const struct journal_event *next = event + 1;
+
+	return next < journal->events + journal->nr_events &&
+	       journal_shown(journal, next->step) == journal_shown(journal, event->step);
+}
+
 static int take_after(struct points_walk *walk, const struct journal_event *event)
 {
-	bool inside = event->step >= walk->select->from;
+	bool inside = event->step >= walk->select->from && !is_shared(walk->journal, event);
 
 	switch ((enum journal_what)event->what) {
 	case JOURNAL_SUBMIT:
@@ -93,13 +106,12 @@ static bool is_kept(const struct journal *journal, const struct journal_event *e
 }
 
 /* The last moment of the cut's own is before all that was kept; the next is after all of it. */
-static int take_kept(struct points_walk *walk, const struct journal_event *event,
-		     const struct journal_event *before)
+static int take_kept(struct points_walk *walk, const struct journal_event *event)
 {
 	int err;
 
 	if (!walk->nr_kept)
-		walk->before_kept = before;
+		walk->before_kept = walk->before;
 	/* It lasts until the last of them. */
 	err = take_before(walk, event, walk->before_kept);
 	if (event->what == JOURNAL_SUBMIT)
@@ -114,9 +126,9 @@ static int take_kept(struct points_walk *walk, const struct journal_event *event
 static int walk_events(struct points_walk *walk, struct crash_flow *flow)
 {
 	const struct journal *journal = walk->journal;
-	const struct journal_event *before = NULL;
+	const struct journal_event *last = NULL;
 
-	for (size_t i = 0; i < journal->nr_events; before = &journal->events[i++]) {
+	for (size_t i = 0; i < journal->nr_events; i++) {
 		const struct journal_event *event = &journal->events[i];
 		const uint32_t *durable;
 		size_t nr;
@@ -124,12 +136,15 @@ static int walk_events(struct points_walk *walk, struct crash_flow *flow)
 
 		if (event->step > walk->end)
 			break;
+		if (!last || !is_shared(journal, last))
+			walk->before = last;
+		last = event;
 		err = crash_flow_event(flow, event, &durable, &nr);
 		if (!err && is_kept(journal, event)) {
-			err = take_kept(walk, event, before);
+			err = take_kept(walk, event);
 		} else {
 			if (!err && nr)
-				err = take_before(walk, event, before);
+				err = take_before(walk, event, walk->before);
 			walk->durable |= nr > 0;
 			if (!err)
 				err = take_after(walk, event);
@@ -137,7 +152,7 @@ static int walk_events(struct points_walk *walk, struct crash_flow *flow)
 		if (err)
 			return err;
 	}
-	return take(walk, walk->nr_kept ? walk->before_kept : before, CRASH_AT_END);
+	return take(walk, walk->nr_kept ? walk->before_kept : last, CRASH_AT_END);
 }
 
 /* So many of them, each set of that size as likely as any other; in order. */

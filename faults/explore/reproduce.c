@@ -47,7 +47,7 @@ struct making {
 	struct reproduce_lost *lost;
 	size_t nr_lost;
 	struct journal *to;
-	uint64_t step;
+	uint64_t step, step_cut; /* of the new journal: the last, and that of the cut */
 };
 
 /* ------------------------------------------------------------------------------ what differs */
@@ -307,7 +307,7 @@ static int add_events(struct making *making, struct reproduced *reproduced)
 	}
 	while (!err && mark < from->nr_marks && from->marks[mark].step <= cut)
 		err = add_mark(making, &from->marks[mark++]);
-	reproduced->step = making->step;
+	making->step_cut = making->step;
 	while (!err && mark < from->nr_marks)
 		err = add_mark(making, &from->marks[mark++]);
 	return err;
@@ -350,7 +350,9 @@ static int make(struct making *making, const uint16_t *picks, int fd, struct dia
 	making->to->closed = true;
 	making->to->start_ns = making->from->start_ns;
 	err = journal_seal(making->to, diag);
-	return err ? err : journal_save(making->to, id, fd, diag);
+	return err ? err
+		   : journal_save_step(making->to, id, fd, making->step_cut, diag,
+				       &reproduced->step);
 }
 
 int reproduce(const struct crash *crash, const struct crash_image *images, const uint16_t *picks,

@@ -72,6 +72,7 @@ struct journal *journal_free(struct journal *journal)
 	free(journal->flushes);
 	free(journal->marks);
 	free(journal->events);
+	free(journal->shown);
 	free(journal);
 	return NULL;
 }
@@ -383,6 +384,49 @@ static int check_events(const struct journal *journal, struct diag *diag)
 				step ? "two things" : "something", (ull)step);
 	}
 	return 0;
+}
+
+/* ------------------------------------------------------------------------------ what users see */
+
+int journal_show(struct journal *journal, uint64_t last, uint64_t shown)
+{
+	if (last >= journal->room_shown) {
+		uint64_t room = last + journal->room_shown + 64;
+		uint64_t *more = fail_alloc("faults/journal/journal/shown",
+					    reallocarray(journal->shown, room, sizeof(*more)));
+
+		if (!more)
+			return -ENOMEM;
+		journal->shown = more;
+		journal->room_shown = room;
+	}
+	if (!journal->nr_shown)
+		journal->shown[journal->nr_shown++] = 0;
+	while (journal->nr_shown <= last)
+		journal->shown[journal->nr_shown++] = shown;
+	return 0;
+}
+
+uint64_t journal_shown(const struct journal *journal, uint64_t step)
+{
+	return step < journal->nr_shown ? journal->shown[step] : step;
+}
+
+uint64_t journal_step(const struct journal *journal, uint64_t shown)
+{
+	uint64_t from = 0, to = journal->nr_shown;
+
+	if (!journal->nr_shown)
+		return shown;
+	while (from < to) {
+		uint64_t middle = from + (to - from) / 2;
+
+		if (journal->shown[middle] <= shown)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from - 1; /* step 0 is shown as 0 */
 }
 
 /* ------------------------------------------------------------------------------ naming */

@@ -3,8 +3,11 @@
  * What happened to the disks of one recording, in order: the material that states after a power
  * cut are made of. An index in memory; the data stays where it is, in the mapped recording.
  *
- * Steps number everything that was recorded, across all disks, from 1: of two things that happened
- * the one with the smaller step came first. A journal is filled, then sealed, then only read; from
+ * Steps number everything that happened to the disks, across all of them, from 1: of two things that
+ * happened the one with the smaller step came first. The step that users see and give, in every command,
+ * file and page, is another number where the journal is that of a recording: the step of the record
+ * (record.h), which counts reads and rules as well, and which all that a batch completes shares;
+ * journal_shown() and journal_step() translate. A journal is filled, then sealed, then only read; from
  * there on any thread may.
  */
 #ifndef FAULTS_JOURNAL_JOURNAL_H
@@ -100,6 +103,9 @@ struct journal {
 	/* Of the last thing that happened, and the times of the first and the last; may be set
 	 * further apart before journal_seal(), for what is not in here (reads). */
 	uint64_t end_step;
+	/* By step: that of its record. NULL: users see the steps themselves. */
+	uint64_t *shown;
+	uint64_t nr_shown, room_shown; /* the steps that have one, 0 included */
 	uint64_t start_ns, end_ns;
 	bool closed; /* the recording ended in order, not by a kill */
 	bool under_way; /* by journal_open(): somebody is still writing it; what was there is in here */
@@ -121,6 +127,10 @@ bool journal_is_broken(const struct journal *journal);
  * time of change tells of; of a journal that no file is behind it is. Any thread. */
 bool journal_is_as_it_was(const struct journal *journal);
 
+/* What users see of @step; JOURNAL_NEVER is itself. */
+uint64_t journal_shown(const struct journal *journal, uint64_t step);
+/* The last step that users see as @shown or less; 0: there is none. */
+uint64_t journal_step(const struct journal *journal, uint64_t shown);
 /* The time of an event of a sealed journal. */
 uint64_t journal_event_ns(const struct journal *journal, const struct journal_event *event);
 
@@ -136,6 +146,8 @@ int journal_add_write(struct journal *journal, const struct journal_write *write
 int journal_add_flush(struct journal *journal, const struct journal_flush *flush);
 int journal_add_mark(struct journal *journal, uint64_t step, uint64_t time_ns, const char *text,
 		     size_t len);
+/* Users see the steps up to @last that had no such number yet as @shown, which is above those before. */
+int journal_show(struct journal *journal, uint64_t last, uint64_t shown);
 /* @memory (from malloc) is freed with the journal; on error it is freed at once. */
 int journal_own(struct journal *journal, void *memory);
 /* The same for a mapping of @size bytes, which is unmapped. */

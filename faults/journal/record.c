@@ -2,7 +2,7 @@
 /*
  * The journal of a record file. Its steps are not those of the file: what happened to the disks is
  * numbered anew, since all that a batch completes shares the step of the batch there, and reads and
- * rules have no place here.
+ * rules have no place here. Users see the steps of the file (journal_shown()).
  *
  *	REQUEST ---- submitted --> in flight --(END; at once unless it parked)--> ended
  *	BATCH of its queue -------------------------------------> completed: the host may know
@@ -525,6 +525,8 @@ static int read_all(struct record_reading *reading)
 	journal->start_ns = header->start_ns;
 	while (!err && (more = record_reader_next(reading->reader, &record)) != 0) {
 		err = more < 0 ? more : take(reading, &record);
+		if (!err)
+			err = journal_show(journal, reading->step, record.step);
 		if (!err && record.type != RECORD_ADOPT && record.type != RECORD_BATCH)
 			journal->end_ns = record.time_ns;
 	}

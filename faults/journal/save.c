@@ -46,6 +46,7 @@ struct saving {
 	int err; /* the first */
 	uint64_t step;
 	uint64_t nr_requests, nr_marks;
+	uint64_t asked, shown; /* a step of the journal, and the last of the file up to it */
 	struct saved_place *writes, *flushes;
 	struct saved_disk *disks;
 };
@@ -440,6 +441,8 @@ static void put_events(struct saving *saving)
 			put_mark(saving, &journal->marks[event->index]);
 			break;
 		}
+		if (event->step <= saving->asked)
+			saving->shown = saving->step;
 	}
 }
 _Static_assert((JOURNAL_SUBMIT ^ JOURNAL_COMPLETE) == 1, "pairs differ in the lowest bit");
@@ -510,8 +513,17 @@ static void release(struct saving *saving)
 
 int journal_save(const struct journal *journal, uint64_t id, int fd, struct diag *diag)
 {
+	uint64_t shown;
+
+	return journal_save_step(journal, id, fd, 0, diag, &shown);
+}
+
+int journal_save_step(const struct journal *journal, uint64_t id, int fd, uint64_t step,
+		      struct diag *diag, uint64_t *ret_shown)
+{
 	struct saving saving = {
 		.journal = journal,
+		.asked = step,
 		.header = { .id = id, .start_ns = journal->start_ns, .flags = RECORD_DATA },
 	};
 	int err = check_extents(journal, diag);
@@ -526,6 +538,8 @@ int journal_save(const struct journal *journal, uint64_t id, int fd, struct diag
 	if (err)
 		diag_set(diag, err, "journal.save", "cannot write the recording: %s",
 			 err == -E2BIG ? "too much is in flight at once" : strerror(-err));
+	else
+		*ret_shown = saving.shown;
 	release(&saving);
 	return err;
 }

@@ -17,5 +17,8 @@
  * more requests in flight than a recording can have; -ENOMEM; words in @diag.
  */
 int journal_save(const struct journal *journal, uint64_t id, int fd, struct diag *diag);
+/* The same; *ret_shown is what users of the recording see of @step. */
+int journal_save_step(const struct journal *journal, uint64_t id, int fd, uint64_t step,
+		      struct diag *diag, uint64_t *ret_shown);
 
 #endif

@@ -296,17 +296,23 @@ static int show_extent(const struct log_opts *opts, const struct journal_extent 
 	return EXIT_OK;
 }
 
-static json_t *end_json(uint64_t step)
+/* As users see it. */
+static json_int_t shown(const struct journal *journal, uint64_t step)
 {
-	return step == JOURNAL_NEVER ? json_null() : json_integer((json_int_t)step);
+	return (json_int_t)journal_shown(journal, step);
 }
 
-static void print_end(uint64_t complete, bool lost, bool false_ack)
+static json_t *end_json(const struct journal *journal, uint64_t step)
+{
+	return step == JOURNAL_NEVER ? json_null() : json_integer(shown(journal, step));
+}
+
+static void print_end(const struct journal *journal, uint64_t complete, bool lost, bool false_ack)
 {
 	if (complete == JOURNAL_NEVER)
 		printf(" never completed");
 	else
-		printf(" completed %llu", (ull)complete);
+		printf(" completed %lld", (long long)shown(journal, complete));
 	printf("%s%s\n", lost ? " failed" : "", false_ack ? " false acknowledgement" : "");
 }
 
@@ -316,19 +322,19 @@ static int show_write(const struct log_opts *opts, const struct journal *journal
 	const char *op = value_op_names()[write->op];
 
 	if (opts->json)
-		return tool_print_json(
-			json_pack("{s:s, s:I, s:i, s:I, s:I, s:s, s:o, s:I, s:o, s:I, s:b, s:b}",
-				  "type", "write", "n", (json_int_t)n, "disk", (int)write->disk,
-				  "sector", (json_int_t)(write->at / SECTOR_SIZE), "len_bytes",
-				  (json_int_t)write->len_bytes, "op", op, "flags",
-				  value_flags_json(write->flags), "submit",
-				  (json_int_t)write->submit, "complete", end_json(write->complete),
-				  "time_ns", (json_int_t)write->submit_ns, "failed", write->failed,
-				  "lied", write->false_ack));
-	printf("%llu %.6f %s disk %u %llu+%llu%s", (ull)write->submit,
+		return tool_print_json(json_pack(
+			"{s:s, s:I, s:i, s:I, s:I, s:s, s:o, s:I, s:o, s:I, s:b, s:b}", "type",
+			"write", "n", (json_int_t)n, "disk", (int)write->disk, "sector",
+			(json_int_t)(write->at / SECTOR_SIZE), "len_bytes",
+			(json_int_t)write->len_bytes, "op", op, "flags", value_flags_json(write->flags),
+			"submit", shown(journal, write->submit), "complete",
+			end_json(journal, write->complete),
+			"time_ns", (json_int_t)write->submit_ns, "failed", write->failed, "lied",
+			write->false_ack));
+	printf("%lld %.6f %s disk %u %llu+%llu%s", (long long)shown(journal, write->submit),
 	       (double)(write->submit_ns - journal->start_ns) / 1e9, op, write->disk,
 	       (ull)(write->at / SECTOR_SIZE), (ull)write->len_bytes, flags_text(write->flags));
-	print_end(write->complete, write->failed, write->false_ack);
+	print_end(journal, write->complete, write->failed, write->false_ack);
 	return EXIT_OK;
 }
 
@@ -339,12 +345,12 @@ static int show_flush(const struct log_opts *opts, const struct journal *journal
 	if (opts->json)
 		return tool_print_json(json_pack(
 			"{s:s, s:i, s:I, s:o, s:I, s:b, s:b}", "type", "flush", "disk",
-			(int)flush->disk, "submit", (json_int_t)flush->submit, "complete",
-			end_json(flush->complete), "time_ns", (json_int_t)flush->submit_ns,
+			(int)flush->disk, "submit", shown(journal, flush->submit), "complete",
+			end_json(journal, flush->complete), "time_ns", (json_int_t)flush->submit_ns,
 			"failed", flush->failed, "lied", flush->false_ack));
-	printf("%llu %.6f flush disk %u", (ull)flush->submit,
+	printf("%lld %.6f flush disk %u", (long long)shown(journal, flush->submit),
 	       (double)(flush->submit_ns - journal->start_ns) / 1e9, flush->disk);
-	print_end(flush->complete, flush->failed, flush->false_ack);
+	print_end(journal, flush->complete, flush->failed, flush->false_ack);
 	return EXIT_OK;
 }
 
@@ -354,10 +360,11 @@ static int show_mark(const struct log_opts *opts, const struct journal *journal,
 
 	if (opts->json)
 		return tool_print_json(json_pack("{s:s, s:I, s:I, s:I, s:s}", "type", "mark", "n",
-						 (json_int_t)n + 1, "step", (json_int_t)mark->step,
+						 (json_int_t)n + 1, "step",
+						 shown(journal, mark->step),
 						 "time_ns", (json_int_t)mark->time_ns, "text",
 						 mark->text));
-	printf("%llu %.6f mark", (ull)mark->step,
+	printf("%lld %.6f mark", (long long)shown(journal, mark->step),
 	       (double)(mark->time_ns - journal->start_ns) / 1e9);
 	put_mark(mark->text, strlen(mark->text));
 	putchar('\n');

@@ -201,7 +201,7 @@ static int tell(struct checker *c, const struct explore_state *state, struct dia
 		err = set_env(c, at + VAR_POINT, "FAULTBLK_POINT=%zu", state->point_index);
 	if (!err)
 		err = set_env(c, at + VAR_STEP, "FAULTBLK_STEP=%llu",
-			      (unsigned long long)state->point->step);
+			      (unsigned long long)journal_shown(journal, state->point->step));
 	if (!err)
 		err = set_env(c, at + VAR_STATE, "FAULTBLK_STATE=%s",
 			      strlen(name) < STATE_NAME_MAX ? name : "");

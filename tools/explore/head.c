@@ -31,6 +31,17 @@ static json_t *or_null(uint64_t value, bool is_there)
 	return is_there ? json_integer((json_int_t)value) : json_null();
 }
 
+/* As users see it. */
+static json_int_t shown(const struct journal *journal, uint64_t step)
+{
+	return (json_int_t)journal_shown(journal, step);
+}
+
+static json_t *complete_json(const struct journal *journal, uint64_t step)
+{
+	return or_null(journal_shown(journal, step), step != JOURNAL_NEVER);
+}
+
 static json_t *disks_json(const struct journal *journal)
 {
 	json_t *disks = json_array();
@@ -54,7 +65,7 @@ static json_t *recording_json(const struct results *r)
 			 disks_json(j), "writes", (json_int_t)j->nr_writes, "flushes",
 			 (json_int_t)j->nr_flushes, "marks", (json_int_t)j->nr_marks, "start_ns",
 			 (json_int_t)j->start_ns, "end_ns", (json_int_t)j->end_ns, "end_step",
-			 (json_int_t)j->end_step, "closed", (int)j->closed);
+			 shown(j, j->end_step), "closed", (int)j->closed);
 }
 
 static json_t *strategies_json(const struct results *r)
@@ -95,8 +106,8 @@ static void add_select(const struct results_options *o, json_t *head)
 	json_int_t all = (json_int_t)(o->select ? o->nr_moments : o->nr_points);
 
 	json_object_set_new(head, "set", json_string(set_name(select.set)));
-	json_object_set_new(head, "from", or_null(select.from, select.from != 0));
-	json_object_set_new(head, "to", or_null(select.to, select.to != 0));
+	json_object_set_new(head, "from", or_null(journal_shown(o->journal, select.from), select.from != 0));
+	json_object_set_new(head, "to", or_null(journal_shown(o->journal, select.to), select.to != 0));
 	json_object_set_new(head, "moments", json_integer(all));
 }
 
@@ -138,7 +149,8 @@ static const char *op_name(uint8_t op)
 
 static void write_line(struct results *r, size_t n, uint64_t epoch)
 {
-	const struct journal_write *w = &r->o.journal->writes[n];
+	const struct journal *j = r->o.journal;
+	const struct journal_write *w = &j->writes[n];
 	bool done = w->complete != JOURNAL_NEVER;
 
 	results_line(r,
@@ -147,7 +159,7 @@ static void write_line(struct results *r, size_t n, uint64_t epoch)
 			       "type", "write", "n", (json_int_t)n, "disk", (int)w->disk, "sector",
 			       (json_int_t)(w->at / 512), "len_bytes", (json_int_t)w->len_bytes,
 			       "op", op_name(w->op), "flags", value_flags_json(w->flags), "submit",
-			       (json_int_t)w->submit, "complete", or_null(w->complete, done),
+			       shown(j, w->submit), "complete", complete_json(j, w->complete),
 			       "time_ns", (json_int_t)w->submit_ns, "end_ns",
 			       or_null(w->complete_ns, done), "epoch", (json_int_t)epoch, "failed",
 			       (int)w->failed, "lied", (int)w->false_ack));
@@ -205,8 +217,8 @@ static void flush_lines(struct results *r)
 			results_line(r,
 				     json_pack("{s:s, s:i, s:I, s:o, s:I, s:b, s:b}", "type",
 					       "flush", "disk", (int)f->disk, "submit",
-					       (json_int_t)f->submit, "complete",
-					       or_null(f->complete, f->complete != JOURNAL_NEVER),
+					       shown(j, f->submit), "complete",
+					       complete_json(j, f->complete),
 					       "time_ns", (json_int_t)f->submit_ns, "failed",
 					       (int)f->failed, "lied", (int)f->false_ack));
 	}
@@ -218,7 +230,7 @@ static void mark_lines(struct results *r)
 
 	for (size_t i = 0; i < j->nr_marks; i++)
 		results_line(r, json_pack("{s:s, s:I, s:I, s:I, s:o}", "type", "mark", "n",
-					  (json_int_t)i, "step", (json_int_t)j->marks[i].step,
+					  (json_int_t)i, "step", shown(j, j->marks[i].step),
 					  "time_ns", (json_int_t)j->marks[i].time_ns, "text",
 					  results_text(j->marks[i].text)));
 }
@@ -244,7 +256,7 @@ static void point_lines(struct results *r)
 		const struct crash_point *p = &r->o.points[i];
 
 		results_line(r, json_pack("{s:s, s:I, s:I, s:I, s:s, s:i}", "type", "point",
-					  "point", (json_int_t)i, "step", (json_int_t)p->step,
+					  "point", (json_int_t)i, "step", shown(r->o.journal, p->step),
 					  "time_ns", (json_int_t)p->time_ns, "why",
 					  why_name(p->why), "marks", (int)p->nr_marks));
 	}

@@ -99,8 +99,10 @@ static int parse_when(const struct job_run *run, const char *option, const char 
 
 	errno = 0;
 	*ret_step = strtoull(text, &end, 10);
-	if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && !errno)
+	if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && !errno) {
+		*ret_step = journal_step(journal, *ret_step);
 		return 0;
+	}
 	for (size_t i = 0; i < journal->nr_marks; i++) {
 		if (strcmp(journal->marks[i].text, mark) != 0)
 			continue;
@@ -114,7 +116,8 @@ static int parse_when(const struct job_run *run, const char *option, const char 
 			  journal->nr_marks, journal->marks[0].text,
 			  journal->marks[journal->nr_marks - 1].text);
 	else if (journal->end_step)
-		diag_hint(diag, "it has no marks; its steps are 1 to %" PRIu64, journal->end_step);
+		diag_hint(diag, "it has no marks; its steps are 1 to %" PRIu64,
+			  journal_shown(journal, journal->end_step));
 	else
 		diag_hint(diag, "it has no marks, and no steps: nothing was written");
 	return -EINVAL;
@@ -132,7 +135,8 @@ static int parse_range(struct job_run *run, struct diag *diag)
 	if (!err && job->to && run->select.to < run->select.from)
 		return diag_set(diag, -EINVAL, "explore.when",
 				"--to (step %" PRIu64 ") lies before --from (step %" PRIu64 ")",
-				run->select.to, run->select.from);
+				journal_shown(run->journal, run->select.to),
+				journal_shown(run->journal, run->select.from));
 	return err;
 }
 
@@ -225,7 +229,8 @@ static void print_finding(struct job_run *run, const struct explore_state *state
 		       run->job->results ? "; they are in the results" : "");
 		return;
 	}
-	printf("finding: step %" PRIu64 "%s%.80s%s, state %.200s: the %s %s\n", state->point->step,
+	printf("finding: step %" PRIu64 "%s%.80s%s, state %.200s: the %s %s\n",
+	       journal_shown(state->journal, state->point->step),
 	       nr_marks ? ", after mark '" : "",
 	       nr_marks ? printable(state->journal->marks[nr_marks - 1].text, mark, sizeof(mark))
 			: "",
@@ -650,17 +655,20 @@ static int explore_all(struct job_run *run, struct diag *diag)
 static int parse_state(const struct job_run *run, struct diag *diag, struct crash_point *ret_point,
 		       const char **ret_name)
 {
+	const uint64_t last = journal_shown(run->journal, run->journal->end_step);
 	const char *text = run->job->state;
+	uint64_t step;
 	char *end;
 
 	errno = 0;
-	ret_point->step = strtoull(text, &end, 10);
-	if (end == text || *end != ':' || errno || ret_point->step > run->journal->end_step)
+	step = strtoull(text, &end, 10);
+	if (end == text || *end != ':' || errno || step > last)
 		return diag_set(
 			diag, -EINVAL, "explore.state",
 			"--state: got '%.100s', wanted STEP:NAME with a step up to %" PRIu64, text,
-			run->journal->end_step);
+			last);
 	*ret_name = end + 1;
+	ret_point->step = journal_step(run->journal, step);
 	while (ret_point->nr_marks < run->journal->nr_marks &&
 	       run->journal->marks[ret_point->nr_marks].step <= ret_point->step)
 		ret_point->nr_marks++;

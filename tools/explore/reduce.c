@@ -325,7 +325,8 @@ void explore_print_finding(const struct results *results, const struct journal *
 	char words[REPORT_LOSS_MAX];
 
 	printf("finding %zu%s: step %llu, state %.200s: %s\n", n,
-	       f->in_recovery ? " (in recovery)" : "", (unsigned long long)point->step,
+	       f->in_recovery ? " (in recovery)" : "",
+	       (unsigned long long)journal_shown(journal, point->step),
 	       f->minimal ? f->minimal : f->name, report_loss_words(&loss, words));
 	for (uint32_t i = 0; i < f->nr_listed && i < PRINTED_MAX; i++)
 		print_write(journal, "lost", f->lost[i], f->names ? f->names[i] : NULL);

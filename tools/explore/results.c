@@ -189,7 +189,8 @@ static void put_original(const struct results *r, const struct finding *f, FILE 
 
 	fprintf(out, " --unit %u --atomic %s%s", r->o.crash->unit_bytes,
 		explore_atomic_name(r->o.crash->atomic), r->o.crash->illegal ? " --illegal" : "");
-	if (asprintf(&state, "%" PRIu64 ":%s", r->o.points[f->point_index].step,
+	if (asprintf(&state, "%" PRIu64 ":%s",
+		     journal_shown(r->o.journal, r->o.points[f->point_index].step),
 		     f->minimal ? f->minimal : f->name) < 0)
 		return;
 	quote(out, "state", state);
@@ -260,7 +261,8 @@ static json_t *finding_same(const struct results *r, const struct finding *f)
 	for (uint32_t i = 0; i < f->nr_same; i++) {
 		_cleanup_free_ char *text = NULL;
 
-		if (asprintf(&text, "%" PRIu64 ":%s", r->o.points[f->same[i].point_index].step,
+		if (asprintf(&text, "%" PRIu64 ":%s",
+			     journal_shown(r->o.journal, r->o.points[f->same[i].point_index].step),
 			     f->same[i].name) >= 0)
 			json_array_append_new(list, json_string(text));
 	}
