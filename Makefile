@@ -47,7 +47,7 @@ FUZZ	:= $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(FUZZ_SRC))
 FAIL	:= $(patsubst tests/fail/%.c,$B/fail/%,$(wildcard tests/fail/*.c))
 STATES	:= $(patsubst tests/explore/%.c,$B/explore/%,$(wildcard tests/explore/*.c))
 HELPERS	:= $(patsubst tests/device/%.c,$B/device/%,$(wildcard tests/device/*.c))
-MAN	:= $(patsubst tools/man/%.scd,$B/man/%,$(wildcard tools/man/*.scd))
+MAN	:= $(patsubst tools/man/%.scd,$B/man/%,$(wildcard tools/man/*.scd)) $B/man/ublkcore.3
 
 # The library alone asks libfiu only where it has failure points.
 CORE_LIBS := -luring $(if $(FIU),-lfiu) -lpthread
@@ -170,6 +170,17 @@ $B/man/faultblk-rules.5: tools/man/faultblk-rules.5.scd $B/faultblk
 	@$B/faultblk faults --scdoc >$@.kinds
 	sed -e '/^@KINDS@$$/{r $@.kinds' -e 'd}' $< | scdoc | sed '$(NO_HYPHENS)' >$@
 	@rm -f $@.kinds
+
+$B/man/ublkcore.3: lib/ublkcore.h lib/manual
+	@mkdir -p $(@D)
+	sh lib/manual man <$< >$@
+
+$B/doc/ublkcore.html: lib/ublkcore.h lib/manual
+	@mkdir -p $(@D)
+	sh lib/manual html <$< >$@
+
+.PHONY: doc
+doc: $(MAN) $B/doc/ublkcore.html ## the manual pages, and the library's as HTML (build/doc)
 
 $B/man/%: tools/man/%.scd | $B/buildable
 	@mkdir -p $(@D)

@@ -67,6 +67,9 @@
  * deletes the disk only after that: ublk_dev_close() then returns -ETIMEDOUT and names the child.
  * Fork before, exec soon, or end the children first. No call of this library works in such a child.
  *
+ * CONTRACTS. Each call states its Errors (what it returns besides success), its Thread (who may call it)
+ * and, where pointers go in or out, their Owner.
+ *
  * OWNERSHIP. What is passed in (backend, ctx) stays the caller's and must outlive the device, and
  * the backend's table also every request of it; options are copied. A request belongs to the
  * backend from the callback that hands it over until it is completed; its fields are read-only to
@@ -87,17 +90,19 @@ extern "C" {
 
 #define UBLKCORE_VERSION "0.1.0"
 
+/* A device that is served. Made by ublk_dev_open(), the caller's until ublk_dev_free(). */
 struct ublk_dev;
 
 /* ------------------------------------------------------------------------------ requests */
 
+/* What a request asks for. Source of the meaning: REQ_OP_* of <linux/blk_types.h>; the values are ours. */
 enum ublk_op {
-	UBLK_OP_READ,
-	UBLK_OP_WRITE,
+	UBLK_OP_READ,         /* fill the request's data from the range */
+	UBLK_OP_WRITE,        /* put the request's data to the range */
 	UBLK_OP_FLUSH,        /* everything completed before it is submitted becomes durable */
 	UBLK_OP_DISCARD,      /* the range's content is no longer needed */
 	UBLK_OP_WRITE_ZEROES, /* the range reads as zero afterwards */
-	UBLK_NR_OPS,
+	UBLK_NR_OPS,          /* how many there are */
 };
 
 /*
@@ -106,55 +111,80 @@ enum ublk_op {
  * together mean read-ahead.
  */
 enum ublk_req_flag {
-	UBLK_REQ_FAILFAST_DEV = 1u << 0,
-	UBLK_REQ_FAILFAST_TRANSPORT = 1u << 1,
-	UBLK_REQ_FAILFAST_DRIVER = 1u << 2,
+	UBLK_REQ_FAILFAST_DEV = 1u << 0,       /* do not retry errors of the device */
+	UBLK_REQ_FAILFAST_TRANSPORT = 1u << 1, /* nor those of the transport */
+	UBLK_REQ_FAILFAST_DRIVER = 1u << 2,    /* nor those of the driver */
 	UBLK_REQ_META = 1u << 3,    /* file-system metadata */
 	UBLK_REQ_FUA = 1u << 5,     /* write: durable before it completes */
 	UBLK_REQ_NOUNMAP = 1u << 7, /* write-zeroes: keep the blocks allocated */
 	UBLK_REQ_SWAP = 1u << 8,    /* swap */
 };
 
+/* A request. Owner: the backend, from the callback to ublk_req_complete(); the library sets every field. */
 struct ublk_req {
 	uint64_t sector;    /* first sector; inside the disk, checked by the kernel; 0 for FLUSH */
-	uint32_t len_bytes; /* 0 for FLUSH only */
-	uint32_t flags;     /* enum ublk_req_flag */
-	uint16_t queue;
+	uint32_t len_bytes; /* bytes, whole logical blocks; 0 for FLUSH only */
+	uint32_t flags;     /* any of enum ublk_req_flag */
+	uint16_t queue; /* 0..nr_queues - 1 */
 	uint16_t tag; /* < queue depth; unique among the queue's requests in flight */
 	uint8_t op;   /* enum ublk_op */
 	void *pdu; /* the backend's own memory for this tag: backend.pdu_bytes, zero at first use */
 };
 
 /*
- * The data of a request is reached only through these three. @offset and @len must lie inside the
- * request. Any thread, while the request is the backend's. 0 or -errno (-EFAULT; -EIO, also once
- * the kernel has given the request up).
+ * Copy @len bytes from @from into the data of a READ, at byte @offset; both inside the request.
  *
- * put: copy @from into the request, the answer of a READ.
- * get: copy the request's data, that of a WRITE, to @to.
- * data: the request's data in place, len_bytes long, or NULL where the data path has no such
- *       place (UBLK_DATA_USER_COPY). Never NULL for a READ or WRITE on UBLK_DATA_COPY.
+ * Errors: -EFAULT; -EIO, also once the kernel has given the request up.
+ * Thread: any, while the request is the backend's.
+ * Owner: @from stays the caller's, and is not used after the call.
  */
 int ublk_req_put(struct ublk_req *req, size_t offset, const void *from, size_t len);
+/*
+ * Copy @len bytes of the data of a WRITE, from byte @offset on, to @to; both inside the request.
+ *
+ * Errors: as of ublk_req_put().
+ * Thread: any, while the request is the backend's.
+ * Owner: @to stays the caller's.
+ */
 int ublk_req_get(struct ublk_req *req, size_t offset, void *to, size_t len);
+/*
+ * The data of a READ or WRITE in place, len_bytes long.
+ *
+ * Errors: NULL where the data path has no such place (UBLK_DATA_USER_COPY); never on UBLK_DATA_COPY.
+ * Thread: any, while the request is the backend's.
+ * Owner: the library; valid until the request is completed.
+ */
 void *ublk_req_data(struct ublk_req *req);
 
 /*
- * Finish a request: @result is 0 (all of it done) or a negative errno. Any thread, exactly once;
- * the request is no longer the backend's afterwards. The kernel passes these errnos on to the
+ * Finish a request: @result is 0 (all of it done) or a negative errno. The kernel passes these errnos on to the
  * application as they are and turns every other one into EIO: EOPNOTSUPP ETIMEDOUT ENOSPC ENOLINK
- * EREMOTEIO EBADE ENODATA EILSEQ ENOMEM EBUSY EAGAIN ENODEV ETIME EINVAL. A request that the device
- * has gone without is completed like any other, and its memory is freed with that.
+ * EREMOTEIO EBADE ENODATA EILSEQ ENOMEM EBUSY EAGAIN ENODEV ETIME EINVAL (source: errors[] of the kernel's
+ * block/blk-core.c). A request that the device has gone without is completed like any other, and its memory
+ * is freed with that.
+ *
+ * Errors: none; a second completion, or a @result above 0, ends the process (see ERRORS).
+ * Thread: any, exactly once.
+ * Owner: the request is the library's afterwards.
  */
 void ublk_req_complete(struct ublk_req *req, int result);
 
 /*
- * Put a request aside until @due_ns; the queue then calls backend.resume for it. Queue thread only,
- * from submit or resume. Costs no thread, no SQE and no allocation: thousands may be parked. While
- * the device is being closed parked requests become due at once. UINT64_MAX: until unparked.
+ * Put a request aside until @due_ns (CLOCK_MONOTONIC; UINT64_MAX: until unparked); the queue then calls
+ * backend.resume for it. Costs no thread, no SQE and no allocation: thousands may be parked. While
+ * the device is being closed parked requests become due at once.
+ *
+ * Errors: none.
+ * Thread: the request's queue thread, from submit or resume.
+ * Owner: the request stays the backend's.
  */
 void ublk_req_park(struct ublk_req *req, uint64_t due_ns);
-/* Make a parked request due now: resume is called before the queue next waits. Queue thread only.
+/*
+ * Make a parked request due now: resume is called before the queue next waits.
+ *
+ * Errors: none.
+ * Thread: the request's queue thread.
+ * Owner: the request stays the backend's.
  */
 void ublk_req_unpark(struct ublk_req *req);
 
@@ -168,24 +198,27 @@ void ublk_req_unpark(struct ublk_req *req);
  * and resume, if it parks; submit must complete or park the request, or keep it and complete it
  * later from any thread. An op with both goes to submit. READ must be there in one of the forms;
  * without WRITE the disk is read-only.
+ *
+ * Thread: every callback on the queue's thread.
+ * Owner: the table is the caller's, and outlives the device and all its requests.
  */
 struct ublk_backend {
 	const char *name; /* for messages */
-	int (*read)(void *ctx, struct ublk_req *req);
-	int (*write)(void *ctx, struct ublk_req *req);
-	int (*flush)(void *ctx, struct ublk_req *req);
-	int (*discard)(void *ctx, struct ublk_req *req);
-	int (*write_zeroes)(void *ctx, struct ublk_req *req);
+	int (*read)(void *ctx, struct ublk_req *req);         /* 0 or -errno, as the next four */
+	int (*write)(void *ctx, struct ublk_req *req);        /* UBLK_REQ_FUA: durable at return */
+	int (*flush)(void *ctx, struct ublk_req *req);        /* what was completed is durable */
+	int (*discard)(void *ctx, struct ublk_req *req);      /* a hint: may do nothing */
+	int (*write_zeroes)(void *ctx, struct ublk_req *req); /* the range reads as zero */
 
 	uint32_t submit_ops; /* bit (1 << enum ublk_op) for each op that submit takes */
-	void (*submit)(void *ctx, struct ublk_req *req);
+	void (*submit)(void *ctx, struct ublk_req *req); /* completes, parks or keeps it */
 	void (*resume)(void *ctx, struct ublk_req *req); /* a parked request is due */
 
 	size_t pdu_bytes; /* size of ublk_req.pdu, up to 1 MiB */
 
 	/* All optional, on the queue's thread. */
 	int (*queue_start)(void *ctx, unsigned int queue); /* 0; -errno: the open fails with it */
-	void (*queue_stop)(void *ctx, unsigned int queue);
+	void (*queue_stop)(void *ctx, unsigned int queue); /* for each start that returned 0 */
 	void (*batch)(void *ctx, unsigned int queue, uint64_t now_ns); /* before every batch */
 	/*
 	 * After every batch, before its results are handed to the kernel: nobody can know yet of a
@@ -203,11 +236,23 @@ struct ublk_backend {
 
 /* ------------------------------------------------------------------------------ options */
 
+/* How much a message matters. */
 enum ublk_log_level { UBLK_LOG_ERROR, UBLK_LOG_WARNING, UBLK_LOG_INFO, UBLK_LOG_DEBUG };
 
-/* @message: one line without newline, valid during the call. May come from any thread. */
+/* A callback for messages. @message: one line without newline, valid during the call.
+ *
+ * Errors: none.
+ * Thread: any, several at a time.
+ * Owner: @log_ctx is the caller's, and outlives the device; @message is the library's.
+ */
 typedef void (*ublk_log_fn)(void *log_ctx, enum ublk_log_level level, const char *message);
-/* A ready-made one: "ublk: message" on standard error for levels up to INFO. */
+/*
+ * A ready-made one: "ublk: message" on standard error for levels up to INFO. @log_ctx is not used.
+ *
+ * Errors: none; what cannot be written is lost.
+ * Thread: any.
+ * Owner: @message stays the caller's.
+ */
 void ublk_log_stderr(void *log_ctx, enum ublk_log_level level, const char *message);
 
 /* How request data travels between the kernel and the backend. */
@@ -216,6 +261,7 @@ enum ublk_data_path {
 	UBLK_DATA_USER_COPY, /* pread and pwrite on the character device; kernel 6.5 and later */
 };
 
+/* What a device is to be. Fill it with ublk_options_init() first; the device keeps a copy. */
 struct ublk_options {
 	uint64_t size_bytes;         /* required; multiple of the logical block */
 	int id;                      /* N of /dev/ublkbN, 0..1048575; -1 (default): any free one */
@@ -235,11 +281,17 @@ struct ublk_options {
 	enum ublk_data_path data_path; /* default UBLK_DATA_COPY */
 	unsigned int close_timeout_ms; /* how long close waits for others; 0..600000; 5000 */
 	ublk_log_fn log;               /* default NULL: messages are dropped */
-	void *log_ctx;
+	void *log_ctx;                 /* for log; the caller's, and outlives the device */
 	bool legacy_commands; /* speak the encoding of kernels before 6.4; default: detect */
 };
 
-/* Set every field to its default. Call it first, always. */
+/*
+ * Set every field to its default. Call it first, always.
+ *
+ * Errors: none.
+ * Thread: any.
+ * Owner: @options stays the caller's.
+ */
 void ublk_options_init(struct ublk_options *options);
 
 /* ------------------------------------------------------------------------------ devices */
@@ -248,6 +300,11 @@ void ublk_options_init(struct ublk_options *options);
  * Add the device, set its parameters, start its queues and make it live: when this returns 0,
  * /dev/ublkbN exists and answers. On error nothing is left behind. The kernel reads the partition
  * table during the start: the backend must answer from the first moment.
+ *
+ * Thread: any but a queue thread.
+ * Owner: *ret_dev, set on success alone, is the caller's until ublk_dev_free(); @options is copied, @backend
+ * and @ctx stay the caller's and outlive the device.
+ * Errors: these, and others that the kernel gives.
  *
  * -EINVAL	an option or a part of the backend is out of its range, or an argument is NULL (@ctx may
  *		be); the message names it
@@ -269,6 +326,10 @@ int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ub
  * kept is let go. Safe in any state, and again after success (0). Calls from several threads are
  * carried out one after the other.
  *
+ * Thread: any but one of the device's queue threads.
+ * Owner: @dev stays the caller's.
+ * Errors:
+ *
  * -EBUSY	in use; the message says by whom, as far as that is seen. The device serves on, all that
  *		was parked still is, and close may be called again. Kernels without TRY_STOP_DEV
  *		do not tell of a holder who cannot be seen from here (in another pid namespace): if
@@ -281,66 +342,127 @@ int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ub
  *		again, too
  */
 int ublk_dev_close(struct ublk_dev *dev);
-/* The same, but one that is in use is not waited for: -EBUSY comes at once. */
+/*
+ * The same, but one that is in use is not waited for.
+ *
+ * Errors: as of ublk_dev_close(); -EBUSY comes at once.
+ * Thread: any but one of the device's queue threads.
+ * Owner: @dev stays the caller's.
+ */
 int ublk_dev_try_close(struct ublk_dev *dev);
 
 /*
- * Close even if it is held (whoever holds it gets errors), and free. NULL allowed; returns NULL.
+ * Close even if it is held (whoever holds it gets errors), and free. NULL allowed.
  * What is parked is resumed at once, and the backend is asked to drain; requests that it keeps
  * longer than close_timeout_ms fail with EIO, and the device goes without them. They stay the
  * backend's, fields, pdu and data, until it completes them, with whatever result. A callback that
  * does not return is waited for. A thread that is still within ublk_req_complete() may be so after
  * this has returned.
  *
- * Nothing of @dev may be called any more once this is. Returns @dev, and has done nothing, when one
- * of the device's own queue threads calls it.
+ * Errors: NULL is success; @dev: one of its own queue threads called, and nothing was done.
+ * Thread: any but one of the device's queue threads, and no call with @dev after it.
+ * Owner: @dev is freed, and all that was returned for it.
  */
 struct ublk_dev *ublk_dev_free(struct ublk_dev *dev);
 
+/*
+ * N of /dev/ublkbN: 0..1048575.
+ *
+ * Errors: none.
+ * Thread: any.
+ */
 int ublk_dev_id(const struct ublk_dev *dev);
-const char *ublk_dev_path(const struct ublk_dev *dev); /* "/dev/ublkb0"; valid until free */
-/* The options in force, as settled with the kernel. Valid until free. */
+/*
+ * "/dev/ublkb0".
+ *
+ * Errors: none; never NULL.
+ * Thread: any.
+ * Owner: the device; valid until ublk_dev_free().
+ */
+const char *ublk_dev_path(const struct ublk_dev *dev);
+/*
+ * The options in force, as settled with the kernel.
+ *
+ * Errors: none; never NULL.
+ * Thread: any.
+ * Owner: the device; valid until ublk_dev_free().
+ */
 const struct ublk_options *ublk_dev_options(const struct ublk_dev *dev);
-/* Feature bits that the kernel granted this device (UBLK_F_* of <linux/ublk_cmd.h>). */
+/*
+ * Feature bits that the kernel granted this device. Source: UBLK_F_* of <linux/ublk_cmd.h>.
+ *
+ * Errors: none.
+ * Thread: any.
+ */
 uint64_t ublk_dev_features(const struct ublk_dev *dev);
 
-/* Readable (poll) once the device has gone, whoever took it away. Owned by the device. */
+/*
+ * A descriptor that is readable (poll) once the device has gone, whoever took it away.
+ *
+ * Errors: none.
+ * Thread: any.
+ * Owner: the device; do not close it, nor read from it.
+ */
 int ublk_dev_gone_fd(const struct ublk_dev *dev);
-/* Block until the device has gone or @timeout_ms (-1: for ever) is over (-ETIMEDOUT). */
+/*
+ * Block until the device has gone or @timeout_ms (milliseconds, -1: for ever) is over.
+ *
+ * Errors: -ETIMEDOUT; -errno of poll(2).
+ * Thread: any but one of the device's queue threads.
+ */
 int ublk_dev_wait(struct ublk_dev *dev, int timeout_ms);
 
-/* Wake every queue, so that each runs its batch callback soon. After a close it does nothing. */
+/*
+ * Wake every queue, so that each runs its batch callback soon. After a close it does nothing.
+ *
+ * Errors: none.
+ * Thread: any.
+ */
 void ublk_dev_kick(struct ublk_dev *dev);
 
 /* ------------------------------------------------------------------------------ who holds it */
 
+/* How a disk is held. */
 enum ublk_hold {
-	UBLK_HOLD_OPEN,
-	UBLK_HOLD_MOUNT,
-	UBLK_HOLD_SWAP,
-	UBLK_HOLD_STACKED,
+	UBLK_HOLD_OPEN,    /* a process has the node open */
+	UBLK_HOLD_MOUNT,   /* a file system on it is mounted */
+	UBLK_HOLD_SWAP,    /* it is swap space */
+	UBLK_HOLD_STACKED, /* another block device (md, device mapper, loop) is on top */
 	UBLK_HOLD_SERVER, /* has /dev/ublkcN open; ublk_holders() does not look for it */
 };
 
+/* One who holds a disk. */
 struct ublk_holder {
-	enum ublk_hold how;
+	enum ublk_hold how; /* and so which of the fields below are set */
 	int pid;         /* of the opener, or one process that sees the mount; 0: none */
 	char name[32];   /* its command name, or the name of the device stacked on top */
 	char where[256]; /* mount point; empty for others */
 };
 
 /*
- * Who holds block device /dev/ublkb@id. Fills up to @max; returns the number found or -errno. It
+ * Who holds block device /dev/ublkb@id. Fills up to @max; returns the number found. It
  * waits for no file server: who has it open by a node outside of /dev that lies on a network, FUSE
- * or overlay file system is not seen.
+ * or overlay file system is not seen. Source: /proc and /sys/class/block.
+ *
+ * Errors: none; what cannot be read is not seen.
+ * Thread: any.
+ * Owner: @holders stays the caller's.
  */
 int ublk_holders(int id, struct ublk_holder *holders, unsigned int max);
-/* "held by mkfs.ext4 (pid 123), mounted on /mnt": into @buf; "nobody known" when @nr is 0. */
+/*
+ * "held by mkfs.ext4 (pid 123), mounted on /mnt": into @buf of @size bytes, cut to fit; "nobody known" when
+ * @nr is 0.
+ *
+ * Errors: none; never NULL.
+ * Thread: any.
+ * Owner: returns @buf, which stays the caller's.
+ */
 const char *ublk_holders_text(const struct ublk_holder *holders, unsigned int nr, char *buf,
 			      size_t size);
 
 /* ------------------------------------------------------------------------------ counters */
 
+/* What one op cost, from the start of the device on. */
 struct ublk_op_stats {
 	uint64_t ops;    /* completed, errors included */
 	uint64_t bytes;  /* of those without error */
@@ -352,23 +474,41 @@ struct ublk_op_stats {
 /*
  * @queue: one queue, or -1 for the sum of all. Values are known
  * within 6.25%; a snapshot under load may miss the latest few.
+ *
+ * Errors: -EINVAL: there is no such queue or op; -ENOMEM.
+ * Thread: any.
+ * Owner: *ret_stats is the caller's.
  */
 int ublk_dev_op_stats(const struct ublk_dev *dev, int queue, enum ublk_op op,
 		      struct ublk_op_stats *ret_stats);
-/* How many requests ended with -@error (errno > 0) on all queues. */
+/*
+ * How many requests ended with -@error (errno > 0) on all queues.
+ *
+ * Errors: none; 0 for what is no errno.
+ * Thread: any.
+ */
 uint64_t ublk_dev_errno_count(const struct ublk_dev *dev, int error);
 
+/* What one queue did, from the start of the device on, and has now. */
 struct ublk_queue_stats {
 	uint64_t batches;   /* system calls of the ring loop */
 	uint64_t parked;    /* requests parked, ever */
 	uint64_t in_flight; /* with the backend now, parked ones included */
-	uint64_t parked_now;
+	uint64_t parked_now; /* requests parked now */
 };
+/*
+ * The counters of @queue, 0..nr_queues - 1.
+ *
+ * Errors: -EINVAL: there is no such queue.
+ * Thread: any.
+ * Owner: *ret_stats is the caller's.
+ */
 int ublk_dev_queue_stats(const struct ublk_dev *dev, unsigned int queue,
 			 struct ublk_queue_stats *ret_stats);
 
 /* ------------------------------------------------------------------------------ the machine */
 
+/* What this machine has for a server of disks. */
 struct ublk_probe {
 	int io_uring;      /* 0 usable; -EPERM disabled (sysctl or seccomp), -ENOSYS not there */
 	int control;       /* 0 /dev/ublk-control opens; -ENOENT no driver; -EACCES, -EPERM */
@@ -378,35 +518,56 @@ struct ublk_probe {
 	unsigned int ublks_max; /* the driver's limit of devices, 0 where unknown */
 };
 
-/* Look at this machine. Always fills *ret_probe; 0 if devices can be made here, else the first
- * error. */
+/*
+ * Look at this machine: 0 if devices can be made here. Always fills *ret_probe.
+ *
+ * Errors: the first of those in *ret_probe.
+ * Thread: any.
+ * Owner: *ret_probe is the caller's.
+ */
 int ublk_probe(struct ublk_probe *ret_probe);
 /*
  * Is the driver's module there, to be loaded into the running kernel? One that is built in is not,
- * nor one in a folder that is not this kernel's.
+ * nor one in a folder that is not this kernel's. Source: /lib/modules/RELEASE/kernel/drivers/block.
+ *
+ * Errors: none; false where that cannot be read.
+ * Thread: any.
  */
 bool ublk_module_there(void);
-/* One sentence for a failed probe: what is missing and what to do. Empty text for a good one. */
+/*
+ * One sentence for a failed probe, into @buf of @size bytes, cut to fit: what is missing and what to do.
+ * Empty text for a good one.
+ *
+ * Errors: none; never NULL.
+ * Thread: any.
+ * Owner: returns @buf, which stays the caller's.
+ */
 const char *ublk_probe_text(const struct ublk_probe *probe, char *buf, size_t size);
 
+/* What the driver says of a device. Source: UBLK_S_DEV_* of <linux/ublk_cmd.h>. */
 enum ublk_dev_state { UBLK_DEV_DEAD, UBLK_DEV_LIVE, UBLK_DEV_QUIESCED, UBLK_DEV_FAIL_IO };
 
+/* A ublk device of this machine, whoever made it. */
 struct ublk_dev_entry {
-	int id;
-	enum ublk_dev_state state;
+	int id;                    /* N of /dev/ublkbN */
+	enum ublk_dev_state state; /* by the driver */
 	int owner_pid; /* process that made it, as far as known; 0 unknown */
 	bool ours;     /* made by this library: pid and start time of the owner are known */
 	/* Of ours, at most one is true; none: the owner lives. */
 	bool owner_gone;   /* that process has ended, for certain */
 	bool owner_ending; /* it was killed, and the kernel has not done with it */
 	bool owner_unseen; /* of a pid namespace that cannot be seen; the pid is one of that */
-	uint64_t size_bytes;
-	unsigned int nr_queues, queue_depth;
+	uint64_t size_bytes;                 /* of the disk */
+	unsigned int nr_queues, queue_depth; /* hardware queues; requests in flight for each */
 };
 
 /*
  * The ublk devices of this machine, by id, but those of other users that may not be asked for.
- * Fills up to @max; returns the number there is, or -errno.
+ * Fills up to @max; returns the number there is.
+ *
+ * Errors: -errno of opening /dev/ublk-control, of reading /sys/class/ublk-char, or of the driver.
+ * Thread: any.
+ * Owner: @entries stays the caller's.
  */
 int ublk_list(struct ublk_dev_entry *entries, unsigned int max);
 
@@ -419,11 +580,26 @@ int ublk_list(struct ublk_dev_entry *entries, unsigned int max);
  * or not decided, and why: held (by whom), a server that is killed and not dead, one of another pid
  * namespace. A device that was held when it was to be deleted goes once it is not. 6 s, and 10 s
  * for each device that is held, at most.
+ *
+ * Errors: see above; -EPERM without CAP_SYS_ADMIN, -ENOENT without a driver.
+ * Thread: any but a queue thread.
+ * Owner: @log_ctx stays the caller's, and is not used after the call.
  */
 int ublk_gc(ublk_log_fn log, void *log_ctx);
-/* The same, but delete nothing: what would be is logged and counted. */
+/*
+ * The same, but delete nothing: what would be is logged and counted.
+ *
+ * Errors: as of ublk_gc().
+ * Thread: any but a queue thread.
+ * Owner: @log_ctx stays the caller's, and is not used after the call.
+ */
 int ublk_gc_look(ublk_log_fn log, void *log_ctx);
-/* Stop and delete device @id, whoever made it: -EBUSY while it is held, -ENODEV if there is none.
+/*
+ * Stop and delete device @id, whoever made it.
+ *
+ * Errors: -EBUSY while it is held, -ENODEV if there is none, others of the driver.
+ * Thread: any but a queue thread.
+ * Owner: @log_ctx stays the caller's, and is not used after the call.
  */
 int ublk_delete(int id, ublk_log_fn log, void *log_ctx);
 

@@ -390,16 +390,8 @@ static int check_events(const struct journal *journal, struct diag *diag)
 
 int journal_show(struct journal *journal, uint64_t last, uint64_t shown)
 {
-	if (last >= journal->room_shown) {
-		uint64_t room = last + journal->room_shown + 64;
-		uint64_t *more = fail_alloc("faults/journal/journal/shown",
-					    reallocarray(journal->shown, room, sizeof(*more)));
-
-		if (!more)
-			return -ENOMEM;
-		journal->shown = more;
-		journal->room_shown = room;
-	}
+	if (array_room("faults/journal/journal/shown", journal->shown, journal->room_shown, last + 1, 64))
+		return -ENOMEM;
 	if (!journal->nr_shown)
 		journal->shown[journal->nr_shown++] = 0;
 	while (journal->nr_shown <= last)
