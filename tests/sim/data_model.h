@@ -288,20 +288,6 @@ static void make_rule(struct sim *sim, unsigned int slot)
 
 /* ---- the model: what is asked ------------------------------------------------------------- */
 
-static uint64_t stream_of(const char *name)
-{
-	uint64_t hash = 14695981039346656037ull;
-
-	while (*name)
-		hash = (hash ^ (unsigned char)*name++) * 1099511628211ull;
-	return hash;
-}
-
-static bool below(uint64_t bits, double share)
-{
-	return (long double)bits < (long double)share * 18446744073709551616.0L;
-}
-
 static bool is_mine(const struct sim *sim, const struct model_rule *rule, const struct io *io)
 {
 	uint64_t at = io->sector * SEC;

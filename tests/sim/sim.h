@@ -77,6 +77,22 @@ __attribute__((format(printf, 3, 4))) static inline void append(char *text, size
 
 #define say(rule, ...) append((rule)->text, sizeof((rule)->text), __VA_ARGS__)
 
+/* The stream of a rule's random bits, by its name. */
+static inline uint64_t stream_of(const char *name)
+{
+	uint64_t hash = 14695981039346656037ull;
+
+	while (*name)
+		hash = (hash ^ (unsigned char)*name++) * 1099511628211ull;
+	return hash;
+}
+
+/* Of bits: is this the share of them that hits? */
+static inline bool below(uint64_t bits, double share)
+{
+	return (long double)bits < (long double)share * 18446744073709551616.0L;
+}
+
 static const char *const op_words[] = { "read", "write", "flush", "discard", "zeroes" };
 
 static inline void report(const struct program *program, struct sim *sim, uint64_t seed,

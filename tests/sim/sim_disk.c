@@ -212,20 +212,6 @@ static void make_rule(struct sim *sim, unsigned int slot)
 
 /* ---- the model --------------------------------------------------------------------------- */
 
-static uint64_t stream_of(const char *name)
-{
-	uint64_t hash = 14695981039346656037ull;
-
-	while (*name)
-		hash = (hash ^ (unsigned char)*name++) * 1099511628211ull;
-	return hash;
-}
-
-static bool below(uint64_t bits, double share)
-{
-	return (long double)bits < (long double)share * 18446744073709551616.0L;
-}
-
 static uint32_t first_of(const struct io *io)
 {
 	return (uint32_t)io->sector;

@@ -297,15 +297,6 @@ static void make_rule(struct sim *sim, unsigned int slot)
 
 /* ---- the model --------------------------------------------------------------------------- */
 
-static uint64_t stream_of(const char *name)
-{
-	uint64_t hash = 14695981039346656037ull;
-
-	while (*name)
-		hash = (hash ^ (unsigned char)*name++) * 1099511628211ull;
-	return hash;
-}
-
 static bool model_hits(const struct sim *sim, struct model_rule *rule, uint64_t *ret_n)
 {
 	uint64_t n = *ret_n = rule->matches++, age_ns = sim->now_ns - rule->armed_ns;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
+#include "tests/unit/scratch_file.h"
 
 #include "faults/rule/fio.h"
 
@@ -9,8 +10,6 @@
 #include <sys/stat.h>
 
 #define LIMIT 3600000000000ull
-
-static char path[] = "/tmp/test_fio.XXXXXX";
 
 static void put_file(const char *text)
 {
@@ -160,20 +159,6 @@ static void what_is_no_regular_file_or_too_large_is_refused(void **state)
 	assert_int_equal(truncate(path, FIO_FILE_MAX + 1), 0);
 	assert_int_equal(fio_read(path, NULL, LIMIT, &diag, &times), -EINVAL);
 	assert_non_null(strstr(diag.message, "too large, wanted at most 16 MiB"));
-}
-
-static int make_path(void **state)
-{
-	int fd = mkstemp(path);
-
-	(void)state;
-	return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_path(void **state)
-{
-	(void)state;
-	return unlink(path);
 }
 
 int main(void)

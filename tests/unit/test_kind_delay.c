@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/check.h"
+#include "tests/unit/scratch_file.h"
 
 #include "base/clock.h"
 #include "base/units.h"
@@ -325,8 +326,6 @@ static void every_shape_replays_from_its_seed_and_explain_foretells_it(void **st
 
 /* ---- a measured file --------------------------------------------------------------------- */
 
-static char path[] = "/tmp/test_delay.XXXXXX";
-
 static void put_file(const char *text)
 {
 	FILE *file = fopen(path, "w");
@@ -389,20 +388,6 @@ static void a_file_that_cannot_be_used_leaves_the_old_rules_in_force(void **stat
 	assert_non_null(rule_set_find(pipeline_rules(disk.pipeline), "old"));
 	rule_set_free(set);
 	free_disk(&disk);
-}
-
-static int make_path(void **state)
-{
-	int fd = mkstemp(path);
-
-	(void)state;
-	return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_path(void **state)
-{
-	(void)state;
-	return unlink(path);
 }
 
 /* ---- lanes and the arm ------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/scratch_folder.h"
+
 #include "tools/cli/left_folder.h"
 
 #include <errno.h>
@@ -18,35 +20,12 @@
 #include <unistd.h>
 
 /* Folders lie in base. Of one kind an entry is locked, of the other the folder itself. */
-static char base[64];
 static const struct folder_kind inner = { .prefix = "in-", .lock = "lock", .command = "test" };
 static const struct folder_kind outer = { .prefix = "out-", .command = "test" };
 static struct said {
 	int nr_gone, nr_left;
 	char why[128], name[64];
 } said;
-
-static void run(const char *command)
-{
-	char line[1024];
-
-	snprintf(line, sizeof(line), "cd %s && %s", base, command);
-	assert_int_equal(system(line), 0);
-}
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(base, "/tmp/faultblk-test-XXXXXX");
-	return mkdtemp(base) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	run("rm -rf ./* && rmdir $PWD");
-	return 0;
-}
 
 static void hear(void *ctx, const struct left_folder *folder)
 {

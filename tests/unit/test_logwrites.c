@@ -4,6 +4,7 @@
  * reader that knows nothing else.
  */
 #include "tests/unit/check.h"
+#include "tests/unit/scratch_file.h"
 
 #include "faults/crash/crash.h"
 #include "faults/journal/logwrites.h"
@@ -318,8 +319,6 @@ static void a_name_in_a_log_is_no_path(void **state)
 }
 
 /* ------------------------------------------------------------------------------ export */
-
-static char path[] = "/tmp/test_logwrites.XXXXXX";
 
 /* The log of disk @disk, read back; caller frees. */
 static unsigned char *must_export(const struct journal *journal, uint16_t disk, size_t *ret_len,
@@ -810,20 +809,6 @@ static void what_is_no_recording_is_refused_by_name(void **state)
 	assert_int_equal(journal_open("/tmp", &diag, &journal), -EINVAL);
 	assert_non_null(strstr(diag.message, "/tmp is neither a file nor a block device"));
 	assert_null(journal);
-}
-
-static int make_path(void **state)
-{
-	int fd = mkstemp(path);
-
-	(void)state;
-	return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_path(void **state)
-{
-	(void)state;
-	return unlink(path);
 }
 
 int main(void)

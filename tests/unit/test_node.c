@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/scratch_folder.h"
+
 #include "base/mounts.h"
 #include "lib/node.h"
 #include "tools/disk/node_file.h"
@@ -21,7 +23,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-static char base[64], said[768];
+static char said[768];
 
 static const char *in(const char *name)
 {
@@ -31,28 +33,6 @@ static const char *in(const char *name)
 
 	snprintf(to, sizeof(path[0]), "%s/%s", base, name);
 	return to;
-}
-
-static void run(const char *command)
-{
-	char line[1024];
-
-	snprintf(line, sizeof(line), "cd %s && %s", base, command);
-	assert_int_equal(system(line), 0);
-}
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(base, "/tmp/faultblk-test-XXXXXX");
-	return mkdtemp(base) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	run("rm -rf ./* && rmdir $PWD");
-	return 0;
 }
 
 static void hear(void *ctx, enum ublk_log_level level, const char *message)
