@@ -130,4 +130,20 @@ static inline int sim_main(const struct program *program, int argc, char **argv)
 	return 0;
 }
 
+/* The main program of a simulator that has run_round() and summarise(). */
+#define SIM_MAIN(its_name, its_rounds, its_slots)                                                  \
+	int main(int argc, char **argv)                                                            \
+	{                                                                                          \
+		static const struct program program = {                                            \
+			.name = its_name,                                                          \
+			.sim_bytes = sizeof(struct sim),                                           \
+			.rounds = its_rounds,                                                      \
+			.slots = its_slots,                                                        \
+			.run_round = run_round,                                                    \
+			.summarise = summarise,                                                    \
+		};                                                                                 \
+                                                                                                   \
+		return sim_main(&program, argc, argv);                                             \
+	}
+
 #endif

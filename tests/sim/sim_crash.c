@@ -840,16 +840,4 @@ static void summarise(const struct sim *sim)
 	free(sim->seen);
 }
 
-int main(int argc, char **argv)
-{
-	static const struct program program = {
-		.name = "sim_crash",
-		.sim_bytes = sizeof(struct sim),
-		.rounds = DEFAULT_ROUNDS,
-		.slots = SLOTS,
-		.run_round = run_round,
-		.summarise = summarise,
-	};
-
-	return sim_main(&program, argc, argv);
-}
+SIM_MAIN("sim_crash", DEFAULT_ROUNDS, SLOTS)

@@ -246,24 +246,7 @@ static bool revive(struct sim *sim)
 	return check_disk(sim);
 }
 
-static bool check_counts(struct sim *sim)
-{
-	for (int i = 0; i < SLOTS; i++) {
-		const struct model_rule *rule = &sim->rules[i];
-		struct rule_counts counts;
-
-		if (!rule->used)
-			continue;
-		rule_counts(rule_set_find(sim->set, rule->name), &counts);
-		if (counts.matches != rule->matches || counts.hits != rule->hits)
-			return fail(sim,
-				    "%s: %" PRIu64 " hits of %" PRIu64 ", expected %" PRIu64
-				    " of %" PRIu64,
-				    rule->name, counts.hits, counts.matches, rule->hits,
-				    rule->matches);
-	}
-	return true;
-}
+#include "tests/sim/rules.h"
 
 static bool step(struct sim *sim, unsigned int mask)
 {
@@ -348,16 +331,4 @@ static void summarise(const struct sim *sim)
 	       sim->nr_hits[TORN]);
 }
 
-int main(int argc, char **argv)
-{
-	static const struct program program = {
-		.name = "sim_data",
-		.sim_bytes = sizeof(struct sim),
-		.rounds = DEFAULT_ROUNDS,
-		.slots = SLOTS,
-		.run_round = run_round,
-		.summarise = summarise,
-	};
-
-	return sim_main(&program, argc, argv);
-}
+SIM_MAIN("sim_data", DEFAULT_ROUNDS, SLOTS)

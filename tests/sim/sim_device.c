@@ -577,16 +577,4 @@ static void summarise(const struct sim *sim)
 	free(sim->slots);
 }
 
-int main(int argc, char **argv)
-{
-	static const struct program program = {
-		.name = "sim_device",
-		.sim_bytes = sizeof(struct sim),
-		.rounds = DEFAULT_ROUNDS,
-		.slots = SLOTS,
-		.run_round = run_round,
-		.summarise = summarise,
-	};
-
-	return sim_main(&program, argc, argv);
-}
+SIM_MAIN("sim_device", DEFAULT_ROUNDS, SLOTS)

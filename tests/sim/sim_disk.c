@@ -738,41 +738,7 @@ static bool command(struct sim *sim, unsigned int slot)
 	return true;
 }
 
-static bool check_counts(struct sim *sim)
-{
-	for (int i = 0; i < SLOTS; i++) {
-		const struct model_rule *rule = &sim->rules[i];
-		struct rule_counts counts;
-
-		if (!rule->used)
-			continue;
-		rule_counts(rule_set_find(sim->set, rule->name), &counts);
-		if (counts.matches != rule->matches || counts.hits != rule->hits)
-			return fail(sim,
-				    "%s: %" PRIu64 " hits of %" PRIu64 ", expected %" PRIu64
-				    " of %" PRIu64,
-				    rule->name, counts.hits, counts.matches, rule->hits,
-				    rule->matches);
-	}
-	return true;
-}
-
-static bool put(struct sim *sim, unsigned int slot, unsigned int mask)
-{
-	uint64_t next = sim->frame.next;
-	bool ok = true;
-
-	/* A rule that is left out must not change what is drawn after it. */
-	sim->frame.next = next << 20;
-	if (mask >> slot & 1) {
-		make_rule(sim, slot);
-		if (sim->frame.verbose)
-			printf("  %s\n", sim->rules[slot].text);
-		ok = publish(sim, slot);
-	}
-	sim->frame.next = next + 1;
-	return ok;
-}
+#include "tests/sim/rules.h"
 
 static bool limit(struct sim *sim)
 {
@@ -792,7 +758,7 @@ static bool step(struct sim *sim, unsigned int mask)
 
 	sim->now_ns += draw(sim, 3000);
 	if (sim->frame.step < 5 || choice == 0)
-		return put(sim, slot, mask);
+		return change_rule(sim, slot, mask);
 	if (choice < 4 || (model_bits(sim) && choice < 10))
 		return revive(sim);
 	if (choice < 14)
@@ -869,16 +835,4 @@ static void summarise(const struct sim *sim)
 	       sim->nr_requests, sim->nr_rules, sim->nr_cuts, sim->nr_lost);
 }
 
-int main(int argc, char **argv)
-{
-	static const struct program program = {
-		.name = "sim_disk",
-		.sim_bytes = sizeof(struct sim),
-		.rounds = DEFAULT_ROUNDS,
-		.slots = SLOTS,
-		.run_round = run_round,
-		.summarise = summarise,
-	};
-
-	return sim_main(&program, argc, argv);
-}
+SIM_MAIN("sim_disk", DEFAULT_ROUNDS, SLOTS)

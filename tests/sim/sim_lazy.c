@@ -673,16 +673,4 @@ static void summarise(const struct sim *sim)
 	       sim->states, sim->runs, sim->skipped, sim->large, sim->rounds, SMALL, sim->most);
 }
 
-int main(int argc, char **argv)
-{
-	static const struct program program = {
-		.name = "sim_lazy",
-		.sim_bytes = sizeof(struct sim),
-		.rounds = DEFAULT_ROUNDS,
-		.slots = SLOTS,
-		.run_round = run_round,
-		.summarise = summarise,
-	};
-
-	return sim_main(&program, argc, argv);
-}
+SIM_MAIN("sim_lazy", DEFAULT_ROUNDS, SLOTS)

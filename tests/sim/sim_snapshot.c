@@ -436,15 +436,4 @@ static void summarise(const struct sim *sim)
 	       sim->nr_cuts, sim->nr_between, sim->nr_snapshots, sim->nr_restores);
 }
 
-int main(int argc, char **argv)
-{
-	static const struct program program = {
-		.name = "sim_snapshot",
-		.sim_bytes = sizeof(struct sim),
-		.rounds = DEFAULT_ROUNDS,
-		.run_round = run_round,
-		.summarise = summarise,
-	};
-
-	return sim_main(&program, argc, argv);
-}
+SIM_MAIN("sim_snapshot", DEFAULT_ROUNDS, 0)

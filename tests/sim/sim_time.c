@@ -698,41 +698,7 @@ static bool publish(struct sim *sim, unsigned int slot)
 	return run_queues(sim);
 }
 
-static bool check_counts(struct sim *sim)
-{
-	for (int i = 0; i < SLOTS; i++) {
-		const struct model_rule *rule = &sim->rules[i];
-		struct rule_counts counts;
-
-		if (!rule->used)
-			continue;
-		rule_counts(rule_set_find(sim->set, rule->name), &counts);
-		if (counts.matches != rule->matches || counts.hits != rule->hits)
-			return fail(sim,
-				    "%s: %" PRIu64 " hits of %" PRIu64 ", expected %" PRIu64
-				    " of %" PRIu64,
-				    rule->name, counts.hits, counts.matches, rule->hits,
-				    rule->matches);
-	}
-	return true;
-}
-
-static bool change_rule(struct sim *sim, unsigned int slot, unsigned int mask)
-{
-	uint64_t next = sim->frame.next;
-	bool ok = true;
-
-	/* A rule that is left out must not change what is drawn after it. */
-	sim->frame.next = next << 20;
-	if (mask >> slot & 1) {
-		make_rule(sim, slot);
-		if (sim->frame.verbose)
-			printf("  %s\n", sim->rules[slot].text);
-		ok = publish(sim, slot);
-	}
-	sim->frame.next = next + 1;
-	return ok;
-}
+#include "tests/sim/rules.h"
 
 static bool step(struct sim *sim, unsigned int mask)
 {
@@ -828,16 +794,4 @@ static void summarise(const struct sim *sim)
 	       sim->nr_rules, sim->nr_held);
 }
 
-int main(int argc, char **argv)
-{
-	static const struct program program = {
-		.name = "sim_time",
-		.sim_bytes = sizeof(struct sim),
-		.rounds = DEFAULT_ROUNDS,
-		.slots = SLOTS,
-		.run_round = run_round,
-		.summarise = summarise,
-	};
-
-	return sim_main(&program, argc, argv);
-}
+SIM_MAIN("sim_time", DEFAULT_ROUNDS, SLOTS)
