@@ -48,7 +48,7 @@
 #define WAKE_SLOT      1
 #define NOT_DONE_BELOW (-4095) /* the kernel's MAX_ERRNO: smaller is no errno */
 
-/* Where a test may hold up a thread; see tests/unit/test_lifetime.c. */
+/* Where a test may hold up a thread; see tests/unit/lib/test_lifetime.c. */
 #ifndef queue_point
 #define queue_point(where) ((void)0)
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * lifetime [FILTER]: a device's end on a real kernel: what is held, kept, forked and shared meanwhile.
- * tests/unit/test_lifetime.c has the same without a kernel, and with threads held up.
+ * tests/unit/lib/test_lifetime.c has the same without a kernel, and with threads held up.
  */
 #include "base/clock.h"
 #include "harness.h"

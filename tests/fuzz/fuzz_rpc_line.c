@@ -4,7 +4,7 @@
  * through the framing first, in two uneven pieces, so that its edges are fuzzed too. Every answer
  * must be one whole line of JSON.
  */
-#include "tests/unit/rpc_fake.h"
+#include "tests/unit/tools/rpc/fake.h"
 
 #include <string.h>
 

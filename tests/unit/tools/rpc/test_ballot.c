@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "check.h"
+#include "tests/unit/check.h"
 #include "tools/rpc/ballot.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What the parameters of disk.crash and of the images come to; the rest needs a device. */
 #include "tests/unit/check.h"
-#include "tests/unit/rpc_fake.h"
+#include "tests/unit/tools/rpc/fake.h"
 
 #include <errno.h>
 

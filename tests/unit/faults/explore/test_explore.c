@@ -5,7 +5,7 @@
  * function in here: it builds the state from image and picks, and some contents are bad.
  */
 #include "faults/explore/key_set.h"
-#include "tests/unit/explore_disk.h"
+#include "tests/unit/faults/explore/explore_disk.h"
 
 #include <assert.h>
 #include <errno.h>

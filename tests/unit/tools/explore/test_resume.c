@@ -3,8 +3,8 @@
  * A results file that was damaged in any way is refused by line and left as it is, or it is gone on
  * from to exactly what an exploration that was never stopped says.
  */
-#include "check.h"
 #include "tests/resume_case.h"
+#include "tests/unit/check.h"
 #include "tools/report/report.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Results read, merged and written: shards, files that are cut, and files of anyone. */
-#include "check.h"
+#include "tests/unit/check.h"
 #include "tools/report/report.h"
 
 #define HEAD_OF(id, shard, shards)                                                                 \

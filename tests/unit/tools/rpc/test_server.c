@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "tests/patience.h"
-#include "tests/unit/rpc_fake.h"
+#include "tests/unit/tools/rpc/fake.h"
 #include "tools/rpc/client.h"
 #include "tools/rpc/line.h"
 #include "tools/rpc/runtime.h"

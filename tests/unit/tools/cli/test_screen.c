@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* How much room a text takes, tables that have too little of it, and the line that tells of progress. */
-#include "check.h"
+#include "tests/unit/check.h"
 #include "tools/cli/screen.h"
 #include "tools/cli/table.h"
 #include "tools/explore/internal.h"

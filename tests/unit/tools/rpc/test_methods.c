@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "faults/record/recorder.h"
-#include "tests/unit/rpc_fake.h"
+#include "tests/unit/tools/rpc/fake.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/rpc_fake.h"
+#include "tests/unit/tools/rpc/fake.h"
 
 #include <string.h>
 

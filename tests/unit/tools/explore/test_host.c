@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What a check may find used up on its machine, from counters that are files of ours. */
-#include "check.h"
+#include "tests/unit/check.h"
 #include "tools/explore/internal.h"
 
 #include <errno.h>

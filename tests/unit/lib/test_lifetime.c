@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* tsan */
 /* What any thread may do against close and free, with threads held up at the worst places. */
-#include "fake_ublk.h"
+#include "tests/unit/lib/fake_ublk.h"
 
 #include "lib/device.c"
 #include "lib/queue.c"

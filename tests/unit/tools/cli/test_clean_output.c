@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What is printed where nobody reads: waited for, or never. The printer is a child of its own. */
-#include "check.h"
+#include "tests/unit/check.h"
 #include "tools/cli/clean_output.h"
 #include "tools/cli/tool.h"
 
