@@ -28,6 +28,15 @@ struct power_cut_result {
 	uint64_t nr_lost;     /* of them, those whose newest content is gone */
 };
 
+/* A power cut, or a removal, that takes other disks along. */
+#define JOINT_NAMES_MAX 255
+struct joint_cut {
+	char with[JOINT_NAMES_MAX + 1]; /* their names, with a + between two */
+	struct power_cut cut;
+	bool unplug;      /* the power stays, and the device goes */
+	uint64_t gone_ns; /* with unplug: comes back by itself after so long; 0: on command */
+};
+
 /* Does number @i of what is volatile survive, as the pattern goes? */
 static inline bool cut_pattern_keeps(const struct power_cut *cut, uint64_t i)
 {

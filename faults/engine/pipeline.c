@@ -43,6 +43,8 @@ struct pipeline_queue {
 	_Atomic uint64_t adopted;
 };
 
+enum joint_state { JOINT_NONE, JOINT_MAKING, JOINT_MADE };
+
 struct pipeline {
 	struct rule_geometry geometry;
 	uint64_t seed;
@@ -61,9 +63,12 @@ struct pipeline {
 	void (*unpark)(void *ctx, struct io *io);
 	void *ctx;
 	struct condition condition;
-	_Atomic uint32_t life;       /* counts power cuts */
-	_Atomic uint64_t state_hash; /* of the rules' state machine */
-	_Atomic bool listening;      /* the next occasion is worth a wake */
+	bool joins;
+	_Atomic uint32_t joint_state; /* enum joint_state */
+	struct joint_cut joint;       /* JOINT_MADE: told, and not changed */
+	_Atomic uint32_t life;        /* counts power cuts */
+	_Atomic uint64_t state_hash;  /* of the rules' state machine */
+	_Atomic bool listening;       /* the next occasion is worth a wake */
 	/* Control thread only: all plans that are alive, youngest first. */
 	struct plan *plans;
 	_Alignas(CACHE_LINE) struct pipeline_queue queues[];
@@ -174,6 +179,7 @@ _cold_ int pipeline_create(struct store *store, const struct pipeline_options *o
 	pipeline->seed = options->seed;
 	freeze_init(&pipeline->freeze);
 	pipeline->recorder = options->recorder;
+	pipeline->joins = options->joins;
 	pipeline->wake = options->wake;
 	pipeline->unpark = options->unpark;
 	pipeline->ctx = options->ctx;
@@ -345,7 +351,9 @@ static void walk_rules(struct pipeline *pipeline, const struct pipeline_queue *q
 		if (rule->goto_hash)
 			walk->goto_hash = rule->goto_hash;
 		if (rule->kind->role != KIND_MODIFIER) {
-			note_hit(pipeline, rule, io, walk->now_ns, match, 0);
+			uint64_t id = note_hit(pipeline, rule, io, walk->now_ns, match, 0);
+
+			io->id = io->holder ? io->id : id;
 			io->rule = rule;
 			io->match = match;
 			break;
@@ -419,15 +427,54 @@ static void park(struct pipeline *pipeline, const struct plan *plan, struct io *
 		hold_add(&pipeline->holds[io->queue], io, walk->now_ns);
 }
 
+/* What has to wait until other disks are cut as well, so that nobody hears of it before. */
+static bool is_joint(const struct pipeline *pipeline, const struct rule *rule, uint32_t condition)
+{
+	return pipeline->joins && rule && rule->kind->ops->with && !(condition & CONDITION_DEAD) &&
+	       rule->kind->ops->with(&rule->args);
+}
+
+/* The first that is hit says what is to happen. */
+_cold_ static void join(struct pipeline *pipeline, struct io *io)
+{
+	const struct rule *rule = io->rule;
+	uint32_t none = JOINT_NONE;
+	struct kind_hit hit;
+
+	if (atomic_compare_exchange_strong(&pipeline->joint_state, &none, JOINT_MAKING)) {
+		hit = make_hit(pipeline, rule, io->match);
+		hit.backing = &pipeline->queues[io->queue].backing;
+		hit.condition = &pipeline->condition;
+		pipeline->joint = (struct joint_cut){ .gone_ns = 0 };
+		snprintf(pipeline->joint.with, sizeof(pipeline->joint.with), "%s",
+			 rule->kind->ops->with(&rule->args));
+		rule->kind->ops->joint(&rule->args, &hit, io, &pipeline->joint);
+		atomic_store(&pipeline->joint_state, JOINT_MADE);
+	}
+	/* Also where the cut is over by now: somebody must see that this one waits. */
+	if (pipeline->wake)
+		pipeline->wake(pipeline->ctx);
+}
+
 /* The walk is over. */
 static enum io_verdict go_on(struct pipeline *pipeline, const struct pipeline_queue *queue,
-			     struct io *io, const struct pipeline_walk *walk)
+			     struct io *io, struct pipeline_walk *walk)
 {
-	if (!walk->delay_ns && !walk->held) {
-		finish(pipeline, io, condition_bits(&pipeline->condition), walk->now_ns);
+	bool now = !walk->delay_ns && !walk->held;
+	uint32_t condition = now ? condition_bits(&pipeline->condition) : 0;
+	bool joint = now && is_joint(pipeline, io->rule, condition);
+
+	if (now && !joint) {
+		finish(pipeline, io, condition, walk->now_ns);
 		return IO_DONE;
 	}
+	if (joint) {
+		io->holder = io->rule;
+		walk->held = walk->timeless = true;
+	}
 	park(pipeline, queue->plan, io, walk);
+	if (joint)
+		join(pipeline, io);
 	return IO_PARKED;
 }
 
@@ -536,14 +583,15 @@ _cold_ int pipeline_submit_decided(struct pipeline *pipeline, struct io *io, uin
 	return 0;
 }
 
-void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
+enum io_verdict pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 {
 	/* First the condition, then the life: whoever finds the disk revived finds the new life. */
 	uint32_t condition = condition_bits(&pipeline->condition);
 	bool died = io->life != atomic_load_explicit(&pipeline->life, memory_order_relaxed);
 	struct plan *plan = io->plan;
 	uint64_t refusals = store_refusals();
-	bool held = io->holder;
+	struct rule *holder = io->holder;
+	bool held = holder;
 	int err = 0;
 
 	assert(plan);
@@ -553,6 +601,14 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 		err = -EIO;
 	else if (condition & CONDITION_GONE)
 		err = -ENODEV;
+	/* Once: who releases one that waits for other disks has it act alone. */
+	if (!err && (!holder || holder != io->rule) && is_joint(pipeline, io->rule, condition)) {
+		io->holder = io->rule;
+		io->due_ns = UINT64_MAX;
+		hold_add(&pipeline->holds[io->queue], io, now_ns);
+		join(pipeline, io);
+		return IO_PARKED;
+	}
 	if (err)
 		io->result = err;
 	else
@@ -564,6 +620,7 @@ void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 	io->plan = NULL;
 	io->rule = NULL;
 	atomic_fetch_sub_explicit(&plan->nr_parked, 1, memory_order_release);
+	return IO_DONE;
 }
 
 void pipeline_adopt(struct pipeline *pipeline, uint16_t index)
@@ -821,6 +878,19 @@ _cold_ int pipeline_crash(struct pipeline *pipeline, const struct power_cut *cut
 	pipeline->crashed = true;
 	pipeline->lost = ret_result->nr_lost;
 	return 0;
+}
+
+bool pipeline_joint(struct pipeline *pipeline, struct joint_cut *ret_joint)
+{
+	if (atomic_load(&pipeline->joint_state) != JOINT_MADE)
+		return false;
+	*ret_joint = pipeline->joint;
+	return true;
+}
+
+void pipeline_joint_end(struct pipeline *pipeline)
+{
+	atomic_store(&pipeline->joint_state, JOINT_NONE);
 }
 
 /* ------------------------------------------------------------------------------ stopped queues */

@@ -46,6 +46,11 @@ struct pipeline_options {
 	 * here. May be NULL where nothing is ever released. */
 	void (*unpark)(void *ctx, struct io *io);
 	void *ctx;
+	/*
+	 * A rule that takes other disks along holds its request, and waits for this pipeline's owner
+	 * to cut all of them (pipeline_joint). False: it acts on its own disk alone.
+	 */
+	bool joins;
 	/* Borrowed, for this pipeline alone, and closed after it is freed. NULL: no recording. */
 	struct recorder_disk *recorder;
 };
@@ -80,10 +85,11 @@ int pipeline_submit_decided(struct pipeline *pipeline, struct io *io, uint64_t n
 			    const struct decision *decisions, size_t nr,
 			    enum io_verdict *ret_verdict);
 /*
- * For a parked request: act now. Always finishes it: io->result holds afterwards, io->plan and
- * io->rule are NULL, because the plan may go away at once.
+ * For a parked request: act now. IO_DONE: io->result holds afterwards, io->plan and io->rule are
+ * NULL, because the plan may go away at once. IO_PARKED, only where options.joins: its rule takes
+ * other disks along, and it waits for them.
  */
-void pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns);
+enum io_verdict pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns);
 
 /*
  * Queue thread, between batches: from here on this queue uses the newest plan. Cheap when there is
@@ -159,6 +165,14 @@ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost);
  */
 int pipeline_crash(struct pipeline *pipeline, const struct power_cut *cut, bool remove,
 		   struct power_cut_result *ret_result);
+
+/*
+ * A rule has hit that takes other disks along: *ret_joint is what it wants, and the requests that it
+ * hit wait until they are released, best after the cut. The next one is told when this one has been
+ * ended. Control thread.
+ */
+bool pipeline_joint(struct pipeline *pipeline, struct joint_cut *ret_joint);
+void pipeline_joint_end(struct pipeline *pipeline);
 
 /* ------------------------------------------------------------------------------ stopped queues */
 

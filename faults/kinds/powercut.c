@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * powercut[:keep=none|all|random[,share=SHARE]]
- * powercut:keep=first:SIZE[,unit=SIZE][,rest=none|all|random[,share=SHARE]]
+ * powercut[:keep=none|all|random[,share=SHARE]][,with=NAME+...]
+ * powercut:keep=first:SIZE[,unit=SIZE][,rest=none|all|random[,share=SHARE]][,with=NAME+...]
  *
  * At this request the power goes. It fails with EIO, and so does every other until the disk is
  * revived, those that were under way included. What was not made durable is then lost, kept, or
@@ -145,24 +145,51 @@ static void store_kept(const struct kind_hit *hit, struct io *io, enum keep keep
 		apply_part(hit->backing, io, from, at - from);
 }
 
+/* Of all that is volatile. */
+static struct power_cut cut_of(const struct kind_args *args, const struct kind_hit *hit)
+{
+	struct power_cut cut = { .keep = keep_of(args), .bits = hit->bits };
+	double share = share_of(args);
+
+	if (cut.keep == KEEP_RANDOM && share >= 1)
+		cut.keep = KEEP_ALL;
+	if (cut.keep == KEEP_RANDOM)
+		cut.threshold = (uint64_t)(share * 0x1p64);
+	return cut;
+}
+
+/* What of the request itself is there after the cut. */
+static void store(const struct kind_args *args, const struct kind_hit *hit, struct io *io,
+		  const struct power_cut *cut)
+{
+	if (io->op != IO_WRITE && io->op != IO_DISCARD && io->op != IO_ZEROES)
+		return;
+	if (is_first(args))
+		store_first(args, hit, io);
+	else if (cut->keep != KEEP_NONE)
+		store_kept(hit, io, cut->keep, cut->threshold);
+}
+
 static void act(const struct kind_args *args, const struct kind_hit *hit, struct io *io)
 {
-	bool changes = io->op == IO_WRITE || io->op == IO_DISCARD || io->op == IO_ZEROES;
-	enum keep keep = keep_of(args);
-	double share = share_of(args);
-	uint64_t threshold;
+	struct power_cut cut = cut_of(args, hit);
 
-	if (keep == KEEP_RANDOM && share >= 1)
-		keep = KEEP_ALL;
-	threshold = keep == KEEP_RANDOM ? (uint64_t)(share * 0x1p64) : 0;
 	/* Once the power is off nobody sees the disk, so this comes first. */
-	if (condition_cut(hit->condition, keep, hit->bits, threshold) && changes) {
-		if (is_first(args))
-			store_first(args, hit, io);
-		else if (keep != KEEP_NONE)
-			store_kept(hit, io, keep, threshold);
-	}
+	if (condition_cut(hit->condition, cut.keep, cut.bits, cut.threshold))
+		store(args, hit, io, &cut);
 	io->result = -EIO;
+}
+
+static const char *with(const struct kind_args *args)
+{
+	return args->value[powercut_with].text;
+}
+
+static void joint(const struct kind_args *args, const struct kind_hit *hit, struct io *io,
+		  struct joint_cut *ret_joint)
+{
+	ret_joint->cut = cut_of(args, hit);
+	store(args, hit, io, &ret_joint->cut);
 }
 
 static void describe(FILE *out, const struct kind_args *args, const struct kind_hit *hit,
@@ -192,11 +219,15 @@ static void describe(FILE *out, const struct kind_args *args, const struct kind_
 	case KEEP_PATTERN:
 		break;
 	}
+	if (with(args))
+		fprintf(out, "; %s go with it", with(args));
 }
 
 const struct kind_ops kind_powercut_ops = {
 	.validate = validate,
 	.check = check,
 	.act = act,
+	.with = with,
+	.joint = joint,
 	.describe = describe,
 };

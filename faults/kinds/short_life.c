@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * short-life:read-only | no-space | shrink=SIZE | gone[=TIME]
+ * short-life:read-only | no-space | shrink=SIZE | gone[=TIME][,with=NAME+...]
  *
  * The hit changes the condition of the whole disk (disk/condition.h), for every request from then on,
  * until the disk is revived. The request that was hit ends as the new condition says: a read of a
@@ -14,8 +14,14 @@
 
 static int validate(const struct kind_args *args, struct diag *diag)
 {
-	int ways = __builtin_popcount(args->given);
+	int ways = __builtin_popcount(args->given & ~(1u << short_life_with));
 
+	if (kind_has(args, short_life_with) && !kind_has(args, short_life_gone)) {
+		diag_set(diag, -EINVAL, "rule.conflict",
+			 "short-life knows with=NAME only together with gone");
+		diag_hint(diag, "for example do=short-life:gone,with=b");
+		return -EINVAL;
+	}
 	if (ways == 1)
 		return 0;
 	diag_set(diag, -EINVAL, ways ? "rule.conflict" : "rule.missing-parameter",
@@ -69,6 +75,20 @@ static void act(const struct kind_args *args, const struct kind_hit *hit, struct
 	io->result = apply_result(io, err);
 }
 
+static const char *with(const struct kind_args *args)
+{
+	return args->value[short_life_with].text;
+}
+
+static void joint(const struct kind_args *args, const struct kind_hit *hit, struct io *io,
+		  struct joint_cut *ret_joint)
+{
+	(void)hit;
+	(void)io;
+	ret_joint->unplug = true;
+	ret_joint->gone_ns = args->value[short_life_gone].lo;
+}
+
 static void describe(FILE *out, const struct kind_args *args, const struct kind_hit *hit,
 		     const struct io *io)
 {
@@ -88,11 +108,15 @@ static void describe(FILE *out, const struct kind_args *args, const struct kind_
 	fputs("takes the disk away: every request fails with ENODEV", out);
 	if (args->value[short_life_gone].lo)
 		fprintf(out, ", for %s", units_human_time(args->value[short_life_gone].lo, buf));
+	if (with(args))
+		fprintf(out, "; %s go with it", with(args));
 }
 
 const struct kind_ops kind_short_life_ops = {
 	.validate = validate,
 	.check = check,
 	.act = act,
+	.with = with,
+	.joint = joint,
 	.describe = describe,
 };

@@ -124,6 +124,15 @@ struct kind_ops {
 	int (*overdue)(const struct kind_args *args);
 	/* A terminal kind: carry out what is to be carried out and set io->result. */
 	void (*act)(const struct kind_args *args, const struct kind_hit *hit, struct io *io);
+	/*
+	 * The names of the disks that the act takes along, NULL: none; where there are, and the
+	 * disk's owner knows how (struct pipeline_options), the request is held instead of the act,
+	 * and joint says what is to befall all of them, and stores what of @io has arrived before
+	 * that. Queue thread. Both NULL: a kind that takes none along.
+	 */
+	const char *(*with)(const struct kind_args *args);
+	void (*joint)(const struct kind_args *args, const struct kind_hit *hit, struct io *io,
+		      struct joint_cut *ret_joint);
 	/* The rule watches the store as long as it is in force. */
 	struct watcher_ops watch;
 	/* A command. Control thread. 0 or -errno with words in @diag. NULL: there are none. */

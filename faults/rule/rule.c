@@ -70,6 +70,11 @@ const char *rule_name(const struct rule *rule)
 	return rule->name;
 }
 
+const char *rule_with(const struct rule *rule)
+{
+	return rule->kind->ops->with ? rule->kind->ops->with(&rule->args) : NULL;
+}
+
 static void cleanup_rule(struct rule **rule)
 {
 	rule_unref(*rule);

@@ -79,6 +79,8 @@ struct rule *rule_unref(struct rule *rule); /* NULL allowed; returns NULL */
  */
 int rule_read_file(struct rule *rule, struct diag *diag);
 const char *rule_name(const struct rule *rule);
+/* The names of the disks that its act takes along, "b+c"; NULL: none. */
+const char *rule_with(const struct rule *rule);
 /* The canonical text; caller frees. NULL only without memory. */
 char *rule_print(const struct rule *rule);
 /* Does the rule make sense on this disk (range inside it, unit a multiple of the block, ...)? */

@@ -698,6 +698,31 @@ static int parse_name(const struct place *place, const struct param *param, stru
 			"a name of at most 63 letters, digits, '-', '_', '.', '/' and ':'");
 }
 
+/* As the names of disks (tools/rpc/runtime.h). */
+static bool is_disk_name(struct text name)
+{
+	bool valid = name.len > 0 && name.len <= VALUE_NAME_MAX && name.at[0] != '.' &&
+		     name.at[0] != '-';
+
+	for (size_t i = 0; i < name.len && valid; i++)
+		valid = is_name_char(name.at[i]) && !strchr("/:", name.at[i]);
+	return valid;
+}
+
+static int parse_names(const struct place *place, const struct param *param, struct text text,
+		       struct value *ret)
+{
+	bool valid = text.len && text.len <= VALUE_NAMES_MAX && text.at[text.len - 1] != '+';
+	struct text rest = text;
+
+	while (rest.len && valid)
+		valid = is_disk_name(text_cut(&rest, '+'));
+	if (valid)
+		return keep_text(place, text, ret);
+	return unwanted(place, param, text, "rule.bad-name",
+			"names of disks, with a + between two: b+c");
+}
+
 static int parse_path(const struct place *place, const struct param *param, struct text text,
 		      struct value *ret)
 {
@@ -805,6 +830,7 @@ static const struct type {
 	[VALUE_SWITCH] = { "yes|no", parse_switch, print_switch },
 	[VALUE_CHOICE] = { "WORD", parse_choice, NULL },
 	[VALUE_NAME] = { "NAME", parse_name, print_text },
+	[VALUE_NAMES] = { "NAME+...", parse_names, print_text },
 	[VALUE_PATH] = { "PATH", parse_path, print_text },
 	[VALUE_BYTES] = { "HEX[@OFFSET]", parse_bytes, print_bytes },
 	[VALUE_MAP] = { "BITS", parse_map, print_text },

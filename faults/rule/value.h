@@ -33,6 +33,7 @@ enum value_type {
 	/* lo: index into the words of param.bare, "old|zeroes|new:SIZE"; hi: the size of one with such */
 	VALUE_CHOICE,
 	VALUE_NAME,  /* text: letters, digits, - _ . / : */
+	VALUE_NAMES, /* text: names of disks, with a + between two */
 	VALUE_PATH,  /* text: an absolute path without space or comma */
 	VALUE_BYTES, /* text: hex digits; lo: how many bytes; hi: offset, UINT64_MAX: anywhere */
 	VALUE_MAP,   /* text: a digit 0 or 1 for each unit; lo: how many */
@@ -40,6 +41,7 @@ enum value_type {
 };
 
 #define VALUE_NAME_MAX  63
+#define VALUE_NAMES_MAX 255
 #define VALUE_PATH_MAX  255
 #define VALUE_BYTES_MAX 64  /* bytes of a pattern */
 #define VALUE_MAP_MAX   256 /* units of a map */

@@ -92,6 +92,9 @@ static inline struct value random_word(struct draw *draw, enum value_type type)
 		value.text =
 			random_text(draw, "abcXYZ019-_./:", 1 + draw_below(draw, VALUE_NAME_MAX));
 		break;
+	case VALUE_NAMES:
+		value.text = random_text(draw, "abcXYZ019_", 1 + draw_below(draw, VALUE_NAME_MAX));
+		break;
 	case VALUE_PATH:
 		value.text = random_text(draw, "/a.b-", 2 + draw_below(draw, 20));
 		value.text[0] = '/';
@@ -175,6 +178,7 @@ static inline struct value random_value(struct draw *draw, const struct param *p
 			value.hi = random_number(draw, param->min, param->max);
 		break;
 	case VALUE_NAME:
+	case VALUE_NAMES:
 	case VALUE_PATH:
 	case VALUE_BYTES:
 	case VALUE_MAP:

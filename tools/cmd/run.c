@@ -267,6 +267,7 @@ static int open_disk(struct run_command *run)
 	code = start_recording(run);
 	if (code)
 		return code;
+	run->made.disk_options.joins = true;
 	err = disk_open(&run->made.disk_options, &diag, &run->disk);
 	run->made.disk_options.store = NULL;
 	if (err)

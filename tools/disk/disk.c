@@ -77,6 +77,7 @@ static int create_engine(struct disk *disk, const struct disk_options *options, 
 		.wake = disk_wake,
 		.unpark = disk_unpark,
 		.ctx = disk,
+		.joins = options->joins,
 	};
 	int err;
 

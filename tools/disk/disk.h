@@ -26,6 +26,7 @@ struct disk_options {
 	uint64_t capacity_bytes;        /* so much may be written; 0: all */
 	struct recorder_disk *recorder; /* borrowed until the disk is freed; NULL: none */
 	const char *name;               /* NULL: "ublkbN" */
+	bool joins; /* its owner cuts other disks along; see struct pipeline_options */
 	/* Asked for every request; false: no rule acts on it. NULL: the rules decide. */
 	disk_decide_fn decide;
 	void *decide_ctx;
@@ -82,6 +83,9 @@ int disk_cut(struct disk *disk, const struct power_cut *cut, bool remove, struct
 /* Freeze, cut, thaw. A device that is to be removed is still there. */
 int disk_crash(struct disk *disk, const struct power_cut *cut, bool remove, struct diag *diag,
 	       struct power_cut_result *ret_result);
+
+/* The device is to go away, and the power stays: as condition_remove(). -EALREADY: it is about to. */
+int disk_unplug(struct disk *disk, uint64_t gone_ns, struct diag *diag);
 
 /*
  * What the kernel takes its time for, from milliseconds to the close_timeout_ms of whoever holds the

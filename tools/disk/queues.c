@@ -160,6 +160,15 @@ int disk_crash(struct disk *disk, const struct power_cut *cut, bool remove, stru
 	return err;
 }
 
+int disk_unplug(struct disk *disk, uint64_t gone_ns, struct diag *diag)
+{
+	if (condition_remove(pipeline_condition(disk->pipeline), gone_ns))
+		return 0;
+	diag_set(diag, -EALREADY, "disk.gone", "the disk has gone already");
+	diag_hint(diag, "bring it back with: faultblk revive");
+	return -EALREADY;
+}
+
 int disk_set_rules(struct disk *disk, const struct rule_set *set, struct diag *diag)
 {
 	uint64_t epoch;

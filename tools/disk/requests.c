@@ -93,8 +93,10 @@ static void disk_resume(void *ctx, struct ublk_req *req)
 	struct disk *disk = ctx;
 	struct disk_io *dio = req->pdu;
 
-	pipeline_resume(disk->pipeline, &dio->io, disk->clocks[req->queue].now_ns);
-	complete(req, &dio->io);
+	if (pipeline_resume(disk->pipeline, &dio->io, disk->clocks[req->queue].now_ns) == IO_DONE)
+		complete(req, &dio->io);
+	else
+		ublk_req_park(req, dio->io.due_ns);
 }
 
 static void disk_batch(void *ctx, unsigned int queue, uint64_t now_ns)

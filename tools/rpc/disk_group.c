@@ -226,10 +226,24 @@ static json_t *frozen_params(void *ctx, const struct disk_member *member)
 	return params;
 }
 
-/* @diag stands; what the thaw itself brings is of no interest, for a freeze ends by itself. */
+/*
+ * @diag and what each answered to the freeze stand; what the thaw itself brings is of no interest, for a
+ * freeze ends by itself.
+ */
 static void thaw(struct disk_group *group)
 {
-	disk_group_ask(group, "disk.thaw", NULL, NULL);
+	for (unsigned int i = 0; i < group->nr; i++) {
+		struct diag ignored = { 0 };
+
+		group->members[i].asked =
+			rpc_client_send(group->members[i].client, "disk.thaw", NULL, &ignored) == 0;
+	}
+	for (unsigned int i = 0; i < group->nr; i++) {
+		struct diag ignored = { 0 };
+
+		if (group->members[i].asked)
+			rpc_client_answer(group->members[i].client, &ignored, NULL, NULL);
+	}
 }
 
 static void patience(struct disk_group *group, int timeout_ms)

@@ -35,6 +35,7 @@ struct disk_member {
 	int err, code; /* as rpc_client_call() */
 	struct diag diag;
 	json_t *answer; /* owned; NULL with an error */
+	bool asked;     /* to go on */
 };
 
 struct disk_group {
@@ -58,7 +59,8 @@ typedef json_t *(*disk_params_fn)(void *ctx, const struct disk_member *member);
 int disk_group_ask(struct disk_group *group, const char *method, disk_params_fn params, void *ctx);
 /*
  * Cut the power of all at one moment; @params as of disk.crash. 0: the answers are there. Otherwise
- * words in @diag, *ret_code as rpc_client_call(): they say whether some were cut and which.
+ * words in @diag, *ret_code as rpc_client_call(): they say whether some were cut and which. Those that
+ * failed have their err.
  */
 int disk_group_crash(struct disk_group *group, disk_params_fn params, void *ctx, struct diag *diag,
 		     int *ret_code);

@@ -13,8 +13,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define METHOD_PARAMS_MAX 8
-#define CUT_PARAMS        "keep", "seed", "pattern", "share", "vanish"
+#define METHOD_PARAMS_MAX 9
+#define CUT_PARAMS        "keep", "seed", "pattern", "share", "vanish", "unplug", "gone_ns"
 
 /* What a method cannot do without. */
 enum need {

@@ -16,7 +16,9 @@ struct rpc_reading;
 /* How the power goes. */
 struct cut_order {
 	struct power_cut cut;
-	bool vanish; /* the device leaves the machine, too */
+	bool vanish;      /* the device leaves the machine, too */
+	bool unplug;      /* only that: the power stays */
+	uint64_t gone_ns; /* with unplug: it comes back by itself after so long; 0: on command */
 };
 
 struct rpc_target {

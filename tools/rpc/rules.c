@@ -8,10 +8,12 @@
 #include "faults/rule/json.h"
 #include "faults/rule/kind.h"
 #include "tools/disk/partition.h"
+#include "tools/rpc/runtime.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define EXPLAIN_LEN_BYTES 4096 /* of a request to explain that does not say */
 
@@ -112,6 +114,27 @@ static void append_warning(void *ctx, const struct rule *rule, const char *sente
 		json_array_append_new(warnings->sentences, json_string(sentence));
 }
 
+/* Of the disks that the rule takes along: it is put all the same, for they may come yet. */
+static void warn_of_missing(const struct rule *rule, json_t *warnings)
+{
+	const char *with = rule_with(rule);
+	struct text rest = { with, with ? strlen(with) : 0 };
+
+	while (rest.len) {
+		struct text word = text_cut(&rest, '+');
+		char name[VALUE_NAME_MAX + 1], path[PATH_MAX];
+		struct diag ignored = { 0 };
+
+		snprintf(name, sizeof(name), "%.*s", (int)word.len, word.at);
+		if (runtime_socket(name, path, &ignored) == 0 && access(path, F_OK) < 0)
+			json_array_append_new(
+				warnings,
+				json_sprintf(
+					"rule '%s' takes disk '%s' along, which is not running",
+					rule_name(rule), name));
+	}
+}
+
 /*
  * The same, with what is odd about the rules @these, and about others since @before, the set that
  * was in force: what was known of those is not news.
@@ -125,6 +148,8 @@ static int answer_warnings(struct rpc_call *call, const struct rule_set *before,
 	rule_set_lint(before, &target->geometry, note_warning, known);
 	rule_set_lint(pipeline_rules(target->pipeline), &target->geometry, append_warning,
 		      &(struct warnings){ warnings, known, these });
+	for (size_t i = 0; target->disk && i < rule_set_count(these); i++)
+		warn_of_missing(rule_set_at(these, i), warnings);
 	json_decref(known);
 	answer_count(call);
 	json_object_set_new(call->result, "warnings", warnings);
@@ -152,7 +177,7 @@ int rpc_param_rule(struct rpc_call *call, struct rule **ret_rule)
 	return err ? err : find_rule(call, name, ret_rule);
 }
 
-#define NAME_WANTED "the name of a rule, or an array of names"
+#define RULES_WANTED "the name of a rule, or an array of names"
 
 /* All rules that "name" names, which are all there; put into @these. */
 static int param_rules(struct rpc_call *call, struct rule_set *these)
@@ -162,12 +187,12 @@ static int param_rules(struct rpc_call *call, struct rule_set *these)
 	size_t nr = many ? json_array_size(param) : 1;
 
 	if (!param)
-		return rpc_missing_param(call, "name", NAME_WANTED);
+		return rpc_missing_param(call, "name", RULES_WANTED);
 	for (size_t i = 0; i < nr; i++) {
 		const char *name = json_string_value(many ? json_array_get(param, i) : param);
 		struct rule *rule;
 		int err = name ? find_rule(call, name, &rule)
-			       : rpc_bad_param(call, "name", NAME_WANTED);
+			       : rpc_bad_param(call, "name", RULES_WANTED);
 
 		if (err)
 			return err;

@@ -141,6 +141,11 @@ static int param_order(struct rpc_call *call, struct cut_order *order, const cha
 		err = param_pattern(call, &order->cut, ret_pattern);
 	if (!err)
 		err = rpc_param_bool(call, "vanish", &order->vanish);
+	if (!err)
+		err = rpc_param_bool(call, "unplug", &order->unplug);
+	if (!err)
+		err = rpc_param_count(call, "gone_ns", 0, INT64_MAX, &order->gone_ns);
+	order->vanish |= order->unplug;
 	if (err || !share)
 		return err;
 	if (order->cut.keep != KEEP_RANDOM || !json_is_number(share) ||

@@ -199,11 +199,44 @@ static int check_recording(const struct scenario_checking *c)
 	return 0;
 }
 
+/* The disks that a rule takes along. */
+static int check_with(const struct scenario_checking *c, const struct rule *rule, unsigned int line)
+{
+	const char *names[SCENARIO_DISKS_MAX + 1] = { NULL };
+	const char *with = rule ? rule_with(rule) : NULL, *near;
+	struct text rest = { with, with ? strlen(with) : 0 };
+	unsigned int nr = c->scenario->nr_disks;
+
+	for (unsigned int i = 0; i < nr; i++)
+		names[i] = c->scenario->disks[i].name;
+	while (rest.len) {
+		struct text name = text_cut(&rest, '+');
+		unsigned int i = 0;
+
+		while (i < nr && !text_is(name, names[i]))
+			i++;
+		if (i < nr)
+			continue;
+		diag_set(c->diag, -EINVAL, "scenario.unknown-disk",
+			 "rule '%s' takes disk '%s' along, which the scenario does not have",
+			 rule_name(rule), QUOTE(name));
+		near = near_word(name.at, name.len, names);
+		if (near)
+			diag_hint(c->diag, "did you mean '%s'?", near);
+		if (line)
+			diag_at(c->diag, line, 1);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int check_step(const struct scenario_checking *c, unsigned int index)
 {
 	const struct scenario_step *step = &c->scenario->steps[index];
 	int err = check_mark(c, step);
 
+	if (!err)
+		err = check_with(c, step->rule, step->line);
 	if (err)
 		return err;
 
@@ -230,6 +263,9 @@ int scenario_check(const struct scenario *scenario, struct diag *diag)
 		return diag_set(diag, -ENOMEM, "scenario.memory", "no memory for a scenario");
 	find_what_can_happen(&check);
 	err = check_recording(&check);
+	for (unsigned int i = 0; i < scenario->nr_disks; i++)
+		for (size_t r = 0; r < rule_set_count(scenario->disks[i].rules) && !err; r++)
+			err = check_with(&check, rule_set_at(scenario->disks[i].rules, r), 0);
 	for (unsigned int i = 0; i < scenario->nr_steps && !err; i++)
 		err = check_step(&check, i);
 	return err;

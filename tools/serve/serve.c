@@ -28,6 +28,7 @@
 #include "tools/rpc/runtime.h"
 #include "tools/rpc/server.h"
 #include "tools/rpc/watch.h"
+#include "tools/serve/joint.h"
 #include "tools/serve/node_watch.h"
 #include "tools/serve/standstill.h"
 
@@ -68,6 +69,7 @@ struct serve {
 	json_t *reread_result;
 	uint64_t return_ns; /* a disk that has gone comes back by itself then; 0: it does not */
 	struct standstill still;
+	struct joint_job *joint; /* NULL: no rule takes other disks along now */
 	int signal_fd;
 	const char *socket;
 	enum phase phase;
@@ -541,6 +543,49 @@ static void look_at_condition(struct serve *s)
 	disk_begin_removal(s->disk);
 }
 
+static void tell_cut(struct serve *s, const char *why)
+{
+	tool_msg("%s", why);
+	watch_announce(s->watch, s->server, "power",
+		       json_pack("{s:s, s:s}", "state", "cut", "why", why));
+}
+
+/* Whatever has become of the others: the rule has hit, and the requests that wait are let go. */
+static void end_joint(struct serve *s, const struct joint_cut *joint, const char *words)
+{
+	struct condition *condition = pipeline_condition(disk_pipeline(s->disk));
+
+	if (!(condition_bits(condition) & (CONDITION_OFF | CONDITION_GONE))) {
+		if (joint->unplug)
+			condition_remove(condition, joint->gone_ns);
+		else
+			condition_cut(condition, joint->cut.keep, joint->cut.bits,
+				      joint->cut.threshold);
+	}
+	tell_cut(s, words);
+	s->joint = joint_job_free(s->joint);
+	pipeline_joint_end(disk_pipeline(s->disk));
+}
+
+/* A rule has hit that takes other disks along, or that is over. */
+static void look_at_joint(struct serve *s)
+{
+	const char *words = s->joint ? joint_job_words(s->joint) : NULL;
+	struct joint_cut joint;
+	int err;
+
+	if (!pipeline_joint(disk_pipeline(s->disk), &joint))
+		return;
+	if (words)
+		end_joint(s, &joint, words);
+	if (s->joint || words)
+		return;
+	err = joint_job_start(&joint, disk_name(s->disk), s->socket, disk_event_fd(s->disk),
+			      &s->joint);
+	if (err)
+		end_joint(s, &joint, "a rule cuts its disk alone: no memory to reach others");
+}
+
 /* A work on the device has come to its end, or a queue has. */
 static void handle_works(struct serve *s)
 {
@@ -596,6 +641,7 @@ static void handle_events(struct serve *s)
 {
 	disk_event_seen(s->disk);
 	look_at_host(s);
+	look_at_joint(s);
 	look_at_condition(s);
 }
 
@@ -877,6 +923,7 @@ int serve(const struct serve_options *options)
 		if (!s.job_lives)
 			disk_free(s.disk);
 	}
+	joint_job_free(s.joint);
 	watch_free(s.watch);
 	node_watch_free(s.node);
 	rpc_reading_free(s.reading);

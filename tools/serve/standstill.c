@@ -17,6 +17,8 @@ static void go_on(struct standstill *still)
 static int carry_out(struct standstill *still, const struct cut_order *order, struct diag *diag,
 		     struct power_cut_result *ret_result)
 {
+	if (order->unplug)
+		return disk_unplug(still->disk, order->gone_ns, diag);
 	return disk_cut(still->disk, &order->cut, order->vanish, diag, ret_result);
 }
 
@@ -137,6 +139,8 @@ int standstill_cut(struct standstill *still, uint64_t client, struct cut_order *
 	}
 	if (client && still->client != client)
 		return is_too_late(diag);
+	if (!still->client && order->unplug)
+		return disk_unplug(still->disk, order->gone_ns, diag);
 	if (!still->client)
 		return disk_crash(still->disk, &order->cut, order->vanish, diag, ret_result);
 	/* Not even its owner need say that it is frozen. */

@@ -376,6 +376,10 @@ static void parameters_that_make_no_sense_are_refused(void **state)
 	check_error("c do=powercut:keep=all,share=0.5", "rule.conflict", 6, "keep=random",
 		    "keep=random");
 	check_error("c do=powercut:keep=some", "rule.bad-word", 20, "none", NULL);
+	check_error("c do=powercut:with=b+", "rule.bad-name", 20, "b+c", NULL);
+	check_error("c do=powercut:with=+b", "rule.bad-name", 20, "b+c", NULL);
+	check_error("c do=powercut:with=-b", "rule.bad-name", 20, "b+c", NULL);
+	check_error("c do=powercut:with=b,c", "rule.unknown-parameter", 22, "'c'", NULL);
 	check_error("c do=powercut:kepe=all", "rule.unknown-parameter", 15, "'kepe'", "keep");
 	check_error("c do=powercut:keep=first", "rule.bad-word", 20, "first:SIZE", NULL);
 	check_error("c do=powercut:keep=all:4k", "rule.bad-word", 20, "first:SIZE", NULL);
@@ -391,6 +395,12 @@ static void parameters_that_make_no_sense_are_refused(void **state)
 	rule = must_parse("c do=powercut:keep=first:1024,unit=1k,rest=random,share=0.5");
 	text = rule_print(rule);
 	assert_string_equal(text, "c do=powercut:keep=first:1k,rest=random,share=0.5,unit=1k");
+	free(text);
+	rule_unref(rule);
+	rule = must_parse("c do=powercut:with=b+c-1,keep=all");
+	text = rule_print(rule);
+	assert_string_equal(text, "c do=powercut:keep=all,with=b+c-1");
+	assert_string_equal(rule_with(rule), "b+c-1");
 	free(text);
 	rule_unref(rule);
 	rule = must_parse("c op=flush do=powercut:keep=random,share=0.125");

@@ -211,6 +211,8 @@ static void parameters_that_make_no_sense_are_refused(void **state)
 		    "short-life:read-only");
 	check_error("a do=short-life:gone,read-only", "rule.conflict", 6, "only one of",
 		    "short-life:read-only");
+	check_error("a do=short-life:read-only,with=b", "rule.conflict", 6, "together with gone",
+		    "short-life:gone,with=b");
 	check_error("a do=short-life:readonly", "rule.unknown-parameter", 17, "'readonly'",
 		    "read-only");
 	check_error("a do=short-life:read-only=yes", "rule.unwanted-value", 17, "stands alone",
