@@ -635,12 +635,15 @@ static void destroy(struct replay *replay)
 	free(replay->spare);
 }
 
-static int play(struct record_reader *reader, struct replay *disks, struct replay_result *result)
+static int play(struct record_reader *reader, struct replay *disks,
+		const struct replay_options *options, struct replay_result *result)
 {
 	struct record record;
 	int err = 0, more;
 
 	while (!err && !result->differs && (more = record_reader_next(reader, &record)) != 0) {
+		if (options->progress)
+			options->progress(options->ctx, record_reader_read(reader));
 		if (more < 0)
 			err = more;
 		else if (record.disk != RECORD_NOBODY)
@@ -680,7 +683,7 @@ int replay_run(struct record_reader *reader, const struct replay_options *option
 		err = create(&disks[i]);
 	}
 	if (!err)
-		err = play(reader, disks, &result);
+		err = play(reader, disks, options, &result);
 	for (uint16_t i = 0; disks && i < nr; i++) {
 		if (disks[i].pipeline && !err)
 			err = finish(&disks[i]);

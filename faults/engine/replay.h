@@ -20,6 +20,8 @@ struct replay_options {
 	bool forced;
 	/* Every hit, those of one disk in order. May be NULL. */
 	void (*event)(void *ctx, const struct record_disk *disk, const struct event *event);
+	/* So much of the recording is read: before each of its records. May be NULL. */
+	void (*progress)(void *ctx, uint64_t read_bytes);
 	/* After all: what each disk holds. -errno ends the replay with it. May be NULL. */
 	int (*image)(void *ctx, const struct record_disk *disk, struct store *store);
 	void *ctx;

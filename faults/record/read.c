@@ -52,6 +52,7 @@ struct record_reader {
 	struct record_block *blocks;
 	size_t nr_blocks, max_blocks;
 	uint64_t steps; /* handed out */
+	uint64_t read;  /* bytes of those */
 	bool closed;
 	/* A record that made no sense. */
 	const char *nonsense;
@@ -717,6 +718,11 @@ struct record_reader *record_reader_free(struct record_reader *reader)
 	return NULL;
 }
 
+uint64_t record_reader_read(const struct record_reader *reader)
+{
+	return reader->read;
+}
+
 const struct record_header *record_reader_header(const struct record_reader *reader)
 {
 	return &reader->header;
@@ -764,6 +770,7 @@ int record_reader_next(struct record_reader *reader, struct record *ret_record)
 		return 0;
 	}
 	reader->steps++;
+	reader->read += (uint64_t)(cursor->at - at);
 	reader->recent = (size_t)(cursor - reader->cursors);
 	reader->closed = ret_record->type == RECORD_CLOSE;
 	look(reader, cursor);

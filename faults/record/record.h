@@ -199,6 +199,8 @@ uint16_t record_reader_nr_disks(const struct record_reader *reader);
 const struct record_disk *record_reader_disk(const struct record_reader *reader, uint16_t disk);
 /* The next record in the order of steps: 1; 0 at the end of what is good; -ENOMEM. */
 int record_reader_next(struct record_reader *reader, struct record *ret_record);
+/* How many bytes of the file those took. */
+uint64_t record_reader_read(const struct record_reader *reader);
 /*
  * After a 0 of the above: 0 for a recording that was closed in order; -ENODATA for one that ends
  * early (its server was killed, or could not write on); -EBADMSG for a damaged one. Both say in

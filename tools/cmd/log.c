@@ -11,6 +11,7 @@
 #include "faults/record/record.h"
 #include "faults/rule/json.h"
 #include "faults/rule/value.h"
+#include "tools/cli/meter.h"
 #include "tools/cli/out_file.h"
 #include "tools/cli/sub_command.h"
 #include "tools/cli/tool.h"
@@ -81,12 +82,17 @@ static int export_to(const struct log_opts *opts, const struct journal *journal,
 		     const char *path)
 {
 	struct logwrites_export export;
+	struct meter_watch *watch;
 	struct out_file file;
 	struct diag diag = { 0 };
+	int err;
 
 	if (out_file_open(path, &opts->out, &diag, &file) < 0)
 		return failed(&diag);
-	if (logwrites_export(journal, disk, file.fd, &diag, &export) < 0) {
+	watch = meter_watch_begin(path, file.fd, 0);
+	err = logwrites_export(journal, disk, file.fd, &diag, &export);
+	meter_watch_end(watch);
+	if (err < 0) {
 		out_file_drop(&file);
 		return failed(&diag);
 	}
@@ -125,14 +131,20 @@ static int log_export(void *values, const struct opt_words *words)
 
 /* ------------------------------------------------------------------------------ import */
 
-static int save(const struct log_opts *opts, const struct journal *journal, const char *path)
+static int save(const struct log_opts *opts, const struct journal *journal, const char *path,
+		uint64_t log_bytes)
 {
+	struct meter_watch *watch;
 	struct out_file file;
 	struct diag diag = { 0 };
+	int err;
 
 	if (out_file_open(path, &opts->out, &diag, &file) < 0)
 		return failed(&diag);
-	if (journal_save(journal, rng_mix(journal->id, 0, 0), file.fd, &diag) < 0) {
+	watch = meter_watch_begin(path, file.fd, log_bytes);
+	err = journal_save(journal, rng_mix(journal->id, 0, 0), file.fd, &diag);
+	meter_watch_end(watch);
+	if (err < 0) {
 		out_file_drop(&file);
 		return failed(&diag);
 	}
@@ -170,7 +182,7 @@ static int import(const struct log_opts *opts, const struct journal_file *log,
 
 	if (logwrites_import(log->bytes, log->size, &options, &diag, &journal) < 0)
 		return failed(&diag);
-	code = save(opts, journal, path);
+	code = save(opts, journal, path, log->size);
 	journal_free(journal);
 	return code;
 }

@@ -6,6 +6,7 @@
 #include "base/write_all.h"
 #include "faults/journal/read.h"
 #include "tools/cli/input.h"
+#include "tools/cli/meter.h"
 #include "tools/cli/opt.h"
 #include "tools/cli/out_file.h"
 #include "tools/cli/tool.h"
@@ -26,6 +27,7 @@ struct replay_opts {
 	const char *image;
 	bool several; /* the recording has several disks */
 	struct out_options out;
+	struct meter *meter;
 	bool told; /* why the image could not be written */
 };
 
@@ -108,11 +110,19 @@ static void print_event_json(const struct replay_opts *opts, const struct record
 	tool_print_json(json);
 }
 
+static void show_progress(void *ctx, uint64_t read_bytes)
+{
+	const struct replay_opts *opts = ctx;
+
+	meter_at(opts->meter, read_bytes);
+}
+
 static void print_event(void *ctx, const struct record_disk *disk, const struct event *event)
 {
 	const struct replay_opts *opts = ctx;
 	struct event_words words;
 
+	meter_end(opts->meter);
 	if (opts->json) {
 		print_event_json(opts, disk, event);
 		return;
@@ -247,6 +257,7 @@ static int play(struct replay_opts *opts, const struct file *file, struct replay
 {
 	const struct replay_options options = { .forced = opts->forced,
 						.event = opts->events ? print_event : NULL,
+						.progress = show_progress,
 						.image = opts->image ? write_image : NULL,
 						.ctx = opts };
 	struct record_reader *reader;
@@ -292,8 +303,13 @@ static int replay(struct replay_opts *opts, const struct file *file)
 {
 	struct replay_result result = { 0 };
 	struct diag diag = { 0 };
-	int end = 0, err = play(opts, file, &result, &diag, &end);
+	struct meter meter;
+	int end = 0, err;
 
+	meter_begin(&meter, file->path, file->size, true);
+	opts->meter = &meter;
+	err = play(opts, file, &result, &diag, &end);
+	meter_end(&meter);
 	if (err && !opts->told)
 		tell(file, &diag);
 	if (err)

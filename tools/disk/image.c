@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "base/write_all.h"
 #include "base/zero.h"
+#include "tools/cli/meter.h"
 #include "tools/cli/typed.h"
 
 #include <errno.h>
@@ -318,11 +319,18 @@ int image_room_error(const char *path, const struct store *store, int err, struc
 	return err;
 }
 
+struct load {
+	struct store *store;
+	struct meter meter;
+};
+
 static int load_data(void *ctx, uint64_t at, const unsigned char *bytes, uint64_t len)
 {
-	struct store *store = ctx;
+	struct load *load = ctx;
+	struct store *store = load->store;
 	int err = store_take(store, at, len);
 
+	meter_at(&load->meter, at);
 	if (err)
 		return err;
 	store_mark(store, at, len);
@@ -332,9 +340,13 @@ static int load_data(void *ctx, uint64_t at, const unsigned char *bytes, uint64_
 
 int image_load(const struct image *image, struct store *store, struct diag *diag)
 {
-	const struct image_sink sink = { .data = load_data, .ctx = store };
-	int err = image_read(image, &sink, diag);
+	struct load load = { .store = store };
+	const struct image_sink sink = { .data = load_data, .ctx = &load };
+	int err;
 
+	meter_begin(&load.meter, image->path, image->size_bytes, true);
+	err = image_read(image, &sink, diag);
+	meter_end(&load.meter);
 	return err ? image_room_error(image->path, store, err, diag) : 0;
 }
 

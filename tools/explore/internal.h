@@ -3,6 +3,7 @@
 #ifndef TOOLS_EXPLORE_INTERNAL_H
 #define TOOLS_EXPLORE_INTERNAL_H
 
+#include "tools/cli/meter.h"
 #include "tools/explore/explore.h"
 #include "tools/report/report.h"
 
@@ -321,7 +322,7 @@ int progress_stop(struct progress *progress);
 void progress_pause(struct progress *progress);
 void progress_resume(struct progress *progress);
 
-#define PROGRESS_UNKNOWN UINT64_MAX
+#define PROGRESS_UNKNOWN METER_UNKNOWN
 /*
  * How long it will go on: as long as the moments that are left take if they are like those that are
  * done, or as @max_states or @max_ns (0: none) let it. PROGRESS_UNKNOWN: no moment is done yet, and

@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "tools/cli/clean_output.h"
+#include "tools/cli/meter.h"
 #include "tools/cli/screen.h"
 #include "tools/cli/tool.h"
 #include "tools/explore/internal.h"
@@ -80,26 +80,6 @@ uint64_t progress_left_ns(const struct explore_status *status, double rate, uint
 	return left_ns;
 }
 
-/* "12s", "3m05s", "2h07m", "3d12h" */
-static const char *format_left(uint64_t ns, char *buf, size_t size)
-{
-	unsigned long long s = (ns + NSEC_PER_SEC / 2) / NSEC_PER_SEC;
-
-	if (ns == PROGRESS_UNKNOWN)
-		snprintf(buf, size, "time left not known yet");
-	else if (s < 60)
-		snprintf(buf, size, "about %llus left", s);
-	else if (s < 3600)
-		snprintf(buf, size, "about %llum%02llus left", s / 60, s % 60);
-	else if (s < 86400)
-		snprintf(buf, size, "about %lluh%02llum left", s / 3600, s / 60 % 60);
-	else if (s < 1000 * 86400)
-		snprintf(buf, size, "about %llud%02lluh left", s / 86400, s / 3600 % 24);
-	else
-		snprintf(buf, size, "years left");
-	return buf;
-}
-
 #define DIGITS   9 /* of a number that is printed as it is */
 #define PART_MAX 64
 
@@ -119,7 +99,7 @@ const char *progress_line(const struct explore_status *s, double rate, uint64_t 
 		 s->findings == 1 ? "" : "s");
 	snprintf(parts[nr++], PART_MAX, "moments %s/%s", count(s->points_done, a),
 		 count(s->nr_points, b));
-	format_left(left_ns, parts[nr++], PART_MAX);
+	meter_left(left_ns, parts[nr++], PART_MAX);
 	snprintf(parts[nr++], PART_MAX, "%s/s", screen_count(rate, DIGITS, a));
 	snprintf(parts[nr++], PART_MAX, "%.3g%% covered", s->covered * 100);
 	snprintf(parts[nr++], PART_MAX, "%s equal", count(s->equivalent, a));
@@ -152,8 +132,7 @@ static void show(struct progress *p)
 		      screen.columns - screen.terminal, line);
 	pthread_mutex_lock(&p->lock);
 	if (p->terminal) {
-		clean_output_control(stderr, "\r\033[K");
-		fputs(line, stderr);
+		meter_draw(line);
 		p->shown = true;
 	} else {
 		fprintf(stderr, "%s\n", line);
@@ -167,7 +146,7 @@ void progress_pause(struct progress *p)
 		return;
 	pthread_mutex_lock(&p->lock);
 	if (p->shown)
-		clean_output_control(stderr, "\r\033[K");
+		meter_draw(NULL);
 	p->shown = false;
 }
 

@@ -651,6 +651,8 @@ static int play(struct device_replay *replay, struct record_reader *reader, cons
 		err = open_both(&replay->parts[i]);
 	while (!err && !replay->result->differs &&
 	       (more = record_reader_next(reader, &record)) != 0) {
+		if (replay->options->progress)
+			replay->options->progress(replay->options->ctx, record_reader_read(reader));
 		if (more < 0)
 			err = more;
 		else if (record.disk != RECORD_NOBODY)

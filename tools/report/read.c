@@ -7,6 +7,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "tools/cli/meter.h"
 #include "tools/report/line.h"
 #include "tools/report/report.h"
 
@@ -36,6 +37,7 @@ struct reader {
 	struct results_limits limits; /* told by the head */
 	json_t *head, *writes, *flushes, *marks, *points, *done, *findings, *block, *end;
 	uint32_t shard;
+	struct meter meter;
 };
 
 /* ------------------------------------------------------------------------------ members */
@@ -347,6 +349,7 @@ static int read_lines(struct reader *r, const char *bytes, size_t size)
 		json_t *line;
 		int err;
 
+		meter_at(&r->meter, (uint64_t)(at - bytes));
 		if (is_cut(r, at, stop, end)) {
 			r->report->nr_cut++;
 			return 0;
@@ -507,7 +510,11 @@ int report_read(struct report *report, const char *file, const char *bytes, size
 			    .block = json_array() };
 	json_t **owned[] = { &r.head, &r.writes,   &r.flushes, &r.marks, &r.points,
 			     &r.done, &r.findings, &r.block,   &r.end };
-	int err = read_lines(&r, bytes, size);
+	int err;
+
+	meter_begin(&r.meter, file, size, true);
+	err = read_lines(&r, bytes, size);
+	meter_end(&r.meter);
 
 	if (!err && !r.head) {
 		err = diag_set(diag, -EINVAL, "report.empty", "%.200s holds no results", file);

@@ -207,6 +207,62 @@ static void the_line_of_progress_has_the_most_important_first(void **state)
 		strstr(progress_line(&huge, 1, 86399500000000, 79, line), "about 1d00h left"));
 }
 
+/* Of replay, report, log and run --load. */
+static void a_long_command_says_how_far_it_is_and_how_long_it_will_take(void **state)
+{
+	struct meter meter = { .what = "a.rec", .total = 3 << 20, .bytes = true };
+	char line[METER_LINE], what[100];
+
+	(void)state;
+	assert_string_equal(meter_line(&meter, 1 << 20, 90000000000, 79, line),
+			    "a.rec: 1.0M of 3.0M, about 3m00s left");
+	/* Nothing is there yet, or more than was thought, or nobody knows how much it will be. */
+	assert_string_equal(meter_line(&meter, 0, 1000000000, 79, line), "a.rec: 0");
+	assert_string_equal(meter_line(&meter, 4 << 20, 1000000000, 79, line), "a.rec: 4.0M");
+	meter.total = 0;
+	assert_string_equal(meter_line(&meter, 4 << 20, 1000000000, 79, line), "a.rec: 4.0M");
+	memset(what, 'x', sizeof(what) - 1);
+	what[sizeof(what) - 1] = '\0';
+	meter = (struct meter){ .what = what, .total = UINT64_MAX };
+	for (size_t nr = 1; nr < 200; nr++)
+		assert_true(strlen(meter_line(&meter, 1, UINT64_MAX, nr, line)) <= nr);
+	assert_true(strlen(meter_line(&meter, UINT64_MAX / 3, UINT64_MAX, 200, line)) < 80);
+}
+
+/* Where standard error is no terminal nothing is printed; on one the last line is gone in the end. */
+static void progress_of_a_long_command_is_drawn_on_a_terminal_only(void **state)
+{
+	struct meter meter;
+	char text[256];
+	FILE *file = tmpfile();
+	int err_fd = dup(STDERR_FILENO);
+	size_t len;
+
+	(void)state;
+	assert_non_null(file);
+	fflush(stderr);
+	assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+	meter_begin(&meter, "x", 8, false);
+	meter.next_ns = 0;
+	meter_at(&meter, 4);
+	meter_end(&meter);
+	fflush(stderr);
+	assert_int_equal(lseek(fileno(file), 0, SEEK_CUR), 0);
+	meter.shows = true;
+	meter_at(&meter, 4);
+	meter_at(&meter, 5); /* too soon */
+	meter_end(&meter);
+	meter_end(&meter);
+	fflush(stderr);
+	dup2(err_fd, STDERR_FILENO);
+	close(err_fd);
+	rewind(file);
+	len = fread(text, 1, sizeof(text) - 1, file);
+	text[len] = '\0';
+	fclose(file);
+	assert_string_equal(text, "\r\033[Kx: 4 of 8, about 0s left\r\033[K");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +272,8 @@ int main(void)
 		cmocka_unit_test(columns_are_left_out_by_their_rank_and_then_names_are_cut),
 		cmocka_unit_test(the_time_left_is_told_where_it_is_known),
 		cmocka_unit_test(the_line_of_progress_has_the_most_important_first),
+		cmocka_unit_test(a_long_command_says_how_far_it_is_and_how_long_it_will_take),
+		cmocka_unit_test(progress_of_a_long_command_is_drawn_on_a_terminal_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
