@@ -114,10 +114,10 @@ enum ublk_req_flag {
 	UBLK_REQ_FAILFAST_DEV = 1u << 0,       /* do not retry errors of the device */
 	UBLK_REQ_FAILFAST_TRANSPORT = 1u << 1, /* nor those of the transport */
 	UBLK_REQ_FAILFAST_DRIVER = 1u << 2,    /* nor those of the driver */
-	UBLK_REQ_META = 1u << 3,    /* file-system metadata */
-	UBLK_REQ_FUA = 1u << 5,     /* write: durable before it completes */
-	UBLK_REQ_NOUNMAP = 1u << 7, /* write-zeroes: keep the blocks allocated */
-	UBLK_REQ_SWAP = 1u << 8,    /* swap */
+	UBLK_REQ_META = 1u << 3,               /* file-system metadata */
+	UBLK_REQ_FUA = 1u << 5,                /* write: durable before it completes */
+	UBLK_REQ_NOUNMAP = 1u << 7,            /* write-zeroes: keep the blocks allocated */
+	UBLK_REQ_SWAP = 1u << 8,               /* swap */
 };
 
 /* A request. Owner: the backend, from the callback to ublk_req_complete(); the library sets every field. */
@@ -125,9 +125,9 @@ struct ublk_req {
 	uint64_t sector;    /* first sector; inside the disk, checked by the kernel; 0 for FLUSH */
 	uint32_t len_bytes; /* bytes, whole logical blocks; 0 for FLUSH only */
 	uint32_t flags;     /* any of enum ublk_req_flag */
-	uint16_t queue; /* 0..nr_queues - 1 */
-	uint16_t tag; /* < queue depth; unique among the queue's requests in flight */
-	uint8_t op;   /* enum ublk_op */
+	uint16_t queue;     /* 0..nr_queues - 1 */
+	uint16_t tag;       /* < queue depth; unique among the queue's requests in flight */
+	uint8_t op;         /* enum ublk_op */
 	void *pdu; /* the backend's own memory for this tag: backend.pdu_bytes, zero at first use */
 };
 
@@ -203,7 +203,7 @@ void ublk_req_unpark(struct ublk_req *req);
  * Owner: the table is the caller's, and outlives the device and all its requests.
  */
 struct ublk_backend {
-	const char *name; /* for messages */
+	const char *name;                                     /* for messages */
 	int (*read)(void *ctx, struct ublk_req *req);         /* 0 or -errno, as the next four */
 	int (*write)(void *ctx, struct ublk_req *req);        /* UBLK_REQ_FUA: durable at return */
 	int (*flush)(void *ctx, struct ublk_req *req);        /* what was completed is durable */
@@ -428,15 +428,15 @@ enum ublk_hold {
 	UBLK_HOLD_MOUNT,   /* a file system on it is mounted */
 	UBLK_HOLD_SWAP,    /* it is swap space */
 	UBLK_HOLD_STACKED, /* another block device (md, device mapper, loop) is on top */
-	UBLK_HOLD_SERVER, /* has /dev/ublkcN open; ublk_holders() does not look for it */
+	UBLK_HOLD_SERVER,  /* has /dev/ublkcN open; ublk_holders() does not look for it */
 };
 
 /* One who holds a disk. */
 struct ublk_holder {
 	enum ublk_hold how; /* and so which of the fields below are set */
-	int pid;         /* of the opener, or one process that sees the mount; 0: none */
-	char name[32];   /* its command name, or the name of the device stacked on top */
-	char where[256]; /* mount point; empty for others */
+	int pid;            /* of the opener, or one process that sees the mount; 0: none */
+	char name[32];      /* its command name, or the name of the device stacked on top */
+	char where[256];    /* mount point; empty for others */
 };
 
 /*
@@ -491,9 +491,9 @@ uint64_t ublk_dev_errno_count(const struct ublk_dev *dev, int error);
 
 /* What one queue did, from the start of the device on, and has now. */
 struct ublk_queue_stats {
-	uint64_t batches;   /* system calls of the ring loop */
-	uint64_t parked;    /* requests parked, ever */
-	uint64_t in_flight; /* with the backend now, parked ones included */
+	uint64_t batches;    /* system calls of the ring loop */
+	uint64_t parked;     /* requests parked, ever */
+	uint64_t in_flight;  /* with the backend now, parked ones included */
 	uint64_t parked_now; /* requests parked now */
 };
 /*
@@ -551,13 +551,13 @@ enum ublk_dev_state { UBLK_DEV_DEAD, UBLK_DEV_LIVE, UBLK_DEV_QUIESCED, UBLK_DEV_
 struct ublk_dev_entry {
 	int id;                    /* N of /dev/ublkbN */
 	enum ublk_dev_state state; /* by the driver */
-	int owner_pid; /* process that made it, as far as known; 0 unknown */
-	bool ours;     /* made by this library: pid and start time of the owner are known */
+	int owner_pid;             /* process that made it, as far as known; 0 unknown */
+	bool ours; /* made by this library: pid and start time of the owner are known */
 	/* Of ours, at most one is true; none: the owner lives. */
-	bool owner_gone;   /* that process has ended, for certain */
-	bool owner_ending; /* it was killed, and the kernel has not done with it */
-	bool owner_unseen; /* of a pid namespace that cannot be seen; the pid is one of that */
-	uint64_t size_bytes;                 /* of the disk */
+	bool owner_gone;     /* that process has ended, for certain */
+	bool owner_ending;   /* it was killed, and the kernel has not done with it */
+	bool owner_unseen;   /* of a pid namespace that cannot be seen; the pid is one of that */
+	uint64_t size_bytes; /* of the disk */
 	unsigned int nr_queues, queue_depth; /* hardware queues; requests in flight for each */
 };
 

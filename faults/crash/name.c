@@ -89,8 +89,7 @@ static int take_pick(const struct crash *crash, const char *name, const char **a
 				"'%.60s' speaks of candidate %zu of choice %zu, but at step %llu "
 				"it has %u: it is the name of a state of another moment, or of "
 				"other options",
-				name, pick, choice, step,
-				crash->choices[choice].nr);
+				name, pick, choice, step, crash->choices[choice].nr);
 	picks[choice] = (uint16_t)pick;
 	*next = choice + 1;
 	return 0;

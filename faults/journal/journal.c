@@ -390,7 +390,8 @@ static int check_events(const struct journal *journal, struct diag *diag)
 
 int journal_show(struct journal *journal, uint64_t last, uint64_t shown)
 {
-	if (array_room("faults/journal/journal/shown", journal->shown, journal->room_shown, last + 1, 64))
+	if (array_room("faults/journal/journal/shown", journal->shown, journal->room_shown,
+		       last + 1, 64))
 		return -ENOMEM;
 	if (!journal->nr_shown)
 		journal->shown[journal->nr_shown++] = 0;

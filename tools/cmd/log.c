@@ -338,10 +338,10 @@ static int show_write(const struct log_opts *opts, const struct journal *journal
 			"{s:s, s:I, s:i, s:I, s:I, s:s, s:o, s:I, s:o, s:I, s:b, s:b}", "type",
 			"write", "n", (json_int_t)n, "disk", (int)write->disk, "sector",
 			(json_int_t)(write->at / SECTOR_SIZE), "len_bytes",
-			(json_int_t)write->len_bytes, "op", op, "flags", value_flags_json(write->flags),
-			"submit", shown(journal, write->submit), "complete",
-			end_json(journal, write->complete),
-			"time_ns", (json_int_t)write->submit_ns, "failed", write->failed, "lied",
+			(json_int_t)write->len_bytes, "op", op, "flags",
+			value_flags_json(write->flags), "submit", shown(journal, write->submit),
+			"complete", end_json(journal, write->complete), "time_ns",
+			(json_int_t)write->submit_ns, "failed", write->failed, "lied",
 			write->false_ack));
 	printf("%lld %.6f %s disk %u %llu+%llu%s", (long long)shown(journal, write->submit),
 	       (double)(write->submit_ns - journal->start_ns) / 1e9, op, write->disk,
@@ -373,9 +373,8 @@ static int show_mark(const struct log_opts *opts, const struct journal *journal,
 	if (opts->json)
 		return tool_print_json(json_pack("{s:s, s:I, s:I, s:I, s:s}", "type", "mark", "n",
 						 (json_int_t)n + 1, "step",
-						 shown(journal, mark->step),
-						 "time_ns", (json_int_t)mark->time_ns, "text",
-						 mark->text));
+						 shown(journal, mark->step), "time_ns",
+						 (json_int_t)mark->time_ns, "text", mark->text));
 	printf("%lld %.6f mark", (long long)shown(journal, mark->step),
 	       (double)(mark->time_ns - journal->start_ns) / 1e9);
 	put_mark(mark->text, strlen(mark->text));

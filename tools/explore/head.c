@@ -106,8 +106,10 @@ static void add_select(const struct results_options *o, json_t *head)
 	json_int_t all = (json_int_t)(o->select ? o->nr_moments : o->nr_points);
 
 	json_object_set_new(head, "set", json_string(set_name(select.set)));
-	json_object_set_new(head, "from", or_null(journal_shown(o->journal, select.from), select.from != 0));
-	json_object_set_new(head, "to", or_null(journal_shown(o->journal, select.to), select.to != 0));
+	json_object_set_new(head, "from",
+			    or_null(journal_shown(o->journal, select.from), select.from != 0));
+	json_object_set_new(head, "to",
+			    or_null(journal_shown(o->journal, select.to), select.to != 0));
 	json_object_set_new(head, "moments", json_integer(all));
 }
 
@@ -214,13 +216,12 @@ static void flush_lines(struct results *r)
 		const struct journal_flush *f = &j->flushes[i];
 
 		if (is_listed(i, j->nr_flushes))
-			results_line(r,
-				     json_pack("{s:s, s:i, s:I, s:o, s:I, s:b, s:b}", "type",
-					       "flush", "disk", (int)f->disk, "submit",
-					       shown(j, f->submit), "complete",
-					       complete_json(j, f->complete),
-					       "time_ns", (json_int_t)f->submit_ns, "failed",
-					       (int)f->failed, "lied", (int)f->false_ack));
+			results_line(r, json_pack("{s:s, s:i, s:I, s:o, s:I, s:b, s:b}", "type",
+						  "flush", "disk", (int)f->disk, "submit",
+						  shown(j, f->submit), "complete",
+						  complete_json(j, f->complete), "time_ns",
+						  (json_int_t)f->submit_ns, "failed",
+						  (int)f->failed, "lied", (int)f->false_ack));
 	}
 }
 
@@ -255,10 +256,11 @@ static void point_lines(struct results *r)
 	for (size_t i = 0; i < r->o.nr_points; i++) {
 		const struct crash_point *p = &r->o.points[i];
 
-		results_line(r, json_pack("{s:s, s:I, s:I, s:I, s:s, s:i}", "type", "point",
-					  "point", (json_int_t)i, "step", shown(r->o.journal, p->step),
-					  "time_ns", (json_int_t)p->time_ns, "why",
-					  why_name(p->why), "marks", (int)p->nr_marks));
+		results_line(r,
+			     json_pack("{s:s, s:I, s:I, s:I, s:s, s:i}", "type", "point", "point",
+				       (json_int_t)i, "step", shown(r->o.journal, p->step),
+				       "time_ns", (json_int_t)p->time_ns, "why", why_name(p->why),
+				       "marks", (int)p->nr_marks));
 	}
 }
 

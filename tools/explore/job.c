@@ -230,8 +230,7 @@ static void print_finding(struct job_run *run, const struct explore_state *state
 		return;
 	}
 	printf("finding: step %" PRIu64 "%s%.80s%s, state %.200s: the %s %s\n",
-	       journal_shown(state->journal, state->point->step),
-	       nr_marks ? ", after mark '" : "",
+	       journal_shown(state->journal, state->point->step), nr_marks ? ", after mark '" : "",
 	       nr_marks ? printable(state->journal->marks[nr_marks - 1].text, mark, sizeof(mark))
 			: "",
 	       nr_marks ? "'" : "", state->name, explore_who_ended(result),
