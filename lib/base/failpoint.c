@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <fiu-control.h>
 #include <fiu.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,6 +15,8 @@
 
 #define NTH_ENV    "FAULTBLK_FAIL_NTH"
 #define LIST_ENV   "FAULTBLK_FAIL_LIST"
+#define POINT_ENV  "FAULTBLK_FAIL_POINT"
+#define ORDER_ENV  "FAULTBLK_FAIL_ORDER"
 #define LISTED_MAX 1024
 
 static _Atomic uintptr_t counting; /* the N that is being counted to */
@@ -36,18 +39,21 @@ static bool is_new(const char *name)
 }
 
 /* Nothing stays open: children close what they do not know, and open something else there. */
-static void list(const char *name)
+__attribute__((format(printf, 2, 3))) static void write_line(const char *env, const char *fmt, ...)
 {
-	const char *path = getenv(LIST_ENV);
+	const char *path = getenv(env);
 	char line[128];
+	va_list ap;
 	int fd, len;
 
-	if (!path || !is_new(name))
+	if (!path)
 		return;
-	len = snprintf(line, sizeof(line), "%s\n", name);
+	va_start(ap, fmt);
+	len = vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
 	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
 	if (fd < 0 || write(fd, line, (size_t)len) != len)
-		dprintf(STDERR_FILENO, "%s: %s is not listed\n", path, name);
+		dprintf(STDERR_FILENO, "%s: a failure point is not listed: %s", path, line);
 	if (fd >= 0)
 		close(fd);
 }
@@ -58,7 +64,8 @@ bool failpoint(const char *name)
 	unsigned int number;
 	uintptr_t nth;
 
-	list(name);
+	if (getenv(LIST_ENV) && is_new(name))
+		write_line(LIST_ENV, "%s\n", name);
 	if (!fiu_fail(name)) {
 		errno = before;
 		return false;
@@ -70,6 +77,7 @@ bool failpoint(const char *name)
 	if (atomic_exchange(&counting, nth) != nth)
 		atomic_store(&asked, 0);
 	number = atomic_fetch_add(&asked, 1) + 1;
+	write_line(ORDER_ENV, "%s\n", name);
 	if (number != nth)
 		return false;
 	/* Not stdio: the point may lie inside of it, and standard error may be the log of a test.
@@ -86,8 +94,9 @@ unsigned int failpoint_asked(void)
 
 int failpoint_init(void)
 {
-	const char *text = getenv(NTH_ENV);
+	const char *text = getenv(NTH_ENV), *point = getenv(POINT_ENV) ?: "*";
 	unsigned long nth;
+	int err;
 	char *end;
 
 	fiu_init(0);
@@ -98,8 +107,10 @@ int failpoint_init(void)
 		fprintf(stderr, NTH_ENV ": got '%s', wanted a number from 1\n", text);
 		return -EINVAL;
 	}
+	err = fiu_enable(point, 1, (void *)nth, 0) ? -EINVAL : 0;
 	unsetenv(NTH_ENV);
-	return fiu_enable("*", 1, (void *)nth, 0) ? -EINVAL : 0;
+	unsetenv(POINT_ENV);
+	return err;
 }
 
 #endif

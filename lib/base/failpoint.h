@@ -9,13 +9,15 @@
  * A point fails when libfiu says so. If libfiu's failinfo for it is N > 0, then of all points that
  * are asked only the N-th does, counted from when that N was first seen: so one rule for "*" fails
  * the first, the second, the third point on the way through any path. FAULTBLK_FAIL_NTH=N in the
- * environment sets that rule when the program starts (N beyond the last point: nothing fails). A
- * point that fails so says it on standard error,
+ * environment sets that rule when the program starts (N beyond the last point: nothing fails), with
+ * FAULTBLK_FAIL_POINT=NAME a rule for the N-th time that the point NAME is asked. A point that fails so
+ * says it on standard error,
  *
  *	failpoint 17 lib/queue/thread
  *
  * FAULTBLK_FAIL_LIST=FILE in the environment: each process writes to the end of FILE, one a line,
  * the names of the points that it asks, so that a test can find those that nothing asks.
+ * FAULTBLK_FAIL_ORDER=FILE: each time that a rule with an N counts a point, its name.
  */
 #ifndef BASE_FAILPOINT_H
 #define BASE_FAILPOINT_H

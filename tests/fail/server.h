@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #define POINTS_MAX 4000
+#define NAMES_MAX  200
 #define START_MS   PATIENCE_MS
 #define ANSWER_MS  PATIENCE_MS
 #define END_MS     PATIENCE_MS

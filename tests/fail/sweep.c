@@ -100,10 +100,58 @@ static bool is_soak(void)
 	return soak && soak[0];
 }
 
-/* Another way to start passes the points of a_server_starts... again: each second of them. */
+/* Another way to start passes the points of a_server_starts... again: each fourth of them. */
 static unsigned int again_step(void)
 {
-	return is_soak() ? 1 : 2;
+	return is_soak() ? 1 : 4;
+}
+
+/* Run @args without a failure: the names of the points on its way. */
+static unsigned int points_of(const char *const *args, char names[][96])
+{
+	_cleanup_fclose_ FILE *order = NULL;
+	char path[64], name[96];
+	unsigned int nr = 0, i;
+
+	snprintf(path, sizeof(path), "%s/order.log", dir);
+	order = fopen(path, "w+e");
+	setenv("FAULTBLK_FAIL_ORDER", path, 1);
+	EXPECT(!run_once(args, POINTS_MAX, false));
+	unsetenv("FAULTBLK_FAIL_ORDER");
+	while (fscanf(order, "%95s", name) == 1) {
+		for (i = 0; i < nr && strcmp(names[i], name); i++)
+			;
+		EXPECT(i < NAMES_MAX);
+		if (i == NAMES_MAX)
+			break;
+		if (i == nr)
+			strcpy(names[nr++], name);
+	}
+	unlink(path);
+	return nr;
+}
+
+/*
+ * Each point on the way fails the first time that it is asked, and where it is asked again and again
+ * the fourth, the 16th, ... time; with SOAK=1 each time.
+ */
+static void sweep_by_name(const char *const *args)
+{
+	static char names[NAMES_MAX][96];
+	unsigned int nr = points_of(args, names), failed = 0;
+
+	for (unsigned int i = 0; i < nr && !test_failed; i++) {
+		unsigned int n = 1;
+
+		setenv("FAULTBLK_FAIL_POINT", names[i], 1);
+		for (; run_once(args, n, false) && !test_failed; failed++)
+			n = is_soak() ? n + 1 : 4 * n;
+		unsetenv("FAULTBLK_FAIL_POINT");
+		if (n == 1)
+			FAIL("%s does not fail", names[i]);
+	}
+	printf("    %u points of %u names\n", failed, nr);
+	EXPECT(nr > 5);
 }
 
 static void a_command_gets_its_disk_or_a_reason(void)
@@ -163,7 +211,7 @@ static void a_crash_test_is_done_or_says_why(void)
 					    "true",       "--check", "true", "--",
 					    "--strategy", "new",     NULL };
 	/* The rest of its points is of run and explore. */
-	const unsigned int step = 3 * again_step();
+	const unsigned int step = is_soak() ? 3 : 6;
 	unsigned int nth = 1;
 
 	while (run_once(args, nth, true) && !test_failed && nth < POINTS_MAX)
@@ -518,18 +566,12 @@ static void a_stop_takes_the_disk_away_or_says_why(void)
 static void a_client_s_command_works_or_says_why(void)
 {
 	static const char *const put[] = { "rule", "put", "--name", "sweep", OTHER, NULL };
-	/* Most points of a client are jansson's, which those of the server have in full. */
-	const unsigned int step = is_soak() ? 1 : 3;
 	struct server server = must_serve();
 	char own_log[64];
-	unsigned int nth = 1;
 
 	snprintf(own_log, sizeof(own_log), "%s", log_path);
 	snprintf(log_path, sizeof(log_path), "%s/client.log", dir);
-	while (run_once(put, nth, false) && !test_failed && nth < POINTS_MAX)
-		nth += step;
-	printf("    %u points\n", nth - 1);
-	EXPECT(nth > 10 && nth < POINTS_MAX);
+	sweep_by_name(put);
 	snprintf(log_path, sizeof(log_path), "%s", own_log);
 	must_end(&server);
 }
