@@ -204,7 +204,7 @@ static int control_say(const struct logger *log, int err)
 		  "or the kernel has none" },
 		{ -ENODEV, CONTROL_PATH " has no driver behind it; try: modprobe ublk_drv" },
 		{ -EACCES, "no permission to open " CONTROL_PATH ": run as root" },
-		{ -EPERM, "the ublk driver refused us: CAP_SYS_ADMIN is needed; run as root" },
+		{ -EPERM, "the ublk driver denies access: CAP_SYS_ADMIN is needed; run as root" },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -109,8 +109,8 @@ static int say_add_failed(struct ublk_dev *dev, int err)
 {
 	if (err == -EEXIST)
 		return log_error(&dev->log, err,
-				 "ublk device %d exists already; choose another id, or none: any "
-				 "that is free is taken then",
+				 "ublk device %d exists already; choose another id, or -1 for any "
+				 "free one",
 				 dev->options.id);
 	if (err == -EACCES)
 		return log_error(
@@ -157,8 +157,8 @@ static int add_device(struct ublk_dev *dev)
 	    dev->info.max_io_buf_bytes != o->max_io_bytes)
 		return log_error(
 			&dev->log, -EOPNOTSUPP,
-			"the kernel gives %u queues of %u requests of at most %u bytes, asked "
-			"for were %u of %u of %u",
+			"the kernel gives %u queues of %u requests of at most %u bytes, requested "
+			"were %u of %u of %u",
 			dev->info.nr_hw_queues, dev->info.queue_depth, dev->info.max_io_buf_bytes,
 			o->nr_queues, o->queue_depth, o->max_io_bytes);
 	snprintf(dev->path, sizeof(dev->path), "/dev/ublkb%d", dev->options.id);
@@ -529,16 +529,16 @@ static int say_busy(struct ublk_dev *dev)
 	if (has_safe_stop(dev))
 		ask_holders(dev);
 	if (dev->held_by[0])
-		return log_error(&dev->log, -EBUSY, "%s is %s; end that and close it again",
+		return log_error(&dev->log, -EBUSY, "%s is %s; release it and close it again",
 				 dev->path, dev->held_by);
 	if (dev->nr_unfinished)
 		return log_error(&dev->log, -EBUSY,
-				 "%s has unfinished requests (%llu), though nobody is seen to hold "
+				 "%s has unfinished requests (%llu), and no visible process holds "
 				 "it; let them finish and close it again",
 				 dev->path, (unsigned long long)dev->nr_unfinished);
 	return log_error(&dev->log, -EBUSY,
-			 "the kernel says that %s is open, but no process that can be seen from "
-			 "here has it open; end whoever has it and close it again",
+			 "the kernel reports that %s is open, but no visible process has it open; "
+			 "end that process and close it again",
 			 dev->path);
 }
 
@@ -575,7 +575,7 @@ static int follow_forced_stop(struct ublk_dev *dev)
 			continue;
 		log_at(&dev->log, UBLK_LOG_WARNING,
 		       "%s: backend \"%s\" has not finished %llu requests; they fail, and the disk "
-		       "goes without them",
+		       "is removed",
 		       dev->path, dev->shared->backend->name, (unsigned long long)nr);
 		atomic_store(&dev->shared->cut, true);
 		kick_all(dev);
@@ -653,14 +653,13 @@ static int delete_device(struct ublk_dev *dev)
 	if (err == -ETIMEDOUT && dev->held_by[0])
 		return log_error(
 			&dev->log, err,
-			"%s is stopped, and goes away as soon as nobody holds it any more; "
-			"it is %s",
+			"%s is stopped, and is deleted once it is released; it is %s",
 			dev->path, dev->held_by);
 	if (err == -ETIMEDOUT)
 		return log_error(
 			&dev->log, err,
-			"%s is stopped, but the kernel has not deleted it yet, and nobody who "
-			"holds it can be seen from here",
+			"%s is stopped, but the kernel has not deleted it yet, and no visible "
+			"process holds it",
 			dev->path);
 	return log_error(&dev->log, err, "DEL_DEV of device %d: %s", dev->options.id,
 			 strerror(-err));

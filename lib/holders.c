@@ -391,7 +391,7 @@ const char *ublk_holders_text(const struct ublk_holder *holders, unsigned int nr
 	size_t at = 0;
 
 	if (!nr)
-		snprintf(buf, size, "held by nobody known");
+		snprintf(buf, size, "held by an unknown process");
 	for (unsigned int i = 0; i < nr && at < size; i++) {
 		const struct ublk_holder *h = &holders[i];
 		const char *comma = i ? ", " : "";

@@ -36,17 +36,17 @@ int node_say_in_the_way(const char *path, const struct logger *log)
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
-		return log_error(log, -EAGAIN, "%s was no device, and is gone now; try again",
+		return log_error(log, -EAGAIN, "%s was not a device, and is removed now; try again",
 				 path);
 	if (S_ISREG(st.st_mode))
 		return log_error(log, -EEXIST,
-				 "%s, where the disk's node belongs, is a regular file of %llu "
-				 "bytes, as a write to a disk that has gone makes it; the kernel "
-				 "makes no node over it: see what it is, and then: rm %s",
+				 "%s is a regular file of %llu bytes, such as a write to a removed "
+				 "disk leaves, and keeps the kernel from making the node of the "
+				 "disk; if it is not needed: rm %s",
 				 path, (unsigned long long)st.st_size, path);
 	return log_error(log, -EEXIST,
-			 "%s, where the disk's node belongs, is %s; the kernel makes no node over "
-			 "it: take it away",
+			 "%s is %s, and keeps the kernel from making the node of the disk; remove "
+			 "it",
 			 path, type_name(st.st_mode));
 }
 

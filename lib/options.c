@@ -86,7 +86,7 @@ static int check_backend(const struct ublk_backend *be, const struct logger *log
 	if (be->submit_ops >> UBLK_NR_OPS)
 		return log_error(
 			log, -EINVAL,
-			"backend \"%s\" has bits in submit_ops (0x%x) that are no enum ublk_op",
+			"backend \"%s\" has bits in submit_ops (0x%x) that are not in enum ublk_op",
 			be->name, be->submit_ops);
 	return check_range(&pdu, log);
 }

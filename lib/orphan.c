@@ -359,12 +359,12 @@ static int delete_one(struct control *control, int id, const struct logger *log)
 	if (err >= 0)
 		return 0;
 	if (err == -ETIMEDOUT &&
-	    say_held(log, id, "it goes once that has ended, without a further command") == -EBUSY)
+	    say_held(log, id, "the kernel deletes it once that ends") == -EBUSY)
 		return -EBUSY;
 	if (err == -ETIMEDOUT)
 		return log_error(log, err,
-				 "ublk device %d is still in use after %d s, by nobody that can be "
-				 "seen from here; it goes once that has ended",
+				 "ublk device %d is still in use after %d s, by an unknown "
+				 "process; the kernel deletes it once that ends",
 				 id, DELETE_MS / 1000);
 	return log_error(log, err, "deleting ublk device %d: %s", id, strerror(-err));
 }
@@ -382,9 +382,9 @@ int ublk_delete(int id, ublk_log_fn fn, void *log_ctx)
 	if (err == -ENODEV)
 		log_error(&log, err, "there is no ublk device %d", id);
 	else if (err)
-		log_error(&log, err, "asking for ublk device %d: %s", id, strerror(-err));
+		log_error(&log, err, "querying ublk device %d: %s", id, strerror(-err));
 	else
-		err = say_held(&log, id, "end that first");
+		err = say_held(&log, id, "end or unmount that first");
 	if (!err)
 		err = delete_one(&control, id, &log);
 	control_close(&control);
@@ -456,16 +456,16 @@ static int say_undecided(const struct suspect *suspect, const struct logger *log
 		return log_error(
 			log, -EBUSY,
 			"ublk device %d does not serve; its server is or was process %d of "
-			"another pid namespace, which cannot be seen from here; run gc there, "
-			"or in the first pid namespace of the machine",
+			"another pid namespace, which is not visible here; run gc there, or in the "
+			"initial pid namespace",
 			suspect->id, entry->owner_pid);
 	if (!entry->owner_ending)
 		return log_error(
 			log, -EBUSY,
-			"ublk device %d is live, though its server, process %d, is gone; a "
-			"process that it has forked may serve on",
+			"ublk device %d is live, though its server, process %d, is gone; a process "
+			"that it forked may still serve it",
 			suspect->id, entry->owner_pid);
-	snprintf(waits, sizeof(waits), "its server, process %d, was killed and is not dead yet",
+	snprintf(waits, sizeof(waits), "its server, process %d, was killed but has not ended",
 		 entry->owner_pid);
 	if (say_held(log, suspect->id, waits) == 0)
 		log_error(log, -EBUSY, "ublk device %d: %s", suspect->id, waits);
@@ -479,7 +479,7 @@ static int gc_one(const struct suspect *suspect, bool dry_run, const struct logg
 	int err = suspect->err;
 
 	if (err && !is_passed_over(err))
-		return log_error(log, err, "asking for ublk device %d: %s", suspect->id,
+		return log_error(log, err, "querying ublk device %d: %s", suspect->id,
 				 strerror(-err));
 	if (err || !suspect->is_orphan)
 		return err ? 0 : say_undecided(suspect, log);

@@ -107,7 +107,7 @@ const char *ublk_probe_text(const struct ublk_probe *p, char *buf, size_t size)
 			 strerror(-p->control));
 	else if (p->command == -EPERM || p->command == -EACCES)
 		snprintf(buf, size,
-			 "the ublk driver refuses us: CAP_SYS_ADMIN is needed (run as root)");
+			 "the ublk driver denies access: CAP_SYS_ADMIN is needed (run as root)");
 	else if (p->command)
 		snprintf(buf, size, "the ublk driver does not answer: %s", strerror(-p->command));
 	else if (size)

@@ -33,13 +33,13 @@
  * ublk_log_stderr() is one that prints. The library itself never prints and never exits, with one
  * exception: a backend that breaks its contract (a request completed twice, a result that is not
  * 0 or -errno) ends the process through abort(), with a line on standard error that names backend,
- * queue, tag and operation, because carrying on would corrupt somebody's data.
+ * queue, tag and operation, because to continue would corrupt data.
  *
  * THREADS. Each queue has one thread, made and joined by the library, pinned to the CPUs that the
  * kernel maps to the queue. Every callback that concerns a request runs on that request's queue
  * thread, never two at a time for one queue, in parallel for different queues. All other calls may
- * come from any thread, and at the same time, unless they say something else: also while another
- * thread closes the device, and until ublk_dev_free() is called, which waits for those under way.
+ * come from any thread, and at the same time, unless their comment restricts it: also while another
+ * thread closes the device, and until ublk_dev_free() is called, which waits for running calls.
  * The queue threads block all signals. They are marked PR_SET_IO_FLUSHER, so that the disk may hold
  * a file system or swap on the same machine; a backend should therefore not allocate while it
  * serves.
@@ -49,32 +49,31 @@
  * kernel; closing one is mostly waiting for it (some 25 ms on kernel 7.3), which threads that close
  * several disks at once do at the same time.
  *
- * DYING. When the process ends in whatever way, the kernel stops its disks; ublk_gc() deletes what
- * is left of them. Two things to avoid, as a process that is killed then waits, in the kernel, for
- * itself, for ever: to have one's own disk open with cached I/O under way (use a disk from another
- * process), and to be the last process of a mount namespace in which the disk is mounted: leaving it
- * unmounts the disk, and that writes. The second happens to every server that is all there is in a
- * container or in a service with mounts of its own. So give a server a mount namespace in which
- * nobody mounts its disk, before its first thread:
+ * DYING. When the process ends, for any reason, the kernel stops its disks; ublk_gc() deletes their
+ * devices. A killed server never ends, but waits for itself in the kernel, in two cases. First, it has
+ * its own disk open with cached I/O in flight: use a disk from another process. Second, it is the last
+ * process of a mount namespace in which its disk is mounted: the kernel then unmounts the disk, which
+ * writes to it. This happens to a server that is the only process of a container, or of a service with
+ * private mounts. So move a server to a mount namespace in which its disk is never mounted, before it
+ * starts its first thread:
  *
  *	unshare(CLONE_NEWNS); mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
  *
- * It sees no mounts then that are made later, and keeps those of before in use; `faultblk run` shows
- * (tools/disk/apart.h) how to have neither.
+ * The server then does not see later mounts, and keeps earlier mounts busy; tools/disk/apart.h, which
+ * `faultblk run` uses, avoids both.
  *
- * FORKING. A child that is forked after ublk_dev_open() has the server's half of the disk open for
- * as long as it lives or until it calls exec (all descriptors are close-on-exec), and the kernel
- * deletes the disk only after that: ublk_dev_close() then returns -ETIMEDOUT and names the child.
- * Fork before, exec soon, or end the children first. No call of this library works in such a child.
+ * FORKING. A child that is forked after ublk_dev_open() keeps the character device of the disk open
+ * until it ends or calls exec (all descriptors are close-on-exec). The kernel deletes the disk only
+ * after that: ublk_dev_close() returns -ETIMEDOUT and names the child. Fork before, exec soon, or end
+ * the children first. Calls of this library do not work in such a child.
  *
  * CONTRACTS. Each call states its Errors (what it returns besides success), its Thread (who may call it)
  * and, where pointers go in or out, their Owner.
  *
- * OWNERSHIP. What is passed in (backend, ctx) stays the caller's and must outlive the device, and
- * the backend's table also every request of it; options are copied. A request belongs to the
- * backend from the callback that hands it over until it is completed; its fields are read-only to
- * the backend, and its memory (fields, pdu, data) is valid until then, even after ublk_dev_free():
- * see there.
+ * OWNERSHIP. The caller keeps backend and ctx, which must outlive the device; the table of the backend
+ * must also outlive all of its requests. Options are copied. A request belongs to the backend from the
+ * callback that passes it until the backend completes it. Its fields are read-only to the backend, and
+ * its memory (fields, pdu, data) is valid until then, even after ublk_dev_free().
  */
 #ifndef UBLKCORE_H
 #define UBLKCORE_H
@@ -221,14 +220,13 @@ struct ublk_backend {
 	void (*queue_stop)(void *ctx, unsigned int queue); /* for each start that returned 0 */
 	void (*batch)(void *ctx, unsigned int queue, uint64_t now_ns); /* before every batch */
 	/*
-	 * After every batch, before its results are handed to the kernel: nobody can know yet of a
-	 * request of this queue that was completed since the last call, and whoever knows of one
-	 * does so after a call of this. May come from within ublk_req_complete(), about what was
-	 * completed before that request.
+	 * After every batch, before its results go to the kernel. The kernel gets the result of a
+	 * request only after a call of this that follows its completion. It may be called from
+	 * within ublk_req_complete(), for the requests that were completed before that one.
 	 */
 	void (*batch_done)(void *ctx, unsigned int queue);
 	/*
-	 * The device is closing, for certain: complete every request that is held outside the core,
+	 * The device is closing, and this is final: complete every request that the backend holds,
 	 * now or soon. Called in every batch from then on.
 	 */
 	void (*drain)(void *ctx, unsigned int queue);
@@ -308,42 +306,42 @@ void ublk_options_init(struct ublk_options *options);
  *
  * -EINVAL	an option or a part of the backend is out of its range, or an argument is NULL (@ctx may
  *		be); the message names it
- * -ENOENT	no /dev/ublk-control: the ublk_drv module is not loaded or not there
+ * -ENOENT	no /dev/ublk-control: the ublk_drv module is not loaded, or the kernel has none
  * -EPERM	no permission (CAP_SYS_ADMIN is needed), or io_uring is disabled
  * -ENOSYS	no io_uring in this kernel, or a seccomp filter hides it
- * -EEXIST	the id is taken, or something that is no node has the name of one of the disk's in /dev
+ * -EEXIST	the id is taken, or another file in /dev has the name of a node of the disk
  * -ENFILE	the driver's limit of devices (module parameter ublks_max) is reached; current kernels
  *		count only the devices of unprivileged users
- * -EOPNOTSUPP	the kernel lacks what an option asks for, or gives less
+ * -EOPNOTSUPP	the kernel does not support an option, or grants a smaller value
  * -ETIMEDOUT	the kernel did not answer
  */
 int ublk_dev_open(const struct ublk_backend *backend, void *ctx, const struct ublk_options *options,
 		  struct ublk_dev **ret_dev);
 
 /*
- * Take the disk away, unless it is in use: wait up to close_timeout_ms for whoever holds it and for
- * requests that are not finished, stop, delete. Until the stop is certain nothing that is parked or
- * kept is let go. Safe in any state, and again after success (0). Calls from several threads are
- * carried out one after the other.
+ * Remove the disk, unless it is in use: wait up to close_timeout_ms for processes that hold it and for
+ * unfinished requests, then stop and delete it. Requests that are parked or kept stay so until the
+ * stop is certain. Allowed in any state, and again after success (0). Calls from several threads run
+ * one after the other.
  *
  * Thread: any but one of the device's queue threads.
  * Owner: @dev stays the caller's.
  * Errors:
  *
- * -EBUSY	in use; the message says by whom, as far as that is seen. The device serves on, all that
- *		was parked still is, and close may be called again. Kernels without TRY_STOP_DEV
- *		do not tell of a holder who cannot be seen from here (in another pid namespace): if
- *		it has no request under way, it gets errors from then on.
- * -ETIMEDOUT	stopped, but somebody keeps the kernel from deleting it: the message names who holds the
- *		disk, or the server's half of it (see FORKING). It goes by itself after that. The kernel
- *		alone is given 10 s, whatever close_timeout_ms says.
+ * -EBUSY	in use; the message names the holders that are visible. The device continues, parked
+ *		requests stay parked, and close may be called again. Kernels without TRY_STOP_DEV do
+ *		not report a holder that is not visible here (in another pid namespace): if it has no
+ *		request in flight, it gets errors from then on.
+ * -ETIMEDOUT	stopped, but a process keeps the kernel from deleting it: the message names the holder
+ *		of the disk, or of its character device (see FORKING). The kernel deletes it once that
+ *		process ends. The wait for the kernel itself is 10 s, independent of close_timeout_ms.
  * -EDEADLK	called by one of the device's own queue threads
  * others	the kernel refused to delete it; close may be called again, and ublk_dev_free() tries
  *		again, too
  */
 int ublk_dev_close(struct ublk_dev *dev);
 /*
- * The same, but one that is in use is not waited for.
+ * The same, but do not wait for a disk that is in use.
  *
  * Errors: as of ublk_dev_close(); -EBUSY comes at once.
  * Thread: any but one of the device's queue threads.
@@ -352,12 +350,11 @@ int ublk_dev_close(struct ublk_dev *dev);
 int ublk_dev_try_close(struct ublk_dev *dev);
 
 /*
- * Close even if it is held (whoever holds it gets errors), and free. NULL allowed.
- * What is parked is resumed at once, and the backend is asked to drain; requests that it keeps
- * longer than close_timeout_ms fail with EIO, and the device goes without them. They stay the
- * backend's, fields, pdu and data, until it completes them, with whatever result. A callback that
- * does not return is waited for. A thread that is still within ublk_req_complete() may be so after
- * this has returned.
+ * Close even if it is held (holders get errors), and free. NULL allowed. Parked requests are resumed
+ * at once, and the drain callback is called; requests that the backend keeps longer than
+ * close_timeout_ms fail with EIO, and the device is removed. Their fields, pdu and data stay valid
+ * until the backend completes them, with any result. The call waits for callbacks that have not
+ * returned. A thread within ublk_req_complete() may still be there when this returns.
  *
  * Errors: NULL is success; @dev: one of its own queue threads called, and nothing was done.
  * Thread: any but one of the device's queue threads, and no call with @dev after it.
@@ -397,7 +394,7 @@ const struct ublk_options *ublk_dev_options(const struct ublk_dev *dev);
 uint64_t ublk_dev_features(const struct ublk_dev *dev);
 
 /*
- * A descriptor that is readable (poll) once the device has gone, whoever took it away.
+ * A descriptor that is readable (poll) once the device is gone, for any reason.
  *
  * Errors: none.
  * Thread: any.
@@ -420,7 +417,7 @@ int ublk_dev_wait(struct ublk_dev *dev, int timeout_ms);
  */
 void ublk_dev_kick(struct ublk_dev *dev);
 
-/* ------------------------------------------------------------------------------ who holds it */
+/* ------------------------------------------------------------------------------ holders */
 
 /* How a disk is held. */
 enum ublk_hold {
@@ -440,9 +437,9 @@ struct ublk_holder {
 };
 
 /*
- * Who holds block device /dev/ublkb@id. Fills up to @max; returns the number found. It
- * waits for no file server: who has it open by a node outside of /dev that lies on a network, FUSE
- * or overlay file system is not seen. Source: /proc and /sys/class/block.
+ * List the holders of block device /dev/ublkb@id. Fills up to @max; returns the number found. It does
+ * not wait for file servers: a process that has opened the disk by a node outside of /dev, on a
+ * network, FUSE or overlay file system, is not found. Source: /proc and /sys/class/block.
  *
  * Errors: none; what cannot be read is not seen.
  * Thread: any.
@@ -450,8 +447,8 @@ struct ublk_holder {
  */
 int ublk_holders(int id, struct ublk_holder *holders, unsigned int max);
 /*
- * "held by mkfs.ext4 (pid 123), mounted on /mnt": into @buf of @size bytes, cut to fit; "nobody known" when
- * @nr is 0.
+ * "held by mkfs.ext4 (pid 123), mounted on /mnt": into @buf of @size bytes, cut to fit; "held by an
+ * unknown process" if @nr is 0.
  *
  * Errors: none; never NULL.
  * Thread: any.
@@ -547,23 +544,23 @@ const char *ublk_probe_text(const struct ublk_probe *probe, char *buf, size_t si
 /* What the driver says of a device. Source: UBLK_S_DEV_* of <linux/ublk_cmd.h>. */
 enum ublk_dev_state { UBLK_DEV_DEAD, UBLK_DEV_LIVE, UBLK_DEV_QUIESCED, UBLK_DEV_FAIL_IO };
 
-/* A ublk device of this machine, whoever made it. */
+/* A ublk device of this machine, made by any program. */
 struct ublk_dev_entry {
 	int id;                    /* N of /dev/ublkbN */
 	enum ublk_dev_state state; /* by the driver */
 	int owner_pid;             /* process that made it, as far as known; 0 unknown */
 	bool ours; /* made by this library: pid and start time of the owner are known */
-	/* Of ours, at most one is true; none: the owner lives. */
-	bool owner_gone;     /* that process has ended, for certain */
-	bool owner_ending;   /* it was killed, and the kernel has not done with it */
-	bool owner_unseen;   /* of a pid namespace that cannot be seen; the pid is one of that */
-	uint64_t size_bytes; /* of the disk */
+	/* If ours is true, at most one of these is true; none: the owner lives. */
+	bool owner_gone;   /* that process has certainly ended */
+	bool owner_ending; /* it was killed, but has not ended */
+	bool owner_unseen; /* it is in a pid namespace that is not visible; owner_pid is of that */
+	uint64_t size_bytes;                 /* of the disk */
 	unsigned int nr_queues, queue_depth; /* hardware queues; requests in flight for each */
 };
 
 /*
- * The ublk devices of this machine, by id, but those of other users that may not be asked for.
- * Fills up to @max; returns the number there is.
+ * List the ublk devices of this machine by id, except those of other users that cannot be queried.
+ * Fills up to @max; returns the number of devices.
  *
  * Errors: -errno of opening /dev/ublk-control, of reading /sys/class/ublk-char, or of the driver.
  * Thread: any.
@@ -572,14 +569,14 @@ struct ublk_dev_entry {
 int ublk_list(struct ublk_dev_entry *entries, unsigned int max);
 
 /*
- * Delete the devices that killed servers left behind: made by this library, the owner (pid
- * namespace, pid and start time) is gone for certain, and the driver does not call them live; they
- * are watched for half a second. Devices of other servers are never touched, nor one whose owner
- * cannot be seen from here. Returns how many were deleted, or, where there was none, -errno of a
- * failure. Each deletion is logged at UBLK_LOG_INFO; at UBLK_LOG_ERROR what could not be deleted,
- * or not decided, and why: held (by whom), a server that is killed and not dead, one of another pid
- * namespace. A device that was held when it was to be deleted goes once it is not. 6 s, and 10 s
- * for each device that is held, at most.
+ * Delete the devices that killed servers left behind. Such a device was made by this library, its
+ * owner (pid namespace, pid and start time) has certainly ended, and for half a second the driver does
+ * not report it as live. Devices of other programs, and of owners that are not visible here, are never
+ * deleted. Returns the number of deleted devices, or, if there was none, -errno of a failure. Each
+ * deletion is logged at UBLK_LOG_INFO. A device that cannot be deleted is logged at UBLK_LOG_ERROR with
+ * the reason: its holder, a server that was killed but has not ended, or one in another pid namespace.
+ * The kernel deletes a held device once it is released. This takes at most 6 s, and 10 s more for each
+ * held device.
  *
  * Errors: see above; -EPERM without CAP_SYS_ADMIN, -ENOENT without a driver.
  * Thread: any but a queue thread.
@@ -587,7 +584,7 @@ int ublk_list(struct ublk_dev_entry *entries, unsigned int max);
  */
 int ublk_gc(ublk_log_fn log, void *log_ctx);
 /*
- * The same, but delete nothing: what would be is logged and counted.
+ * The same, but delete nothing: log and count the devices that ublk_gc() would delete.
  *
  * Errors: as of ublk_gc().
  * Thread: any but a queue thread.
@@ -595,7 +592,7 @@ int ublk_gc(ublk_log_fn log, void *log_ctx);
  */
 int ublk_gc_look(ublk_log_fn log, void *log_ctx);
 /*
- * Stop and delete device @id, whoever made it.
+ * Stop and delete device @id of any program.
  *
  * Errors: -EBUSY while it is held, -ENODEV if there is none, others of the driver.
  * Thread: any but a queue thread.

@@ -52,7 +52,8 @@ char *crash_name(const struct crash *crash, const uint16_t *picks)
 static int bad_word(struct diag *diag, const char *name, const char *at)
 {
 	return diag_set(diag, -EINVAL, "crash.bad-name",
-			"'%.60s' is no name of a state from '%.20s' on, wanted new or old, then "
+			"'%.60s' is not the name of a state: unexpected '%.20s', wanted new or "
+			"old, then "
 			"~CHOICE=CANDIDATE,CHOICE=CANDIDATE... with ascending choices",
 			name, at);
 }
@@ -122,8 +123,8 @@ int crash_parse(const struct crash *crash, const char *name, struct diag *diag, 
 	if (crash_canonical(crash, picks))
 		return 0;
 	return diag_set(diag, -EINVAL, "crash.other-moment",
-			"'%.60s' loses a write that must have been done before the last that it "
-			"keeps, or names an order that makes no difference: it is the name of a "
+			"'%.60s' loses a write that comes before one that it keeps, or names an "
+			"order without effect: it is the name of a "
 			"state of another moment, or of other options",
 			name);
 }

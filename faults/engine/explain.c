@@ -111,7 +111,7 @@ static bool explain_selectors(FILE *out, const struct rule *rule, const struct i
 		if (!rule->kind->ops->concerns ||
 		    rule->kind->ops->concerns(&rule->args, rule->state, io))
 			return true;
-		fprintf(out, "no match: %s has nothing to do with it now\n", rule->kind->name);
+		fprintf(out, "no match: %s does not apply now\n", rule->kind->name);
 		return false;
 	}
 	fprintf(out, "no match: %s acts only on %s\n", rule->kind->name,

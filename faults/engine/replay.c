@@ -174,7 +174,7 @@ static int take_rule(struct replay_rules *rules, const struct record_rule *said,
 	}
 	rule = find_rule(rules, said->rule);
 	if (!rule)
-		return damaged(diag, "a rule set has a rule that is nowhere", step);
+		return damaged(diag, "a rule set has an undefined rule", step);
 	rule_enable(rule, said->enabled);
 	*ret_rule = rule;
 	return 0;
@@ -213,7 +213,7 @@ int replay_decisions(const struct replay_rules *rules, const struct record *reco
 			.delay_ns = hit->delay_ns | (hit->held ? KIND_HOLD : 0),
 		};
 		if (!decisions[i].rule)
-			return damaged(diag, "a rule acts that is nowhere", record->step);
+			return damaged(diag, "an undefined rule acts", record->step);
 	}
 	return 0;
 }

@@ -325,7 +325,7 @@ int strategy_parse(const char *text, struct diag *diag, struct strategy *strateg
 		for (size_t i = 0; i < nr; i++)
 			if (strategies[i].kind == strategy.kind)
 				return place_fail(&place, item.at, "strategy.twice",
-						  "%s stands here twice",
+						  "%s is given twice",
 						  strategy_name(strategy.kind));
 		strategies[nr++] = strategy;
 		more = rest.at > item.at + item.len;

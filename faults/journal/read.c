@@ -51,14 +51,15 @@ int journal_map(const char *path, struct diag *diag, struct journal_file *ret_fi
 		return cannot(diag, "open", path);
 	if (!S_ISREG(stat.st_mode) && !S_ISBLK(stat.st_mode))
 		return diag_set(diag, -EINVAL, "journal.file",
-				"%s is neither a file nor a block device, so no recording", path);
+				"%s is neither a file nor a block device, so it is not a recording", path);
 	under_way = journal_is_under_way(fd);
 	/* Of a device fstat() tells no size. */
 	size = lseek(fd, 0, SEEK_END);
 	if (size < 0)
 		return cannot(diag, "find the size of", path);
 	if (size == 0)
-		return diag_set(diag, -EINVAL, "journal.file", "%s is empty, so no recording",
+		return diag_set(diag, -EINVAL, "journal.file", "%s is empty, so it is not a "
+							       "recording",
 				path);
 	bytes = fail_value("faults/journal/read/map", (errno = ENOMEM, MAP_FAILED),
 			   mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0));

@@ -146,7 +146,7 @@ static int add_rule(struct record_reading *reading, const struct record *record,
 	if (err == -ENOMEM)
 		return err;
 	if (err < 0)
-		return nonsense(reading, record, "rule %u is none that this program knows",
+		return nonsense(reading, record, "rule %u is unknown to this program",
 				rule->rule);
 	err = array_fit("faults/journal/record/false-acks", disk->false_acks, disk->nr_rules + 1u);
 	if (!err)
@@ -512,7 +512,7 @@ static int read_all(struct record_reading *reading)
 
 	if (!(header->flags & RECORD_DATA)) {
 		diag_set(reading->diag, -EINVAL, "journal.no-data",
-			 "the recording holds no data, only what was done");
+			 "the recording has no data of writes, only requests and decisions");
 		diag_hint(reading->diag, "record it with `faultblk run --record FILE "
 					 "--record-data`");
 		return -EINVAL;
@@ -556,7 +556,8 @@ int journal_from_record(const void *bytes, size_t size, struct diag *diag,
 	if (!err)
 		err = read_all(reading);
 	if (err == -ENOMEM || err == -E2BIG)
-		diag_set(diag, err, "journal.memory", "the recording has too much for the memory");
+		diag_set(diag, err, "journal.memory", "there is not enough memory for the "
+						      "recording");
 	if (!err)
 		*ret_journal = take_ptr(reading->journal);
 	if (reading) {

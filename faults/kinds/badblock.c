@@ -438,7 +438,7 @@ static int find_verb(const struct kind_tell *tell, struct diag *diag, enum verb 
 		i++;
 	if (i == array_size(verbs))
 		return diag_set(diag, -EINVAL, "badblock.unknown-verb",
-				"badblock knows add, remove, query, count and list, got '%.32s'",
+				"badblock takes add, remove, query, count and list, got '%.32s'",
 				tell->verb);
 	*ret_verb = (enum verb)i;
 	if (verbs[i].wants_range && !tell->has_range) {
@@ -449,7 +449,7 @@ static int find_verb(const struct kind_tell *tell, struct diag *diag, enum verb 
 	if (tell->has_range && !verbs[i].takes_range) {
 		diag_set(diag, -EINVAL, "badblock.unwanted-range",
 			 "%s counts all bad blocks and takes no range", tell->verb);
-		diag_hint(diag, "query RANGE says how many there are in it");
+		diag_hint(diag, "query RANGE counts those in a range");
 		return -EINVAL;
 	}
 	return 0;
@@ -493,7 +493,7 @@ static int check_told(const struct badblock *state, const struct kind_tell *tell
 	units_format_size(state->block_bytes, size);
 	if (!is_inside(state, tell->from, tell->to)) {
 		diag_set(diag, -EINVAL, "badblock.outside",
-			 "%s %s..%s: the rule is only about %s%s..%s", tell->verb, from, to,
+			 "%s %s..%s: the rule covers only %s%s..%s", tell->verb, from, to,
 			 state->nr_ranges > 1 ? "parts of " : "",
 			 units_format_size(state->from, mine), units_format_size(state->to, end));
 		diag_hint(diag, "stay inside, or put the rule again with another range=, or none");

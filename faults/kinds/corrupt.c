@@ -76,11 +76,10 @@ static int validate_share(const struct kind_args *args, unsigned int param, stru
 	if (kind_has(args, corrupt_at) || kind_has(args, corrupt_count))
 		return diag_set(
 			diag, -EINVAL, "rule.conflict",
-			"corrupt knows at=OFFSET and count=N only together with byte=HEX or "
-			"garbage");
+			"corrupt takes at=OFFSET and count=N only with byte=HEX or garbage");
 	if (kind_has(args, corrupt_wires) && param != corrupt_stuck)
 		return diag_set(diag, -EINVAL, "rule.conflict",
-				"corrupt knows wires only together with stuck=SHARE");
+				"corrupt takes wires only with stuck=SHARE");
 	if (args->value[param].share >= SHARE_LEAST)
 		return 0;
 	diag_set(diag, -EINVAL, "rule.bad-share", "%s=%s: corrupt wants a share of at least 1e-10",
@@ -110,13 +109,13 @@ static int validate(const struct kind_args *args, struct diag *diag)
 	}
 	if (kind_has(args, corrupt_wires))
 		return diag_set(diag, -EINVAL, "rule.conflict",
-				"corrupt knows wires only together with stuck=SHARE");
+				"corrupt takes wires only with stuck=SHARE");
 	if (kind_has(args, corrupt_at) && flip)
 		return diag_set(diag, -EINVAL, "rule.conflict",
-				"corrupt knows at=OFFSET only together with byte= or garbage");
+				"corrupt takes at=OFFSET only with byte= or garbage");
 	if (kind_has(args, corrupt_count) && !byte)
 		return diag_set(diag, -EINVAL, "rule.conflict",
-				"corrupt knows count=N only together with byte=HEX");
+				"corrupt takes count=N only with byte=HEX");
 	return 0;
 }
 

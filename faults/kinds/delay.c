@@ -122,10 +122,10 @@ static const struct {
 	bool needed;
 	const char *says;
 } pairs[] = {
-	{ delay_dev, delay_normal, true, "normal=MEAN and dev=SIGMA together" },
-	{ delay_shape, delay_pareto, true, "pareto=MIN and shape=A together" },
-	{ delay_job, delay_file, false, "job=NAME only beside file=" },
-	{ delay_rw, delay_file, false, "rw= only beside file=" },
+	{ delay_dev, delay_normal, true, "normal=MEAN and dev=SIGMA only together" },
+	{ delay_shape, delay_pareto, true, "pareto=MIN and shape=A only together" },
+	{ delay_job, delay_file, false, "job=NAME only with file=" },
+	{ delay_rw, delay_file, false, "rw= only with file=" },
 };
 
 static int validate(const struct kind_args *args, struct diag *diag)
@@ -136,7 +136,7 @@ static int validate(const struct kind_args *args, struct diag *diag)
 		if (has != beside && (has || pairs[i].needed))
 			return diag_set(diag, -EINVAL,
 					has ? "rule.conflict" : "rule.missing-parameter",
-					"delay knows %s", pairs[i].says);
+					"delay takes %s", pairs[i].says);
 	}
 	if (one_shape(args, diag) < 0 || check_curve(args, diag) < 0)
 		return -EINVAL;

@@ -16,7 +16,7 @@ static int validate(const struct kind_args *args, struct diag *diag)
 	if (!kind_has(args, hang_fail) || kind_has(args, hang_for))
 		return 0;
 	diag_set(diag, -EINVAL, "rule.conflict",
-		 "hang knows fail only together with for=TIME: when that is over, it fails");
+		 "hang takes fail only with for=TIME, after which the request fails");
 	diag_hint(diag, "for example do=hang:for=30s,fail=ETIMEDOUT");
 	return -EINVAL;
 }

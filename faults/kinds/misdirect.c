@@ -30,7 +30,7 @@ static int validate(const struct kind_args *args, struct diag *diag)
 				ways ? "only one" : "one");
 	if (kind_has(args, misdirect_back) && !kind_has(args, misdirect_by))
 		return diag_set(diag, -EINVAL, "rule.conflict",
-				"misdirect knows back only together with by=SIZE");
+				"misdirect takes back only with by=SIZE");
 	return 0;
 }
 

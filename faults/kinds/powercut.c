@@ -49,7 +49,7 @@ static int validate(const struct kind_args *args, struct diag *diag)
 {
 	if (!is_first(args) && (kind_has(args, powercut_rest) || kind_has(args, powercut_unit))) {
 		diag_set(diag, -EINVAL, "rule.conflict",
-			 "powercut knows %s only together with keep=first:SIZE",
+			 "powercut takes %s only with keep=first:SIZE",
 			 kind_has(args, powercut_rest) ? "rest=" : "unit=");
 		diag_hint(diag, "for example do=powercut:keep=first:4k,rest=all");
 		return -EINVAL;
@@ -57,7 +57,7 @@ static int validate(const struct kind_args *args, struct diag *diag)
 	if (!kind_has(args, powercut_share) || keep_of(args) == KEEP_RANDOM)
 		return 0;
 	diag_set(diag, -EINVAL, "rule.conflict",
-		 "powercut knows share=SHARE only together with keep=random or rest=random");
+		 "powercut takes share=SHARE only with keep=random or rest=random");
 	diag_hint(diag, "for example do=powercut:keep=random,share=0.1");
 	return -EINVAL;
 }

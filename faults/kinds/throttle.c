@@ -148,7 +148,7 @@ static void describe(FILE *out, const struct kind_args *args, const struct kind_
 	uint64_t ns = delay_ns(args, hit, io, true);
 
 	if (ns)
-		fprintf(out, "waits %s for its turn", units_human_time(ns, buf));
+		fprintf(out, "waits for %s", units_human_time(ns, buf));
 	else
 		fputs("passes within its rate", out);
 }

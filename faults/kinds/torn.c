@@ -53,7 +53,7 @@ static int validate(const struct kind_args *args, struct diag *diag)
 				ways ? "only one" : "one");
 	if (kind_has(args, torn_p) && !kind_has(args, torn_random))
 		return diag_set(diag, -EINVAL, "rule.conflict",
-				"torn knows p=SHARE only together with random");
+				"torn takes p=SHARE only with random");
 	if (!kind_has(args, torn_unit))
 		return 0;
 	if (unit % SECTOR_SIZE)

@@ -107,8 +107,7 @@ static int check_header(const unsigned char *at, size_t size, struct diag *diag,
 	};
 	if (ret_header->flags & ~(uint32_t)RECORD_DATA)
 		return diag_set(diag, -EINVAL, "record.header",
-				"the header of the record file says what this program does not "
-				"know: flags 0x%x",
+				"the header of the record file has unknown flags: 0x%x",
 				ret_header->flags);
 	return 0;
 }
@@ -175,12 +174,12 @@ static const char *next_disk_fault(const struct record_reader *reader, const uns
 
 	if (get_le(head + 4, 2) != reader->nr_disks || reader->nr_disks == RECORD_DISKS_MAX ||
 	    get_le(head + 8, 4) != RECORD_DISK_BYTES)
-		return "a block describes no disk that can be";
+		return "a block describes an impossible disk";
 	fault = parse_disk(head + RECORD_BLOCK_BYTES, disk);
 	if (fault && strcmp(fault, "its name") == 0)
-		return "a block describes a disk whose name is none";
+		return "a block describes a disk with an invalid name";
 	if (fault)
-		return "a block describes no disk that can be";
+		return "a block describes an impossible disk";
 	return has_name(reader, disk->name) ? "two disks have one name" : NULL;
 }
 
@@ -243,7 +242,7 @@ static const char *block_fault(const struct record_reader *reader, uint64_t at)
 		return "there is no block";
 	len = get_le(head + 8, 4);
 	if (!len || len > RECORD_BLOCK_MAX)
-		return "a block's header makes no sense";
+		return "the header of a block is not valid";
 	if (left - RECORD_BLOCK_BYTES < len)
 		return "a block is cut off";
 	crc = record_crc(0, head, 12);
@@ -266,7 +265,7 @@ static int take_block(struct record_reader *reader, uint64_t at)
 	cursor = find_cursor(reader, head);
 	if (cursor)
 		return add_block(reader, cursor, at + RECORD_BLOCK_BYTES, len);
-	reader->fault = "a block is of no stream";
+	reader->fault = "a block has an unknown stream";
 	return 0;
 }
 
@@ -763,7 +762,7 @@ int record_reader_next(struct record_reader *reader, struct record *ret_record)
 	if (err == -ENOMEM)
 		return err;
 	if (err) {
-		reader->nonsense = "a record makes no sense";
+		reader->nonsense = "a record is not valid";
 		reader->nonsense_at = (uint64_t)(at - reader->bytes);
 		/* Nobody has this step now: the reading ends here for good. */
 		cursor->step = NO_STEP;
@@ -786,14 +785,15 @@ int record_reader_end(const struct record_reader *reader, struct diag *diag)
 		more |= reader->cursors[i].step != NO_STEP;
 	if (reader->nonsense)
 		return diag_set(diag, -EBADMSG, "record.damaged",
-				"the record file is damaged: %s, at byte %llu of %llu; it is good "
-				"up to record %llu",
+				"the record file is damaged: %s, at byte %llu of %llu; records up "
+				"to %llu are valid",
 				reader->nonsense, (unsigned long long)reader->nonsense_at, size,
 				steps);
 	if (reader->fault)
 		return diag_set(diag, -EBADMSG, "record.damaged",
-				"the record file is damaged or cut off: %s, at byte %llu of %llu; "
-				"it is good up to record %llu",
+				"the record file is damaged or truncated: %s, at byte %llu of "
+				"%llu; "
+				"records up to %llu are valid",
 				reader->fault, good, size, steps);
 	if (reader->closed && !more)
 		return 0;

@@ -96,7 +96,7 @@ struct recorder {
 /* ------------------------------------------------------------------------------ its end */
 
 static const char *const why_names[] = {
-	[RECORD_WHY_DONE] = "the disks were taken away",
+	[RECORD_WHY_DONE] = "the disks were removed",
 	[RECORD_WHY_LIMIT] = "it has reached its limit",
 	[RECORD_WHY_STOPPED] = "it was stopped",
 };
@@ -119,8 +119,8 @@ _cold_ static void tell_end(struct recorder *recorder)
 	    atomic_flag_test_and_set(&recorder->told_end))
 		return;
 	snprintf(message, sizeof(message),
-		 "recording to %s ended %s %llu bytes: %s; what is there can be replayed, and the "
-		 "disk serves on without",
+		 "recording to %s ended %s %llu bytes: %s; the file can be replayed, and the disk "
+		 "continues without recording",
 		 shared->path, ending < 0 ? "after" : "in order at",
 		 (unsigned long long)atomic_load(&shared->file_bytes),
 		 ending < 0 ? strerror(-ending) : why_names[ending - 1]);
@@ -582,7 +582,7 @@ _cold_ static int mark_error(struct recorder *recorder, int err, struct diag *di
 				strerror(-err));
 	diag_set(diag, -ENODATA, "mark.ended", "the recording has ended: %s",
 		 ending < 0 ? strerror(-ending) : why_names[ending - 1]);
-	diag_hint(diag, "a mark needs a recording that goes on; see --record-limit");
+	diag_hint(diag, "a mark needs a recording that has not ended; see --record-limit");
 	return -ENODATA;
 }
 

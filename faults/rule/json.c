@@ -150,7 +150,7 @@ static int from_listed(json_t *object, struct diag *diag, struct rule **ret_rule
 		else if (strcmp(key, "text") != 0 && strcmp(key, "name") != 0 &&
 			 !is_counter(key, value))
 			return diag_set(diag, -EINVAL, "rule.bad-json",
-					"\"text\" is all of a rule, but \"%s\" stands beside it",
+					"\"text\" is a whole rule, but \"%s\" is given as well",
 					QUOTE(name));
 	}
 	*ret_rule = take_ptr(rule);

@@ -125,12 +125,12 @@ static int parse_named(const struct place *place, const struct kind *kind, struc
 	param = &kind->params[i];
 	if (kind_has(args, i))
 		return place_fail(place, name.at, "rule.duplicate-parameter",
-				  "%s stands twice in do=%s", param->name, kind->name);
+				  "%s is given twice in do=%s", param->name, kind->name);
 	args->given |= 1u << i;
 	if (param->type == VALUE_MARK) {
 		if (has_value)
 			return place_fail(place, name.at, "rule.unwanted-value",
-					  "%s stands alone, without a value", param->name);
+					  "%s takes no value", param->name);
 		return 0;
 	}
 	if (!has_value && param->form == PARAM_EITHER)

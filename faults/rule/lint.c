@@ -342,8 +342,8 @@ static bool is_shadowed(const struct lint *lint, const struct rule *rule, const 
 		    !covers(first, rule, reach, lint->geometry))
 			continue;
 		say(lint, rule,
-		    "rule '%s' is never asked: rule '%s' before it ends every request that it "
-		    "could match; put '%s' before '%s', or narrow '%s'",
+		    "rule '%s' is never reached: rule '%s' before it ends every request that could "
+		    "match; put '%s' before '%s', or narrow '%s'",
 		    rule->name, first->name, rule->name, first->name, first->name);
 		return true;
 	}

@@ -141,13 +141,13 @@ static int unknown_word(const struct place *place, struct text name)
 		   "'%s' is not a key of a rule, wanted do or one of %s", QUOTE(name), list);
 	place_suggest(place, name, known);
 	if (kind_find(name))
-		diag_hint(place->diag, "a kind of fault stands after do=: do=%s", QUOTE(name));
+		diag_hint(place->diag, "do= takes a kind of fault: do=%s", QUOTE(name));
 	return -EINVAL;
 }
 
 static int duplicate_word(const struct place *place, struct text name)
 {
-	return place_fail(place, name.at, "rule.duplicate-key", "%s= stands twice in the rule",
+	return place_fail(place, name.at, "rule.duplicate-key", "%s= is given twice in the rule",
 			  QUOTE(name));
 }
 
@@ -186,7 +186,7 @@ static int check_lengths(const struct rule *rule, const struct place *place,
 	if (rule_has(rule, WORD_len) &&
 	    (rule_has(rule, WORD_min_len) || rule_has(rule, WORD_max_len)))
 		return place_fail(place, places->word[WORD_len], "rule.conflict",
-				  "len= says it all, it does not go with min-len= or max-len=");
+				  "len= and min-len= or max-len= exclude each other");
 	if (rule_has(rule, WORD_min_len) && rule_has(rule, WORD_max_len) &&
 	    rule->word[WORD_min_len].lo > rule->word[WORD_max_len].lo)
 		return place_fail(place, places->word[WORD_min_len], "rule.conflict",
@@ -542,8 +542,7 @@ int rule_check(const struct rule *rule, const struct rule_geometry *geometry, st
 	assert(geometry->block_bytes >= SECTOR_SIZE);
 	if (rule_has(rule, WORD_part)) {
 		diag_set(diag, -EINVAL, "rule.part",
-			 "rule '%s': part= is about a partition that the kernel knows, and here is "
-			 "no disk to ask it of",
+			 "rule '%s': part= needs a running disk, whose partitions the kernel knows",
 			 rule->name);
 		diag_hint(
 			diag,

@@ -208,7 +208,7 @@ static int add_line(struct rule_set *set, struct text line, const struct place *
 		start++;
 	if (rule_set_find(set, rule->name))
 		return place_fail(place, start, "rule.duplicate-name",
-				  "there is already a rule '%s' further up", rule->name);
+				  "a line above defines a rule '%s' already", rule->name);
 	err = rule_set_put(set, rule, NULL, place->diag);
 	if (err < 0)
 		place_mark(place, start);

@@ -260,7 +260,7 @@ static int parse_range(const struct place *place, const struct param *param, str
 		   "%s wants START before END, got '%s'; END is the first byte outside",
 		   param->name, QUOTE(text));
 	if (ret->lo > ret->hi)
-		diag_hint(place->diag, "the other way round it is %.*s..%.*s",
+		diag_hint(place->diag, "did you mean %.*s..%.*s?",
 			  (int)(to.len < 32 ? to.len : 32), to.at,
 			  (int)(from.len < 32 ? from.len : 32), from.at);
 	return -EINVAL;
@@ -521,7 +521,7 @@ static int parse_share(const struct place *place, const struct param *param, str
 		 "a share from 0 to 1, such as 0.25, 0.5%, 1e-6 or 1:1000");
 	/* "p=5" is nearly always meant as a percentage. */
 	if (err == -ERANGE && text.len <= 4 && is_plain_number(text))
-		diag_hint(place->diag, "a percentage is written with its sign: %s%%", QUOTE(text));
+		diag_hint(place->diag, "write a percentage with its sign: %s%%", QUOTE(text));
 	return -EINVAL;
 }
 

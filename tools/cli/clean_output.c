@@ -9,6 +9,7 @@
 #include "tools/cli/clean_output.h"
 
 #include "base/printable.h"
+#include "tools/cli/tool.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -77,7 +78,8 @@ static void tell_lost(struct clean *c)
 {
 	char text[128];
 	int len = snprintf(text, sizeof(text),
-			   "faultblk: nobody read standard error: %lu lines before this are lost\n",
+			   TOOL_PREFIX "standard error was not read: %lu lines before this one are "
+				       "lost\n",
 			   c->lost);
 
 	if (write_all(c, text, (size_t)len))

@@ -372,7 +372,7 @@ static const char *end_one(int fd, uint64_t until_ns)
 
 	if (pidfd_send_signal(fd, SIGKILL) < 0)
 		return errno == ESRCH ? NULL : strerror(errno);
-	return has_ended(fd, wait_ms) ? NULL : "it was killed and does not end";
+	return has_ended(fd, wait_ms) ? NULL : "it was killed but has not ended";
 }
 
 /* True: it was ended. */
@@ -386,7 +386,8 @@ static bool sweep_one(struct sweep *sweep, pid_t pid)
 		return false;
 	read_name(&left);
 	if (is_program(pid))
-		why = "it is this program itself, and may have a disk: end it with faultblk stop, or kill";
+		why = "it is a faultblk process, which may serve a disk: end it with faultblk "
+		      "stop, or kill";
 	else if (!why && !sweep->dry_run)
 		why = end_one(fd, sweep->until_ns);
 	if (why || sweep->dry_run)

@@ -33,27 +33,27 @@ const struct folder_kind folder_of_crashtest = {
 
 /* ------------------------------------------------------------------------------ telling */
 
-static void tell_mount(const struct left_folder *folder)
+static const char *mount_hint(const struct left_folder *folder, char *hint, size_t size)
 {
-	char path[PATH_MAX], word[PATH_MAX], hint[PATH_MAX + 64];
+	char path[PATH_MAX], word[PATH_MAX];
 	const char *inside = folder->inside ?: "";
 
 	snprintf(path, sizeof(path), "%s/%s%s%s", folder->where, folder->name, inside[0] ? "/" : "",
 		 inside);
-	snprintf(hint, sizeof(hint), "umount %s; the next %s or gc removes the folder",
+	snprintf(hint, size, "umount %s; the next %s or gc removes the folder",
 		 typed_word(path, "it", word, sizeof(word)), folder->kind->command);
-	tool_hint(hint);
+	return hint;
 }
 
 void left_folder_tell(const struct left_folder *folder)
 {
-	if (folder->inside && folder->inside[0])
-		tool_msg("%s/%s is left, %s in it: %s", folder->where, folder->name, folder->inside,
-			 folder->why);
-	else
-		tool_msg("%s/%s is left: %s", folder->where, folder->name, folder->why);
+	bool inside = folder->inside && folder->inside[0];
+	char hint[PATH_MAX + 64] = "";
+
 	if (folder->is_mount)
-		tell_mount(folder);
+		mount_hint(folder, hint, sizeof(hint));
+	tool_msg_hint(hint, "cannot remove %s/%s%s%s: %s", folder->where, folder->name,
+		      inside ? "/" : "", inside ? folder->inside : "", folder->why);
 }
 
 void left_folder_tell_failed(void *ctx, const struct left_folder *folder)
@@ -67,7 +67,7 @@ void left_folder_tell_failed(void *ctx, const struct left_folder *folder)
 static void set_why(struct left_folder *folder, const struct tree_left *left)
 {
 	folder->is_mount = left->err == -EBUSY;
-	folder->why = folder->is_mount ? "is a mount point" : strerror(-left->err);
+	folder->why = folder->is_mount ? "it is a mount point" : strerror(-left->err);
 	folder->inside = left->path;
 }
 
@@ -104,10 +104,10 @@ static enum is cannot_open(int at, struct left_folder *folder, int err)
 		return IS_USED;
 	folder->is_mount = err == EBUSY;
 	if (folder->is_mount)
-		return other(folder, "is a mount point");
+		return other(folder, "it is a mount point");
 	if (fstatat(at, folder->name, &stat, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) == 0)
 		folder->is_foreign = stat.st_uid != geteuid();
-	return other(folder, err == ENOTDIR || err == ELOOP ? "is no folder" : strerror(err));
+	return other(folder, err == ENOTDIR || err == ELOOP ? "it is not a folder" : strerror(err));
 }
 
 static bool is_empty(int fd)
@@ -132,13 +132,13 @@ static enum is lock(int fd, struct left_folder *folder, int *ret_lock)
 	struct stat stat;
 
 	if (lock < 0 && errno == ENOENT && name)
-		return is_empty(fd) ? IS_EMPTY : other(folder, "has content, but no lock of ours");
+		return is_empty(fd) ? IS_EMPTY : other(folder, "it has content and no lock file");
 	if (lock < 0 && errno == ELOOP)
-		return other(folder, "its lock is no file");
+		return other(folder, "its lock is not a file");
 	if (lock < 0)
 		return errno == ENOENT ? IS_USED : other(folder, strerror(errno));
 	if (fstat(lock, &stat) < 0 || (name && !S_ISREG(stat.st_mode)))
-		return other(folder, "its lock is no file");
+		return other(folder, "its lock is not a file");
 	if (flock(lock, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? IS_USED : other(folder, strerror(errno));
 	/* Whoever had it may have removed the folder. */
@@ -161,7 +161,7 @@ static enum is look(int at, bool dry_run, struct left_folder *folder, int *ret_f
 		return other(folder, strerror(errno));
 	folder->is_foreign = stat.st_uid != geteuid();
 	if (folder->is_foreign)
-		return other(folder, "belongs to another user");
+		return other(folder, "it belongs to another user");
 	/* A dry run changes no mode. */
 	fd = dry_run ? openat(place, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 		     : remove_tree_enter(place);
@@ -241,11 +241,11 @@ int left_folder_check_work(const char *where, struct diag *diag)
 	_cleanup_close_ int fd = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0 && errno != ENOENT && errno != ENOTDIR)
-		return diag_set(diag, -errno, "explore.work", "cannot look at --work %.200s: %s",
+		return diag_set(diag, -errno, "explore.work", "cannot examine --work %.200s: %s",
 				where, strerror(errno));
 	if (fd >= 0 && fits(fd, &folder_of_explore))
 		return 0;
-	return diag_set(diag, -EINVAL, "explore.work", "--work %.200s is no folder on a tmpfs",
+	return diag_set(diag, -EINVAL, "explore.work", "--work %.200s is not a folder on a tmpfs",
 			where);
 }
 

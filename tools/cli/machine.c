@@ -45,10 +45,8 @@ int machine_check(int argc, char **argv)
 
 	if (ublk_probe(&probe) == 0)
 		return EXIT_OK;
-	tool_msg("%s", ublk_probe_text(&probe, text, sizeof(text)));
 	hint = probe.control ? machine_kernel_hint() : NULL;
-	if (hint)
-		tool_hint(hint);
+	tool_msg_hint(hint ?: "", "%s", ublk_probe_text(&probe, text, sizeof(text)));
 	fputs("          this works: ", stderr);
 	typed_put_vm_line(stderr, argc, argv);
 	fputc('\n', stderr);

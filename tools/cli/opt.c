@@ -344,10 +344,10 @@ static void say_missing(const struct opt_help *help, const char *command,
 
 	wanted = wanted ? wanted + strlen("[options] ") : help->usage;
 	if (words->count)
-		tool_msg("%s: got '%s' and no more, wanted %s", command,
+		tool_msg("%s: got only '%s', wanted %s", command,
 			 words->words[words->count - 1], wanted);
 	else
-		tool_msg("%s: got no word, wanted %s", command, wanted);
+		tool_msg("%s: got nothing, wanted %s", command, wanted);
 }
 
 /* A word that is the value of an option; an option that takes one value has it once. */
@@ -377,7 +377,7 @@ static enum opt_result check_words(const struct opt_help *help, const char *comm
 
 		/* The second word of a rule, say. */
 		tool_msg("%s: unexpected word '%s'%s%s", command, word,
-			 strchr(word, '=') ? "; what has blanks in it goes in quotes" : "",
+			 strchr(word, '=') ? "; put a word with blanks in quotes" : "",
 			 help->command ? "; a COMMAND goes after --" : "");
 	} else if (words->count < help->min_words) {
 		say_missing(help, command, words);

@@ -41,7 +41,7 @@ static int fail(const struct out_file *file, struct diag *diag, int err)
 
 static int is_there(const struct out_file *file, struct diag *diag)
 {
-	say(file, diag, -EEXIST, "exists", "is there already");
+	say(file, diag, -EEXIST, "exists", "exists already");
 	diag_hint(diag, "give another name, or %s to replace it",
 		  file->options.force_word ?: "--force");
 	return -EEXIST;
@@ -125,7 +125,7 @@ static int look_at_lock(const struct out_file *file, struct diag *diag)
 	if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
 		return 0;
 	is_busy(file, fd, diag);
-	diag_hint(diag, "wait until it has ended, or give another name");
+	diag_hint(diag, "wait until that program has ended, or give another name");
 	return -EBUSY;
 }
 
@@ -139,7 +139,8 @@ static int look(const struct out_file *file, struct diag *diag)
 	if (!S_ISREG(stat.st_mode))
 		return say(file, diag, -EINVAL, "kind", kind_text(stat.st_mode));
 	if (is_input(&file->options, &stat)) {
-		say(file, diag, -EINVAL, "input", "is what is read here, and would be lost");
+		say(file, diag, -EINVAL, "input", "is the input of this command, which must not be "
+						  "overwritten");
 		diag_hint(diag, "give another name");
 		return -EINVAL;
 	}
@@ -317,7 +318,7 @@ static int make(struct out_file *file, struct diag *diag)
 	if (err != -EBUSY)
 		return fail(file, diag, err);
 	is_busy(file, -1, diag);
-	diag_hint(diag, "what it writes is %s, in the same folder", file->part);
+	diag_hint(diag, "its output so far is %s, in the same folder", file->part);
 	return err;
 }
 
@@ -454,8 +455,8 @@ int out_file_finish(struct out_file *file, struct diag *diag)
 
 	if (!file->published && map_any_broken()) {
 		err = say(file, diag, -ESTALE, "broken",
-			  "is not written: a file that was read for it was cut or written to "
-			  "meanwhile, or could not be read any more");
+			  "was not written: its input was truncated, was changed, or became "
+			  "unreadable");
 		out_file_drop(file);
 		return err;
 	}

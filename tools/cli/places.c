@@ -27,7 +27,7 @@ static int add(struct places *places, uint64_t from, uint64_t to, struct diag *d
 	}
 	if (places->nr == PLACES_MAX)
 		return diag_set(diag, -E2BIG, "places.too-many",
-				"a list has at most %u places that do not touch each other",
+				"a list has at most %u separate ranges",
 				PLACES_MAX);
 	if (array_room("tools/cli/places/room", places->ranges, places->room, places->nr + 1, 64))
 		return diag_set(diag, -ENOMEM, "places.memory", "no memory for a list of places");
@@ -65,11 +65,11 @@ static int add_blocks(struct places *places, uint64_t first, uint64_t nr, struct
 
 	if (!places->unit_bytes) {
 		diag_set(diag, -EINVAL, "places.unit",
-			 "'%s' counts blocks: --unit SIZE must say how large they are",
+			 "'%s' counts blocks of unknown size: give --unit SIZE",
 			 QUOTE(word));
 		diag_hint(diag,
-			  "badblocks counts in 1k unless told -b, dm-dust in the blocks of its "
-			  "table, a kernel message of sectors in 512");
+			  "badblocks counts in 1k unless -b is given, dm-dust in the block size of "
+			  "its table, kernel messages in 512");
 		return -EINVAL;
 	}
 	if (__builtin_mul_overflow(first, places->unit_bytes, &from) ||
@@ -192,8 +192,8 @@ static int filefrag_line(struct places *places, struct text line, struct diag *d
 	if (begins(line, FILEFRAG_BEGIN)) {
 		if (holds(line, BTRFS))
 			return diag_set(diag, -EINVAL, "places.filefrag",
-					"filefrag tells addresses of btrfs itself, which are no "
-					"places of the disk");
+					"filefrag prints logical addresses of btrfs, which are not "
+					"offsets on the disk");
 		places->filefrag_bytes = 1; /* not known yet */
 		return 0;
 	}

@@ -63,14 +63,13 @@ void rule_complain(const char *source, const char *text, const struct diag *diag
 	const char *line = diag->column ? find_line(text, diag->line ? diag->line : 1) : NULL;
 
 	if (diag->line && diag->column)
-		tool_msg("%s:%u:%u: %s", source, diag->line, diag->column, diag->message);
+		tool_msg_hint(diag->hint, "%s:%u:%u: %s", source, diag->line, diag->column, diag->message);
 	else if (diag->line)
-		tool_msg("%s:%u: %s", source, diag->line, diag->message);
+		tool_msg_hint(diag->hint, "%s:%u: %s", source, diag->line, diag->message);
 	else
-		tool_msg("%s: %s", source, diag->message);
+		tool_msg_hint(diag->hint, "%s: %s", source, diag->message);
 	if (line)
 		show_place(line, diag->column);
-	tool_hint(diag->hint);
 }
 
 int rule_file_load(const char *path, struct rule_set **ret_set)
@@ -103,7 +102,7 @@ int rule_text_add(struct rule_set *set, const char *text)
 	if (!err && rule_set_find(set, rule_name(rule))) {
 		err = diag_set(&diag, -EINVAL, "rule.duplicate-name",
 			       "there are two rules named '%s'", rule_name(rule));
-		diag_hint(&diag, "each rule has a name of its own: change one of them");
+		diag_hint(&diag, "rename one of them");
 	}
 	if (!err)
 		err = rule_set_put(set, rule, NULL, &diag);

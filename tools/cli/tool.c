@@ -26,7 +26,7 @@ const char *tool_quoted_hint(char *const *command, int err)
 {
 	if (err != ENOENT || command[1] || !strpbrk(command[0], " \t"))
 		return "";
-	return "; that is one word with blanks in it: leave its quotes out, or use sh -c";
+	return "; COMMAND is one word with blanks in it: remove its quotes, or use sh -c";
 }
 
 bool tool_is_word(const char *got, const char *word)
@@ -136,58 +136,83 @@ static void put_syslog(const char *text)
 	}
 }
 
-static void put_msg(const char *fmt, va_list ap, char **ret_text)
+/* @text and, behind it, "; " and @hint: both as the user types and reads them. */
+static void put_msg(const char *text, const char *hint)
 {
-	_cleanup_free_ char *typed = NULL, *clean = NULL;
+	_cleanup_free_ char *whole = NULL, *typed = NULL, *clean = NULL;
 	size_t size;
 
-	if (vasprintf(ret_text, fmt, ap) < 0)
-		*ret_text = NULL;
+	if (asprintf(&whole, "%s%s%s", text, hint[0] ? "; " : "", hint) < 0)
+		whole = NULL;
 	else
-		typed = typed_for_user(*ret_text);
+		typed = typed_for_user(whole);
 	size = typed ? strlen(typed) * 6 + 1 : 0; /* a byte becomes six at most */
 	if (size)
 		clean = malloc(size);
 	if (clean)
 		printable(typed, clean, size);
 	if (use_syslog)
-		put_syslog(clean ? clean : fmt);
+		put_syslog(clean ? clean : text);
 	else
-		fprintf(stderr, "faultblk: %s\n", clean ? clean : fmt);
+		fprintf(stderr, TOOL_PREFIX "%s\n", clean ? clean : text);
 }
 
-/* Messages of our own end with the kernel's words for an error: the limit that it may come from. */
-static void name_limit(const char *text)
+/* The limit that an error of the kernel's in @text may come from, in @buf, or "". */
+static const char *name_limit(const char *text, char *buf, size_t size)
 {
 	static const int errors[] = { EMFILE, EFBIG, ENOMEM, EAGAIN };
-	char words[256];
 
-	for (size_t i = 0; i < array_size(errors); i++)
+	buf[0] = '\0';
+	for (size_t i = 0; i < array_size(errors) && !buf[0]; i++)
 		if (strstr(text, strerrordesc_np(errors[i])))
-			tool_hint(limits_words(errors[i], words, sizeof(words)));
+			limits_words(errors[i], buf, size);
+	return buf;
+}
+
+static void format_msg(const char *hint, const char *fmt, va_list ap)
+{
+	_cleanup_free_ char *text = NULL;
+	char limit[256];
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	if (!hint)
+		hint = text ? name_limit(text, limit, sizeof(limit)) : "";
+	put_msg(text ? text : fmt, use_syslog ? "" : hint);
 }
 
 void tool_msg(const char *fmt, ...)
 {
-	_cleanup_free_ char *text = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
-	put_msg(fmt, ap, &text);
+	format_msg(NULL, fmt, ap);
 	va_end(ap);
-	if (text)
-		name_limit(text);
 }
 
-/* What a diag says may be of another process, whose limits it names itself. */
-__attribute__((format(printf, 1, 2))) static void diag_msg(const char *fmt, ...)
+void tool_msg_hint(const char *hint, const char *fmt, ...)
 {
-	_cleanup_free_ char *text = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
-	put_msg(fmt, ap, &text);
+	format_msg(hint, fmt, ap);
 	va_end(ap);
+}
+
+/* The message may be of another process, which names its own limits. */
+void tool_diag(const struct diag *diag)
+{
+	const char *message = diag->message[0] ? diag->message : "failed, without a reason given";
+
+	if (diag->line && diag->column)
+		tool_msg_hint(diag->hint, "%s (line %u, column %u)", message, diag->line,
+			      diag->column);
+	else if (diag->line)
+		tool_msg_hint(diag->hint, "%s (line %u)", message, diag->line);
+	else if (diag->column)
+		tool_msg_hint(diag->hint, "%s (column %u)", message, diag->column);
+	else
+		tool_msg_hint(diag->hint, "%s", message);
 }
 
 bool tool_output_failed(void)
@@ -231,36 +256,12 @@ int tool_check_input(int code, const char *path)
 	if (!map_any_broken())
 		return code;
 	if (map_any_changed())
-		tool_msg("%s was written to while it was read: nothing that was said of it counts",
+		tool_msg("%s changed while it was read: this output is not valid",
 			 path);
 	else
 		tool_msg(
-			"%s was cut while it was read, or could not be read any more: nothing that "
-			"was said of it counts",
+			"%s was truncated or became unreadable while it was read: this output is "
+			"not valid",
 			path);
 	return EXIT_FAILED;
-}
-
-void tool_diag(const struct diag *diag)
-{
-	if (diag->line && diag->column)
-		diag_msg("%s (line %u, column %u)", diag->message, diag->line, diag->column);
-	else if (diag->line)
-		diag_msg("%s (line %u)", diag->message, diag->line);
-	else if (diag->column)
-		diag_msg("%s (column %u)", diag->message, diag->column);
-	else
-		diag_msg("%s", diag->message[0] ? diag->message : "failed, without a reason given");
-	tool_hint(diag->hint);
-}
-
-void tool_hint(const char *hint)
-{
-	char clean[6 * sizeof(((struct diag *)0)->hint)];
-	_cleanup_free_ char *typed = NULL;
-
-	if (!hint[0] || use_syslog)
-		return;
-	typed = typed_for_user(hint);
-	fprintf(stderr, "          %s\n", printable(typed ?: hint, clean, sizeof(clean)));
 }

@@ -81,11 +81,22 @@ void tool_unprepare(void);
  */
 void tool_become_command(pid_t parent);
 
-/* "faultblk: message" and a newline on standard error: one line, whatever the names in it hold. */
+/*
+ * All messages of the program have one form and go out here, to standard error, one line each:
+ *
+ *	faultblk: WHAT failed: WHY; HINT
+ *
+ * WHY is the kernel's words for an error, or the value that was got and the values that are wanted.
+ * HINT is the next step. Names in a message may hold any byte; control characters are replaced.
+ * tests/check-tree verifies that no other file writes the prefix, and the words that they use.
+ */
+#define TOOL_PREFIX "faultblk: "
+
+/* The hint is the limit of this process that the error in the message may come from, if any. */
 void tool_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* A line below a message: what to do next. "": nothing. */
-void tool_hint(const char *hint);
-/* The same from a diag: message, then the hint, with line and column where there are such. */
+/* "": no hint. */
+void tool_msg_hint(const char *hint, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Message and hint of @diag, with its line and column if it has them. */
 void tool_diag(const struct diag *diag);
 /*
  * At the end of a command that read the file @path through a guarded mapping: @code, or, where the

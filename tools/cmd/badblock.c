@@ -26,11 +26,11 @@ struct badblock_opts {
 
 static const struct opt badblock_table[] = {
 	OPT_TEXT(struct badblock_opts, file, "file", NULL, "FILE",
-		 "the ranges stand in a file; -: standard input"),
+		 "read the ranges from a file; -: standard input"),
 	OPT_SIZE(struct badblock_opts, unit, "unit", NULL, 512, 1ull << 30,
-		 "what a number without a unit counts blocks of"),
+		 "size of the blocks that a number without a unit counts"),
 	OPT_COUNT(struct badblock_opts, part, "part", NULL, 1, PARTITION_MAX,
-		  "ranges count from the start of this partition"),
+		  "ranges are relative to the start of this partition"),
 	OPT_DISK_CHOICE(struct badblock_opts, disk),
 	OPT_FLAG(struct badblock_opts, json, "json", "print JSON"),
 	OPT_END,
@@ -38,15 +38,17 @@ static const struct opt badblock_table[] = {
 
 static const struct opt_help badblock_help = {
 	.usage = "faultblk badblock [options] add|remove|query|count|list RULE [RANGE...]",
-	.what = "The bad blocks of a rule with do=badblock, which fail to be read until rewritten.\n"
-		"  add RULE RANGE...     these are bad from now on; prints how many are new\n"
-		"  remove RULE RANGE...  these are good again; prints how many were bad\n"
-		"  query RULE RANGE...   how many in them are bad\n"
-		"  count RULE            how many there are\n"
-		"  list RULE [RANGE...]  where they are\n"
-		"RANGE is START..END as in a rule: 17s..23s, 1M..2M. With --unit SIZE also a block\n"
-		"(4711), blocks with the last one (4711-4720) or so many (4711+10); a file may have\n"
-		"these, one or more a line, or be what `filefrag -v` printed.\n" DISK_CHOICE_HELP,
+	.what =
+		"Manage the bad blocks of a rule with do=badblock: reads of them fail until they are\n"
+		"rewritten.\n"
+		"  add RULE RANGE...     add bad blocks; print the number of new ones\n"
+		"  remove RULE RANGE...  remove bad blocks; print the number of removed ones\n"
+		"  query RULE RANGE...   print the number of bad blocks in the ranges\n"
+		"  count RULE            print the number of bad blocks\n"
+		"  list RULE [RANGE...]  list the bad blocks\n"
+		"RANGE is START..END as in a rule: 17s..23s, 1M..2M. With --unit SIZE it is also a\n"
+		"block (4711), a range of blocks (4711-4720) or a number of blocks (4711+10). A file\n"
+		"has one or more ranges a line, or is the output of `filefrag -v`.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk rule put 'dust do=badblock'\n"
 		    "  faultblk badblock add dust 60s..61s && faultblk badblock list dust\n"
 		    "  filefrag -v /mnt/file | faultblk badblock add dust --file -\n"

@@ -20,10 +20,10 @@ static const struct opt capacity_table[] = {
 
 static const struct opt_help capacity_help = {
 	.usage = "faultblk capacity [options] [SIZE|none]",
-	.what = "How much of a disk may be written, as on a thin one: with SIZE or none, from now on.\n"
-		"Writes that need more than that fail with ENOSPC and change nothing; what overwrites\n"
-		"goes on, and a discard gives space back. Counted in pages of 4k. Prints what is used\n"
-		"of it.\n" //
+	.what =
+		"Show how much of a disk is used and can be written. With SIZE or none, set the limit,\n"
+		"as on a thin disk: writes that need more fail with ENOSPC and change nothing.\n"
+		"Overwrites succeed, and discards free space. Space is counted in pages of 4k.\n" //
 	DISK_CHOICE_HELP,
 	.examples = "  faultblk capacity 1G\n"
 		    "  faultblk capacity --name thin none",

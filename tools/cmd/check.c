@@ -14,11 +14,11 @@ extern const char checks_common[], checks_fsck[], checks_mount[], checks_tree[],
 static const struct ready_check {
 	const char *name, *script, *args, *summary;
 } checks[] = {
-	{ "fsck", checks_fsck, "", "replay the log, then the file system's own checker" },
-	{ "mount", checks_mount, "", "mount, read everything, unmount, then the checker" },
-	{ "tree", checks_tree, "[--hash DIR]", "the files are those of a marked moment" },
+	{ "fsck", checks_fsck, "", "replay the log, then run the checker of the file system" },
+	{ "mount", checks_mount, "", "mount, read all files, unmount, then run the checker" },
+	{ "tree", checks_tree, "[--hash DIR]", "compare the files with those of a mark" },
 	{ "sqlite", checks_sqlite, "FILE [SQL]",
-	  "the database is sound and has what was committed" },
+	  "check the database, and that it has all commits" },
 };
 
 static void print_usage(FILE *out)

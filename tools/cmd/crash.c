@@ -23,12 +23,12 @@ struct crash_opts {
 
 static const struct opt crash_table[] = {
 	OPT_TEXT(struct crash_opts, keep, "keep", "none", "none|all|random|pattern:HEX",
-		 "what survives of what was not made durable"),
+		 "which volatile data survives"),
 	OPT_TEXT(struct crash_opts, seed, "seed", NULL, "N",
-		 "with --keep random: repeat the choice that printed this number"),
+		 "with --keep random: repeat the choice of this seed"),
 	OPT_FLAG(struct crash_opts, vanish, "vanish",
-		 "the device disappears; without, its I/O fails with EIO"),
-	OPT_FLAG(struct crash_opts, revive, "revive", "and bring the disk back at once"),
+		 "remove the device; without this option its I/O fails with EIO"),
+	OPT_FLAG(struct crash_opts, revive, "revive", "bring the disk back at once"),
 	OPT_DISKS_CHOICE(struct crash_opts, disks),
 	OPT_FLAG(struct crash_opts, json, "json", "print JSON"),
 	OPT_END,
@@ -37,13 +37,14 @@ static const struct opt crash_table[] = {
 static const struct opt_help crash_help = {
 	.usage = "faultblk crash [options] [DISK...]",
 	.words_are = "name",
-	.what = "Cut the power now. I/O stops with errors, and of what was written and not made\n"
-		"durable by a flush or FUA nothing survives, all, a choice by chance, or what the\n"
-		"bits of HEX say, repeated over the blocks in order of place, or over the writes\n"
-		"where `run --cache-unit write` or --cache-order makes those the unit: 1 survives.\n"
+	.what =
+		"Cut the power now. I/O fails, and volatile data (written, but not yet made durable\n"
+		"by a flush or FUA) is lost, kept, kept at random, or kept by the bits of HEX. The\n"
+		"bits repeat over the blocks in order of place, or over the writes if\n"
+		"`run --cache-unit write` or --cache-order makes writes the unit; 1 means kept.\n"
 		"`faultblk revive` brings the disk back. Without `run --cache` nothing is lost.\n"
-		"Several disks lose it at one moment: all stand still before any is cut, and if one\n"
-		"cannot, all go on.\n" //
+		"Several disks lose power at the same instant: all pause before the first is cut, and\n"
+		"if one cannot pause, none is cut.\n" //
 	DISKS_CHOICE_HELP,
 	.examples = "  faultblk crash --keep random --revive\n"
 		    "  faultblk crash --keep random --seed 4711 --revive\n"
@@ -78,7 +79,7 @@ static void print_crash(const json_t *answer, const char *name)
 	if (pattern)
 		printf(" %s", pattern);
 	if (!json_is_true(json_object_get(answer, "cache"))) {
-		puts("; nothing was volatile, it has no --cache");
+		puts("; nothing was volatile, as it has no --cache");
 		return;
 	}
 	printf("; %lld of %lld volatile %s lost", number_of(answer, "lost"),
@@ -223,9 +224,10 @@ static const struct opt revive_table[] = {
 static const struct opt_help revive_help = {
 	.usage = "faultblk revive [options] [DISK...]",
 	.words_are = "name",
-	.what = "Bring back a disk that lost power, went away, or became read-only, full or smaller.\n"
-		"After a power cut what was volatile is lost as its rule said. A disk that has gone\n"
-		"returns under its old device name, unless somebody still holds that.\n" //
+	.what =
+		"Bring back a disk that lost power, disappeared, or became read-only, full or smaller.\n"
+		"The rule or command that cut the power decided which volatile data is lost. A disk\n"
+		"that disappeared returns under its old device name, unless a process still holds it.\n" //
 	DISKS_CHOICE_HELP,
 	.examples = "  faultblk revive\n  faultblk revive --all",
 	.exits = "  0  it is well (it may have been so before)\n  1  it cannot come back\n"

@@ -37,18 +37,20 @@ struct crashtest_opts {
 
 #define O struct crashtest_opts
 static const struct opt crashtest_table[] = {
-	OPT_TEXT(O, workload, "workload", NULL, "'COMMAND'", "what to record; FAULTBLK_DEV is set"),
-	OPT_TEXT(O, check, "check", NULL, "'COMMAND'", "what judges each state, see explore"),
-	OPT_TEXT(O, recovery, "recovery", NULL, "'COMMAND'", "what runs on each state before that"),
+	OPT_TEXT(O, workload, "workload", NULL, "'COMMAND'", "the workload to record; FAULTBLK_DEV "
+							     "is set"),
+	OPT_TEXT(O, check, "check", NULL, "'COMMAND'", "the check of each state, see explore"),
+	OPT_TEXT(O, recovery, "recovery", NULL, "'COMMAND'", "the recovery that runs on each state "
+							     "before the check"),
 	OPT_TEXT(O, setup, "setup", NULL, "'COMMAND'",
 		 "runs before the workload (mkfs, say); moments within it are not explored"),
 	OPT_TEXT(O, size, "size", "64M", "SIZE", "size of the disk"),
 	OPT_TEXT(O, block_size, "block-size", "512", "SIZE", "logical block size"),
 	OPT_TEXT(O, queues, "queues", "1", "N", "hardware queues"),
-	OPT_TEXT(O, seed, "seed", "1", "N", "number that all chance comes from"),
+	OPT_TEXT(O, seed, "seed", "1", "N", "seed of all random choices"),
 	OPT_LIST(O, rules, "rule", "'TEXT'", "a rule of the disk, see faultblk-rules(5)"),
-	OPT_TEXT(O, recording, "recording", NULL, "FILE", "keep the recording there"),
-	OPT_FLAG(O, force, "force", "replace the FILE of --recording if it is there"),
+	OPT_TEXT(O, recording, "recording", NULL, "FILE", "keep the recording in this file"),
+	OPT_FLAG(O, force, "force", "replace the FILE of --recording if it exists"),
 	OPT_END,
 };
 #undef O
@@ -56,11 +58,13 @@ static const struct opt crashtest_table[] = {
 static const struct opt_help crashtest_help = {
 	.usage = "faultblk crashtest --workload 'COMMAND' --check 'COMMAND' [options] "
 		 "[-- EXPLORE-OPTIONS...]",
-	.what = "Make a disk, run the workload on it, cut the power at every moment that matters,\n"
-		"and check what is left. The same as `faultblk run --record FILE --record-data` and\n"
-		"then `faultblk explore --recording FILE`; what follows -- goes to the latter.\n"
-		"The workload says what it was promised with `faultblk mark TEXT`; the check finds\n"
-		"the last such text in FAULTBLK_MARK.",
+	.what =
+		"Create a disk, run the workload on it, and check the states that a power cut can\n"
+		"leave at each crash point. This is the same as\n"
+		"`faultblk run --record FILE --record-data` followed by\n"
+		"`faultblk explore --recording FILE`; options after -- go to explore. The workload\n"
+		"reports promises with `faultblk mark TEXT`; the check finds the last mark in\n"
+		"FAULTBLK_MARK.\n",
 	.examples =
 		"  faultblk crashtest --setup 'mkfs.ext4 -q $FAULTBLK_DEV' \\\n"
 		"      --workload 'mount $FAULTBLK_DEV /mnt && cp -r /etc /mnt; umount /mnt' \\\n"
@@ -214,7 +218,7 @@ static void end_left(void)
 	unsigned int nr = guard_kill(owner);
 
 	if (nr)
-		tool_msg("setup or workload left %u process%s running: ended", nr,
+		tool_msg("ended %u process%s that setup or workload left running", nr,
 			 nr == 1 ? "" : "es");
 }
 
@@ -239,8 +243,7 @@ static int record(const char *self, const struct crashtest_opts *opts, const cha
 	if (code < 0)
 		tool_msg("%s cannot be started: %s", self, strerror(-code));
 	else
-		tool_msg("setup or workload ended with %d, so nothing is explored; it wants to end "
-			 "with 0",
+		tool_msg("setup or workload failed with exit status %d; nothing is explored",
 			 code);
 	return EXIT_OURS;
 }
@@ -336,7 +339,8 @@ static int in_folder(const char *self, const struct crashtest_opts *opts, struct
 				  NULL);
 	err = whole ? make_folder(whole, &folder) : -errno;
 	if (err) {
-		tool_msg("no folder for the recording in %s: %s; --recording FILE says where",
+		tool_msg("cannot create a folder for the recording in %s: %s; give --recording "
+			 "FILE",
 			 base[0] ? base : folder_of_crashtest.place, strerror(-err));
 		return EXIT_OURS;
 	}
@@ -400,7 +404,7 @@ int cmd_crashtest(int argc, char **argv)
 	} else if (!opts.workload || !opts.check) {
 		code = missing(opts.workload ? "check" : "workload");
 	} else if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0 || set_path(self)) {
-		tool_msg("this program does not find itself: %s", strerror(errno));
+		tool_msg("cannot find the path of this program: %s", strerror(errno));
 		code = EXIT_OURS;
 	} else {
 		/* As the user said it; run would name what it was given by us. */

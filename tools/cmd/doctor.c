@@ -40,9 +40,9 @@ static const struct opt doctor_table[] = {
 
 static const struct opt_help doctor_help = {
 	.usage = "faultblk doctor [options]",
-	.what = "Check what this machine needs to make disks, here or in a virtual machine. A finding\n"
-		"that is not ok comes with the command that mends it. Nothing is changed.\n"
-		"Settings to install lie in PREFIX/share/faultblk/etc (tools/etc in the source).",
+	.what = "Check whether this machine can make disks, itself or in a virtual machine. Each\n"
+		"problem comes with a command that fixes it. Nothing is changed.\n"
+		"Files to install are in PREFIX/share/faultblk/etc (tools/etc in the source).",
 	.examples = "  faultblk doctor",
 	.exits = "  0  disks can be made here (there may be warnings)\n"
 		 "  1  something is missing\n  2  wrong options",
@@ -160,7 +160,7 @@ static void check_permission(const struct ublk_probe *probe, struct doctor_findi
 		found(f, LEVEL_FAIL, "the ublk driver does not answer: %s",
 		      strerror(-probe->command));
 	} else {
-		found(f, LEVEL_OK, "the ublk driver answers us");
+		found(f, LEVEL_OK, "the ublk driver answers");
 	}
 }
 
@@ -170,8 +170,8 @@ static void check_io_uring(const struct ublk_probe *probe, struct doctor_finding
 		found(f, LEVEL_OK, "io_uring is usable");
 	} else if (probe->io_uring == -ENOSYS) {
 		found(f, LEVEL_FAIL,
-		      "io_uring is not there: the kernel lacks it, or a seccomp "
-		      "filter (a container's) hides it");
+		      "io_uring is missing: the kernel lacks it, or a seccomp filter (a "
+		      "container's) hides it");
 		fix(f, "docker run --security-opt seccomp=unconfined ...");
 	} else {
 		found(f, LEVEL_FAIL, "io_uring is disabled: %s", strerror(-probe->io_uring));
@@ -282,8 +282,8 @@ static void check_udev(const struct ublk_probe *probe, struct doctor_finding *f)
 		}
 	found(f, LEVEL_WARN,
 	      "the udev rule is not installed: there are no links by label, lsblk -f shows no "
-	      "file systems, and some udevs read a disk whenever somebody has closed it, which "
-	      "meets fault rules");
+	      "file systems, and some versions of udev read a disk after each close, which "
+	      "triggers fault rules");
 	fix(f, "%scp %s /etc/udev/rules.d/ && %sudevadm control --reload", as_root(),
 	    etc_file("udev/rules.d/90-faultblk.rules", file), as_root());
 }
@@ -333,7 +333,7 @@ static void check_nodes(const struct ublk_probe *probe, struct doctor_finding *f
 	(void)probe;
 	if (err || !type[0]) {
 		found(f, LEVEL_WARN,
-		      "what /dev is, and so whether new disks appear there, is not known%s%s",
+		      "cannot find out whether /dev is a devtmpfs, where new disks appear%s%s",
 		      err ? ": " : "", err ? strerror(-err) : "");
 	} else if (strcmp(type, "devtmpfs") == 0) {
 		found(f, LEVEL_OK, "/dev is a devtmpfs: new disks appear there");
@@ -364,7 +364,7 @@ static void check_node_files(const struct ublk_probe *probe, struct doctor_findi
 	(void)probe;
 	if (nr <= 0) {
 		found(f, nr ? LEVEL_WARN : LEVEL_OK, "%s%s",
-		      nr ? "/dev cannot be read: " : "nothing else has the name of a disk in /dev",
+		      nr ? "/dev cannot be read: " : "no other file in /dev has the name of a disk",
 		      nr ? strerror(-nr) : "");
 		return;
 	}
@@ -382,7 +382,7 @@ static void check_fuse(const struct ublk_probe *probe, struct doctor_finding *f)
 		found(f, LEVEL_OK, "/dev/fuse opens, for explore --present fuse");
 		return;
 	}
-	found(f, LEVEL_WARN, "/dev/fuse does not open, so no explore --present fuse: %s",
+	found(f, LEVEL_WARN, "/dev/fuse does not open, which explore --present fuse needs: %s",
 	      strerror(errno));
 	if (errno == ENOENT || errno == ENODEV)
 		fix(f, "%smodprobe fuse; in a container: docker run --device /dev/fuse ...",
@@ -411,21 +411,23 @@ static void check_kvm(const struct ublk_probe *probe, struct doctor_finding *f)
 	if (access("/dev/kvm", R_OK | W_OK) == 0 && vm_look_kvm(&note) == 0) {
 		found(f, note.works ? LEVEL_OK : LEVEL_WARN,
 		      note.works ? "vm: KVM works: a boot has shown it"
-				 : "vm: KVM does not carry a boot: emulation, which is slow; %llu "
-				   "minutes ago: %s",
+				 : "vm: KVM cannot boot a machine, so emulation is used, which is "
+				   "slow; %llu minutes ago: %s",
 		      (unsigned long long)note.age_sec / 60, note.why);
 		if (!note.works)
 			fix(f, "faultblk vm --accel kvm -- true, once that is mended");
 	} else if (access("/dev/kvm", R_OK | W_OK) == 0) {
 		found(f, LEVEL_OK,
-		      "vm: /dev/kvm opens; whether it works only a boot can say "
-		      "(faultblk vm -- true)");
+		      "vm: /dev/kvm opens; only a boot shows whether it works (faultblk vm -- "
+		      "true)");
 	} else if (errno == EACCES) {
-		found(f, LEVEL_WARN, "vm: user %u may not use /dev/kvm: emulation, which is slow",
+		found(f, LEVEL_WARN, "vm: user %u may not use /dev/kvm, so emulation is used, "
+				     "which is slow",
 		      geteuid());
 		fix(f, "sudo usermod -a -G kvm $USER, and log in anew");
 	} else {
-		found(f, LEVEL_WARN, "vm: there is no /dev/kvm: emulation, which is slow");
+		found(f, LEVEL_WARN, "vm: there is no /dev/kvm, so emulation is used, which is "
+				     "slow");
 	}
 }
 

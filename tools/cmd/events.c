@@ -22,10 +22,10 @@ struct events_opts {
 
 static const struct opt events_table[] = {
 	OPT_DISK_CHOICE(struct events_opts, disk),
-	OPT_FLAG(struct events_opts, follow, "follow", "go on with what happens from now on"),
-	OPT_TEXT(struct events_opts, rule, "rule", NULL, "NAME", "only hits of this rule"),
+	OPT_FLAG(struct events_opts, follow, "follow", "print new events as they happen"),
+	OPT_TEXT(struct events_opts, rule, "rule", NULL, "NAME", "print only hits of this rule"),
 	OPT_TEXT(struct events_opts, after_text, "after", NULL, "N",
-		 "only events whose number is above this; with --follow: the past ones, too"),
+		 "print only events with a higher number; with --follow: past ones, too"),
 	OPT_FLAG(struct events_opts, json, "json", "print one JSON object a line"),
 	OPT_END,
 };
@@ -39,19 +39,20 @@ static const struct opt after_table[] = {
 static const struct opt_help events_help = {
 	.usage = "faultblk events [options] [DISK]",
 	.words_are = "name",
-	.what = "Every hit of a rule: its number, the time, the rule, the request, what was done.\n"
-		"--follow tells those that come from now on, when the recording of the disk is\n"
-		"full, ends or fails, and how a power cut of several disks ended whose asker\n"
-		"was gone or late; with --after N first the past ones above N, without a gap.\n"
-		"It ends when the disk is taken away, and when nobody reads it any more.\n"
-		"The disk keeps the newest 4096 of each queue; `lost` says how many are gone.\n"
-		"A reader that is too slow loses events; it never slows the disk down.\n" //
+	.what =
+		"Print the hits of rules: number, time, rule, request and effect.\n"
+		"--follow prints new hits. It also reports that the recording is full, ended or\n"
+		"failed, and the outcome of a power cut of several disks that the client did not\n"
+		"wait for. With --after N it prints the past hits above N first, without a gap. It\n"
+		"ends when the disk is removed, or when standard output is closed.\n"
+		"The disk keeps the newest 4096 hits of each queue; `lost` counts the lost ones.\n"
+		"A slow reader loses events; it does not slow the disk down.\n" //
 	DISK_CHOICE_HELP,
 	.examples = "  faultblk events\n  faultblk events --follow --rule hole",
-	.exits = "  0  printed (--follow: the disk was taken away)\n"
+	.exits = "  0  printed (--follow: the disk was removed)\n"
 		 "  1  the server did not answer, or standard output could not be written\n"
 		 "  2  wrong options\n  4  no such disk\n"
-		 "  141  nobody reads standard output any more (SIGPIPE)",
+		 "  141  standard output has no reader any more (SIGPIPE)",
 };
 
 static void cleanup_client(struct rpc_client **client)
@@ -281,15 +282,15 @@ struct wait_opts {
 static const struct opt wait_table[] = {
 	OPT_DISK_CHOICE(struct wait_opts, disk),
 	OPT_TEXT(struct wait_opts, rule, "rule", NULL, "NAME", "the rule (required)"),
-	OPT_COUNT(struct wait_opts, hits, "hits", "1", 1, INT64_MAX, "how many hits it must have"),
-	OPT_TEXT(struct wait_opts, timeout, "timeout", NULL, "TIME", "give up after so long"),
+	OPT_COUNT(struct wait_opts, hits, "hits", "1", 1, INT64_MAX, "number of hits to wait for"),
+	OPT_TEXT(struct wait_opts, timeout, "timeout", NULL, "TIME", "give up after this time"),
 	OPT_FLAG(struct wait_opts, json, "json", "print JSON"),
 	OPT_END,
 };
 
 static const struct opt_help wait_help = {
 	.usage = "faultblk wait --rule NAME [options]",
-	.what = "Return once the rule has hit so often since it was put, at once if it has already.\n" DISK_CHOICE_HELP,
+	.what = "Wait until the rule has hit N times since it was put; return at once if it has.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk rule put 'stuck op=write times=1 do=hang'\n"
 		    "  cp file /mnt/ & faultblk wait --rule stuck && faultblk held\n"
 		    "  faultblk release --rule stuck",
@@ -329,7 +330,7 @@ int cmd_wait(int argc, char **argv)
 	if (result != OPT_OK)
 		return opt_exit(result);
 	if (!opts.rule) {
-		tool_msg("wait: --rule NAME is missing: which rule is to hit?");
+		tool_msg("wait: --rule NAME is missing");
 		return EXIT_USAGE;
 	}
 	if (parse_timeout(opts.timeout, &timeout_ms))

@@ -13,7 +13,8 @@ struct explore_opts {
 
 #define O struct explore_opts
 static const struct opt explore_table[] = {
-	OPT_TEXT(O, job.recording, "recording", NULL, "FILE", "what run --record-data wrote"),
+	OPT_TEXT(O, job.recording, "recording", NULL, "FILE", "a recording of run --record-data, "
+							      "or a log"),
 	EXPLORE_OPTIONS(O, job),
 	OPT_END,
 };
@@ -21,11 +22,12 @@ static const struct opt explore_table[] = {
 
 static const struct opt_help explore_help = {
 	.usage = "faultblk explore --recording FILE --check COMMAND [options]",
-	.what = "Cut the power at every moment of a recording, build the states that the disk may be\n"
-		"left in, and have COMMAND check each one that differs from those before. The disk is\n"
-		"$FAULTBLK_DEV: an image file, or with --present device a block device. With --present\n"
-		"fuse the image is served by this program, and --strategy lazy works on it. Nothing that\n"
-		"COMMAND writes is kept.",
+	.what =
+		"Build the states that a power cut can leave at each crash point of a recording, and\n"
+		"run COMMAND on each state that differs from earlier ones. The disk is $FAULTBLK_DEV:\n"
+		"an image file, or a block device with --present device. With --present fuse this\n"
+		"program serves the image, and --strategy lazy works on it. Writes of COMMAND are\n"
+		"discarded.",
 	.examples =
 		"  faultblk explore --recording a.rec --check 'e2fsck -fn $FAULTBLK_DEV'\n"
 		"  faultblk explore --recording a.rec --results a.jsonl --resume --jobs 8 \\\n"

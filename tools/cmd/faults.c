@@ -21,7 +21,7 @@ static const struct opt faults_table[] = {
 
 static const struct opt_help faults_help = {
 	.usage = "faultblk faults [options] [KIND]",
-	.what = "The kinds of faults (do= in a rule), with their parameters and an example each.",
+	.what = "List the kinds of faults (do= in a rule), with parameters and an example of each.",
 	.examples = "  faultblk faults\n  faultblk faults torn",
 	.exits = "  0  printed\n  2  wrong options, or no such kind",
 	.max_words = 1,

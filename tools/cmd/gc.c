@@ -19,26 +19,27 @@ struct gc_opts {
 };
 
 static const struct opt gc_table[] = {
-	OPT_FLAG(struct gc_opts, dry_run, "dry-run", "delete and end nothing, say what would be"),
+	OPT_FLAG(struct gc_opts, dry_run, "dry-run", "print what would be deleted or ended, and "
+						     "change nothing"),
 	OPT_TEXT(struct gc_opts, work, "work", NULL, "DIR",
-		 "look for images there, too: the --work of explore"),
+		 "also search this folder, the --work of explore"),
 	OPT_FLAG(struct gc_opts, node_files, "node-files",
-		 "remove also files with content that lie where nodes of disks belong"),
-	OPT_FLAG(struct gc_opts, quiet, "quiet", "say only what could not be taken away"),
+		 "also remove non-empty files in /dev that have the name of a disk"),
+	OPT_FLAG(struct gc_opts, quiet, "quiet", "print only what cannot be removed"),
 	OPT_FLAG(struct gc_opts, json, "json", "print JSON"),
 	OPT_END,
 };
 
 static const struct opt_help gc_help = {
 	.usage = "faultblk gc [options]",
-	.what = "Take away what killed programs of ours left behind: the disks of servers and their\n"
-		"sockets, the processes of checks and workloads, and the folders of explore and\n"
-		"crashtest in TMPDIR, /dev/shm and /tmp. A disk is only touched if this program made\n"
-		"it and the process that served it is gone; a socket only if it is ours and dead; a\n"
-		"folder only if it is ours and nobody holds its lock. A regular file in /dev that has\n"
-		"the name of a disk keeps disks from getting that name: it goes if it is empty and\n"
-		"nobody has it open; one that holds something only by --node-files. What cannot be\n"
-		"taken away is told, with the reason.",
+	.what =
+		"Remove what killed faultblk processes left behind: disks and sockets of servers,\n"
+		"processes of checks and workloads, and folders of explore and crashtest in TMPDIR,\n"
+		"/dev/shm and /tmp. A disk is removed only if faultblk made it and its server is\n"
+		"gone; a socket only if it belongs to faultblk and has no server; a folder only if it\n"
+		"belongs to faultblk and its lock is free. A regular file in /dev with the name of a\n"
+		"disk keeps disks from that name: it is removed if it is empty and not open, or with\n"
+		"--node-files. Things that cannot be removed are reported with the reason.",
 	.examples = "  faultblk gc --dry-run\n  faultblk gc",
 	.exits = "  0  done, even if there was nothing to do\n"
 		 "  1  something could not be deleted or ended\n  2  wrong options\n"
@@ -89,7 +90,7 @@ static void tell_socket(void *ctx, const char *path, const char *why)
 		return;
 	}
 	swept->nr_failures++;
-	tool_msg("%s is left: it %s", path, why);
+	tool_msg("cannot remove %s: it %s", path, why);
 }
 
 static void tell_process(void *ctx, const struct guard_left *process, const char *why)
@@ -103,7 +104,7 @@ static void tell_process(void *ctx, const struct guard_left *process, const char
 		return;
 	}
 	swept->nr_failures++;
-	tool_msg("process %d (%s), left by a check or a workload, stays: %s", (int)process->pid,
+	tool_msg("cannot end process %d (%s), left by a check or a workload: %s", (int)process->pid,
 		 process->name, why);
 }
 
@@ -127,7 +128,7 @@ static void tell_place(void *ctx, const char *where, int err)
 	struct swept *swept = ctx;
 
 	swept->nr_failures++;
-	tool_msg("what is left in %s cannot be looked for: %s", where, strerror(-err));
+	tool_msg("cannot search %s for folders left behind: %s", where, strerror(-err));
 }
 
 /* It keeps the disks of that number from being made: one that stays is a failure. */
@@ -139,7 +140,7 @@ static void tell_node_file(void *ctx, const struct node_file *file)
 
 	if (!file->is_regular) {
 		swept->nr_failures++;
-		tool_msg("/dev/%s is %s, and no disk of that number can be made; take it away",
+		tool_msg("/dev/%s is %s, and keeps disks from that name; remove it",
 			 file->name, file->what);
 		return;
 	}
@@ -152,10 +153,9 @@ static void tell_node_file(void *ctx, const struct node_file *file)
 		return;
 	}
 	swept->nr_failures++;
-	tool_msg("/dev/%s is a regular file, and no disk of that number can be made; it stays: %s",
-		 file->name, why);
-	if (err == -ENOTEMPTY)
-		tool_hint("see whether somebody needs it; faultblk gc --node-files removes it");
+	tool_msg_hint(err == -ENOTEMPTY ? "see whether it is needed; faultblk gc --node-files removes it" : "",
+		      "cannot remove the regular file /dev/%s, which keeps disks from that name: %s",
+		      file->name, why);
 }
 
 static void sweep_node_files(struct swept *swept)
@@ -241,7 +241,7 @@ int cmd_gc(int argc, char **argv)
 	err = guard_sweep(opts.dry_run, tell_process, &swept);
 	if (err) {
 		swept.nr_failures++;
-		tool_msg("what checks and workloads have left cannot be looked for: %s",
+		tool_msg("cannot search for processes that checks and workloads left: %s",
 			 err == -EXDEV ? "/proc shows the processes of another pid namespace"
 				       : strerror(-err));
 	}

@@ -27,7 +27,7 @@ static const struct opt held_table[] = {
 static const struct opt_help held_help = {
 	.usage = "faultblk held [options] [DISK]",
 	.words_are = "name",
-	.what = "The requests that do=hang holds, oldest first.\n" DISK_CHOICE_HELP,
+	.what = "List the requests that do=hang holds, oldest first.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk held",
 	.exits = HELD_EXITS,
 };
@@ -96,11 +96,11 @@ struct release_opts {
 
 static const struct opt release_table[] = {
 	OPT_TEXT(struct release_opts, rule, "rule", NULL, "NAME",
-		 "only those that this rule holds"),
+		 "release only requests that this rule holds"),
 	OPT_COUNT(struct release_opts, id, "id", NULL, 1, INT64_MAX,
-		  "only the one with this number; default: any"),
+		  "release only the request with this number; default: any"),
 	OPT_COUNT(struct release_opts, count, "count", NULL, 1, INT64_MAX,
-		  "at most so many, the oldest first; default: all"),
+		  "release at most N requests, oldest first; default: all"),
 	OPT_DISK_CHOICE(struct release_opts, disk),
 	OPT_FLAG(struct release_opts, json, "json", "print JSON"),
 	OPT_END,
@@ -108,8 +108,8 @@ static const struct opt release_table[] = {
 
 static const struct opt_help release_help = {
 	.usage = "faultblk release [options]",
-	.what = "Let held requests go, all of them or some: each is carried out, or does what a\n"
-		"later rule decided for it. Prints how many.\n" DISK_CHOICE_HELP,
+	.what = "Release held requests, all or some: each is carried out, or ends as a later rule\n"
+		"decided. Print their number.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk release\n  faultblk release --rule stuck --count 1",
 	.exits = HELD_EXITS,
 };
@@ -123,7 +123,7 @@ static int explain_none(const struct release_opts *opts)
 	int code;
 
 	if (opts->id) {
-		tool_msg("no request is held under number %llu; faultblk held lists those that are",
+		tool_msg("no held request has the number %llu; faultblk held lists them",
 			 (unsigned long long)opts->id);
 		return EXIT_FAILED;
 	}
@@ -135,8 +135,8 @@ static int explain_none(const struct release_opts *opts)
 	json_array_foreach (json_object_get(answer, "rules"), i, rule)
 		found |= strcmp(json_string_value(json_object_get(rule, "name")), opts->rule) == 0;
 	if (!found)
-		tool_msg("there is no rule '%s', and none of this name holds a request; faultblk "
-			 "rule ls lists those that are",
+		tool_msg("there is no rule '%s', and no held request of one; faultblk rule ls "
+			 "lists the rules",
 			 opts->rule);
 	json_decref(answer);
 	return found ? EXIT_OK : EXIT_FAILED;

@@ -24,18 +24,19 @@ static const struct opt list_table[] = {
 
 static const struct opt_help list_help = {
 	.usage = "faultblk list [options]",
-	.what = "The disks that are there, a line each: name, device, state, process of the server,\n"
-		"socket. States:\n"
-		"  live        its server answers\n"
-		"  silent      its socket takes connections, and nobody answers there\n"
-		"  elsewhere   it is served, by a socket that is not in the runtime directory\n"
-		"  dead        its server is gone: faultblk gc takes it away\n"
-		"  ending      its server was killed, and has not ended yet\n"
-		"  unknown     its server is or was in another pid namespace, not seen from here\n"
-		"  foreign     another program has made it\n"
-		"Where a server is gone and its disk, too, its socket is dead, with device '-'.\n"
-		"On a terminal the socket is left out, and names are cut, where there is no room.\n"
-		"Who may not command the driver sees the disks of his own sockets only.",
+	.what =
+		"List the disks, one a line: name, device, state, process of the server, socket.\n"
+		"States:\n"
+		"  live        the server answers\n"
+		"  silent      the socket accepts connections, but the server does not answer\n"
+		"  elsewhere   the disk is served through a socket outside the runtime directory\n"
+		"  dead        the server is gone: faultblk gc removes the disk\n"
+		"  ending      the server was killed, but has not ended\n"
+		"  unknown     the server is in another pid namespace, which is not visible here\n"
+		"  foreign     another program made the disk\n"
+		"A socket without a server and a disk is dead, with device '-'. On a narrow terminal\n"
+		"the socket is left out, and names are shortened. A user who may not command the\n"
+		"driver sees only the disks of his own sockets.",
 	.examples = "  faultblk list\n  faultblk list --json",
 	.exits = "  0  printed, even if there is none\n  1  the runtime directory is not readable\n"
 		 "  2  wrong options",
@@ -196,9 +197,9 @@ static void say_none(void)
 {
 	char others[320];
 
-	tool_msg("no disk is running");
-	if (others_look("/sys/block", "/proc", geteuid(), others, sizeof(others)))
-		tool_hint(others);
+	if (!others_look("/sys/block", "/proc", geteuid(), others, sizeof(others)))
+		others[0] = '\0';
+	tool_msg_hint(others, "no disk is running");
 }
 
 static int list_all(struct listing *l, bool json)

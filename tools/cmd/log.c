@@ -57,8 +57,8 @@ static int choose_disk(const struct journal *journal, const char *path, const ch
 	if (name)
 		tool_msg("there is no disk '%s' in %s; `faultblk log show` lists them", name, path);
 	else
-		tool_msg("%s has %u disks and a log has one; say which with --disk, `faultblk log "
-			 "show` lists them",
+		tool_msg("%s has %u disks, and a log has one; choose one with --disk, `faultblk "
+			 "log show` lists them",
 			 path, journal->nr_disks);
 	return -1;
 }
@@ -67,10 +67,10 @@ static void tell_export(const struct logwrites_export *export, const char *path)
 {
 	printf("%s: %llu entries\n", path, (ull) export->nr_entries);
 	if (export->nr_failed)
-		tool_msg("%llu writes that failed are not in the log, which has no errors",
+		tool_msg("%llu failed writes are left out, as a log has no errors",
 			 (ull) export->nr_failed);
 	if (export->nr_unfinished)
-		tool_msg("%llu writes that were never completed are not in the log",
+		tool_msg("%llu writes that never completed are left out",
 			 (ull) export->nr_unfinished);
 	if (export->nr_false_acks)
 		tool_msg(
@@ -98,7 +98,7 @@ static int export_to(const struct log_opts *opts, const struct journal *journal,
 	}
 	if (!journal_is_as_it_was(journal)) {
 		out_file_drop(&file);
-		tool_msg("%s is not written: the content of the recording has changed meanwhile",
+		tool_msg("cannot write %s: the content of the recording changed meanwhile",
 			 path);
 		return EXIT_FAILED;
 	}
@@ -119,7 +119,7 @@ static int log_export(void *values, const struct opt_words *words)
 	    journal_open(words->words[0], &diag, &journal) < 0)
 		return failed(&diag);
 	if (journal->under_way)
-		tool_msg("%s is still being written: what it holds now is exported",
+		tool_msg("%s is still being written: its present content is exported",
 			 words->words[0]);
 	disk = choose_disk(journal, words->words[0], opts->disk);
 	if (disk >= 0)
@@ -153,7 +153,7 @@ static int save(const struct log_opts *opts, const struct journal *journal, cons
 	printf("%s: disk %s of %llu bytes, %zu writes, %zu flushes, %zu marks%s\n", path,
 	       journal->disks[0].name, (ull)journal->disks[0].size_bytes, journal->nr_writes,
 	       journal->nr_flushes, journal->nr_marks,
-	       journal->closed ? "" : "; the log has no end: its target was not taken away");
+	       journal->closed ? "" : "; the log has no end: its target was not removed");
 	return EXIT_OK;
 }
 
@@ -162,7 +162,7 @@ static int check_name(const char *name)
 {
 	if (!name || name_is_good(name, strlen(name)))
 		return EXIT_OK;
-	tool_msg("log import: --name: '%s' is no name of a disk: wanted 1 to %d " NAME_WANTED, name,
+	tool_msg("log import: --name: '%s' is not a name of a disk: wanted 1 to %d " NAME_WANTED, name,
 		 RECORD_NAME_MAX);
 	return EXIT_USAGE;
 }
@@ -429,7 +429,7 @@ static int log_show(void *values, const struct opt_words *words)
 	if (journal_map(words->words[0], &diag, &file) < 0)
 		return failed(&diag);
 	if (file.under_way)
-		tool_msg("%s is still being written: what it holds now is shown", words->words[0]);
+		tool_msg("%s is still being written: its present content is shown", words->words[0]);
 	code = journal_format(&file) == JOURNAL_LOGWRITES ? show_log(opts, &file)
 							  : show_journal(opts, &file);
 	code = tool_check_input(code, words->words[0]);
@@ -444,18 +444,19 @@ static int log_show(void *values, const struct opt_words *words)
 	"recording with data\n  2  wrong options"
 
 static const struct opt export_table[] = {
-	OPT_FLAG(struct log_opts, force, "force", "replace LOG if it is there"),
-	OPT_TEXT(struct log_opts, disk, "disk", NULL, "NAME", "which disk, if there are several"),
+	OPT_FLAG(struct log_opts, force, "force", "replace LOG if it exists"),
+	OPT_TEXT(struct log_opts, disk, "disk", NULL, "NAME", "the disk to export, if there are "
+							      "several"),
 	OPT_END,
 };
 
 static const struct opt import_table[] = {
-	OPT_FLAG(struct log_opts, force, "force", "replace RECORDING if it is there"),
+	OPT_FLAG(struct log_opts, force, "force", "replace RECORDING if it exists"),
 	OPT_SIZE(struct log_opts, size, "size", NULL, 512, INT64_MAX,
-		 "of the disk; default: up to the end of the last write"),
-	OPT_TEXT(struct log_opts, name, "name", NULL, "NAME", "of the disk; default: log"),
+		 "size of the disk; default: the end of the last write"),
+	OPT_TEXT(struct log_opts, name, "name", NULL, "NAME", "name of the disk; default: log"),
 	OPT_TEXT(struct log_opts, base, "base", NULL, "FILE",
-		 "what the disk held before; default: zeroes"),
+		 "content of the disk before the log; default: zeroes"),
 	OPT_END,
 };
 
@@ -468,26 +469,28 @@ static const struct sub_command subs[] = {
 	/* clang-format off */
 	{ "export", log_export, export_table,
 	  { .usage = "faultblk log export [options] RECORDING LOG",
-	    .what = "Write what happened to a disk as a log of dm-log-writes, for tools that replay\n"
-		    "such logs. They come to the image that the disk had in the end.",
+	    .what =
+		"Write the recording of a disk as a log of dm-log-writes, for tools that replay such\n"
+		"logs. A replay of the whole log gives the final content of the disk.",
 	    .examples = "  faultblk log export a.rec a.log",
 	    .exits = LOG_EXITS, .min_words = 2, .max_words = 2 },
 	  "a recording as a log of dm-log-writes" },
 	{ "import", log_import, import_table,
 	  { .usage = "faultblk log import [options] LOG RECORDING",
-	    .what = "Make a recording of a log of dm-log-writes. `faultblk explore` takes the log\n"
-		    "itself, too; but a log does not say how large its disk was, nor what was there\n"
-		    "before it began.",
+	    .what =
+		"Make a recording from a log of dm-log-writes. `faultblk explore` reads a log\n"
+		"directly, too; but a log has neither the size of the disk nor its earlier content.",
 	    .examples = "  faultblk log import --size 1G --base before.img /dev/sdc a.rec",
 	    .exits = LOG_EXITS, .min_words = 2, .max_words = 2 },
 	  "a log of dm-log-writes as a recording" },
 	{ "show", log_show, show_table,
 	  { .usage = "faultblk log show [options] FILE",
-	    .what = "What is in a recording with data, or in a log: a line for each thing, in the\n"
-		    "order in which it happened. Places are FIRST-SECTOR+BYTES.",
+	    .what =
+		"Print a recording with data, or a log: one entry a line, in the order of time. Places\n"
+		"are FIRST-SECTOR+BYTES.",
 	    .examples = "  faultblk log show a.rec\n  faultblk log show --json a.log",
 	    .exits = LOG_EXITS, .min_words = 1, .max_words = 1 },
-	  "what is in a recording or a log, line by line" },
+	  "print a recording or a log, line by line" },
 	/* clang-format on */
 };
 

@@ -25,9 +25,10 @@ static const struct opt mark_table[] = {
 
 static const struct opt_help mark_help = {
 	.usage = "faultblk mark [options] TEXT",
-	.what = "Put a line of text into the recording of a disk, behind every request whose end\n"
-		"anyone has seen by now. A mark is of the recording: with several disks in it, any of\n"
-		"them will do. Prints the mark's number and its step.\n" //
+	.what =
+		"Add a line of text to the recording of a disk, after all requests that have completed\n"
+		"so far. A recording of several disks has one list of marks: any of its disks will do.\n"
+		"Print the number of the mark and its step.\n" //
 	DISK_CHOICE_HELP,
 	.examples = "  faultblk run --record a.rec --record-data -- sh -c 'echo x |\n"
 		    "      dd of=$FAULTBLK_DEV conv=sync,fsync && faultblk mark x is safe'",
@@ -67,7 +68,7 @@ int cmd_mark(int argc, char **argv)
 		return opt_exit(result);
 	text = join_words(&words);
 	if (!text) {
-		tool_msg("mark: the text is no UTF-8; a mark is one line of it");
+		tool_msg("mark: the text is not UTF-8; a mark is one line of UTF-8");
 		return EXIT_USAGE;
 	}
 	code = rpc_client_once(&opts.disk, "mark", json_pack("{s:o}", "text", text), &answer);
@@ -89,8 +90,8 @@ struct recording_opts {
 static const struct opt recording_table[] = {
 	OPT_DISK_CHOICE(struct recording_opts, disk),
 	OPT_TEXT(struct recording_opts, limit, "limit", NULL, "SIZE",
-		 "let the file grow to so much; 0: without limit"),
-	OPT_FLAG(struct recording_opts, stop, "stop", "end the recording; the disk serves on"),
+		 "new size limit of the file; 0: no limit"),
+	OPT_FLAG(struct recording_opts, stop, "stop", "end the recording; the disk continues"),
 	OPT_FLAG(struct recording_opts, json, "json", "print JSON"),
 	OPT_END,
 };
@@ -98,7 +99,7 @@ static const struct opt recording_table[] = {
 static const struct opt_help recording_help = {
 	.usage = "faultblk recording [options] [DISK]",
 	.words_are = "name",
-	.what = "How the recording of a disk goes; raise its limit, or end it.\n" DISK_CHOICE_HELP,
+	.what = "Show the recording of a disk; raise its limit, or end it.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk recording\n  faultblk recording --limit 8G",
 	.exits = MARK_EXITS,
 };

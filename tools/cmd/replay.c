@@ -33,24 +33,25 @@ struct replay_opts {
 
 #define O struct replay_opts
 static const struct opt replay_table[] = {
-	OPT_FLAG(O, forced, "forced", "apply the recorded decisions; do not ask the rules anew"),
-	OPT_FLAG(O, device, "device", "on a device instead of in memory; implies --forced"),
+	OPT_FLAG(O, forced, "forced", "apply the recorded decisions instead of the rules"),
+	OPT_FLAG(O, device, "device", "replay on a device instead of in memory; implies --forced"),
 	OPT_FLAG(O, events, "events", "print every hit, as `faultblk events` does"),
-	OPT_FLAG(O, list, "list", "only print what is recorded, a line for each record"),
+	OPT_FLAG(O, list, "list", "only print the records, one a line"),
 	OPT_FLAG(O, json, "json", "print JSON, one object a line"),
 	OPT_TEXT(O, image, "image", NULL, "FILE",
-		 "write what the disk holds in the end there; of several: FILE.NAME"),
-	OPT_FLAG(O, force, "force", "replace the FILE of --image if it is there"),
+		 "write the final content of the disk to FILE; of several disks to FILE.NAME"),
+	OPT_FLAG(O, force, "force", "replace the FILE of --image if it exists"),
 	OPT_END,
 };
 #undef O
 
 static const struct opt_help replay_help = {
 	.usage = "faultblk replay [options] FILE",
-	.what = "Do again what `faultblk run --record FILE` wrote down: the same rules, the same\n"
-		"requests in the same order, and compare what comes of it. Needs no kernel and takes\n"
-		"no time but that of the work: delays pass at once.\n"
-		"With --device: a disk is made, and another process sends it the requests one by one.",
+	.what =
+		"Repeat a recording of `faultblk run --record FILE`: the same rules, the same requests\n"
+		"in the same order; compare the results. This needs no kernel, and delays take no\n"
+		"time. With --device it makes a disk, and another process sends it the requests one by\n"
+		"one.",
 	.examples = "  faultblk run --record a.rec --rule 'some op=write p=1% do=error:EIO' -- \\\n"
 		    "      sh -c 'mkfs.ext4 -q $FAULTBLK_DEV'\n"
 		    "  faultblk replay a.rec\n  faultblk replay --events --json a.rec",
@@ -342,7 +343,7 @@ int cmd_replay(int argc, char **argv)
 	if (code)
 		return code;
 	if (file.under_way)
-		tool_msg("%s is still being written: what it holds now is read", file.path);
+		tool_msg("%s is still being written: its present content is read", file.path);
 	if (opts.device && !opts.list)
 		code = check_machine();
 	if (!code)

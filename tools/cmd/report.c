@@ -24,8 +24,8 @@ static const struct opt report_table[] = {
 	OPT_TEXT(O, html, "html", NULL, "FILE",
 		 "write one self-contained HTML page (-: standard output)"),
 	OPT_TEXT(O, merge, "merge", NULL, "FILE", "write the merged results (-: standard output)"),
-	OPT_FLAG(O, canonical, "canonical", "--merge without times and places, to be compared"),
-	OPT_FLAG(O, force, "force", "replace the file of --html or --merge if it is there"),
+	OPT_FLAG(O, canonical, "canonical", "write --merge without times and paths, for comparison"),
+	OPT_FLAG(O, force, "force", "replace the file of --html or --merge if it exists"),
 	OPT_FLAG(O, json, "json", "print JSON instead of text"),
 	OPT_END,
 };
@@ -36,8 +36,9 @@ static const struct opt report_table[] = {
 
 static const struct opt_help report_help = {
 	.usage = "faultblk report [options] RESULTS...",
-	.what = "Say what explorations found. Several files are shards of one exploration, in any\n"
-		"order; one given twice changes nothing, and one that is missing is named.",
+	.what =
+		"Report the findings of explorations. Several files are shards of one exploration, in\n"
+		"any order; duplicates are ignored, and missing shards are reported.",
 	.examples = "  faultblk report results.jsonl\n"
 		    "  faultblk report --html report.html --force shard-*.jsonl\n"
 		    "  faultblk report --merge - --canonical shard-*.jsonl | cmp - whole.jsonl",
@@ -162,20 +163,20 @@ static void warn(const struct report *report)
 	if (gaps && *gaps)
 		tool_msg("%s", gaps);
 	if (report->nr_cut)
-		tool_msg("%u file%s cut in the last line, which is left out", report->nr_cut,
+		tool_msg("%u file%s truncated in the last line, which is left out", report->nr_cut,
 			 report->nr_cut == 1 ? " is" : "s are");
 	if (report->totals.verdicts[REPORT_ERROR])
 		tool_msg(
-			"%llu states could not be judged (the check could not be run, or the machine "
-			"lacked something); explore --resume tries again",
+			"%llu states were not judged (the check did not run, or the machine lacked "
+			"a resource); explore --resume tries again",
 			(unsigned long long)report->totals.verdicts[REPORT_ERROR]);
 	if (report->totals.points_unmade)
 		tool_msg("of %llu moments no state was checked, as none could be made: see MISSING "
 			 "STATES in faultblk-explore(7)",
 			 (unsigned long long)report->totals.points_unmade);
 	if (report->totals.disagree)
-		tool_msg("the check of %llu states said one thing and then another; the findings "
-			 "are kept",
+		tool_msg("the check gave contradictory verdicts on %llu states; the findings are "
+			 "kept",
 			 (unsigned long long)report->totals.disagree);
 }
 
@@ -275,7 +276,7 @@ int cmd_report(int argc, char **argv)
 	if (check_outputs(&opts, &words))
 		return EXIT_ERRORS;
 	if (opts.canonical && !opts.merge) {
-		tool_msg("--canonical is the form of what --merge FILE writes; give that too");
+		tool_msg("--canonical needs --merge FILE");
 		return EXIT_USAGE;
 	}
 	return report_files(&opts, &words);

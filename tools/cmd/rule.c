@@ -32,7 +32,7 @@ static const struct opt rule_table[] = {
 };
 static const struct opt put_table[] = {
 	OPT_TEXT(struct rule_opts, before, "before", NULL, "NAME",
-		 "put new rules before this one; default: last"),
+		 "insert new rules before this one; default: append"),
 	RULE_OPTIONS,
 };
 
@@ -77,8 +77,8 @@ static int rule_put(void *values, const struct opt_words *words)
 	}
 	if (code) {
 		if (words->count > 1 && !strchr(words->words[0], ' '))
-			tool_msg("got %d words: each is a rule of its own; put a rule in quotes, "
-				 "as in 'a op=read do=error:EIO'",
+			tool_msg("got %d words, each of them a rule; put a rule in quotes, as in "
+				 "'a op=read do=error:EIO'",
 				 words->count);
 		json_decref(rules);
 		return code;
@@ -251,8 +251,9 @@ static const struct sub_command subs[] = {
 	  "add rules, or replace those of the same name" },
 	{ "ls", rule_ls, rule_table,
 	  { .usage = "faultblk rule ls [options]",
-	    .what = "The rules in the order in which they are asked, with how often each matched\n"
-		    "and acted.\n" DISK_CHOICE_HELP,
+	    .what =
+		"List the rules in the order in which they are evaluated, with the number of matches\n"
+		"and hits of each.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule ls", .exits = RULE_EXITS },
 	  "list the rules with their counters" },
 	{ "rm", rule_rm, rule_table,
@@ -263,16 +264,16 @@ static const struct sub_command subs[] = {
 	  "remove rules" },
 	{ "enable", rule_enable_all, rule_table,
 	  { .usage = "faultblk rule enable [options] NAME...",
-	    .what = "Ask these rules again.\n" DISK_CHOICE_HELP,
+	    .what = "Enable rules.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule enable hole", .exits = RULE_EXITS, .min_words = 1,
 	    .max_words = -1 },
-	  "ask rules again" },
+	  "enable rules" },
 	{ "disable", rule_disable_all, rule_table,
 	  { .usage = "faultblk rule disable [options] NAME...",
-	    .what = "Keep these rules, with their counters, but do not ask them.\n" DISK_CHOICE_HELP,
+	    .what = "Disable rules, and keep them with their counters.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule disable hole", .exits = RULE_EXITS, .min_words = 1,
 	    .max_words = -1 },
-	  "keep rules without asking them" },
+	  "disable rules, and keep them" },
 	{ "clear", rule_clear, rule_table,
 	  { .usage = "faultblk rule clear [options]",
 	    .what = "Remove all rules at once.\n" DISK_CHOICE_HELP,
@@ -287,18 +288,18 @@ static const struct sub_command subs[] = {
 	  "replace all rules by those of a file" },
 	{ "dump", rule_dump, rule_table,
 	  { .usage = "faultblk rule dump [options]",
-	    .what = "Print the rules as a file that `rule load` and `run --rules` read.\n"
+	    .what = "Print the rules in the form that `rule load` and `run --rules` read.\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule dump >saved.rules", .exits = RULE_EXITS },
 	  "print the rules as a file" },
 	{ "explain", rule_explain, rule_table,
 	  { .usage = "faultblk rule explain [options] op=OP [off=SIZE] [len=SIZE] [flags=...] "
 		     "[queue=N]",
-	    .what = "What would happen to this request now, and why. Nothing is counted.\n"
+	    .what = "Explain what happens to such a request now, and why. Counters do not change.\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk rule explain op=write off=1M len=4k", .exits = RULE_EXITS,
 	    .min_words = 1, .max_words = 5 },
-	  "say what would happen to a request, and why" },
+	  "explain what happens to a request, and why" },
 	/* clang-format on */
 };
 

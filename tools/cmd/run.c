@@ -34,21 +34,22 @@
 
 static const struct opt_help run_help = {
 	.usage = "faultblk run [options] [-- COMMAND...]",
-	.what = "Make a disk in memory, /dev/ublkbN, that breaks as its rules say.\n"
+	.what =
+		"Create a disk in memory, /dev/ublkbN, that breaks as its rules say.\n"
 		"With COMMAND: run it with FAULTBLK_DEV, FAULTBLK_SOCKET and FAULTBLK_NAME in its\n"
-		"environment, take the disk away when it ends, and exit with its status.\n"
-		"Without: print device and socket, and serve until SIGINT, SIGTERM or `faultblk stop`.\n"
-		"While somebody holds the disk it is not taken away; a second signal does it anyway.",
+		"environment, remove the disk when it ends, and exit with its status.\n"
+		"Without COMMAND: print device and socket, and serve until SIGINT, SIGTERM or\n"
+		"`faultblk stop`. A disk that a process holds stays; a second signal removes it anyway.",
 	.examples =
 		"  faultblk run --size 1G --rule 'hole op=read range=17s..23s do=error:EIO' \\\n"
 		"      -- sh -c 'mkfs.ext4 -q $FAULTBLK_DEV && fsck.ext4 -fn $FAULTBLK_DEV'\n"
 		"  faultblk run --name slow --daemon --rule 'slow op=read do=delay:20ms'",
 	.exits =
 		"  0    the disk was served and taken away (with COMMAND: its status; 128+N: signal N)\n"
-		"  1    the disk could not be made\n"
+		"  1    cannot create the disk\n"
 		"  2    wrong options, or a wrong rule; nothing was made\n"
 		"  3    this machine cannot make ublk devices; a line that works is printed\n"
-		"  125  with COMMAND: the disk could not be made, or COMMAND succeeded but left it\n"
+		"  125  with COMMAND: cannot create the disk, or COMMAND succeeded but left it\n"
 		"       held (mounted, say), so that it had to be removed by force\n"
 		"  126, 127  COMMAND could not be executed, was not found",
 	.command = true,
@@ -111,7 +112,7 @@ static int resolve_parts(struct run_command *run)
 		if (!err)
 			continue;
 		if (err == -ENOENT)
-			diag_hint(&diag, "that is what it found in %.200s", run->made.opts.load);
+			diag_hint(&diag, "the partition table comes from %.200s", run->made.opts.load);
 		return fail(run, err, &diag);
 	}
 	rule_set_lint(run->rules, &geometry, print_warning, NULL);

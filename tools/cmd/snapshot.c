@@ -25,7 +25,7 @@ static const struct opt plain_table[] = {
 };
 
 static const struct opt save_table[] = {
-	OPT_FLAG(struct state_opts, force, "force", "replace FILE if it is there"),
+	OPT_FLAG(struct state_opts, force, "force", "replace FILE if it exists"),
 	OPT_DISK_CHOICE(struct state_opts, disk),
 	OPT_FLAG(struct state_opts, json, "json", "print JSON"),
 	OPT_END,
@@ -162,7 +162,7 @@ static int snapshot_restore(void *values, const struct opt_words *words)
 	int code = call(opts, "snapshot.restore", name_params(words), &answer);
 
 	if (!code && answer)
-		printf("%s went back to what they were\n",
+		printf("%s were restored\n",
 		       units_format_size(number_of(answer, "restored_bytes"), size));
 	rpc_client_say_table(answer);
 	json_decref(answer);
@@ -230,35 +230,39 @@ static int snapshot_save(void *values, const struct opt_words *words)
 static const struct sub_command snapshots[] = {
 	{ "create", snapshot_create, plain_table,
 	  { .usage = "faultblk snapshot create [options] NAME",
-	    .what = "Keep what the disk holds now, at once: pages are copied when they change.\n"
+	    .what =
+		"Keep the present content of the disk. This is immediate: pages are copied when they\n"
+		"change.\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk snapshot create clean", .exits = STATE_EXITS, .min_words = 1,
 	    .max_words = 1 },
-	  "keep what the disk holds now" },
+	  "keep the content of the disk" },
 	{ "restore", snapshot_restore, plain_table,
 	  { .usage = "faultblk snapshot restore [options] NAME",
-	    .what = "Make the disk what it was, all of it durable. Snapshots stay as they are.\n"
-		    "Unmount first: a file system that is mounted goes on with what it remembers.\n"
+	    .what =
+		"Restore the content of the disk, all of it durable. Snapshots are not changed.\n"
+		"Unmount first: a mounted file system keeps using its cached data.\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk snapshot restore clean", .exits = STATE_EXITS, .min_words = 1,
 	    .max_words = 1 },
-	  "make the disk what it was" },
+	  "restore the content of the disk" },
 	{ "rm", snapshot_rm, plain_table,
 	  { .usage = "faultblk snapshot rm [options] NAME",
-	    .what = "Forget a snapshot; older ones keep what they need of it.\n" DISK_CHOICE_HELP,
+	    .what = "Remove a snapshot.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk snapshot rm clean", .exits = STATE_EXITS, .min_words = 1,
 	    .max_words = 1 },
-	  "forget a snapshot" },
+	  "remove a snapshot" },
 	{ "ls", snapshot_ls, plain_table,
 	  { .usage = "faultblk snapshot ls [options]",
-	    .what = "The snapshots, oldest first, and the memory that each holds.\n"
+	    .what = "List the snapshots, oldest first, with the memory that each uses.\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk snapshot ls", .exits = STATE_EXITS },
 	  "list the snapshots" },
 	{ "save", snapshot_save, save_table,
 	  { .usage = "faultblk snapshot save [options] NAME FILE",
-	    .what = "Write a snapshot to a raw, sparse file, while the disk serves on. FILE is\n"
-		    "written by the server, and appears when it is whole.\n" DISK_CHOICE_HELP,
+	    .what =
+		"Write a snapshot to a raw, sparse file, while the disk is in use. The server writes\n"
+		"FILE, which appears when it is complete.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk snapshot save clean clean.img", .exits = STATE_EXITS,
 	    .min_words = 2, .max_words = 2 },
 	  "write a snapshot to a file" },
@@ -267,16 +271,18 @@ static const struct sub_command snapshots[] = {
 static const struct sub_command images[] = {
 	{ "save", image_save, save_table,
 	  { .usage = "faultblk image save [options] FILE",
-	    .what = "Write the disk as it is at this moment to a raw, sparse file, while it serves\n"
-		    "on. FILE is written by the server, and appears when it is whole.\n"
+	    .what =
+		"Write the present content of the disk to a raw, sparse file, while the disk is in\n"
+		"use. The server writes FILE, which appears when it is complete.\n"
 		    DISK_CHOICE_HELP,
 	    .examples = "  faultblk image save now.img && fsck.ext4 -fn now.img",
 	    .exits = STATE_EXITS, .min_words = 1, .max_words = 1 },
 	  "write the disk to a file" },
 	{ "load", image_load_file, plain_table,
 	  { .usage = "faultblk image load [options] FILE",
-	    .what = "Make the disk what a raw file holds, and zero beyond its end, all of it\n"
-		    "durable. Unmount first. I/O meanwhile sees a mixture.\n" DISK_CHOICE_HELP,
+	    .what =
+		"Load the content of a raw file, and zeroes beyond its end, all of it durable.\n"
+		"Unmount first. I/O during the load sees a mixture.\n" DISK_CHOICE_HELP,
 	    .examples = "  faultblk image load clean.img", .exits = STATE_EXITS, .min_words = 1,
 	    .max_words = 1 },
 	  "read the disk from a file" },

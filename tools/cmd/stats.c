@@ -27,9 +27,9 @@ struct stats_opts {
 
 static const struct opt stats_table[] = {
 	OPT_DISK_CHOICE(struct stats_opts, disk),
-	OPT_FLAG(struct stats_opts, watch, "watch", "look again and again, until interrupted"),
+	OPT_FLAG(struct stats_opts, watch, "watch", "repeat until interrupted"),
 	OPT_TIME(struct stats_opts, interval, "interval", "1s", 10 * NSEC_PER_MSEC,
-		 3600 * NSEC_PER_SEC, "how often to look"),
+		 3600 * NSEC_PER_SEC, "time between two outputs of --watch"),
 	OPT_FLAG(struct stats_opts, json, "json", "print JSON; with --watch one line each time"),
 	OPT_END,
 };
@@ -37,16 +37,17 @@ static const struct opt stats_table[] = {
 static const struct opt_help stats_help = {
 	.usage = "faultblk stats [options] [DISK]",
 	.words_are = "name",
-	.what = "Counts, errors and latencies of each operation; errors by errno; what each rule\n"
-		"did. Latency is from a request's arrival at its queue to its completion. Tables\n"
-		"have at most 80 columns, on a terminal as many as that has: where there is no\n"
-		"room for all, p90, p99.9, bytes and others are left out, in this order. Large\n"
-		"numbers are rounded then (12.3M); --json has all, and exactly.\n" DISK_CHOICE_HELP,
+	.what =
+		"Print counts, errors and latencies of each operation, errors by errno, and matches\n"
+		"and hits of each rule. Latency is the time from the arrival of a request at its\n"
+		"queue to its completion. Tables fit the terminal, or 80 columns: p90, p99.9, bytes\n"
+		"and other columns are left out, in this order, if there is no room, and large\n"
+		"numbers are rounded (12.3M). --json prints all columns, and exact numbers.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk stats\n  faultblk stats --watch --interval 500ms",
 	.exits = "  0  printed\n"
 		 "  1  the server did not answer, or standard output could not be written\n"
 		 "  2  wrong options\n  4  no such disk, or it went away\n"
-		 "  141  --watch: nobody reads standard output any more (SIGPIPE)",
+		 "  141  --watch: standard output has no reader any more (SIGPIPE)",
 };
 
 static uint64_t number(const json_t *object, const char *key)

@@ -22,7 +22,7 @@ static const struct opt status_table[] = {
 static const struct opt_help status_help = {
 	.usage = "faultblk status [options] [DISK]",
 	.words_are = "name",
-	.what = "What a disk is, and who holds it.\n" DISK_CHOICE_HELP,
+	.what = "Show the properties of a disk, its state, and the processes that hold it.\n" DISK_CHOICE_HELP,
 	.examples = "  faultblk status --name slow",
 	.exits = "  0  printed\n  1  the server did not answer\n  2  wrong options\n"
 		 "  4  no such disk",
@@ -99,7 +99,7 @@ static void print_holders(json_t *holders)
 	size_t i;
 
 	if (json_array_size(holders) == 0)
-		printf("%-16s%s\n", "held by", "nobody known");
+		printf("%-16s%s\n", "held by", "an unknown process");
 	json_array_foreach (holders, i, holder) {
 		const char *how = json_string_value(json_object_get(holder, "how"));
 		const char *name = json_string_value(json_object_get(holder, "name"));
@@ -119,7 +119,7 @@ static void print_host(json_t *host)
 	long long refused = (long long)json_integer_value(json_object_get(host, "refused"));
 
 	if (json_is_true(json_object_get(host, "low")))
-		printf("%-16s%s\n", "host memory", "too little: writes that need more get EIO");
+		printf("%-16s%s\n", "host memory", "short: writes that need more get EIO");
 	if (refused)
 		printf("%-16s%lld requests for lack of host memory\n", "refused", refused);
 }

@@ -10,7 +10,8 @@ struct stop_opts {
 
 static const struct opt stop_table[] = {
 	OPT_DISKS_CHOICE(struct stop_opts, disks),
-	OPT_FLAG(struct stop_opts, force, "force", "even if it is held: the holder gets errors"),
+	OPT_FLAG(struct stop_opts, force, "force", "remove the disk even if it is held: the holder "
+						   "gets errors"),
 	OPT_FLAG(struct stop_opts, json, "json", "print JSON"),
 	OPT_END,
 };
@@ -18,11 +19,12 @@ static const struct opt stop_table[] = {
 static const struct opt_help stop_help = {
 	.usage = "faultblk stop [options] [DISK...]",
 	.words_are = "name",
-	.what = "Take a disk away. One that is held (open, mounted) is left alone after 5 s, and the\n"
-		"message names the holder.\n" DISKS_CHOICE_HELP,
+	.what =
+		"Remove disks. A disk that is held (open, mounted) stays after 5 s, and the message\n"
+		"names the holder.\n" DISKS_CHOICE_HELP,
 	.examples = "  faultblk stop --name slow\n  faultblk stop --all",
 	.exits = "  0  it is gone\n  1  that failed\n  2  wrong options\n"
-		 "  4  no such disk\n  5  somebody holds it; it serves on",
+		 "  4  no such disk\n  5  a process holds it; it stays",
 };
 
 static json_t *make_params(void *ctx, const struct disk_member *member)

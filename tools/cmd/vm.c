@@ -32,43 +32,44 @@ struct vm_opts {
 
 static const struct opt vm_table[] = {
 	OPT_TEXT(struct vm_opts, kernel, "kernel", "lts", "lts|latest|PATH",
-		 "kernel to boot; lib/modules is beside it"),
+		 "kernel to boot: lts, latest, or the path of a vmlinuz beside lib/modules"),
 	OPT_COUNT(struct vm_opts, cpus, "cpus", NULL, 1, 255,
 		  "processors (default: those of this machine, at most 4)"),
 	OPT_SIZE(struct vm_opts, mem_bytes, "mem", "2G", 256ull << 20, 1ull << 40, "memory"),
 	OPT_COUNT(struct vm_opts, timeout_sec, "timeout", NULL, 1, 1000000,
 		  "end the machine after N seconds, boot included (default: never)"),
 	OPT_COUNT(struct vm_opts, heartbeat_sec, "heartbeat", "300", 0, 1000000,
-		  "end the machine when nothing has run in it for N seconds; 0: wait for ever"),
+		  "end the machine after N seconds without a sign of life; 0: wait for ever"),
 	OPT_FLAG(struct vm_opts, icount, "icount",
-		 "virtual time counts instructions: repeatable, one processor, emulated"),
+		 "virtual time counts instructions: repeatable, but emulated on one processor"),
 	OPT_TEXT(struct vm_opts, accel, "accel", "auto", "auto|kvm|tcg",
-		 "auto uses KVM once a boot has proven it here"),
-	OPT_TEXT(struct vm_opts, append, "append", "", "WORDS", "more words for the kernel"),
+		 "accelerator; auto uses KVM once a boot has proven that it works"),
+	OPT_TEXT(struct vm_opts, append, "append", "", "WORDS", "further parameters for the kernel"),
 	OPT_COUNT(struct vm_opts, ublks_max, "ublks-max", NULL, 1, 1000000,
 		  "the driver's limit of disks (default: the driver's own, 64)"),
 	OPT_FLAG(struct vm_opts, no_ublk, "no-ublk", "do not load the ublk driver"),
 	OPT_FLAG(struct vm_opts, udev, "udev", "start this system's udev in the machine"),
 	OPT_TEXT(struct vm_opts, archive, "archive", NULL, "URL",
-		 "fetch from this mirror of Debian (default: that of this system's apt)"),
+		 "mirror of Debian to fetch from (default: that of apt on this system)"),
 	OPT_TEXT(struct vm_opts, keyring, "keyring", NULL, "FILE",
-		 "Debian's archive keys (default: those of debian-archive-keyring)"),
+		 "archive keys of Debian (default: those of debian-archive-keyring)"),
 	OPT_FLAG(struct vm_opts, fetch_only, "fetch-only", "fetch the packages and end"),
-	OPT_FLAG(struct vm_opts, refresh, "refresh", "ask the archive for newer packages first"),
+	OPT_FLAG(struct vm_opts, refresh, "refresh", "look for newer packages first"),
 	OPT_FLAG(struct vm_opts, quiet, "quiet", "do not print the versions in use"),
 	OPT_END
 };
 
 static const struct opt_help vm_help = {
 	.usage = "faultblk vm [options] [-- COMMAND...]",
-	.what = "Runs COMMAND (a shell without one) as root in a QEMU machine whose kernel has ublk.\n"
-		"It sees this machine's files, environment and working directory. What it writes\n"
-		"into the working directory stays; everything else it writes is forgotten.\n"
+	.what =
+		"Run COMMAND (default: a shell) as root in a QEMU machine whose kernel has ublk.\n"
+		"It sees the files, environment and working directory of this machine. Writes to the\n"
+		"working directory are kept; all other writes are discarded.\n"
 		"The first use fetches a kernel and QEMU with apt-get into FAULTBLK_CACHE,\n"
-		"XDG_CACHE_HOME/faultblk or ~/.cache/faultblk; nothing is installed. Where apt knows\n"
-		"no archive of Debian's, --archive (or FAULTBLK_ARCHIVE) and --keyring\n"
-		"(FAULTBLK_KEYRING) name it.\n"
-		"Ctrl-C goes to COMMAND; again, or Ctrl-] three times, ends the machine.",
+		"XDG_CACHE_HOME/faultblk or ~/.cache/faultblk; nothing is installed. If apt knows no\n"
+		"archive of Debian, give --archive (or FAULTBLK_ARCHIVE) and --keyring\n"
+		"(FAULTBLK_KEYRING). Ctrl-C goes to COMMAND; a second one, or Ctrl-] three times,\n"
+		"ends the machine.",
 	.examples = "  faultblk vm -- ls -l /dev/ublk-control\n"
 		    "  faultblk vm --udev -- udevadm info /dev/ublk-control\n"
 		    "  faultblk vm --kernel latest --cpus 2 -- faultblk doctor",
@@ -126,9 +127,9 @@ static void kvm_failure(enum vm_end end, int status, const struct vm_session *pr
 		snprintf(why, size, "its first command ended with status %d", status);
 	else if (end == VM_END_TIMEOUT)
 		snprintf(why, size, "it had not booted after %llu s%s%.200s",
-			 KVM_PROOF_NS / NSEC_PER_SEC, words[0] ? "; its last words: " : "", words);
+			 KVM_PROOF_NS / NSEC_PER_SEC, words[0] ? "; its last lines: " : "", words);
 	else if (end != VM_END_STATUS)
-		snprintf(why, size, "%.240s", words[0] ? words : "QEMU ended without a word");
+		snprintf(why, size, "%.240s", words[0] ? words : "QEMU ended without a message");
 }
 
 /* /dev/kvm may open and still not carry a guest: only a boot proves it. */
@@ -157,8 +158,8 @@ static bool kvm_works(const struct vm_config *config, const struct vm_session *s
 	kvm_failure(end, status, &proof, why, sizeof(why));
 	vm_cache_set_kvm(config->cache, why[0] ? why : NULL);
 	if (why[0])
-		tool_msg("vm: KVM does not carry a boot here: %s; emulating instead (it is tried "
-			 "again after %d minutes; --accel kvm tries it at once)",
+		tool_msg("vm: KVM cannot boot a machine here: %s; emulation is used (KVM is tried "
+			 "again after %d minutes, with --accel kvm at once)",
 			 why, VM_KVM_RETRY_SEC / 60);
 	return !why[0];
 }
@@ -218,8 +219,8 @@ static int exit_code(enum vm_end end, int status, const struct vm_opts *opts,
 		tool_msg("vm: the machine died while the command ran");
 		return EXIT_OURS;
 	case VM_END_SILENT:
-		tool_msg("vm: the machine hangs: while the command ran, its first process has not "
-			 "said for %llu seconds that it is alive (--heartbeat; 0 waits for ever)",
+		tool_msg("vm: the machine hangs: its first process sent no sign of life for %llu "
+			 "seconds (--heartbeat; 0 waits for ever)",
 			 (unsigned long long)opts->heartbeat_sec);
 		return EXIT_OURS;
 	}
@@ -247,7 +248,7 @@ static int run_machine(const struct vm_opts *opts, struct vm_config *config,
 		if (config->kvm && strcmp(opts->accel, "auto") == 0) {
 			vm_cache_set_kvm(config->cache, session->last_words[0]
 								? session->last_words
-								: "QEMU ended without a word");
+								: "QEMU ended without a message");
 			config->kvm = false;
 		}
 	}

@@ -161,8 +161,8 @@ int apart_enter(void)
 
 	if (err)
 		tool_msg(
-			"cannot go to a mount namespace of its own: %s; if this server is killed as "
-			"the last process where its disk is mounted, it waits for itself for ever",
+			"cannot create a mount namespace: %s; if this server is killed as the last "
+			"process of a namespace in which its disk is mounted, it never ends",
 			strerror(-err));
 	return err;
 }

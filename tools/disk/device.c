@@ -92,7 +92,7 @@ int disk_make_device(struct disk *disk, const struct ublk_options *options, stru
 	set_capture(disk, &words);
 	err = ublk_dev_open(&disk_backend, disk, &ublk, ret_dev);
 	set_capture(disk, NULL);
-	device_error(err, "the disk could not be made", &words);
+	device_error(err, "cannot create the disk", &words);
 	if (err && diag)
 		*diag = words;
 	return err;
@@ -106,7 +106,7 @@ static int close_device(struct disk *disk, int (*close)(struct ublk_dev *dev), s
 	set_capture(disk, &words);
 	err = close(disk->dev);
 	set_capture(disk, NULL);
-	device_error(err, "the disk could not be closed", &words);
+	device_error(err, "cannot close the disk", &words);
 	if (err && diag)
 		*diag = words;
 	return err;

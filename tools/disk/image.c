@@ -103,10 +103,10 @@ static int refuse_format(const char *path, const struct format *format, struct d
 	typed_word(path, "FILE", file, sizeof(file));
 	diag_set(
 		diag, -EINVAL, "image.format",
-		"%.200s is %s by its first bytes, wanted a raw image; if they are meant as they are: "
-		"losetup -r -f --show %s, and load that device",
+		"%.200s is %s by its first bytes, wanted a raw image; to load these bytes as they "
+		"are: losetup -r -f --show %s, and load that device",
 		path, format->name, strlen(file) < 160 ? file : "FILE");
-	diag_hint(diag, "make one with: %s %s%sraw.img", format->convert, file, format->to);
+	diag_hint(diag, "convert it with: %s %s%sraw.img", format->convert, file, format->to);
 	return -EINVAL;
 }
 
@@ -357,8 +357,8 @@ static int write_error(const struct image_out *out, int err, struct diag *diag)
 	diag_set(diag, err, "image.write", "cannot write %.200s: %s", out->file.path,
 		 strerror(-err));
 	if (err == -ENOSPC)
-		diag_hint(diag, "it needs at most the memory in use that `faultblk status` shows, "
-				"and for a snapshot that of the snapshots, too");
+		diag_hint(diag, "it needs up to the memory in use that `faultblk status` shows, "
+				"and for a snapshot also that of the snapshots");
 	return err;
 }
 
@@ -389,7 +389,7 @@ int image_out_write(struct image_out *out, uint64_t size_bytes, image_source_fn 
 
 		if (!nr)
 			return diag_set(diag, -ECANCELED, "image.cancelled",
-					"%.200s: given up, the disk goes away", out->file.path);
+					"%.200s: abandoned, as the disk is being removed", out->file.path);
 		if (!hole) {
 			err = fail_value("tools/disk/image/write", -ENOSPC,
 					 write_all_at(out->file.fd, data, nr, at));

@@ -82,7 +82,7 @@ static int take(struct image_job *job, uint64_t at, const unsigned char *bytes, 
 
 	if (atomic_load(&job->cancel))
 		return diag_set(&job->diag, -ECANCELED, "image.cancelled",
-				"%.200s: given up, the disk goes away", job->path);
+				"%.200s: abandoned, as the disk is being removed", job->path);
 	snapshots_lock(snapshots);
 	if (bytes)
 		err = apply_data(&backing, at, bytes, len);
@@ -114,7 +114,7 @@ static int load_open(struct image_job *job)
 	/* What reads a disk from itself waits for itself when the disk stands still. */
 	if (image_is_device(&job->image, job->dev_id))
 		return diag_set(&job->diag, -EINVAL, "image.itself",
-				"%.200s is this very disk; it holds its own content already",
+				"%.200s is the disk itself, which has this content already",
 				job->path);
 	err = image_read(&job->image, &sink, &job->diag);
 	if (!err && end < size)
@@ -197,7 +197,7 @@ static int start(struct image_job *job, const char *name, struct diag *diag)
 
 	if (name && !snapshots_find(snapshots, name)) {
 		diag_set(diag, -ENOENT, "snapshot.unknown", "there is no snapshot '%.64s'", name);
-		diag_hint(diag, "faultblk snapshot ls shows those that there are");
+		diag_hint(diag, "faultblk snapshot ls lists the snapshots");
 		return -ENOENT;
 	}
 	err = disk_freeze(job->disk, diag);
@@ -212,7 +212,7 @@ static int start(struct image_job *job, const char *name, struct diag *diag)
 			  pthread_create(&job->thread, NULL, run, job));
 	if (err) {
 		finish_frozen(job, NULL);
-		diag_set(diag, err, "image.memory", "no thread for it: %s", strerror(-err));
+		diag_set(diag, err, "image.memory", "cannot start a thread: %s", strerror(-err));
 	}
 	return err;
 }
@@ -289,6 +289,7 @@ int image_job_give_up(struct image_job *job, unsigned int timeout_ms, struct dia
 	if (poll(&over, 1, (int)timeout_ms) > 0)
 		return image_job_end(job, diag, ret_bytes, ret_size);
 	pthread_detach(job->thread);
-	return diag_set(diag, -ETIMEDOUT, "image.cancelled", "%.200s: given up, it does not answer",
+	return diag_set(diag, -ETIMEDOUT, "image.cancelled", "%.200s: abandoned, as it does not "
+							     "respond",
 			job->path);
 }

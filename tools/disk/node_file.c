@@ -87,8 +87,8 @@ static int lease(int fd, char why[96])
 	if (fail_errno("tools/disk/node_file/lease", EINVAL, fcntl(fd, F_SETLEASE, F_WRLCK)) == 0)
 		return 0;
 	if (errno == EAGAIN || errno == EBUSY)
-		return refuse(why, -EBUSY, "somebody has it open");
-	snprintf(why, 96, "whether somebody has it open is not to be known: %s", strerror(errno));
+		return refuse(why, -EBUSY, "a process has it open");
+	snprintf(why, 96, "whether a process has it open is not to be known: %s", strerror(errno));
 	return -EBUSY;
 }
 
@@ -99,21 +99,21 @@ int node_file_remove(const char *dir, const char *name, bool full, bool dry_run,
 	int err;
 
 	if (dir_fd < 0 || !node_type(name))
-		return refuse(why, -EINVAL, "that is no name of a node");
+		return refuse(why, -EINVAL, "its name is not that of a disk");
 	fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		err = -errno;
 		return refuse(why, err, strerror(-err));
 	}
 	if (!S_ISREG(st.st_mode))
-		return refuse(why, -EINVAL, "it is no regular file");
+		return refuse(why, -EINVAL, "it is not a regular file");
 	err = lease(fd, why);
 	if (err)
 		return err;
 	/* What it holds is certain only now. */
 	if (fstat(fd, &st) < 0 || fstatat(dir_fd, name, &now, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    now.st_dev != st.st_dev || now.st_ino != st.st_ino)
-		return refuse(why, -EAGAIN, "it is something else now");
+		return refuse(why, -EAGAIN, "it was replaced meanwhile");
 	if (st.st_size && !full) {
 		snprintf(why, 96, "it holds %llu bytes", (unsigned long long)st.st_size);
 		return -ENOTEMPTY;

@@ -96,8 +96,7 @@ static int no_partition(int disk, unsigned int number, struct diag *diag)
 			 "the kernel knows no partition %u of /dev/ublkb%d, nor any other", number,
 			 disk);
 	diag_hint(diag,
-		  "a table that was written since it looked it reads at: blockdev --rereadpt "
-		  "/dev/ublkb%d",
+		  "to make it read a new table: blockdev --rereadpt /dev/ublkb%d",
 		  disk);
 	return -ENOENT;
 }
@@ -109,8 +108,7 @@ int partition_find(const struct ublk_dev *dev, unsigned int number, struct diag 
 
 	if (!dev)
 		return diag_set(diag, -ENOENT, "part.no-device",
-				"the disk has no device now, and so the kernel knows none of its "
-				"partitions");
+				"the disk has no device now, so its partitions are not known");
 	err = partition_read(ublk_dev_id(dev), number, ret_partition);
 	if (err == -ENOENT)
 		return no_partition(ublk_dev_id(dev), number, diag);

@@ -78,8 +78,8 @@ static int wait_queues(struct disk *disk, bool (*there)(struct disk *disk, uint6
 		now_ns = clock_now_ns();
 		if (waits_for_recording(disk))
 			return diag_set(diag, -ETIMEDOUT, "recording.full",
-					"the queues wait, and see nothing new: the recording is "
-					"full, see `faultblk recording`");
+					"the queues accept no change: they wait, as the recording "
+					"is full; see `faultblk recording`");
 		if (disk_is_gone(disk))
 			return diag_set(diag, -ENODEV, "disk.gone", "the disk is gone");
 		if (now_ns - start_ns > ADOPT_TIMEOUT_NS)
@@ -100,8 +100,8 @@ static bool has_adopted(struct disk *disk, uint64_t epoch)
 
 static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
 {
-	static const struct late late = { "rules.not-adopted", "the rules are published, but a "
-							       "queue has not taken them up" };
+	static const struct late late = { "rules.not-adopted", "a queue has not adopted the new "
+							       "rules" };
 
 	return wait_queues(disk, has_adopted, epoch, &late, diag);
 }
@@ -114,7 +114,7 @@ static bool is_frozen(struct disk *disk, uint64_t epoch)
 
 int disk_freeze(struct disk *disk, struct diag *diag)
 {
-	static const struct late late = { "disk.busy", "a queue has not come to a stop" };
+	static const struct late late = { "disk.busy", "a queue has not stopped" };
 	int err;
 
 	if (!disk->dev || disk->closed)

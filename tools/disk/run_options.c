@@ -20,7 +20,7 @@ const struct opt run_table[] = {
 	OPT_SIZE(O, size, "size", NULL, 512, 1ull << 62,
 		 "size of the disk; default: that of --load FILE, or " SIZE_DEFAULT),
 	OPT_SIZE(O, capacity, "capacity", NULL, 4096, 1ull << 62,
-		 "at most so much of it may be written, as on a thin disk; default: all"),
+		 "how much of it can be written, as on a thin disk; default: all"),
 	OPT_COUNT(O, queues, "queues", "1", 1, OPT_MAX_CPUS,
 		  "hardware queues, at most one for each CPU"),
 	OPT_COUNT(O, depth, "depth", "128", 1, 4096, "requests in flight for each queue"),
@@ -34,44 +34,47 @@ const struct opt run_table[] = {
 	OPT_SIZE(O, max_zeroes, "max-zeroes", "1G", 0, 2ull << 30,
 		 "largest write-zeroes; 0: the disk has none"),
 	OPT_SIZE(O, discard_granularity, "discard-granularity", "4k", 512, 1 << 30,
-		 "what discards are said to be multiples of"),
+		 "the discard granularity that the disk reports"),
 	OPT_FLAG(O, read_only, "read-only", "refuse writes"),
-	OPT_FLAG(O, rotational, "rotational", "say that it is a spinning disk"),
-	OPT_FLAG(O, no_cache, "no-cache", "no volatile cache: the disk sees no flushes"),
-	OPT_FLAG(O, no_fua, "no-fua", "no FUA writes: they become a write and a flush"),
-	OPT_FLAG(O, cache, "cache", "a power cut loses what was written and not flushed"),
+	OPT_FLAG(O, rotational, "rotational", "report a rotational disk"),
+	OPT_FLAG(O, no_cache, "no-cache", "no volatile cache: the disk gets no flushes"),
+	OPT_FLAG(O, no_fua, "no-fua", "no FUA writes: the kernel sends a write and a flush instead"),
+	OPT_FLAG(O, cache, "cache", "have a volatile write cache: a power cut loses writes that "
+				    "were not flushed"),
 	OPT_TEXT(O, cache_unit, "cache-unit", NULL, "SIZE|write",
-		 "with --cache: what survives whole or not at all, each in any of its versions"),
+		 "with --cache: the unit that a power cut keeps or loses as a whole"),
 	OPT_FLAG(O, cache_order, "cache-order",
-		 "with --cache: what survives is the first so many writes"),
+		 "with --cache: a power cut keeps writes in order, and loses the last ones"),
 	OPT_SIZE(O, cache_size, "cache-size", NULL, CACHE_SIZE_MIN, 1ull << 40,
-		 "with --cache: remember so much of what is volatile; default: 64M"),
-	OPT_TEXT(O, load, "load", NULL, "FILE", "begin with the content of this raw image"),
-	OPT_FLAG(O, user_copy, "user-copy", "let this program copy the data, not the driver"),
+		 "with --cache: the size of the cache; default: 64M"),
+	OPT_TEXT(O, load, "load", NULL, "FILE", "start with the content of this raw image"),
+	OPT_FLAG(O, user_copy, "user-copy", "copy data in this program instead of in the driver"),
 	OPT_LIST(O, rules, "rule", "'TEXT'", "a rule, see faultblk-rules(5)"),
-	OPT_TEXT(O, rules_file, "rules", NULL, "FILE", "a file of rules, before those of --rule"),
-	OPT_TEXT(O, seed, "seed", RUN_SEED_RANDOM, "N", "number that all chance comes from"),
+	OPT_TEXT(O, rules_file, "rules", NULL, "FILE", "a file of rules, which come before those "
+						       "of --rule"),
+	OPT_TEXT(O, seed, "seed", RUN_SEED_RANDOM, "N", "seed of all random choices"),
 	OPT_TEXT(O, name, "name", NULL, "NAME", "name of the disk; default: ublkbN"),
 	OPT_TEXT(O, socket, "socket", NULL, "PATH", "control socket; default: NAME.sock"),
 	OPT_TEXT(O, id, "id", NULL, "N", "N of /dev/ublkbN; default: the lowest free one"),
 	OPT_TEXT(O, record, "record", NULL, "FILE",
-		 "write down every request and decision, for `faultblk replay`"),
-	OPT_FLAG(O, force, "force", "replace the FILE of --record if it is there"),
+		 "record every request and decision, for `faultblk replay`"),
+	OPT_FLAG(O, force, "force", "replace the FILE of --record if it exists"),
 	OPT_FLAG(O, record_data, "record-data",
-		 "with --record: what is written, and when it was complete, too"),
+		 "with --record: also record the data of writes and the times of completions"),
 	OPT_TEXT(O, record_limit, "record-limit", NULL, "SIZE",
-		 "end of the recording; 0: none; default: none, 4G with --record-data"),
+		 "size limit of the recording; 0: none; default: none, 4G with --record-data"),
 	OPT_TEXT(O, record_full, "record-full", NULL, "WHAT",
-		 "there: stop (default): the disk serves on without; block: requests wait"),
+		 "what happens at the limit: stop recording (default), or block requests"),
 	OPT_FLAG(O, daemon, "daemon", "go to the background once the disk is usable"),
-	OPT_TEXT(O, pid_file, "pid-file", NULL, "PATH", "write the server's process id there"),
+	OPT_TEXT(O, pid_file, "pid-file", NULL, "PATH", "write the server's process id to this "
+							"file"),
 	OPT_TEXT(O, fiu_rc, "fiu-rc", NULL, "PREFIX",
-		 "let fiu-ctrl -f PREFIX PID drive libfiu in it"),
+		 "let fiu-ctrl -f PREFIX PID control failure points of the server"),
 	OPT_FLAG(O, json, "json", "print device, socket and seed as one JSON object"),
 	OPT_TEXT(O, scenario, "scenario", NULL, "FILE",
-		 "several disks and what happens to them when, see faultblk-scenario(5)"),
-	OPT_FLAG(O, check, "check", "with --scenario: only check it, and print it in order"),
-	OPT_COUNT(O, speed, "speed", "1", 1, 1000, "with --scenario: its times divided by N"),
+		 "run several disks through a time line of faults, see faultblk-scenario(5)"),
+	OPT_FLAG(O, check, "check", "with --scenario: only check it, and print its steps in order"),
+	OPT_COUNT(O, speed, "speed", "1", 1, 1000, "with --scenario: divide its times by N"),
 	OPT_END,
 };
 #undef O
@@ -134,7 +137,7 @@ static int check_options(const struct run_opts *opts, bool has_command, struct d
 				opts->cache_unit    ? "option.cache-unit"
 				: opts->cache_order ? "option.cache-order"
 						    : "option.cache-size",
-				"--cache-%s is about the volatile cache: give --cache too",
+				"--cache-%s needs --cache",
 				opts->cache_unit    ? "unit"
 				: opts->cache_order ? "order"
 						    : "size");
@@ -365,8 +368,8 @@ int run_check_scenario_words(const struct run_opts *opts, int argc, char **argv)
 
 		if (strncmp(argv[i], "--", 2) != 0 || is_among(argv[i] + 2, len - 2, with))
 			continue;
-		tool_msg("%.*s does not go with --scenario: options of a disk stand in its line of "
-			 "the file",
+		tool_msg("%.*s and --scenario exclude each other: put options of a disk on its "
+			 "line of the file",
 			 (int)len, argv[i]);
 		return EXIT_USAGE;
 	}

@@ -315,7 +315,7 @@ static int end_all(pid_t leader, const char *owner, struct diag *diag)
 			return 0;
 		if (clock_now_ns() > deadline_ns)
 			return diag_set(diag, -EBUSY, "explore.command",
-					"a killed process of the check (group %d) does not die; it "
+					"a killed process of the check (group %d) does not end; it "
 					"waits in the kernel",
 					(int)leader);
 		usleep(wait_us);

@@ -29,8 +29,8 @@ static int device_probe(void)
 
 	if (!ublk_probe(&probe))
 		return EXIT_OK;
-	tool_msg("--present device: %s", ublk_probe_text(&probe, text, sizeof(text)));
-	tool_hint("--present file and fuse need none of it; this works here:");
+	tool_msg_hint("use --present file or fuse, or this command:", "--present device: %s",
+		      ublk_probe_text(&probe, text, sizeof(text)));
 	fputs("          ", stderr);
 	typed_put_vm_line(stderr, 0, NULL);
 	fputc('\n', stderr);
@@ -89,7 +89,7 @@ static int device_put(void *ctx, uint16_t disk, uint64_t at, const unsigned char
 	struct device_presenter *self = ctx;
 	int err = state_disks_put(self->disks, disk, at, data, len);
 
-	return err ? diag_set(diag, err, "explore.overlay", "a state could not be written: %s",
+	return err ? diag_set(diag, err, "explore.overlay", "cannot write a state: %s",
 			      strerror(-err))
 		   : 0;
 }

@@ -108,49 +108,50 @@ struct explore_job {
  * cli/opt.h, without --recording.
  */
 #define EXPLORE_OPTIONS(s, m)                                                                      \
-	OPT_TEXT(s, m.check, "check", NULL, "COMMAND", "shell command: 0 = the state is good"),    \
+	OPT_TEXT(s, m.check, "check", NULL, "COMMAND", "shell command that checks a state; exit status 0: the state is good"),    \
 		OPT_TEXT(s, m.recovery, "recovery", NULL, "COMMAND",                               \
-			 "shell command to run before the check; it may write"),                   \
+			 "shell command that runs before the check, such as a repair"),                   \
 		OPT_TEXT(s, m.present, "present", "file", "KIND",                                  \
-			 "show a state as a file, by fuse or as a device"),                        \
+			 "present a state as a file, through fuse, or as a device"),                        \
 		OPT_TEXT(s, m.strategy, "strategy", EXPLORE_STRATEGIES, "LIST",                    \
-			 "which states of a moment"),                                              \
+			 "which states to check at a crash point"),                                              \
 		OPT_TEXT(s, m.points, "points", "default", "SET",                                  \
-			 "which moments: default, completions or marks"),                          \
-		OPT_TEXT(s, m.from, "from", NULL, "WHEN", "from this mark or step on"),            \
-		OPT_TEXT(s, m.to, "to", NULL, "WHEN", "up to this mark or step"),                  \
+			 "which crash points: default, completions or marks"),                          \
+		OPT_TEXT(s, m.from, "from", NULL, "WHEN", "start at this mark or step"),            \
+		OPT_TEXT(s, m.to, "to", NULL, "WHEN", "end at this mark or step"),                  \
 		OPT_COUNT(s, m.sample, "sample", NULL, 0, UINT64_MAX,                              \
-			  "so many of the moments, chosen by --seed; 0: all"),                     \
+			  "number of crash points, chosen by --seed; 0: all"),                     \
 		OPT_SIZE(s, m.unit_bytes, "unit", NULL, 512, 1 << 30,                              \
-			 "what survives or is lost as a whole; default: as recorded, else 4k"),    \
+			 "size of what survives or is lost as a whole; default: as recorded, else 4k"),    \
 		OPT_TEXT(s, m.atomic, "atomic", NULL, "WHAT",                                      \
 			 "unit; write: whole writes; order: the disk keeps their order; "          \
 			 "default: as recorded, else unit"),                                       \
-		OPT_FLAG(s, m.illegal, "illegal", "also states that only a lying disk leaves"),    \
+		OPT_FLAG(s, m.illegal, "illegal",                                                  \
+			 "also states that only false acknowledgements leave"),                    \
 		OPT_FLAG(s, m.by_content, "by-content",                                            \
-			 "check equal content once, whatever marks were made"),                    \
+			 "check equal content once, even with different marks"),                    \
 		OPT_COUNT(s, m.jobs, "jobs", NULL, 0, 1024,                                        \
-			  "checks at the same time; 0: one for each CPU"),                         \
+			  "number of parallel checks; 0: one for each CPU"),                         \
 		OPT_TIME(s, m.timeout_ns, "timeout", "60s", 1000000, UINT64_MAX,                   \
-			 "for recovery and for check, each"),                                      \
-		OPT_COUNT(s, m.seed, "seed", "1", 0, UINT64_MAX, "for what is drawn"),             \
+			 "time limit for recovery, and for the check"),                                      \
+		OPT_COUNT(s, m.seed, "seed", "1", 0, UINT64_MAX, "seed of all random choices"),             \
 		OPT_TEXT(s, m.shard, "shard", NULL, "I/N",                                         \
-			 "of N shares of the states do the I-th (from 1)"),                        \
-		OPT_TEXT(s, m.results, "results", NULL, "FILE", "write JSON lines there"),         \
-		OPT_FLAG(s, m.resume, "resume", "go on where FILE ends"),                          \
-		OPT_FLAG(s, m.force, "force", "replace the FILE of --results if it is there"),     \
+			 "check the I-th (from 1) of N shares of the states"),                        \
+		OPT_TEXT(s, m.results, "results", NULL, "FILE", "write the results to FILE as JSON lines"),         \
+		OPT_FLAG(s, m.resume, "resume", "continue the results in FILE"),                          \
+		OPT_FLAG(s, m.force, "force", "replace the FILE of --results if it exists"),     \
 		OPT_COUNT(s, m.max_states, "max-states", NULL, 0, UINT64_MAX,                      \
-			  "stop after so many checks; 0: go on"),                                  \
+			  "stop after N checks; 0: no limit"),                                  \
 		OPT_TIME(s, m.max_ns, "max-time", NULL, 0, UINT64_MAX,                             \
-			 "stop after this time; 0: go on"),                                        \
+			 "stop after this time; 0: no limit"),                                        \
 		OPT_COUNT(s, m.max_findings, "max-findings", NULL, 0, UINT64_MAX,                  \
-			  "stop after so many findings; 0: go on"),                                \
+			  "stop after N findings; 0: no limit"),                                \
 		OPT_COUNT(s, m.shrink, "shrink", "8", 0, UINT64_MAX,                               \
-			  "make findings small, up to so many causes; 0: none"),                   \
+			  "shrink findings, up to N causes; 0: none"),                   \
 		OPT_TEXT(s, m.state, "state", NULL, "STEP:NAME",                                   \
-			 "check this one state and show what the check prints"),                   \
-		OPT_TEXT(s, m.work, "work", NULL, "DIR", "where images are kept: a tmpfs"),        \
-		OPT_FLAG(s, m.quiet, "quiet", "print nothing but findings and errors"),            \
+			 "check only this state, and show the output of the check"),                   \
+		OPT_TEXT(s, m.work, "work", NULL, "DIR", "folder for images, on a tmpfs"),        \
+		OPT_FLAG(s, m.quiet, "quiet", "print only findings and errors"),            \
 		OPT_FLAG(s, m.json, "json", "print the results as JSON, one object a line")
 
 #define EXPLORE_STRATEGIES "exhaustive:256,new,old,prefixes,drop-one,keep-one,random:100"

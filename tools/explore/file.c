@@ -237,13 +237,13 @@ static int check_file(struct file_presenter *p, const struct image_file *file, b
 	struct stat ours, there;
 
 	if (fstat(file->image.fd, &ours) < 0)
-		return diag_set(p->diag, -errno, "explore.file", "cannot look at %s: %s",
+		return diag_set(p->diag, -errno, "explore.file", "cannot examine %s: %s",
 				file->path, strerror(errno));
 	if (stat(file->path, &there) < 0 || there.st_ino != ours.st_ino ||
 	    there.st_dev != ours.st_dev) {
 		diag_set(p->diag, -ESTALE, "explore.file",
 			 "recovery or check has removed or replaced the image %s", file->path);
-		diag_hint(p->diag, "they may write to it, but in place");
+		diag_hint(p->diag, "write to the image in place");
 		return -ESTALE;
 	}
 	*ret_written = ours.st_mtim.tv_sec != 1 || ours.st_mtim.tv_nsec != 0;

@@ -38,7 +38,7 @@ struct fuse_presenter {
 static int cannot(const char *what, const char *hint)
 {
 	tool_msg("--present fuse: %s: %s", what, strerror(errno));
-	tool_msg("%s; --present file needs none of it, and cannot do lazy", hint);
+	tool_msg("%s; --present file does not need this, but excludes the strategy lazy", hint);
 	return EXIT_NOT_DONE;
 }
 
@@ -65,7 +65,7 @@ static int map_ids(uid_t uid, gid_t gid)
 static int make_namespace(void)
 {
 	static const char hint[] =
-		"what may forbid it: /proc/sys/user/max_user_namespaces, "
+		"settings that may forbid it: /proc/sys/user/max_user_namespaces, "
 		"/proc/sys/kernel/unprivileged_userns_clone, "
 		"/proc/sys/kernel/apparmor_restrict_unprivileged_userns, a container";
 	uid_t uid = geteuid();
@@ -76,14 +76,14 @@ static int make_namespace(void)
 			return cannot("no mount namespace", hint);
 		if (fail_errno("tools/explore/fuse/user", EPERM,
 			       unshare(CLONE_NEWUSER | CLONE_NEWNS)) < 0)
-			return cannot("no root, and no user namespace", hint);
+			return cannot("neither root nor a user namespace", hint);
 		if (fail_errno("tools/explore/fuse/ids", EPERM, map_ids(uid, gid)) < 0)
 			return cannot("no user in a user namespace", hint);
 	}
 	/* What others unmount goes here, too; what we mount is seen nowhere else. */
 	if (fail_errno("tools/explore/fuse/slave", EPERM,
 		       mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL)) < 0)
-		return cannot("no mounts of our own in the mount namespace", hint);
+		return cannot("no private mounts in the mount namespace", hint);
 	return EXIT_OK;
 }
 
@@ -94,8 +94,8 @@ static int fuse_probe(void)
 
 	if (fd < 0)
 		return cannot("/dev/fuse", errno == EACCES || errno == EPERM
-						   ? "it wants to be read and written by all"
-						   : "it comes with the module fuse");
+						   ? "all users must be able to read and write it"
+						   : "the module fuse creates it");
 	return make_namespace();
 }
 
@@ -159,7 +159,7 @@ static int fuse_put(void *ctx, uint16_t disk, uint64_t at, const unsigned char *
 	struct fuse_presenter *self = ctx;
 	int err = state_files_put(self->files, disk, at, data, len);
 
-	return err ? diag_set(diag, err, "explore.overlay", "a state could not be written: %s",
+	return err ? diag_set(diag, err, "explore.overlay", "cannot write a state: %s",
 			      strerror(-err))
 		   : 0;
 }

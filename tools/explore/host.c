@@ -38,7 +38,7 @@ struct host {
 	char full[256];
 };
 
-static const char killed[] = "the kernel killed a process for want of memory while it ran";
+static const char killed[] = "the kernel killed a process for lack of memory while it ran";
 static const char refused[] =
 	"the limit of processes of its control group (pids.max) was reached while it ran";
 static const char too_large[] = "a file would have become larger than the limit (ulimit -f) allows";
@@ -176,7 +176,7 @@ int host_create(const char *work, uint64_t images_bytes, const struct host_files
 	host->work_fd = fail_errno("tools/explore/host/work", EMFILE,
 				   open(work, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (host->work_fd < 0) {
-		int err = diag_set(diag, -errno, "explore.work", "cannot look at %s: %s", work,
+		int err = diag_set(diag, -errno, "explore.work", "cannot examine %s: %s", work,
 				   strerror(errno));
 
 		host_free(host);

@@ -291,7 +291,7 @@ const char *explore_how_ended(const struct explore_result *result, char *text, s
  * Of the first that was not judged, as the machine lacks something: so will the others. -errno. */
 int explore_cannot_run(const struct explore_result *result, struct diag *diag);
 int explore_lacks(const struct explore_result *result, struct diag *diag);
-#define EXPLORE_LACK_HINT "fewer --jobs need less; --work DIR takes another tmpfs"
+#define EXPLORE_LACK_HINT "give fewer --jobs, or another tmpfs with --work DIR"
 
 /* ------------------------------------------------------------------------------ shares */
 

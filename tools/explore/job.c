@@ -77,7 +77,7 @@ static int parse_words(struct job_run *run, struct diag *diag)
 					     .illegal = job->illegal };
 	if (!job->check || !job->check[0])
 		return diag_set(diag, -EINVAL, "explore.check",
-				"no --check: which command says whether a state is good?");
+				"--check COMMAND is missing");
 	if (job->resume && !job->results)
 		return diag_set(diag, -EINVAL, "explore.resume", "--resume needs --results FILE");
 	if (job->force && !job->results)
@@ -85,7 +85,8 @@ static int parse_words(struct job_run *run, struct diag *diag)
 	if (job->force && job->resume)
 		return diag_set(
 			diag, -EINVAL, "explore.force",
-			"--resume goes on in FILE and --force replaces it; give one of them");
+			"--resume, which continues FILE, and --force, which replaces it, exclude "
+			"each other");
 	return strategy_parse(job->strategy, diag, run->strategies, &run->nr_strategies);
 }
 
@@ -109,7 +110,7 @@ static int parse_when(const struct job_run *run, const char *option, const char 
 		*ret_step = journal->marks[i].step;
 		return 0;
 	}
-	diag_set(diag, -EINVAL, "explore.when", "--%s: '%.200s' is no step and no mark of %s",
+	diag_set(diag, -EINVAL, "explore.when", "--%s: '%.200s' is neither a step nor a mark of %s",
 		 option, text, run->job->recording);
 	if (journal->nr_marks)
 		diag_hint(diag, "it has %zu marks, the first is '%.80s', the last '%.80s'",
@@ -153,9 +154,11 @@ static int check_lazy(const struct job_run *run, struct diag *diag)
 	if (!is_lazy(run) || run->ops->views)
 		return 0;
 	diag_set(diag, -EINVAL, "explore.lazy",
-		 "lazy decides a state while it is read, which --present %s cannot",
+		 "the strategy lazy needs a presenter that decides a state while it is read, and "
+		 "--present %s does not",
 		 run->ops->name);
-	diag_hint(diag, "--present fuse and device can; with file: exhaustive, prefixes, ...");
+	diag_hint(diag, "give --present fuse or device, or another strategy: exhaustive, prefixes, "
+			"...");
 	return -EINVAL;
 }
 
@@ -563,16 +566,16 @@ static bool tell_broken(const struct job_run *run)
 	if (!map_any_broken())
 		return false;
 	if (map_any_changed())
-		tool_msg("%s was written to while it was explored; what was told before that holds",
+		tool_msg("%s changed while it was explored; results before the change are valid",
 			 run->job->recording);
 	else if (journal_is_broken(run->journal))
 		tool_msg(
-			"%s was cut while it was explored, or could not be read any more; what was "
-			"told before that holds",
+			"%s was truncated or became unreadable while it was explored; results "
+			"before that are valid",
 			run->job->recording);
 	else
-		tool_msg("an image was lost: no memory or no space in %s, or a check cut it; fewer "
-			 "--jobs need less, --work DIR takes another tmpfs",
+		tool_msg("an image was lost: no memory or no space in %s, or a check truncated it; "
+			 "give fewer --jobs, or another tmpfs with --work DIR",
 			 run->dir.path[0] ? run->dir.path : "memory");
 	return true;
 }
@@ -588,8 +591,7 @@ static bool tell_changed(struct job_run *run)
 	explore_status(run->explore, &status);
 	results_end(run->results, &status, RESULTS_CHANGED);
 	tool_msg(
-		"the content of %s is not what it was when this began: nothing that was told of it "
-		"holds",
+		"the content of %s changed since the start: these results are not valid",
 		run->job->recording);
 	return true;
 }
@@ -606,7 +608,7 @@ static int conclude(struct job_run *run, int signal)
 	explore_status(run->explore, &status);
 	results_end(run->results, &status, stopped_name(&status));
 	if (results_error(run->results)) {
-		tool_msg("cannot write %s: %s; it ends early, and --resume goes on from there",
+		tool_msg("cannot write %s: %s; it ends early, and --resume continues from there",
 			 run->job->results ? run->job->results : "results",
 			 strerror(-results_error(run->results)));
 		return EXIT_NOT_DONE;
@@ -621,13 +623,12 @@ static int conclude(struct job_run *run, int signal)
 			.model = explore_model(run->journal, explore_crash_options(run->explore)),
 			.nr_findings = nr,
 			.nr_left_out = run->nr_left_out });
-	if (run->nr_lacking) {
-		tool_msg("%" PRIu64 " states were not judged, as %s; --resume does them again",
-			 run->nr_lacking, run->lack);
-		tool_hint(EXPLORE_LACK_HINT);
-	}
+	if (run->nr_lacking)
+		tool_msg_hint(EXPLORE_LACK_HINT,
+			      "%" PRIu64 " states were not judged, as %s; --resume checks them again",
+			      run->nr_lacking, run->lack);
 	if (shrink_signal)
-		tool_msg("stopped by a signal while findings were shrunk; all states were checked");
+		tool_msg("stopped by a signal during shrinking; all states were checked");
 	if (status.findings)
 		return EXIT_FAILED;
 	if (signal)
@@ -684,8 +685,8 @@ static int print_state(const struct job_run *run, const struct explore_result *r
 		return EXIT_OK;
 	}
 	if (result->lack) {
-		tool_msg("state %s is not judged: %s", run->job->state, result->lack);
-		tool_hint(EXPLORE_LACK_HINT);
+		tool_msg_hint(EXPLORE_LACK_HINT, "state %s was not judged: %s", run->job->state,
+			      result->lack);
 		return EXIT_NOT_DONE;
 	}
 	printf("state %s: the %s %s\n", run->job->state, explore_who_ended(result),
@@ -719,7 +720,7 @@ static int check_state(struct job_run *run, const struct crash *crash,
 	if (!err && tell_broken(run))
 		return EXIT_NOT_DONE;
 	if (!err && !journal_is_as_it_was(run->journal)) {
-		tool_msg("the content of %s has changed meanwhile: this says nothing of the state",
+		tool_msg("the content of %s changed meanwhile: this verdict is not valid",
 			 run->job->recording);
 		return EXIT_NOT_DONE;
 	}
@@ -782,13 +783,14 @@ static int prepare(struct job_run *run, struct diag *diag)
 	if (err)
 		return err;
 	if (run->journal->under_way && !job->quiet && !job->json)
-		tool_msg("%s is still being written: what it holds now is explored",
+		tool_msg("%s is still being written: its present content is explored",
 			 job->recording);
 	else if (!run->journal->closed && !job->quiet && !job->json)
-		tool_msg("%s ends early: what it holds is explored", job->recording);
+		tool_msg("%s ends early: only the content before its end is explored", job->recording);
 	if (run->common && !job->quiet && !job->json)
-		tool_msg("the caches of the recording differ, or keep an order of units: explored "
-			 "are states that are legal for all of its disks, not all of those");
+		tool_msg("the disks of the recording have different caches, or caches that keep an "
+			 "order of units: only states that are legal for all of these disks are "
+			 "explored");
 	run->jobs = job->state ? 1 : (unsigned int)job->jobs;
 	if (run->jobs == 0)
 		run->jobs = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
@@ -842,7 +844,7 @@ int explore_job_run(const struct explore_job *job)
 		progress_pause(run.progress);
 		tool_diag(run.diag.message[0] ? &run.diag : &diag);
 		if (run.results && job->results)
-			tool_msg("%s is kept: --resume goes on where it ends, --force begins anew",
+			tool_msg("%s is kept: --resume continues it, --force replaces it",
 				 job->results);
 		progress_resume(run.progress);
 		code = EXIT_NOT_DONE;

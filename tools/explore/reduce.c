@@ -142,7 +142,7 @@ static int write_down(struct reducing *reducing, const uint16_t *picks, size_t n
 		return -ENOMEM;
 	err = out_file_open(path, &options, reducing->diag, &file);
 	if (err == -EEXIST)
-		diag_hint(reducing->diag, "it is no recording; give another name for --results");
+		diag_hint(reducing->diag, "it is not a recording; give another name for --results");
 	if (err)
 		return err;
 	err = reproduce(o->crash, o->images, picks, file.fd, reducing->diag, &reproduced);
@@ -335,10 +335,10 @@ void explore_print_finding(const struct results *results, const struct journal *
 	if (f->missing_name)
 		print_write(journal, "missing", f->missing, f->missing_name);
 	if (f->nr_same + f->nr_more)
-		printf("    %u other states lost the same\n", f->nr_same + f->nr_more);
+		printf("    %u other states lost the same writes\n", f->nr_same + f->nr_more);
 	if (command)
 		printf("    %s\n", command);
 	else if (!results_has_command(results, f))
-		printf("    the recording is not kept: crashtest --recording FILE, or -- --results FILE, "
-		       "gives a command that shows it again\n");
+		printf("    the recording is not kept; to print a command that repeats the "
+		       "finding, give crashtest --recording FILE, or -- --results FILE\n");
 }

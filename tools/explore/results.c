@@ -335,7 +335,7 @@ static int open_file(struct results *r, struct diag *diag, bool *ret_new)
 	const struct out_options options = {
 		.force = job->force,
 		.inputs = { job->recording },
-		.force_word = "--resume to go on where it ends, or --force",
+		.force_word = "--resume to continue it, or --force",
 	};
 	char holder[LOCK_WORDS_MAX];
 	int err;
@@ -379,7 +379,7 @@ static int go_on(struct results *r, bool is_new, struct diag *diag)
 	if (r->fd >= 0 && !is_new)
 		make_private(r->fd);
 	if (r->fd >= 0 && ftruncate(r->fd, rc ? (off_t)good : 0) < 0)
-		return diag_set(diag, -errno, "explore.results", "cannot cut %s: %s",
+		return diag_set(diag, -errno, "explore.results", "cannot truncate %s: %s",
 				r->o.job->results, strerror(errno));
 	if (rc)
 		results_line(r, results_head(r, true));

@@ -64,7 +64,7 @@ static json_t *take_line(struct loader *l)
 
 static void bad(struct loader *l, const char *what)
 {
-	l->err = results_bad_line(&l->source, what, "--results with another file begins anew",
+	l->err = results_bad_line(&l->source, what, "give --results another file to start again",
 				  l->diag);
 }
 
@@ -85,7 +85,7 @@ static void differs(struct loader *l, const char *name, const json_t *there, con
 	l->err = diag_set(l->diag, -EINVAL, "explore.resume",
 			  "%s is of another exploration: its %s is %.100s, this one's is %.100s",
 			  l->source.file, name, was ? was : "nothing", is ? is : "nothing");
-	diag_hint(l->diag, "--results with another file begins anew");
+	diag_hint(l->diag, "give --results another file to start again");
 }
 
 /* Of these a file of an older program says nothing; its moments are compared line by line. */
@@ -161,8 +161,7 @@ static void load_head(struct loader *l)
 		return;
 	}
 	if (!l->source.sealed)
-		bad(l, "results of version 1, whose lines have no seals: what they say cannot be "
-		       "relied upon");
+		bad(l, "results of version 1 cannot be continued, as their lines have no seals");
 	else
 		check_head(l, line, false);
 	json_decref(line);

@@ -38,7 +38,7 @@ static int slurm_shard(struct diag *diag, unsigned int *ret_shard, unsigned int 
 			"SLURM_ARRAY_TASK_ID, _MIN, _STEP and _COUNT do not make a share: the %ldth "
 			"of %ld",
 			id + 1, nr);
-		diag_hint(diag, "number the array 0-%ld, or say --shard I/N",
+		diag_hint(diag, "number the array 0-%ld, or give --shard I/N",
 			  (nr < RESULTS_SHARDS_MAX ? nr : RESULTS_SHARDS_MAX) - 1);
 		return -EINVAL;
 	}

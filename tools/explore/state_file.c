@@ -464,7 +464,7 @@ _cold_ static int mount_files(struct state_files *files, int fd, struct diag *di
 	}
 	err = diag_set(diag, -errno, "explore.fuse", "cannot mount images at %s: %s", files->where,
 		       strerror(errno));
-	diag_hint(diag, "--present file needs no mount, and cannot do lazy");
+	diag_hint(diag, "--present file needs no mount, but excludes the strategy lazy");
 	return err;
 }
 
@@ -689,8 +689,9 @@ static int held(struct state_files *files, const char *loop, struct diag *diag)
 	err = diag_set(diag, -EBUSY, "explore.held", "%s is still open after the check%s%s",
 		       file ? file->path : files->where, loop[0] ? ", by /dev/" : "", loop);
 	pthread_mutex_unlock(&files->lock);
-	diag_hint(diag, loop[0] ? "the check must take away what it makes of that device"
-				: "the check must not hand it to what lives on");
+	diag_hint(diag, loop[0] ? "the check must remove devices that it stacks on that device"
+				: "the check must not leave it open in a process that outlives the "
+				  "check");
 	return err;
 }
 

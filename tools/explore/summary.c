@@ -42,8 +42,9 @@ struct report_model explore_model(const struct journal *journal,
 static void print_covered(const struct summary *summary)
 {
 	const struct explore_status *s = &summary->status;
-	const char *more = summary->illegal  ? "; with states that only a lying disk leaves"
-			   : summary->common ? "; of the states that its caches have in common"
+	const char *more = summary->illegal  ? "; with states that only false acknowledgements "
+					       "leave"
+			   : summary->common ? "; of the states that all its caches can leave"
 					     : "";
 	char text[REPORT_MODEL_MAX];
 	const char *of = report_model_words(&summary->model, text);
@@ -94,15 +95,14 @@ void explore_print_summary(const struct summary *summary)
 		printf("%" PRIu64 " more moments were left out by --from, --to or --sample\n",
 		       summary->nr_left_out);
 	if (s->points_missing)
-		printf("%" PRIu64 " moments have legal states that were not made; these moments "
-		       "count as not covered: see MISSING STATES in faultblk-explore(7)\n",
+		printf("%" PRIu64 " moments have legal states that were not built, and count as "
+				  "not covered: see MISSING STATES in faultblk-explore(7)\n",
 		       s->points_missing);
 	if (s->errors)
-		printf("%" PRIu64 " states could not be judged; --resume does them again\n",
+		printf("%" PRIu64 " states were not judged; --resume checks them again\n",
 		       s->errors);
 	if (s->findings)
-		printf("%" PRIu64 " findings, which lost or reordered %zu different sets of "
-		       "writes%s\n",
+		printf("%" PRIu64 " failing states, %zu distinct causes%s\n",
 		       s->findings, summary->nr_findings,
 		       summary->illegal ? "" : ": legal states that fail the check");
 	else

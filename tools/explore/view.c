@@ -44,7 +44,7 @@ int shown_view_restore(struct shown_view *shown, const struct explore_state *sta
 	int err = state->view ? 0 : take_picks(shown, state);
 
 	if (err)
-		return diag_set(diag, err, "explore.memory", "no memory to take a state back");
+		return diag_set(diag, err, "explore.memory", "no memory to undo a state");
 	if (!error)
 		return 0;
 	return diag_set(diag, error, "explore.overlay",

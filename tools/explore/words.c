@@ -60,7 +60,7 @@ const char *explore_who_ended(const struct explore_result *result)
 
 int explore_lacks(const struct explore_result *result, struct diag *diag)
 {
-	diag_set(diag, -ENOSPC, "explore.lack", "the %s says nothing of its state: %.300s",
+	diag_set(diag, -ENOSPC, "explore.lack", "the %s gave no verdict: %.300s",
 		 explore_who_ended(result), result->lack);
 	diag_hint(diag, "%s", EXPLORE_LACK_HINT);
 	return -ENOSPC;
@@ -69,12 +69,12 @@ int explore_lacks(const struct explore_result *result, struct diag *diag)
 int explore_cannot_run(const struct explore_result *result, struct diag *diag)
 {
 	diag_set(diag, -ENOEXEC, "explore.check", "the %s cannot be run: it exits with %d%s%.300s",
-		 explore_who_ended(result), result->exit_code, result->output ? " and says: " : "",
+		 explore_who_ended(result), result->exit_code, result->output ? ": " : "",
 		 result->output ? result->output : "");
 	for (char *p = diag->message; *p; p++)
 		if (*p == '\n')
 			*p = ' ';
-	diag_hint(diag, "126 and 127 mean that a command could not be run");
+	diag_hint(diag, "exit status 126 or 127 means that a command did not run");
 	return -ENOEXEC;
 }
 

@@ -60,12 +60,12 @@ static int choose(const char *where, struct diag *diag, const char **ret_where)
 	if (left_folder_is_place(*ret_where, &folder_of_explore))
 		return 0;
 	if (errno && errno != ENOENT && errno != ENOTDIR)
-		return diag_set(diag, -errno, "explore.work", "cannot look at %s: %s", *ret_where,
+		return diag_set(diag, -errno, "explore.work", "cannot examine %s: %s", *ret_where,
 				strerror(errno));
 	diag_set(diag, -EINVAL, "explore.work",
 		 "neither TMPDIR nor %s is a tmpfs: there is no place for images",
 		 folder_of_explore.place);
-	diag_hint(diag, "mount one (mount -t tmpfs none DIR) and say --work DIR");
+	diag_hint(diag, "mount one (mount -t tmpfs none DIR) and give --work DIR");
 	return -EINVAL;
 }
 
@@ -76,7 +76,7 @@ static int check_space(const char *where, uint64_t need_bytes, struct diag *diag
 	uint64_t free_bytes;
 
 	if (statvfs(where, &stat) < 0)
-		return diag_set(diag, -errno, "explore.work", "cannot look at %s: %s", where,
+		return diag_set(diag, -errno, "explore.work", "cannot examine %s: %s", where,
 				strerror(errno));
 	free_bytes = (uint64_t)stat.f_bavail * stat.f_frsize;
 	if (need_bytes <= free_bytes)
@@ -84,7 +84,7 @@ static int check_space(const char *where, uint64_t need_bytes, struct diag *diag
 	diag_set(diag, -ENOSPC, "explore.work", "images need up to %s in %s, where %s are free",
 		 units_format_size(need_bytes + (1 << 20) - need_bytes % (1 << 20), need), where,
 		 units_format_size(free_bytes - free_bytes % (1 << 20), have));
-	diag_hint(diag, "fewer --jobs need less; --work DIR takes another tmpfs");
+	diag_hint(diag, "give fewer --jobs, or another tmpfs with --work DIR");
 	return -ENOSPC;
 }
 

@@ -143,7 +143,7 @@ static int check_seal(struct results_source *source, const char *bytes, size_t l
 			 "it was changed, or lines before it are missing, doubled or moved; the "
 			 "first %u lines are good (head -n %u)",
 			 source->line - 1, source->line - 1);
-	return results_bad_line(source, "its seal does not fit it and the line before it",
+	return results_bad_line(source, "its seal does not match it and the line before it",
 				hint[0] ? hint : NULL, diag);
 }
 
@@ -156,7 +156,7 @@ int results_take(struct results_source *source, const char *bytes, size_t len, s
 
 	source->line++;
 	if (!json_is_object(line))
-		err = results_bad_line(source, "no JSON object, wanted one in each line", NULL,
+		err = results_bad_line(source, "not a JSON object, wanted one in each line", NULL,
 				       diag);
 	else if (source->line == 1)
 		err = look_at_first(source, line, diag);
@@ -196,32 +196,32 @@ static const struct member {
 	bool may_lack;
 	const char *fault;
 } members[] = {
-	{ "state", "point", POINT, false, "its point is none of the exploration's" },
+	{ "state", "point", POINT, false, "its point is not one of the exploration" },
 	{ "state", "state", NAME, false, "its state has no name" },
 	{ "state", "hash", HEX, false, "its hash is not 16 hexadecimal digits" },
 	{ "state", "key", HEX, false, "its key is not 16 hexadecimal digits" },
 	{ "state", "strategy", TEXT, false, "it has no strategy" },
-	{ "state", "verdict", VERDICT, false, "its verdict is none" },
-	{ "state", "exit", NUMBER, false, "its exit is no number" },
-	{ "state", "signal", COUNT, false, "its signal is none" },
-	{ "state", "ms", REAL, true, "its ms is no time" },
-	{ "state", "switch_ms", REAL, true, "its switch_ms is no time" },
-	{ "state", "lost", LOST, false, "what it lost are not writes of the recording, ascending" },
-	{ "state", "nr_lost", COUNT, false, "its nr_lost is no count" },
+	{ "state", "verdict", VERDICT, false, "its verdict is not valid" },
+	{ "state", "exit", NUMBER, false, "its exit is not a number" },
+	{ "state", "signal", COUNT, false, "its signal is not a signal" },
+	{ "state", "ms", REAL, true, "its ms is not a time" },
+	{ "state", "switch_ms", REAL, true, "its switch_ms is not a time" },
+	{ "state", "lost", LOST, false, "its lost are not ascending writes of the recording" },
+	{ "state", "nr_lost", COUNT, false, "its nr_lost is not a count" },
 	{ "state", "reordered", FLAG, true, "its reordered is neither true nor false" },
-	{ "state", "output", TEXT, true, "its output is no text" },
-	{ "done", "point", POINT, false, "its point is none of the exploration's" },
-	{ "done", "generated", COUNT, false, "its generated is no count" },
-	{ "done", "distinct", COUNT, false, "its distinct is no count" },
-	{ "done", "equivalent", COUNT, false, "its equivalent is no count" },
-	{ "done", "covered", FRACTION, false, "its covered is no fraction" },
+	{ "state", "output", TEXT, true, "its output is not text" },
+	{ "done", "point", POINT, false, "its point is not one of the exploration" },
+	{ "done", "generated", COUNT, false, "its generated is not a count" },
+	{ "done", "distinct", COUNT, false, "its distinct is not a count" },
+	{ "done", "equivalent", COUNT, false, "its equivalent is not a count" },
+	{ "done", "covered", FRACTION, false, "its covered is not a fraction" },
 	{ "done", "exact", FLAG, false, "its exact is neither true nor false" },
 	{ "done", "complete", FLAG, false, "its complete is neither true nor false" },
-	{ "done", "verdicts", COUNTS, false, "its verdicts are no counts" },
-	{ "done", "shares", SHARES, true, "its shares are no fractions of 1" },
-	{ "finding", "point", POINT, false, "its point is none of the exploration's" },
+	{ "done", "verdicts", COUNTS, false, "its verdicts are not counts" },
+	{ "done", "shares", SHARES, true, "its shares are not fractions of 1" },
+	{ "finding", "point", POINT, false, "its point is not one of the exploration" },
 	{ "finding", "state", NAME, false, "its state has no name" },
-	{ "finding", "verdict", FINDING, false, "its verdict is no finding" },
+	{ "finding", "verdict", FINDING, false, "its verdict is not that of a finding" },
 	{ "finding", "reordered", FLAG, true, "its reordered is neither true nor false" },
 };
 
@@ -350,7 +350,7 @@ static const char *counts_fault(const char *type, const json_t *line,
 	    (distinct > generated || equivalent != generated - distinct))
 		return "its generated, distinct and equivalent contradict each other";
 	if (strcmp(type, "end") == 0 && stopped && strcmp(stopped, RESULTS_CHANGED) == 0)
-		return "the recording was changed while it was explored: none of this holds";
+		return "the recording changed while it was explored: these results are not valid";
 	return NULL;
 }
 

@@ -564,7 +564,7 @@ function fact(name, value, wide) {
 function showDetail() {
 	const i = state.point, p = data.points[i], done = data.done[i], body = $('detail-body');
 	const facts = make('dl', {}, fact('Step', count(p[0])), fact('Time', since(p[1])),
-		fact('Why here', p[2]), fact('Marks made', p[3] || 0));
+		fact('Reason', p[2]), fact('Marks made', p[3] || 0));
 	const last = data.marks[p[3] - 1];
 	const here = data.findings.filter((f) => f.point === i && !state.hidden.has(f.verdict));
 
@@ -597,8 +597,8 @@ function statesTable(i) {
 				(s[6] > s[5].length ? ` and ${count(s[6] - s[5].length)} more` : ''))));
 
 	if (!rows.length)
-		return make('p', {class: 'soft'}, 'No state of this moment is shown: its contents were ' +
-			'checked at an earlier moment, or are filtered out.');
+		return make('p', {class: 'soft'}, 'No state to show: all contents were checked at an earlier crash point, ' +
+			'or the filter hides them.');
 	return make('div', {id: 'states'}, make('h3', {}, `States, ${count(rows.length)} of ${count(total)}`),
 		make('table', {}, head('Verdict', 'State', 'Strategy', 'Took', 'Exit', 'Writes lost'),
 			make('tbody', {}, ...rows)));
@@ -646,7 +646,7 @@ function lostList(f) {
 	if (f.missing)
 		items.push(writeItem('missing: write', f.missing));
 	if (same > 0)
-		items.push(make('li', {class: 'soft'}, `${plural(same, 'other state')} lost the same`));
+		items.push(make('li', {class: 'soft'}, `${plural(same, 'other state')} lost the same writes`));
 	return make('ul', {}, ...items);
 }
 
@@ -692,7 +692,7 @@ function jump(f) {
 }
 
 function findingsTable(list) {
-	return make('table', {class: 'findings'}, head('', 'Verdict', 'Moment', 'Fewest writes lost', 'The check said', 'To see it again'),
+	return make('table', {class: 'findings'}, head('', 'Verdict', 'Moment', 'Fewest writes lost', 'Output of the check', 'Command that repeats it'),
 		make('tbody', {}, ...list.map(findingRow)));
 }
 
@@ -700,16 +700,16 @@ function showFindings() {
 	const list = data.findings.filter((f) => !state.hidden.has(f.verdict));
 
 	if (!data.findings.length)
-		$('findings').replaceChildren(make('p', {}, 'None: the check was content with every state.'));
+		$('findings').replaceChildren(make('p', {}, 'No findings: every state passes the check.'));
 	else
 		$('findings').replaceChildren(list.length ? findingsTable(list)
-			: make('p', {class: 'soft'}, 'All are filtered out.'));
+			: make('p', {class: 'soft'}, 'The filter hides all findings.'));
 	if (list.length && list.length < data.findings.length)
 		$('findings').append(make('p', {class: 'soft'},
-			`${count(data.findings.length - list.length)} more are filtered out`));
+			`${count(data.findings.length - list.length)} more are hidden by the filter`));
 	if (data.summary.nr_findings > data.findings.length)
 		$('findings').append(make('p', {class: 'soft'},
-			`and ${count(data.summary.nr_findings - data.findings.length)} more in the results`));
+			`and ${count(data.summary.nr_findings - data.findings.length)} more in the results file`));
 }
 
 function coverageRow(i) {
@@ -769,7 +769,7 @@ function showHeader() {
 		fact('Equivalent', count(s.equivalent)), fact('Moments', `${count(s.points_done)} of ${count(s.points)}`),
 		fact('Complete moments', count(s.points_complete)),
 		...(s.points_left_out ? [fact('Moments left out by --from, --to or --sample', count(s.points_left_out))] : []),
-		...(s.points_missing ? [fact('Moments with legal states that were not made', count(s.points_missing))] : []), fact('Time', digits(s.seconds, 3) + ' s' +
+		...(s.points_missing ? [fact('Moments with legal states that were not built', count(s.points_missing))] : []), fact('Time', digits(s.seconds, 3) + ' s' +
 			(s.shards > 1 ? ` in ${s.shards} shards` : '')),
 		fact('First finding', s.first_finding_s === null ? '\u2013' : digits(s.first_finding_s, 3) + ' s'),
 		fact('Writes', count(r.writes)), fact('Flushes', count(r.flushes)), fact('Marks', count(r.marks)),
@@ -777,7 +777,7 @@ function showHeader() {
 		fact('Legal states', 'of ' + s.states_of + (data.head.illegal ? ', illegal states too' : '')));
 	for (const words of [s.coarse, s.discards])
 		if (words)
-			$('facts').append(fact('Not among them', words, true));
+			$('facts').append(fact('Left out', words, true));
 	if (data.head.recovery)
 		$('facts').append(fact('Recovery', make('code', {}, String(data.head.recovery)), true));
 	$('facts').append(fact('Check', make('code', {}, String(data.head.check)), true));
@@ -888,7 +888,7 @@ function begin() {
 	refresh();
 	readout();
 	if (!data.points.length)
-		readout('The results hold no moments.');
+		readout('The results have no crash points.');
 	document.addEventListener('keydown', onKey);
 	$('axis').addEventListener('click', turnAxis);
 	$('zoom-in').addEventListener('click', () => zoom(0.5));

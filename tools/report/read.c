@@ -110,7 +110,8 @@ static int differs(struct reader *r, const char *what, const json_t *there, cons
 	_cleanup_free_ char *is = json_dumps(here, JSON_ENCODE_ANY | JSON_COMPACT);
 
 	diag_set(r->diag, -EINVAL, "report.differs",
-		 "not of one exploration: %s is %.80s in %.100s and %.80s in %.100s", what,
+		 "the files are of different explorations: %s is %.80s in %.100s and %.80s in "
+		 "%.100s", what,
 		 was ? was : "not given", r->report->head_file, is ? is : "not given", r->file);
 	diag_hint(r->diag, "report on them one by one");
 	return -EINVAL;
@@ -184,9 +185,9 @@ static int read_head(struct reader *r, json_t *line)
 	if (!json_is_string(json_object_get(json_object_get(line, "recording"), "id")))
 		return bad(r, "no recording with an id", "one");
 	if (shards < 1 || shards > RESULTS_SHARDS_MAX || shard < 0 || shard >= shards)
-		return bad(r, "a shard that cannot be", "a shard of 1 to 65536, counted from 0");
+		return bad(r, "an impossible shard", "a shard of 1 to 65536, counted from 0");
 	if (points < 0 || points > REPORT_POINTS_MAX)
-		return bad(r, "a number of points that cannot be", "at most 16777216");
+		return bad(r, "an impossible number of points", "at most 16777216");
 	if (!r->report->head)
 		err = start_shards(r->report, line, r->file, (uint32_t)shards);
 	else
@@ -236,7 +237,7 @@ static int read_state(struct reader *r, json_t *line, const char *bytes, size_t 
 		return bad(r, "a state without a key", "16 hexadecimal digits");
 	state.verdict = report_verdict(report_text(line, "verdict"));
 	if (state.verdict == REPORT_NR_VERDICTS)
-		return bad(r, "a verdict that there is not", "ok, fail, timeout, crash or error");
+		return bad(r, "an unknown verdict", "ok, fail, timeout, crash or error");
 	if (!json_is_string(json_object_get(line, "state")))
 		return bad(r, "a state without a name", "text");
 	state.ms = report_real(line, "ms");
@@ -257,7 +258,7 @@ static int read_done(struct reader *r, json_t *line)
 	char name[16];
 
 	if (read_point(r, line, &point))
-		return bad(r, "a result of no point", "one of the exploration's points");
+		return bad(r, "a result with an unknown point", "one of the exploration's points");
 	snprintf(name, sizeof(name), "%u", point);
 	json_object_set(r->done, name, line);
 	return 0;
@@ -270,7 +271,7 @@ static int read_finding(struct reader *r, json_t *line)
 	if (read_point(r, line, &point) || !json_is_string(json_object_get(line, "state")))
 		return bad(r, "a finding without a point or a state", "both");
 	if (!report_is_finding(report_verdict(report_text(line, "verdict"))))
-		return bad(r, "a finding whose verdict is none", "fail, timeout or crash");
+		return bad(r, "a finding with an invalid verdict", "fail, timeout or crash");
 	json_array_append(r->block, line);
 	return 0;
 }

@@ -250,8 +250,8 @@ const char *report_coarse_words(const struct report_model *model, char text[REPO
 		return NULL;
 	snprintf(
 		text, REPORT_MODEL_MAX,
-		"a disk of the recording may keep or lose %s by itself: states in which it did are "
-		"not among these; explore%s --unit %" PRIu64 " makes them",
+		"a disk of the recording may keep or lose %s separately, and these states are left "
+		"out; explore%s --unit %" PRIu64 " explores them",
 		size_words(model->least_bytes, least), is_unit ? "" : " --atomic unit",
 		model->least_bytes);
 	return text;
@@ -261,8 +261,8 @@ const char *report_discard_words(const struct report_model *model)
 {
 	if (!model->discards)
 		return NULL;
-	return "what was discarded reads as zeroes in all states; a disk that may have other "
-	       "content there may be left in more";
+	return "discarded sectors read as zeroes in all states; a disk that returns other content "
+	       "there has more states";
 }
 
 struct report_loss report_loss(const json_t *finding)
@@ -290,16 +290,17 @@ struct report_loss report_loss(const json_t *finding)
 const char *report_loss_words(const struct report_loss *loss, char text[REPORT_LOSS_MAX])
 {
 	const char *others =
-		loss->reordered ? ", with others in another order than they were sent in" : "";
+		loss->reordered ? ", with other writes reordered" : "";
 
 	if (loss->repeated == REPORT_PASSED_THEN)
 		return "did not fail when repeated: it is not deterministic";
 	if (loss->repeated == REPORT_FAILED_AGAIN && !loss->nr_lost)
 		return loss->reordered
-			       ? "no write is lost, but writes that were in flight together came in "
-				 "another order than they were sent in"
+			       ? "no write is lost: writes that were in flight at the same time "
+				 "were reordered"
 		       : loss->missing
-			       ? "no write needs to be lost: what it misses had not been written yet"
+			       ? "the check fails with no write lost: the data was acknowledged "
+				 "before it was written"
 		       : loss->in_recovery ? "recovery fails with no write lost"
 					   : "the check fails with no write lost";
 	if (loss->repeated == REPORT_NOT_REPEATED && !loss->shrunk)
@@ -308,7 +309,7 @@ const char *report_loss_words(const struct report_loss *loss, char text[REPORT_L
 			 loss->nr_found_lost == 1 ? "" : "s", others);
 	else
 		snprintf(text, REPORT_LOSS_MAX,
-			 "%" PRIu64 " of %" PRIu64 " lost writes are enough%s%s, found in %" PRIu64
+			 "%" PRIu64 " of %" PRIu64 " lost writes suffice%s%s, found in %" PRIu64
 			 " runs",
 			 loss->nr_lost, loss->nr_found_lost, loss->shrunk ? "" : " (fewer may be)",
 			 others, loss->shrink_runs);
@@ -362,7 +363,7 @@ static void put_recording(const struct report *report, FILE *out)
 		put_field(out, "recovery", json_string_value(recovery));
 	put_field(out, "check", report_text(report->head, "check"));
 	if (report_bool(report->head, "illegal"))
-		put_field(out, "states", "also such that only a lying disk can leave");
+		put_field(out, "states", "also states that only false acknowledgements leave");
 }
 
 /* What the legal states are. */
@@ -395,7 +396,7 @@ static void put_numbers(const struct report *report, FILE *out)
 			(unsigned long long)t->verdicts[i]);
 	if (t->in_recovery)
 		fprintf(out,
-			"\n            %llu of these ended so in recovery, and were not checked",
+			"\n            %llu of these are verdicts of recovery, without a check",
 			(unsigned long long)t->in_recovery);
 	fprintf(out,
 		"\ncoverage    %s%.3g%% of the legal states, mean of %lld moments; complete in %llu\n",
@@ -409,8 +410,8 @@ static void put_numbers(const struct report *report, FILE *out)
 			(unsigned long long)t->points_left_out);
 	if (t->points_missing)
 		fprintf(out,
-			"            %llu moments have legal states that were not made, and count as "
-			"not covered\n",
+			"            %llu moments have legal states that were not built, and count "
+			"as not covered\n",
 			(unsigned long long)t->points_missing);
 	fprintf(out, "time        %s",
 		units_human_time((uint64_t)(fmin(t->seconds, 1e9) * 1e9), seconds));
@@ -489,7 +490,7 @@ static void put_finding(const struct report *report, const json_t *f, FILE *out)
 		fputc('\n', out);
 	}
 	if (same > 0)
-		fprintf(out, "    %lld other state%s lost the same\n", (long long)same,
+		fprintf(out, "    %lld other state%s lost the same writes\n", (long long)same,
 			same == 1 ? "" : "s");
 	if (*report_text(f, "output")) {
 		fputs("    said: ", out);

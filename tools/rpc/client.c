@@ -51,9 +51,9 @@ static int too_long(const struct rpc_client *client, struct diag *diag)
 	char max[UNITS_MAX];
 
 	diag_set(diag, -EMSGSIZE, "client.too-long",
-		 "%.200s: a line of more than %s bytes came from there, the longest that may be",
+		 "%.200s: the server sent a line of more than %s bytes, which is the limit",
 		 client->path, units_format_size(client->inbox.line_max, max));
-	diag_hint(diag, "what answers there is not faultblk, or not of this version (%s)",
+	diag_hint(diag, "the server there is not faultblk, or has another version (%s)",
 		  FAULTBLK_VERSION);
 	return -EMSGSIZE;
 }
@@ -173,7 +173,7 @@ json_t *rpc_client_parse(const struct rpc_client *client, const char *line, size
 		return message;
 	json_decref(message);
 	diag_set(diag, -EPROTO, "client.protocol",
-		 "%.200s: what answers does not speak the protocol of faultblk", client->path);
+		 "%.200s: the server does not use the protocol of faultblk", client->path);
 	return NULL;
 }
 
@@ -314,8 +314,8 @@ static int choose_device(const char *device, char path[PATH_MAX], struct diag *d
 		return found;
 	if (found)
 		return 0;
-	diag_set(diag, 0, "client.no-disk", "no disk that is running is %.200s", device);
-	diag_hint(diag, "faultblk list names those that are");
+	diag_set(diag, 0, "client.no-disk", "no running disk is called %.200s", device);
+	diag_hint(diag, "faultblk list shows the running disks");
 	return -ENODEV;
 }
 
@@ -340,14 +340,14 @@ static int choose(const struct disk_choice *choice, char path[PATH_MAX], struct 
 		return err;
 	if (found.nr == 0) {
 		diag_set(diag, 0, "client.no-disk", "no disk of user %u is running", geteuid());
-		diag_hint(diag, "begin one with: faultblk run");
+		diag_hint(diag, "start one with: faultblk run");
 		others_hint(diag);
 		return -ENODEV;
 	}
 	if (found.nr > 1) {
 		diag_set(diag, 0, "client.many-disks", "%u disks are running: %s", found.nr,
 			 list_text_end(&found.list));
-		diag_hint(diag, "say which one with --name NAME");
+		diag_hint(diag, "choose one with --name NAME");
 		return -ENODEV;
 	}
 	snprintf(path, PATH_MAX, "%s", found.path);
@@ -559,9 +559,8 @@ void rpc_client_say_table(const json_t *answer)
 
 	if (!table || strcmp(table, "old") != 0 || !device || !why)
 		return;
-	tool_msg("warning: the kernel still has the old partition table and cache of %s: %s",
-		 device, why);
-	snprintf(hint, sizeof(hint), "once that is over: blockdev --flushbufs --rereadpt %.64s",
-		 device);
-	tool_hint(hint);
+	snprintf(hint, sizeof(hint), "then run: blockdev --flushbufs --rereadpt %.64s", device);
+	tool_msg_hint(hint,
+		      "warning: the kernel keeps the old partition table and cache of %s: %s",
+		      device, why);
 }

@@ -20,9 +20,10 @@ struct disk_choice {
 #define OPT_DISK_CHOICE(s, f)                                                                      \
 	OPT_TEXT(s, f.name, "name", NULL, "NAME", "the disk of this name"),                        \
 		OPT_TEXT(s, f.socket, "socket", NULL, "PATH",                                      \
-			 "the disk whose control socket this is")
+			 "the disk with this control socket")
 #define DISK_CHOICE_HELP                                                                           \
-	"Which disk: --socket or --name (a name, or its device), else $FAULTBLK_SOCKET, else the only one that is running."
+	"The disk is that of --socket or --name (a name, or its device), else that of\n"             \
+	"$FAULTBLK_SOCKET, else the only running one."
 
 /* Connect and read the greeting. -ENODEV: no such disk, or more than one to choose from. */
 int rpc_client_open(const struct disk_choice *choice, struct diag *diag,

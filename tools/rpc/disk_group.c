@@ -81,7 +81,7 @@ static int add_all(struct disk_group *group, struct diag *diag)
 	if (err || group->nr)
 		return err;
 	diag_set(diag, 0, "client.no-disk", "no disk is running");
-	diag_hint(diag, "begin one with: faultblk run");
+	diag_hint(diag, "start one with: faultblk run");
 	return -ENODEV;
 }
 
@@ -269,8 +269,7 @@ static int freeze(struct disk_group *group, const struct ballot *ballot, disk_pa
 		blame(first_failed(group), ", so none was cut", diag, ret_code);
 	else if (fail_value("tools/rpc/disk_group/late", true, clock_now_ns() >= end_ns))
 		err = diag_set(diag, -ETIMEDOUT, "disk.late",
-			       "it took more than %d s until all %u disks stood still, so none was "
-			       "cut",
+			       "no disk was cut: after %d s not all %u disks had paused",
 			       RPC_FREEZE_MS / 2000, group->nr);
 	return err;
 }
@@ -283,10 +282,10 @@ int disk_group_decide(struct disk_group *group, struct ballot *ballot, disk_para
 
 	if (!err && word != BALLOT_CUT) {
 		err = diag_set(diag, -ECANCELED, "disk.given-up",
-			       "one of %u disks did not wait for the cut, or was asked for another "
-			       "one before, so none was cut",
+			       "no disk was cut: one of the %u disks did not wait, or takes part "
+			       "in another power cut",
 			       group->nr);
-		diag_hint(diag, "faultblk status says how they are; try it again");
+		diag_hint(diag, "faultblk status shows their states; try again");
 	}
 	if (err)
 		thaw(group);
@@ -308,7 +307,7 @@ int disk_group_cut(struct disk_group *group, disk_params_fn params, void *ctx, s
 	snprintf(what, sizeof(what), " %s, and %u of %u were",
 		 member->err == -EREMOTEIO
 			 ? "was not cut"
-			 : "has not said that it is cut (it will be, once it answers)",
+			 : "has not confirmed the power cut (it follows once the server answers)",
 		 nr_well(group), group->nr);
 	return blame(member, what, diag, ret_code);
 }
@@ -337,7 +336,7 @@ int disk_group_crash(struct disk_group *group, disk_params_fn params, void *ctx,
 	err = ballot_create(&ballot);
 	if (err)
 		return diag_set(diag, err, "disk.ballot",
-				"cannot make what several disks are cut by: %s", strerror(-err));
+				"cannot create the ballot for a power cut of several disks: %s", strerror(-err));
 	err = disk_group_decide(group, ballot, params, ctx, diag, ret_code);
 	if (!err)
 		err = disk_group_cut(group, params, ctx, diag, ret_code);

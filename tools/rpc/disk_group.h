@@ -22,11 +22,11 @@ struct disks_choice {
 };
 #define OPT_DISKS_CHOICE(s, f)                                                                     \
 	OPT_LIST(s, f.names, "name", "NAME", "the disk of this name"),                             \
-		OPT_LIST(s, f.sockets, "socket", "PATH", "the disk whose control socket this is"), \
-		OPT_FLAG(s, f.all, "all", "all disks that are running")
+		OPT_LIST(s, f.sockets, "socket", "PATH", "the disk with this control socket"), \
+		OPT_FLAG(s, f.all, "all", "all running disks")
 #define DISKS_CHOICE_HELP                                                                          \
-	"Which disks: --name (or its device) and --socket, as often as need be, or --all; else\n"  \
-	"that of $FAULTBLK_SOCKET, else the only one that is running."
+	"The disks are those of --name (or a device) and --socket, which can be repeated, or of\n"  \
+	"--all; else that of $FAULTBLK_SOCKET, else the only running one."
 
 struct disk_member {
 	char name[RUNTIME_NAME_MAX + 1];

@@ -22,7 +22,7 @@ static int needs_watch(struct rpc_call *call)
 {
 	if (call->target->watch)
 		return 0;
-	diag_set(&call->diag, 0, "disk.none", "there is no disk to listen to");
+	diag_set(&call->diag, 0, "disk.none", "there is no disk to subscribe to");
 	return RPC_FAILED;
 }
 
@@ -112,7 +112,7 @@ static int place_ranges(struct rpc_call *call, struct value_range *ranges, size_
 	int err = rpc_param_count(call, "part", 1, PARTITION_MAX, &part);
 
 	if (!err && part && !nr)
-		return rpc_bad_param(call, "part", "it together with range");
+		return rpc_bad_param(call, "part", "together with range");
 	if (!err && part)
 		err = partition_find(call->target->disk ? disk_dev(call->target->disk) : NULL,
 				     (unsigned int)part, &call->diag, &partition)

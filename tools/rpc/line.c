@@ -185,7 +185,7 @@ int rpc_request_parse(const char *line, size_t len, struct diag *diag, struct rp
 		return code;
 	if (json_is_array(ret->root))
 		return invalid(diag, "protocol.batch",
-			       "batches are not served: one request a line");
+			       "batches are not supported: send one request a line");
 	if (!json_is_object(ret->root))
 		return invalid(diag, "protocol.request", "a request is a JSON object");
 	id = json_object_get(ret->root, "id");

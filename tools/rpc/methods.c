@@ -131,7 +131,7 @@ static int read_files(struct rpc_call *call)
 	err = rpc_reading_ask(reading, call->ticket.client, rules);
 	if (err == -EBUSY) {
 		diag_set(&call->diag, err, "rule.busy",
-			 "a file that another rule names is being read, and does not answer");
+			 "a file of another rule is being read, and does not respond");
 		diag_hint(&call->diag, "try again later");
 		return RPC_LIMIT;
 	}
@@ -167,7 +167,8 @@ static int dispatch(struct rpc_call *call, const char *name)
 	if (call->reading)
 		rpc_reading_end(call->reading);
 	if (!code && (rpc_json_short() || !call->result)) {
-		diag_set(&call->diag, 0, "memory", "carried out, but no memory for the answer");
+		diag_set(&call->diag, 0, "memory", "the request was carried out, but there is no "
+						   "memory for the answer");
 		code = RPC_FAILED;
 	}
 	return code;

@@ -84,9 +84,9 @@ bool others_look(const char *sys, const char *proc, uid_t user, char *buf, size_
 	buf[0] = '\0';
 	if (!pid)
 		return false;
-	snprintf(buf, size, "%s %s there, and user %u%s runs faultblk (process %d): %s", disks,
+	snprintf(buf, size, "%s %s served by user %u%s, whose faultblk is process %d: %s", disks,
 		 nr == 1 ? "is" : "are", owner, owner == 0 ? " (root)" : "", pid,
-		 owner == 0 ? "say it with sudo" : "ask as that user");
+		 owner == 0 ? "use sudo" : "run this as that user");
 	return true;
 }
 

@@ -159,8 +159,8 @@ int runtime_connect(const char *path, struct diag *diag, int *ret_fd)
 			 err == -EAGAIN         ? "its server does not answer"
 			 : err != -ECONNREFUSED ? strerror(-err)
 			 : is_socket(path)      ? "its server is gone"
-						: "that is no socket");
-		diag_hint(diag, "faultblk list shows the disks that are");
+						: "it is not a socket");
+		diag_hint(diag, "faultblk list shows the disks that are served");
 		others_hint(diag);
 		return err;
 	}
@@ -185,7 +185,7 @@ static enum socket_is look_at(const char *path, struct stat *ret_st, char why[64
 	if (file < 0 && errno == ENOENT)
 		return SOCKET_NONE;
 	if (file < 0 || fstat(file, ret_st) < 0) {
-		snprintf(why, 64, "cannot be looked at: %s", strerror(errno));
+		snprintf(why, 64, "cannot be examined: %s", strerror(errno));
 		return SOCKET_OTHER;
 	}
 	if (!S_ISSOCK(ret_st->st_mode)) {
@@ -205,7 +205,7 @@ static enum socket_is look_at(const char *path, struct stat *ret_st, char why[64
 	else if (fd >= 0 && errno == EPROTOTYPE)
 		snprintf(why, 64, "is a socket of another kind, in use");
 	else
-		snprintf(why, 64, "cannot be asked: %s", strerror(errno));
+		snprintf(why, 64, "cannot be queried: %s", strerror(errno));
 	return SOCKET_OTHER;
 }
 
@@ -233,7 +233,7 @@ static int unlink_same(const char *path, const struct stat *st)
 static int lock_directory_of(const char *path, struct diag *diag, int *ret_fd)
 {
 	const char *slash = strrchr(path, '/');
-	char dir[PATH_MAX] = ".", by[32] = "by somebody";
+	char dir[PATH_MAX] = ".", by[32] = "by an unknown process";
 	pid_t holder = 0;
 	int fd, err;
 
@@ -254,13 +254,13 @@ static int lock_directory_of(const char *path, struct diag *diag, int *ret_fd)
 		diag_set(diag, err, "runtime.locked",
 			 "the folder of the socket, %.200s, has been locked %s for %d s", dir, by,
 			 LOCK_MS / 1000);
-		diag_hint(diag, "end that, or give --socket PATH in a folder of your own");
+		diag_hint(diag, "end that process, or give --socket PATH in a folder of your own");
 		return err;
 	}
 	if (err == -EINTR)
 		return diag_set(diag, err, "runtime.interrupted",
 				"ended by a signal, while the folder of the socket, %.200s, was "
-				"locked by somebody",
+				"locked by an unknown process",
 				dir);
 	return diag_set(diag, err, "runtime.directory", "cannot use directory %.200s: %s", dir,
 			strerror(-err));
@@ -286,13 +286,13 @@ static int clear_path(const char *path, struct diag *diag)
 		err = unlink_same(path, &st);
 		return err ? socket_error(err, path, diag) : 0;
 	case SOCKET_OTHER:
-		diag_set(diag, 0, "runtime.not-a-socket", "%.200s is there already, and %s", path,
+		diag_set(diag, 0, "runtime.not-a-socket", "%.200s exists already, and %s", path,
 			 why);
 		diag_hint(diag,
-			  "remove it if nobody needs it, or choose another --name or --socket");
+			  "remove it if it is not needed, or choose another --name or --socket");
 		return -EEXIST;
 	case SOCKET_LIVE:
-		diag_set(diag, 0, "runtime.name-taken", "a live server has %.200s", path);
+		diag_set(diag, 0, "runtime.name-taken", "a live server uses %.200s", path);
 		diag_hint(diag, "choose another --name, or end it with: faultblk stop --socket %s",
 			  typed_word(path, "PATH", word, sizeof(word)));
 		return -EADDRINUSE;

@@ -185,7 +185,7 @@ static void refuse_rest(struct client *client)
 	if (!client->ended || !rpc_inbox_drop(&client->inbox))
 		return;
 	diag_set(&diag, 0, "protocol.unfinished-line",
-		 "the last line has no newline at its end, and was not carried out");
+		 "the last line does not end with a newline, and was ignored");
 	diag_hint(&diag, "end each request with a newline");
 	client_say_json(client, rpc_error(NULL, RPC_INVALID_REQUEST, &diag));
 	if (client->fd >= 0)
@@ -367,7 +367,7 @@ static void seat_client(struct rpc_server *server, int fd)
 		 RPC_CLIENT_MAX);
 	if (!is_welcome(fd)) {
 		client_dismiss(client, RPC_FAILED, "protocol.not-permitted",
-			       "only the owner of this server and root may speak to it");
+			       "only the owner of this server and root may use it");
 	} else if (full) {
 		client_dismiss(client, RPC_LIMIT, "protocol.too-many-clients", too_many);
 	} else {
@@ -529,7 +529,8 @@ void rpc_server_reply(struct rpc_server *server, struct rpc_ticket *ticket, int 
 	if (rpc_json_short() && !code) {
 		code = RPC_FAILED;
 		diag = &memory;
-		diag_set(&memory, 0, "memory", "carried out, but no memory for the answer");
+		diag_set(&memory, 0, "memory", "the request was carried out, but there is no "
+					       "memory for the answer");
 	}
 	for (size_t i = 0; ticket->id && i < array_size(server->clients); i++) {
 		struct client *client = &server->clients[i];

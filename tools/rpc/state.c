@@ -60,7 +60,7 @@ static int param_seed(struct rpc_call *call, enum keep keep, uint64_t *ret_seed)
 	if (err)
 		return err;
 	if (text && keep != KEEP_RANDOM)
-		return rpc_bad_param(call, "seed", "it together with keep=random only");
+		return rpc_bad_param(call, "seed", "only together with keep=random");
 	if (!text && keep == KEEP_RANDOM &&
 	    fail_errno("tools/rpc/state/seed", ENOSYS, getrandom(ret_seed, sizeof(*ret_seed), 0)) !=
 		    (ssize_t)sizeof(*ret_seed))
@@ -211,7 +211,7 @@ static int needs_no_recording(struct rpc_call *call)
 	if (!pipeline_recorder(call->target->pipeline))
 		return 0;
 	diag_set(&call->diag, 0, "recording.active",
-		 "the disk is being recorded, and its content cannot change but by requests");
+		 "the disk is being recorded: only requests can change its content");
 	diag_hint(&call->diag, "make a disk with that content: "
 			       "faultblk run --load IMAGE --record RECORDING");
 	return RPC_FAILED;
@@ -243,7 +243,7 @@ void rpc_add_table(json_t *answer, const struct ublk_dev *dev, int err, bool alw
 			 ublk_holders_text(holders, found < 4 ? (unsigned int)found : 4, who,
 					   sizeof(who)));
 	else if (err == -ETIMEDOUT)
-		snprintf(why, sizeof(why), "a request that it waits for is held");
+		snprintf(why, sizeof(why), "it waits for a request that is held");
 	else
 		snprintf(why, sizeof(why), "%s", strerror(-err));
 	json_object_set_new(answer, "table", json_string("old"));
@@ -278,7 +278,7 @@ static int param_snapshot(struct rpc_call *call, struct snapshot **ret_snapshot)
 	if (*ret_snapshot)
 		return 0;
 	diag_set(&call->diag, 0, "snapshot.unknown", "there is no snapshot '%.64s'", name);
-	diag_hint(&call->diag, "faultblk snapshot ls shows those that there are");
+	diag_hint(&call->diag, "faultblk snapshot ls lists the snapshots");
 	return RPC_NOT_FOUND;
 }
 
@@ -315,7 +315,8 @@ int rpc_snapshot_create(struct rpc_call *call)
 		diag_hint(&call->diag, "take another name, or faultblk snapshot rm %.64s first",
 			  name);
 	} else if (err == -ENOSPC) {
-		diag_set(&call->diag, err, "snapshot.limit", "there are %d snapshots, no more fit",
+		diag_set(&call->diag, err, "snapshot.limit", "there are %d snapshots, which is the "
+							     "limit",
 			 SNAPSHOT_MAX);
 		diag_hint(&call->diag, "faultblk snapshot rm NAME makes room");
 	} else if (err) {
@@ -368,7 +369,8 @@ int rpc_snapshot_remove(struct rpc_call *call)
 	err = pipeline_snapshot_remove(call->target->pipeline, snapshot);
 	disk_thaw(disk);
 	if (err == -EBUSY)
-		diag_set(&call->diag, err, "snapshot.busy", "it is being saved; wait for that");
+		diag_set(&call->diag, err, "snapshot.busy", "it is being saved; wait until it is "
+							    "saved");
 	if (err)
 		return state_error(call, err);
 	call->result = json_object();

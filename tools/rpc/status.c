@@ -244,7 +244,7 @@ int rpc_stats(struct rpc_call *call)
 
 	if (!dev) {
 		diag_set(&call->diag, -ENODEV, "disk.gone",
-			 "the disk has gone, and its counters with it");
+			 "the disk is gone, and so are its counters");
 		diag_hint(&call->diag, "bring it back with: faultblk revive");
 		return RPC_FAILED;
 	}

@@ -150,7 +150,7 @@ static void look_at_waits(struct watch *watch, struct rpc_server *server)
 		else if (is_over(rule, wait->hits))
 			rpc_server_reply(server, &wait->ticket, 0, NULL, watch_answer(rule));
 		else if (now_ns >= wait->end_ns)
-			end_wait(server, wait, -ETIMEDOUT, "the time is over");
+			end_wait(server, wait, -ETIMEDOUT, "the time limit passed");
 		else if (!rpc_server_has(server, wait->ticket.client)) {
 			json_decref(wait->ticket.id);
 			wait->ticket = (struct rpc_ticket){ 0 };

@@ -171,7 +171,7 @@ static int check_mark(const struct scenario_checking *c, const struct scenario_s
 	if (step->action != SCENARIO_MARK || c->scenario->recording.path)
 		return 0;
 	diag_set(c->diag, -EINVAL, "scenario.no-recording",
-		 "there is no recording for the mark to be in");
+		 "the scenario has no recording for the mark");
 	diag_hint(c->diag, "add a line: record FILE data");
 	diag_at(c->diag, step->line, step->column);
 	return -EINVAL;
@@ -192,7 +192,7 @@ static int check_recording(const struct scenario_checking *c)
 				 "disk '%s' has the option '%s', and the scenario records all "
 				 "disks",
 				 s->disks[i].name, option->name);
-			diag_hint(c->diag, "take one of the two away");
+			diag_hint(c->diag, "remove one of the two");
 			diag_at(c->diag, s->recording.line, 1);
 			return -EINVAL;
 		}

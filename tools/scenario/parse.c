@@ -169,7 +169,7 @@ static int parse_disk_name(const struct parser *p, struct text word, unsigned in
 	if (!word.len)
 		return place_fail(&p->place, word.at, "scenario.unknown-disk",
 				  "wanted the name of a disk, got nothing");
-	place_fail(&p->place, word.at, "scenario.unknown-disk", "there is no disk '%s' further up",
+	place_fail(&p->place, word.at, "scenario.unknown-disk", "no line above defines a disk '%s'",
 		   QUOTE(word));
 	diag_hint(p->place.diag, "add a line: disk NAME size=SIZE ...");
 	place_suggest(&p->place, word, names);
@@ -190,7 +190,7 @@ static int parse_disk_names(const struct parser *p, struct text words, uint32_t 
 			return err;
 		if (disks >> disk & 1)
 			return place_fail(&p->place, word.at, "scenario.duplicate-disk",
-					  "'%s' is there twice", QUOTE(word));
+					  "'%s' is given twice", QUOTE(word));
 		disks |= 1u << disk;
 		/* What follows the last comma is a name, too. */
 		if (!words.len && words.at > word.at + word.len)
@@ -257,7 +257,7 @@ static int check_disk_name(const struct parser *p, struct text word, const char 
 	for (unsigned int i = 0; i < s->nr_disks; i++) {
 		if (strcmp(s->disks[i].name, name) == 0)
 			return place_fail(&p->place, word.at, "scenario.duplicate-disk",
-					  "there is already a disk '%s' further up", name);
+					  "a line above defines a disk '%s' already", name);
 		disk_env_name(s->disks[i].name, theirs, sizeof(theirs));
 		if (strcmp(ours, theirs) == 0)
 			return place_fail(&p->place, word.at, "scenario.duplicate-disk",
@@ -305,7 +305,7 @@ static int add_option(const struct parser *p, struct scenario_disk *disk, struct
 	for (unsigned int i = 0; i + 1 < disk->nr_options; i++)
 		if (strcmp(disk->options[i].name, copy) == 0)
 			return place_fail(&p->place, word.at, "scenario.duplicate-option",
-					  "'%s' stands twice in the line", copy);
+					  "'%s' is given twice in the line", copy);
 	return 0;
 }
 
@@ -363,7 +363,7 @@ static int parse_rule_line(struct parser *p, struct text rest)
 		return err;
 	if (rule_set_find(disk->rules, rule_name(rule)))
 		err = place_fail(&p->place, rest.at, "rule.duplicate-name",
-				 "disk '%s' has a rule '%s' further up", disk->name,
+				 "disk '%s' has a rule '%s' already, defined above", disk->name,
 				 rule_name(rule));
 	else
 		err = rule_set_put(disk->rules, rule, NULL, p->place.diag);
@@ -419,7 +419,7 @@ static int parse_record(struct parser *p, struct text rest)
 
 	if (recording->path)
 		return place_fail(&p->place, path.at, "scenario.duplicate-recording",
-				  "there is a recording further up, in line %u", recording->line);
+				  "line %u defines a recording already", recording->line);
 	if (!path.len)
 		return place_fail(&p->place, path.at, "scenario.bad-recording",
 				  "record wants the name of a file, got nothing");

@@ -232,7 +232,7 @@ static int wait_up(struct conductor *c, struct scenario_child *child, int fd)
 		ssize_t n;
 
 		if (clock_now_ns() >= end_ns) {
-			tool_msg("disk '%s' was not there after %d s", child->disk->name,
+			tool_msg("disk '%s' did not appear within %d s", child->disk->name,
 				 START_MS / 1000);
 			return -ETIMEDOUT;
 		}
@@ -266,7 +266,7 @@ static int start_disk(struct conductor *c, unsigned int index)
 	}
 	err = wait_up(c, child, fd);
 	if (err == -EPROTO)
-		tool_msg("disk '%s': its server said something strange", child->disk->name);
+		tool_msg("disk '%s': unexpected output of its server", child->disk->name);
 	if (err)
 		return err;
 	err = scenario_child_arm(child, &diag, NULL);
@@ -554,7 +554,7 @@ static void sweep(struct conductor *c)
 			runtime_remove_stale(c->children[i].socket);
 	}
 	if (any && ublk_gc(log_gc, NULL) < 0)
-		tool_msg("cannot delete what a killed server left; try: faultblk gc");
+		tool_msg("cannot delete the device of a killed server; try: faultblk gc");
 }
 
 static void end_disks(struct conductor *c)

@@ -97,7 +97,7 @@ void daemon_ready(void)
 	if (null_fd > 2)
 		close(null_fd);
 	if (chdir("/") < 0 || write(ready_fd, "", 1) != 1)
-		tool_msg("cannot tell the parent process: %m");
+		tool_msg("cannot notify the parent process: %m");
 	close(ready_fd);
 	ready_fd = -1;
 }

@@ -41,7 +41,7 @@ int pid_file_write(const char *path, struct diag *diag)
 	int err = out_file_open(path, &options, diag, &file);
 
 	if (err == -EEXIST)
-		diag_hint(diag, "it is no file with a process id; give another name");
+		diag_hint(diag, "it is not a file with a process id; give another name");
 	if (err)
 		return err;
 	snprintf(text, sizeof(text), "%d\n", (int)getpid());

@@ -166,7 +166,7 @@ static void enter_gone(struct serve *s)
 	end_job(s, true);
 	tell_gone(s);
 	answer_stops(s, 0, NULL);
-	watch_end_waits(s->watch, s->server, -ENODEV, "the disk was taken away");
+	watch_end_waits(s->watch, s->server, -ENODEV, "the disk was removed");
 	watch_finish(s->watch, s->server);
 	rpc_server_flush(s->server, FLUSH_MS);
 	s->server = rpc_server_free(s->server);
@@ -193,7 +193,8 @@ static void give_up_closing(struct serve *s, const struct diag *diag)
 	answer_stops(s, -EBUSY, diag);
 	s->phase = SERVING;
 	tool_msg(
-		"%s; serving on (a second signal, or `faultblk stop --force`, removes it by force)",
+		"%s; the disk stays (a second signal, or `faultblk stop --force`, removes it by "
+		"force)",
 		diag->message);
 	/* It may have gone meanwhile. */
 	look_at_condition(s);
@@ -317,7 +318,7 @@ static int on_reread(void *ctx, struct rpc_ticket *ticket, json_t *result)
 		return err;
 	}
 	if (err) {
-		tool_msg("the kernel was not told of what is on the disk now: %s", diag.message);
+		tool_msg("cannot make the kernel reread the partition table: %s", diag.message);
 		rpc_add_table(result, disk_dev(s->disk), err, true);
 	}
 	tell_udev(s);
@@ -429,7 +430,7 @@ static void end_revival(struct serve *s, int err, const struct diag *diag)
 	if (!err)
 		answer = rpc_revive_answer(s->revive_was, s->revive_lost, ublk_dev_path(dev));
 	else if (!s->revive_ticket.client)
-		tool_msg("the disk cannot come back: %s", diag->message);
+		tool_msg("cannot bring the disk back: %s", diag->message);
 	rpc_server_reply(s->server, &s->revive_ticket, err ? rpc_code_of(err) : 0, diag, answer);
 }
 
@@ -442,8 +443,8 @@ static int on_freeze(void *ctx, uint64_t client, const struct cut_order *order, 
 	if (ballot_fd == -EMFILE)
 		return diag_set(
 			diag, -EMFILE, "disk.ballot",
-			"the ballot that came along was lost: the server of the disk has no "
-			"file descriptor left");
+			"the ballot of the power cut was lost: the server has no file descriptor "
+			"left");
 	return standstill_begin(&s->still, client, ballot_fd, order, diag);
 }
 
@@ -516,7 +517,7 @@ static void come_back(struct serve *s)
 	int err = revive(s, NULL, &diag, &was, &lost);
 
 	if (err && err != -EINPROGRESS)
-		tool_msg("the disk cannot come back: %s", diag.message);
+		tool_msg("cannot bring the disk back: %s", diag.message);
 }
 
 /* A kind of fault has made it so: what that means for the device and for those who wait. */
@@ -534,8 +535,8 @@ static void look_at_condition(struct serve *s)
 	if (!(bits & CONDITION_GONE) || !disk_dev(s->disk) || s->phase != SERVING || s->working)
 		return;
 	back_ns = atomic_load(&condition->gone_ns);
-	tool_msg("%s has gone; %s", ublk_dev_path(disk_dev(s->disk)),
-		 back_ns ? "it will be back" : "faultblk revive brings it back");
+	tool_msg("%s is gone; %s", ublk_dev_path(disk_dev(s->disk)),
+		 back_ns ? "it returns by itself" : "faultblk revive brings it back");
 	if (!back_ns || __builtin_add_overflow(clock_now_ns(), back_ns, &s->return_ns))
 		s->return_ns = 0;
 	let_go_on(s);
@@ -630,8 +631,8 @@ static void look_at_host(struct serve *s)
 
 	if (nr_low == s->nr_low || (s->nr_low && now_ns - s->low_ns < LOW_PAUSE_NS))
 		return;
-	tool_msg("the host has too little memory left: writes to disk %s that need more fail with "
-		 "EIO until it has",
+	tool_msg("the host is short of memory: writes to disk %s that need more memory fail with "
+		 "EIO",
 		 disk_name(s->disk));
 	s->nr_low = nr_low;
 	s->low_ns = now_ns;
@@ -678,13 +679,13 @@ static int start_command(struct serve *s, char **command)
 	tool_become_command(parent);
 	err = -apart_return();
 	if (err) {
-		dprintf(STDERR_FILENO, "faultblk: '%s' cannot be run where it was asked for: %s\n",
+		dprintf(STDERR_FILENO, TOOL_PREFIX "cannot run '%s' in its mount namespace: %s\n",
 			command[0], strerrordesc_np(err));
 		_exit(EXIT_OURS);
 	}
 	execvp(command[0], command);
 	err = errno;
-	dprintf(STDERR_FILENO, "faultblk: cannot run '%s': %s%s\n", command[0],
+	dprintf(STDERR_FILENO, TOOL_PREFIX "cannot run '%s': %s%s\n", command[0],
 		strerrordesc_np(err), tool_quoted_hint(command, err));
 	_exit(err == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
 }
@@ -791,7 +792,7 @@ static int turn_with_disk(struct serve *s)
 	 * which have ended, and fails.
 	 */
 	if (extra[1].revents && s->phase != REMOVING && !s->working) {
-		tool_msg("the disk was taken away from outside");
+		tool_msg("another program removed the disk");
 		begin_removal(s);
 	}
 	if (extra[2].revents)
@@ -843,7 +844,7 @@ static void tell_power(void *ctx, bool cut, const char *why)
 	struct serve *s = ctx;
 
 	s->was_cut |= cut;
-	tool_msg("%s: %s", why, cut ? "the power is cut" : "the disk goes on");
+	tool_msg("%s: %s", why, cut ? "the power is cut" : "the disk continues");
 	watch_announce(s->watch, s->server, "power",
 		       json_pack("{s:s, s:s}", "state", cut ? "cut" : "on", "why", why));
 }
@@ -911,7 +912,7 @@ int serve(const struct serve_options *options)
 	while (!err && (s.phase != GONE || s.child))
 		err = turn(&s);
 	if (err) {
-		tool_msg("cannot go on serving: %s", strerror(-err));
+		tool_msg("cannot continue to serve: %s", strerror(-err));
 		s.code = s.has_command ? EXIT_OURS : EXIT_FAILED;
 	}
 	if (s.phase != GONE) {

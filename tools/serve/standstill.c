@@ -41,7 +41,7 @@ bool standstill_end(struct standstill *still)
 	bool stood = still->client;
 
 	if (stood && settle(still))
-		still->tell(still->ctx, true, "the cut of several disks was decided");
+		still->tell(still->ctx, true, "the power cut of several disks is decided");
 	if (stood)
 		go_on(still);
 	return stood;
@@ -57,7 +57,7 @@ static int why_not(struct standstill *still, struct diag *diag)
 		return -EALREADY;
 	}
 	if (bits & CONDITION_GONE && disk_dev(still->disk))
-		return diag_set(diag, -ENODEV, "disk.gone", "the disk is just going away");
+		return diag_set(diag, -ENODEV, "disk.gone", "the disk is being removed");
 	return 0;
 }
 
@@ -86,7 +86,7 @@ int standstill_begin(struct standstill *still, uint64_t client, int ballot_fd,
 	err = ballot_fd < 0 ? 0 : ballot_open(ballot_fd, &ballot);
 	if (err)
 		return diag_set(diag, err, "disk.ballot",
-				"what came along is no ballot of faultblk");
+				"the file descriptor with the request is not a ballot of faultblk");
 	err = stop_queues(still, diag);
 	if (err) {
 		ballot_free(ballot);
@@ -112,7 +112,8 @@ bool standstill_gives_way(struct standstill *still, int ballot_fd)
 	if (!older)
 		return false;
 	if (settle(still)) {
-		still->tell(still->ctx, true, "two cuts of several disks met, and one was decided");
+		still->tell(still->ctx, true, "two power cuts of several disks overlapped, and one "
+					      "was decided");
 		go_on(still);
 	}
 	return true;
@@ -121,8 +122,8 @@ bool standstill_gives_way(struct standstill *still, int ballot_fd)
 static int is_too_late(struct diag *diag)
 {
 	diag_set(diag, -ESTALE, "disk.not-frozen",
-		 "the disk does not stand still for you, or not any more");
-	diag_hint(diag, "disk.freeze comes first, at most %d s before", RPC_FREEZE_MS / 1000);
+		 "the disk is not paused for this client");
+	diag_hint(diag, "send disk.freeze first, at most %d s before", RPC_FREEZE_MS / 1000);
 	return -ESTALE;
 }
 
@@ -157,12 +158,12 @@ int standstill_cut(struct standstill *still, uint64_t client, struct cut_order *
 static const char *why_now(const struct standstill *still, bool there)
 {
 	if (!there)
-		return "who stopped the disk for a power cut is gone";
+		return "the client that paused the disk for a power cut is gone";
 	if (clock_now_ns() >= still->end_ns)
-		return "the disk stood still for a power cut that did not come in time";
+		return "the disk was paused for a power cut that did not follow in time";
 	/* Whoever decided so has a reason, and says it. */
 	if (still->ballot && ballot_look(still->ballot) == BALLOT_GO_ON)
-		return "the power cut of several disks was given up";
+		return "the power cut of several disks was abandoned";
 	return NULL;
 }
 

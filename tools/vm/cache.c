@@ -107,7 +107,8 @@ static int find_dir(struct vm_cache *cache)
 	if (!err && !realpath(path, cache->dir))
 		err = -errno;
 	if (err) {
-		tool_msg("vm: cannot make the cache folder %s: %s; FAULTBLK_CACHE names another",
+		tool_msg("vm: cannot make the cache folder %s: %s; set FAULTBLK_CACHE to another "
+			 "folder",
 			 path, strerror(-err));
 		return SAID_WHY;
 	}
@@ -268,7 +269,7 @@ static int lock_cache(const struct vm_cache *cache)
 	if (!flock(lock, LOCK_EX | LOCK_NB))
 		return take_fd(&lock);
 	if (errno == EWOULDBLOCK)
-		tool_msg("vm: another one is fetching packages; waiting for it");
+		tool_msg("vm: another process is fetching packages; waiting for it");
 	while (flock(lock, LOCK_EX))
 		if (errno != EINTR || vm_signals_pending())
 			return -errno;
@@ -345,12 +346,12 @@ static int mend(const struct vm_cache *cache, const struct cached_package *packa
 		return err;
 	err = check(cache, dir, &diag);
 	if (err == -ENOENT) {
-		tool_msg("vm: %s is of an older faultblk and has no digests; it gets those of what "
-			 "it holds now (--refresh fetches it anew)",
+		tool_msg("vm: %s was made by an older faultblk without digests; those of its "
+			 "present files are stored (--refresh fetches the files again)",
 			 dir);
 		err = fetch(cache, package, "adopt");
 	} else if (err == -EBADMSG) {
-		tool_msg("vm: %s is damaged: %s; fetching it anew", dir, diag.message);
+		tool_msg("vm: %s is damaged: %s; fetching it again", dir, diag.message);
 		err = fetch(cache, package, "again");
 	}
 	if (!err)
@@ -574,7 +575,7 @@ int vm_look_kvm(struct vm_kvm_note *ret_note)
 /* A line that begins as our messages do, without that. */
 static void strip_prefix(char *text)
 {
-	static const char prefix[] = "faultblk: vm: ";
+	static const char prefix[] = TOOL_PREFIX "vm: ";
 	size_t len = strlen(prefix);
 
 	if (strncmp(text, prefix, len) == 0)

@@ -235,8 +235,8 @@ static void compare_clocks(const struct clock_reading *first, struct clock_readi
 	if (verdict != CLOCK_WRONG)
 		return;
 	snprintf(text, sizeof(text),
-		 "the machine's clock goes wrong, at %llu%% of the host's speed: times in it (of "
-		 "delays, time-outs, windows) are false by as much; end it and start it anew",
+		 "the machine's clock runs at %llu%% of the host's speed: its delays, time-outs "
+		 "and windows are wrong by as much; restart the machine",
 		 (unsigned long long)percent);
 	tell(text);
 }
@@ -281,7 +281,7 @@ static void exec_command(void)
 	err = errno;
 	blanks = err == ENOENT && !job_args[1] && strpbrk(job_args[0], " \t");
 	dprintf(2, "faultblk: vm: cannot run '%s': %s%s\n", job_args[0], strerror(err),
-		blanks ? "; that is one word with blanks in it: leave its quotes out, or use sh -c"
+		blanks ? "; COMMAND is one word with blanks in it: remove its quotes, or use sh -c"
 		       : "");
 	_exit(err == ENOENT ? 127 : 126);
 }

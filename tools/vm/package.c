@@ -152,7 +152,7 @@ static int parse_digests(struct package *p, size_t size, struct diag *diag)
 
 		*end = 0;
 		if (parse_line(line, (size_t)(end - line), &p->entries[p->count]))
-			return damaged(diag, "is no list of digests", DIGESTS_NAME);
+			return damaged(diag, "is not a list of digests", DIGESTS_NAME);
 		line = end + 1;
 	}
 	qsort(p->entries, p->count, sizeof(*p->entries), by_path);

@@ -528,7 +528,7 @@ static void run_show_log(struct session_run *r)
 	if (!r->s->quiet && flow_empty(&r->err_flow) && flow_fill(&r->err_flow))
 		(void)flow_drain(&r->err_flow); /* what the guest had to say, if anything */
 	if (r->log_bytes && !r->s->quiet)
-		fprintf(stderr, "faultblk: vm: last words of the machine:\n%.*s\n",
+		fprintf(stderr, TOOL_PREFIX "vm: last lines of the machine's output:\n%.*s\n",
 			(int)r->log_bytes, r->log);
 	keep_last_words(r);
 }

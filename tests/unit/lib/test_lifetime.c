@@ -332,7 +332,7 @@ static void a_stop_that_the_kernel_refuses_says_so_and_serves_on(void **state)
 	fake.openers = 1;
 	atomic_store(&keeper.keeping, false);
 	assert_int_equal(ublk_dev_close(dev), -EBUSY);
-	assert_said("the kernel says that /dev/ublkb990001 is open");
+	assert_said("the kernel reports that /dev/ublkb990001 is open");
 	assert_int_equal(fake_result(fake_submit_io(0, ABI_OP_READ, 8, LEN)), 0);
 	fake.openers = 0;
 	assert_int_equal(ublk_dev_close(dev), 0);

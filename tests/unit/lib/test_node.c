@@ -159,7 +159,7 @@ static void a_file_that_somebody_has_open_stays(void **state)
 	fd = open(in("ublkb0"), O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
 	assert_int_equal(take("ublkb0", true, false), -EBUSY);
-	assert_string_equal(said, "somebody has it open");
+	assert_string_equal(said, "a process has it open");
 	close(fd);
 	assert_int_equal(take("ublkb0", false, false), 0);
 }
@@ -191,8 +191,8 @@ static void disks_of_another_user_are_told_with_whose_server_runs(void **state)
 	assert_false(look(getuid() + 1));
 	run("mkdir sys/loop0 sys/ublkb3");
 	assert_true(look(getuid() + 1));
-	assert_non_null(strstr(said, "/dev/ublkb3 is there"));
-	assert_non_null(strstr(said, "(process 42)"));
+	assert_non_null(strstr(said, "/dev/ublkb3 is served"));
+	assert_non_null(strstr(said, "is process 42"));
 	if (getuid() == 0)
 		assert_non_null(strstr(said, "user 0 (root)"));
 	/* One's own are no others'. */
@@ -200,7 +200,7 @@ static void disks_of_another_user_are_told_with_whose_server_runs(void **state)
 	assert_string_equal(said, "");
 	run("for n in 4 5 6 7; do mkdir sys/ublkb$n; done");
 	assert_true(look(getuid() + 1));
-	assert_non_null(strstr(said, ", ... are there"));
+	assert_non_null(strstr(said, ", ... are served"));
 	/* A disk of some other program's. */
 	run("echo nbdkit >proc/42/comm");
 	assert_false(look(getuid() + 1));

@@ -165,7 +165,7 @@ static void a_backend_that_lacks_something_is_refused_by_name(void **state)
 	(void)state;
 	assert_refused(usual(), &writer, "backend \"writer\" cannot read");
 	assert_refused(usual(), &hollow, "no submit callback");
-	assert_refused(usual(), &wild, "no enum ublk_op");
+	assert_refused(usual(), &wild, "not in enum ublk_op");
 	assert_refused(usual(), &nameless, "the backend has no name");
 	assert_refused(usual(), &heavy, "pdu_bytes is 1048577, it must lie in 0..1048576");
 }

@@ -531,8 +531,8 @@ static void records_that_contradict_each_other_are_refused(void **state)
 		bool held;
 		const char *says;
 	} cases[] = {
-		{ 2, 1, true, "a rule acts that is nowhere, in record 3" },
-		{ 7, 1, true, "a rule acts that is nowhere" },
+		{ 2, 1, true, "an undefined rule acts, in record 3" },
+		{ 7, 1, true, "an undefined rule acts" },
 	};
 
 	(void)state;

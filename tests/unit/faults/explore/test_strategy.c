@@ -61,7 +61,7 @@ static void a_word_that_is_no_strategy_is_named_with_the_nearest(void **state)
 	check_refused("", "strategy.missing", 1, "missing", "there are old");
 	check_refused("old,", "strategy.missing", 5, "missing", "there are old");
 	check_refused(",old", "strategy.missing", 1, "missing", "there are old");
-	check_refused("old,new,old", "strategy.twice", 9, "old stands here twice", NULL);
+	check_refused("old,new,old", "strategy.twice", 9, "old is given twice", NULL);
 }
 
 static void a_number_stands_where_one_is_wanted_and_nowhere_else(void **state)

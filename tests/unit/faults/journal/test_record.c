@@ -442,7 +442,7 @@ static void what_contradicts_itself_is_refused_with_its_step(void **state)
 
 	(void)state;
 	begin(&file, 0, true);
-	check_refused(&file, "journal.no-data", "holds no data");
+	check_refused(&file, "journal.no-data", "has no data of writes");
 	begin(&file, RECORD_DATA, true);
 	for (int i = 0; i < 4; i++)
 		put_write(&file, 0, 0, true);
@@ -453,7 +453,7 @@ static void what_contradicts_itself_is_refused_with_its_step(void **state)
 	begin(&file, RECORD_DATA, true);
 	rule = (struct record_rule){ .rule = 1, .fresh = true, .text = "a do=dance", .len = 10 };
 	put_control(&file, rules);
-	check_refused(&file, "journal.record", "rule 1 is none that this program knows");
+	check_refused(&file, "journal.record", "rule 1 is unknown to this program");
 }
 
 /* ------------------------------------------------------------------------------ saved */

@@ -183,7 +183,7 @@ static void commands_that_make_no_sense_are_refused_by_name(void **state)
 	check_refused(&disk, "count", 4096, 8192, "badblock.unwanted-range", "takes no range",
 		      "query");
 	check_refused(&disk, "add", 0, 8192, "badblock.outside",
-		      "add 0..8k: the rule is only about 4k..16k", "another range=");
+		      "add 0..8k: the rule covers only 4k..16k", "another range=");
 	check_refused(&disk, "list", 4096, 20480, "badblock.outside", "4k..16k", "range=");
 	check_refused(&disk, "remove", 4096, 8192 + 512, "badblock.not-blocks",
 		      "remove 4k..17s: wanted whole logical blocks of 4k", "multiples of 4k");
@@ -287,7 +287,7 @@ static void explain_names_the_sector_and_counts_nothing(void **state)
 	assert_int_equal(tell(&disk, "count", 0, 0), 4);
 	assert_int_equal(tell(&disk, "remove", 8, 12), 4);
 	text = pipeline_explain(disk.pipeline, &io, 0);
-	assert_string_equal(text, "b: no match: badblock has nothing to do with it now\n"
+	assert_string_equal(text, "b: no match: badblock does not apply now\n"
 				  "carried out as usual\n");
 	free(text);
 	free_disk(&disk);

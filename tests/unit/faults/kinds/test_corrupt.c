@@ -430,9 +430,9 @@ static void corruptions_that_make_no_sense_are_refused(void **state)
 	(void)state;
 	check_error("c do=corrupt", "rule.missing-parameter", 6, "one of flip=N", NULL);
 	check_error("c do=corrupt:flip=1,garbage", "rule.conflict", 6, "only one of", NULL);
-	check_error("c do=corrupt:flip=1,at=1", "rule.conflict", 6, "at=OFFSET only together",
+	check_error("c do=corrupt:flip=1,at=1", "rule.conflict", 6, "at=OFFSET only with",
 		    NULL);
-	check_error("c do=corrupt:garbage,count=2", "rule.conflict", 6, "together with byte=HEX",
+	check_error("c do=corrupt:garbage,count=2", "rule.conflict", 6, "only with byte=HEX",
 		    NULL);
 	check_error("c do=corrupt:byte=ff@1k", "rule.bad-bytes", 6, "a parameter of its own",
 		    "byte=ff,at=1k");
@@ -441,8 +441,8 @@ static void corruptions_that_make_no_sense_are_refused(void **state)
 	check_error("c do=corrupt:flip=0", "rule.bad-number", 19, "1 to 65536", NULL);
 	check_error("c do=corrupt:garbage=0", "rule.bad-size", 22, "1 to", NULL);
 	check_error("c do=corrupt:flip=1,stuck=1%", "rule.conflict", 6, "only one of", NULL);
-	check_error("c do=corrupt:bits=1%,at=1", "rule.conflict", 6, "only together", NULL);
-	check_error("c do=corrupt:stuck=1%,count=2", "rule.conflict", 6, "only together", NULL);
+	check_error("c do=corrupt:bits=1%,at=1", "rule.conflict", 6, "only with", NULL);
+	check_error("c do=corrupt:stuck=1%,count=2", "rule.conflict", 6, "only with", NULL);
 	check_error("c do=corrupt:bits=1%,wires", "rule.conflict", 6, "with stuck=SHARE", NULL);
 	check_error("c do=corrupt:flip=1,wires", "rule.conflict", 6, "with stuck=SHARE", NULL);
 	check_error("c do=corrupt:bits=0", "rule.bad-share", 6, "bits=0", "bits=1e-6");

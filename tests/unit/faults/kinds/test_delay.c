@@ -588,17 +588,17 @@ static void shapes_that_do_not_fit_together_are_refused(void **state)
 	check_error("s do=delay:max=1s,grow=1ms", "rule.missing-parameter", 6, "wants one of",
 		    "for example");
 	check_error("s do=delay:normal=1ms", "rule.missing-parameter", 6,
-		    "normal=MEAN and dev=SIGMA together", NULL);
+		    "normal=MEAN and dev=SIGMA only together", NULL);
 	check_error("s do=delay:1ms,dev=1ms", "rule.conflict", 6,
-		    "normal=MEAN and dev=SIGMA together", NULL);
+		    "normal=MEAN and dev=SIGMA only together", NULL);
 	check_error("s do=delay:pareto=1ms", "rule.missing-parameter", 6,
-		    "pareto=MIN and shape=A together", NULL);
+		    "pareto=MIN and shape=A only together", NULL);
 	check_error("s do=delay:pareto=1ms,shape=0.05", "rule.bad-number", 6, "from 0.1 to 100",
 		    NULL);
 	check_error("s do=delay:pareto=1ms,shape=101", "rule.bad-number", 29, "from 0 to 100",
 		    NULL);
-	check_error("s do=delay:1ms,job=j", "rule.conflict", 6, "job=NAME only beside file=", NULL);
-	check_error("s do=delay:1ms,rw=read", "rule.conflict", 6, "rw= only beside file=", NULL);
+	check_error("s do=delay:1ms,job=j", "rule.conflict", 6, "job=NAME only with file=", NULL);
+	check_error("s do=delay:1ms,rw=read", "rule.conflict", 6, "rw= only with file=", NULL);
 	check_error("s do=delay:file=/x,rw=raed", "rule.bad-word", 23, "read|write|trim|sync",
 		    NULL);
 	check_error("s do=delay:file=x", "rule.bad-path", 17, "absolute path", NULL);

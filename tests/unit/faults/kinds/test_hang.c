@@ -372,7 +372,7 @@ static void explain_says_how_long_and_what_then(void **state)
 static void hangs_that_make_no_sense_are_refused(void **state)
 {
 	(void)state;
-	check_error("s do=hang:fail", "rule.conflict", 6, "fail only together with for=TIME",
+	check_error("s do=hang:fail", "rule.conflict", 6, "fail only with for=TIME",
 		    "do=hang:for=30s");
 	check_error("s do=hang:for=0s", "rule.bad-time", 15, "1ns to 1h", NULL);
 	check_error("s do=hang:for=2h", "rule.bad-time", 15, "1ns to 1h, got '2h'", NULL);

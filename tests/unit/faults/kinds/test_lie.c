@@ -82,7 +82,7 @@ static void a_write_without_fua_is_no_match(void **state)
 	run_io(&disk, IO_WRITE, 0, SEC, w_data);
 	run_flagged(&disk, IO_WRITE, 0, SEC, w_data, IO_META);
 	assert_int_equal(counts_of(&disk, "l").matches, 0);
-	check_explained(&disk, &io, "lie has nothing to do with it");
+	check_explained(&disk, &io, "lie does not apply");
 	run_flagged(&disk, IO_WRITE, 0, SEC, w_data, IO_FUA | IO_META);
 	run_io(&disk, IO_FLUSH, 0, 0, NULL);
 	assert_int_equal(counts_of(&disk, "l").matches, 2);

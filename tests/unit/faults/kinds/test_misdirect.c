@@ -186,7 +186,7 @@ static void misdirections_that_make_no_sense_are_refused(void **state)
 	check_error("m do=misdirect", "rule.missing-parameter", 6, "one of by=SIZE", NULL);
 	check_error("m do=misdirect:by=1s,range=0..1M", "rule.conflict", 6, "only one of", NULL);
 	check_error("m do=misdirect:range=0..1M,back", "rule.conflict", 6,
-		    "together with by=", NULL);
+		    "only with by=", NULL);
 	check_error("m do=misdirect:by=0", "rule.bad-size", 19, "size of 1s", NULL);
 	check_error("m do=misdirect:range=5..7", "rule.bad-range", 22, "a multiple of 512",
 		    "sector boundary");

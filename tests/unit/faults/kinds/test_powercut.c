@@ -371,7 +371,7 @@ static void parameters_that_make_no_sense_are_refused(void **state)
 	char *text;
 
 	(void)state;
-	check_error("c do=powercut:share=0.5", "rule.conflict", 6, "together with keep=random",
+	check_error("c do=powercut:share=0.5", "rule.conflict", 6, "only with keep=random",
 		    "keep=random,share=0.1");
 	check_error("c do=powercut:keep=all,share=0.5", "rule.conflict", 6, "keep=random",
 		    "keep=random");
@@ -386,9 +386,9 @@ static void parameters_that_make_no_sense_are_refused(void **state)
 	check_error("c do=powercut:keep=first:", "rule.bad-size", 26, "keep=first", NULL);
 	check_error("c do=powercut:keep=first:4q", "rule.bad-size", 26, "keep=first", NULL);
 	check_error("c do=powercut:keep=first:1T", "rule.bad-size", 26, "got '1T'", NULL);
-	check_error("c do=powercut:keep=all,rest=all", "rule.conflict", 6, "rest= only together",
+	check_error("c do=powercut:keep=all,rest=all", "rule.conflict", 6, "rest= only with",
 		    "keep=first:4k");
-	check_error("c do=powercut:unit=4k", "rule.conflict", 6, "unit= only together",
+	check_error("c do=powercut:unit=4k", "rule.conflict", 6, "unit= only with",
 		    "keep=first:4k");
 	check_error("c do=powercut:keep=first:4k,share=0.5", "rule.conflict", 6, "rest=random",
 		    "share=0.1");

@@ -215,7 +215,7 @@ static void parameters_that_make_no_sense_are_refused(void **state)
 		    "short-life:gone,with=b");
 	check_error("a do=short-life:readonly", "rule.unknown-parameter", 17, "'readonly'",
 		    "read-only");
-	check_error("a do=short-life:read-only=yes", "rule.unwanted-value", 17, "stands alone",
+	check_error("a do=short-life:read-only=yes", "rule.unwanted-value", 17, "takes no value",
 		    NULL);
 	assert_int_equal(pipeline_publish(disk.pipeline, set, 0, &diag, NULL), -EINVAL);
 	assert_string_equal(diag.message, "rule 'a': shrink=32k leaves all of a disk of 32k");

@@ -82,7 +82,7 @@ static void only_reads_that_touch_a_changed_block_are_matches(void **state)
 	(void)state;
 	put(&disk, 0, 8, 'a');
 	use_rules(&disk, "s times=1 do=stale");
-	check_explained(&disk, &io, "stale has nothing to do with it");
+	check_explained(&disk, &io, "stale does not apply");
 	ANSWER(&disk, 0, 8);
 	assert_int_equal(counts_of(&disk, "s").matches, 0);
 	put(&disk, 7, 1, 'b');
@@ -194,7 +194,7 @@ static void stale_rules_that_make_no_sense_are_refused(void **state)
 	check_error("s op=write do=stale", "rule.op-not-for-kind", 3, "cannot act on write", NULL);
 	check_error("s do=stale:frist", "rule.unknown-parameter", 12, "no parameter 'frist'",
 		    "did you mean 'first'?");
-	check_error("s do=stale:first=1", "rule.unwanted-value", 12, "stands alone", NULL);
+	check_error("s do=stale:first=1", "rule.unwanted-value", 12, "takes no value", NULL);
 }
 
 /*

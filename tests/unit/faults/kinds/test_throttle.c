@@ -119,7 +119,7 @@ static void explain_takes_nothing_from_the_credit(void **state)
 	for (int i = 0; i < 50; i++) {
 		char *text = pipeline_explain(disk.pipeline, &io, 0);
 
-		assert_string_equal(text, "t: match 1: waits 10.0ms for its turn\n"
+		assert_string_equal(text, "t: match 1: waits for 10.0ms\n"
 					  "after 10.0ms: carried out as usual\n");
 		free(text);
 	}

@@ -421,16 +421,16 @@ static void tears_that_make_no_sense_are_refused(void **state)
 	(void)state;
 	check_error("t do=torn", "rule.missing-parameter", 6, "one of keep=SIZE", NULL);
 	check_error("t do=torn:keep=1s,random", "rule.conflict", 6, "only one of", NULL);
-	check_error("t do=torn:keep=1s,p=1", "rule.conflict", 6, "together with random", NULL);
+	check_error("t do=torn:keep=1s,p=1", "rule.conflict", 6, "only with random", NULL);
 	check_error("t do=torn:map=01,random", "rule.conflict", 6, "only one of", NULL);
-	check_error("t do=torn:map=01,p=1", "rule.conflict", 6, "together with random", NULL);
+	check_error("t do=torn:map=01,p=1", "rule.conflict", 6, "only with random", NULL);
 	check_error("t do=torn:map=012", "rule.bad-map", 15, "a digit for each unit", NULL);
 	check_error("t do=torn:map=", "rule.bad-map", 15, "a digit for each unit", NULL);
 	check_error("t do=torn:map=1,fill=ones", "rule.bad-word", 22, "zeroes", NULL);
 	check_error("t do=torn:random,unit=700", "rule.bad-size", 6, "multiple of 512", NULL);
 	check_error("t do=torn:random,unit=0", "rule.bad-size", 23, "size of 1s to", NULL);
 	check_error("t do=torn:random,random", "rule.duplicate-parameter", 18, "twice", NULL);
-	check_error("t do=torn:random=1", "rule.unwanted-value", 11, "stands alone", NULL);
+	check_error("t do=torn:random=1", "rule.unwanted-value", 11, "takes no value", NULL);
 	check_error("t do=torn:keep", "rule.missing-value", 11, "keep=SIZE", NULL);
 	check_error("t do=torn:kep=1s", "rule.unknown-parameter", 11, "no parameter 'kep'",
 		    "did you mean 'keep'?");

@@ -509,7 +509,7 @@ static void damage_is_described(void **state)
 	nr = read_file(&file, file.bytes, file.size - 1, &end, &diag);
 	assert_int_equal(end, -EBADMSG);
 	assert_non_null(strstr(diag.message, "a block is cut off"));
-	snprintf(says, sizeof(says), "good up to record %zu", nr);
+	snprintf(says, sizeof(says), "records up to %zu are valid", nr);
 	assert_non_null(strstr(diag.message, says));
 	file.bytes[9] = 9;
 	read_file(&file, file.bytes, file.size, &end, &diag);
@@ -561,7 +561,7 @@ static void disks_that_make_no_sense_are_refused(void **state)
 	struct record_disk d;
 
 	(void)state;
-#define REFUSES(change) (d = disks[0], d.change, refuses_disk(d, "describes no disk"))
+#define REFUSES(change) (d = disks[0], d.change, refuses_disk(d, "describes an impossible disk"))
 	REFUSES(nr_queues = 0);
 	REFUSES(nr_queues = RECORD_QUEUES_MAX + 1);
 	REFUSES(size_bytes = 0);
@@ -591,7 +591,7 @@ static void names_of_disks_that_could_leave_their_folder_are_refused(void **stat
 		memset(disk.name, 0, sizeof(disk.name));
 		memcpy(disk.name, names[i], strlen(names[i]));
 		assert_string_equal(record_disk_fault(&disk), "its name");
-		refuses_disk(disk, "describes a disk whose name is none");
+		refuses_disk(disk, "describes a disk with an invalid name");
 	}
 }
 
@@ -609,7 +609,7 @@ static void a_journal_of_a_disk_without_a_name_says_so(void **state)
 	record_put_header(bytes, &with_data);
 	append_disk(&file, 0, &disk);
 	assert_int_equal(journal_from_record(bytes, file.size, &diag, &journal), -EINVAL);
-	assert_non_null(strstr(diag.message, "describes a disk whose name is none"));
+	assert_non_null(strstr(diag.message, "describes a disk with an invalid name"));
 }
 
 static void two_disks_of_one_name_are_refused(void **state)

@@ -119,7 +119,7 @@ static void arrays_booleans_and_listed_rules_are_taken(void **state)
 	}
 	check_json_error("{\"name\":\"b\",\"text\":\"a do=delay:1ms\"}", "rule.bad-json", "'a'");
 	check_json_error("{\"op\":\"read\",\"text\":\"a do=delay:1ms\"}", "rule.bad-json",
-			 "\"op\" stands beside it");
+			 "\"op\" is given as well");
 	check_json_error("{\"text\":[]}", "rule.bad-json", "\"text\"");
 	check_json_error("{\"name\":\"a\",\"op\":[\"read\",true]}", "rule.bad-json", "got true");
 	check_json_error("{\"name\":\"a\",\"op\":[\"read\",\"raed\"]}", "rule.bad-op", "'raed'");

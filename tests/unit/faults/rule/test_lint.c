@@ -146,7 +146,7 @@ static void rules_in_the_shadow_of_another_are_named_with_it(void **state)
 	one.nr_queues = 1;
 	check_lint("a op=read,write do=error:EIO\nb op=read range=1s..2s do=error:ENOSPC", &plain,
 		   "b",
-		   "rule 'a' before it ends every request that it could match; put 'b' before 'a'");
+		   "rule 'a' before it ends every request that could match; put 'b' before 'a'");
 	check_lint("a op=read do=error:EIO\nb op=read,write do=error:ENOSPC", &plain, NULL, NULL);
 	check_lint("a range=1s..5s do=error:EIO\nb range=2s..5s do=error:EIO", &plain, "b", "'a'");
 	check_lint("a range=1s..5s do=error:EIO\nb range=0s..5s do=error:EIO", &plain, NULL, NULL);
@@ -355,7 +355,7 @@ static void no_request_ever_reaches_what_lint_calls_unreachable(void **state)
 				submit_all(&disk, &geometry, t * NSEC_PER_SEC);
 			check_claims(&disk, &said, lines);
 			for (unsigned int i = 0; i < said.nr; i++)
-				warned[strstr(said.sentence[i], "never asked")  ? 2
+				warned[strstr(said.sentence[i], "never reached")  ? 2
 				       : strstr(said.sentence[i], "never acts") ? 1
 										: 0]++;
 		}

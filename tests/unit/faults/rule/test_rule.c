@@ -186,8 +186,8 @@ static void errors_name_the_place_what_was_wanted_and_the_nearest_word(void **st
 	check_error("a op=read,read do=error:EIO", "rule.bad-op", 11, "names 'read' twice", NULL);
 	check_error("a flags=fia do=error:EIO", "rule.bad-flag", 9, "got 'fia'",
 		    "did you mean 'fua'?");
-	check_error("a p=1 p=1 do=error:EIO", "rule.duplicate-key", 7, "p= stands twice", NULL);
-	check_error("a do=error:EIO do=error:EIO", "rule.duplicate-key", 16, "do= stands twice",
+	check_error("a p=1 p=1 do=error:EIO", "rule.duplicate-key", 7, "p= is given twice", NULL);
+	check_error("a do=error:EIO do=error:EIO", "rule.duplicate-key", 16, "do= is given twice",
 		    NULL);
 	check_error("a do=errror:EIO", "rule.unknown-kind", 6, "), got 'errror'",
 		    "did you mean 'error'?");
@@ -223,7 +223,7 @@ static void bad_values_are_explained(void **state)
 	check_error("a len=99999999999999999999999 do=error:EIO", "rule.bad-size", 7, "size of",
 		    NULL);
 	check_error("a len=1000 do=error:EIO", "rule.bad-size", 3, "never matches", NULL);
-	check_error("a len=4k min-len=4k do=error:EIO", "rule.conflict", 3, "len= says it all",
+	check_error("a len=4k min-len=4k do=error:EIO", "rule.conflict", 3, "len= and min-len= or max-len= exclude",
 		    NULL);
 	check_error("a min-len=8k max-len=4k do=error:EIO", "rule.conflict", 3, "min-len", NULL);
 	check_error("a p=5 do=error:EIO", "rule.bad-share", 5, "from 0 to 1", "5%");

@@ -93,7 +93,7 @@ static void one_without_a_lock_goes_only_if_it_is_empty(void **state)
 	run("test ! -e in-empty && mkdir -p in-full/d");
 	sweep(&inner, false);
 	assert_int_equal(said.nr_left, 1);
-	assert_string_equal(said.why, "has content, but no lock of ours");
+	assert_string_equal(said.why, "it has content and no lock file");
 	run("test -d in-full/d");
 }
 
@@ -112,7 +112,7 @@ static void links_and_files_are_left_and_not_followed(void **state)
 			assert_int_equal(said.nr_gone, 0);
 			assert_int_equal(said.nr_left, 1);
 			assert_string_equal(said.why,
-					    i < 3 ? "is no folder" : "its lock is no file");
+					    i < 3 ? "it is not a folder" : "its lock is not a file");
 		}
 		run("test -e real/lock && rm -r in-x");
 	}

@@ -164,9 +164,9 @@ static void what_is_missing_is_named(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&two, "--flag"), OPT_BAD);
-	assert_non_null(strstr(said, "test: got no word, wanted add|remove NAME\n"));
+	assert_non_null(strstr(said, "test: got nothing, wanted add|remove NAME\n"));
 	assert_int_equal(parse(&two, "add"), OPT_BAD);
-	assert_non_null(strstr(said, "test: got 'add' and no more, wanted add|remove NAME\n"));
+	assert_non_null(strstr(said, "test: got only 'add', wanted add|remove NAME\n"));
 }
 
 static void what_users_say_is_understood(void **state)
@@ -207,7 +207,7 @@ static void mistakes_are_refused_with_words_that_help(void **state)
 	assert_non_null(strstr(said, "'word'"));
 	assert_null(strstr(said, "quotes"));
 	assert_int_equal(parse(&no_words, "--text", "slow", "op=read"), OPT_BAD);
-	assert_non_null(strstr(said, "'op=read'; what has blanks in it goes in quotes"));
+	assert_non_null(strstr(said, "'op=read'; put a word with blanks in quotes"));
 	assert_int_equal(opt_exit(OPT_BAD), EXIT_USAGE);
 	assert_int_equal(opt_exit(OPT_HELP_SHOWN), EXIT_OK);
 }

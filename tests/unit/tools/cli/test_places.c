@@ -81,7 +81,7 @@ static void what_is_no_place_is_told_with_its_line(void **state)
 		uint64_t unit;
 		const char *says, *hints;
 	} table[] = {
-		{ "1k..2k\n17\n", 0, "x:2: '17' counts blocks: --unit SIZE",
+		{ "1k..2k\n17\n", 0, "x:2: '17' counts blocks of unknown size: give --unit SIZE",
 		  "badblocks counts in 1k" },
 		{ "17-20", 0, "--unit", "" },
 		{ "17+3", 0, "--unit", "" },

@@ -115,7 +115,7 @@ static void a_sub_command_gets_its_options_and_its_words(void **state)
 	assert_string_equal(said, "show usual 1 1 it\n");
 	assert_int_equal(RUN("list"), EXIT_OK);
 	assert_int_equal(RUN("show"), EXIT_USAGE);
-	assert_said("box show: got no word, wanted NAME");
+	assert_said("box show: got nothing, wanted NAME");
 }
 
 static void a_word_that_is_no_sub_command_names_the_nearest_one(void **state)

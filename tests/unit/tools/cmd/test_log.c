@@ -90,7 +90,7 @@ static void a_recording_goes_to_a_log_and_back(void **state)
 	     "1 0.000000 write disk 0 8+1024 fua completed 2\n3 0.000000 mark safe\n"
 	     "4 0.000000 discard disk 0 0+512 never completed\n");
 	ends(0, "export a.rec a.log", "a.log: 4 entries");
-	assert_non_null(strstr(said, "1 writes that were never completed are not in the log"));
+	assert_non_null(strstr(said, "1 writes that never completed are left out"));
 	ends(0, "show a.log", "2 byte 1024 write 8+1024 fua\n3 byte 2560 mark safe\n");
 	ends(0, "import a.log b.rec", "b.rec: disk d0 of 1048576 bytes, 1 writes, 0 flushes, 1");
 	ends(0, "show --json b.rec", "{\"type\":\"mark\",\"n\":1,\"step\":3");
@@ -100,7 +100,7 @@ static void a_recording_goes_to_a_log_and_back(void **state)
 static void nothing_is_written_over_and_nothing_is_left_of_failures(void **state)
 {
 	(void)state;
-	ends(1, "export a.rec b.rec", "b.rec is there already");
+	ends(1, "export a.rec b.rec", "b.rec exists already");
 	ends(1, "import a.log a.rec", "or --force to replace it");
 	ends(1, "import --size 512 a.log d.rec", "entry 2 of the log, at byte 1024");
 	assert_int_equal(access("d.rec", F_OK), -1);
@@ -114,7 +114,7 @@ static void of_several_disks_one_must_be_named(void **state)
 {
 	(void)state;
 	make_recording("two.rec", 2);
-	ends(2, "export two.rec two.log", "two.rec has 2 disks and a log has one");
+	ends(2, "export two.rec two.log", "two.rec has 2 disks, and a log has one");
 	ends(2, "export --disk d7 two.rec two.log", "there is no disk 'd7' in two.rec");
 	ends(0, "export --disk d1 two.rec two.log", "two.log: 3 entries");
 }
@@ -124,7 +124,7 @@ static void wrong_words_are_told(void **state)
 	(void)state;
 	ends(2, "exprot a b", "did you mean 'export'?");
 	ends(2, "show", "faultblk log show");
-	ends(2, "import --name a\tb a.log d.rec", "is no name of a disk");
+	ends(2, "import --name a\tb a.log d.rec", "is not a name of a disk");
 	ends(0, "--help", "a recording as a log of dm-log-writes");
 	make_recording("short.rec", 1);
 	assert_int_equal(truncate("short.rec", 20), 0);

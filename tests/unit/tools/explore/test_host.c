@@ -84,7 +84,7 @@ static void what_the_kernel_kills_meanwhile_is_no_verdict(void **state)
 	(void)state;
 	host_begin(host, &seen);
 	put(vmstat, "nr_free_pages 7\noom_kill 4\nballoon_inflate 0\n");
-	assert_non_null(strstr(host_lack(host, &seen, SIGKILL, NULL), "want of memory"));
+	assert_non_null(strstr(host_lack(host, &seen, SIGKILL, NULL), "lack of memory"));
 	/* A helper of one that passed may have been killed. */
 	assert_non_null(host_lack(host, &seen, PASSED, NULL));
 	host_begin(host, &seen);

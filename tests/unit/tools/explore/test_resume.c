@@ -382,23 +382,23 @@ static void what_is_sealed_and_cannot_be_is_refused(void **ctx)
 		{ "\"mark\"", "\"text\":\"round\"", "\"text\":\"Round\"",
 		  "has another line there" },
 		{ "\"point\"", "\"why\":\"", "\"why\":\"x", "has another line there" },
-		{ "\"state\"", "\"point\":", "\"point\":-1", "its point is none" },
-		{ "\"state\"", "\"point\":", "\"point\":99999", "its point is none" },
+		{ "\"state\"", "\"point\":", "\"point\":-1", "its point is not one" },
+		{ "\"state\"", "\"point\":", "\"point\":99999", "its point is not one" },
 		{ "\"state\"", "\"key\":\"", "\"key\":\"0", "its key is not" },
-		{ "\"state\"", "\"verdict\":\"", "\"verdict\":\"n", "its verdict is none" },
+		{ "\"state\"", "\"verdict\":\"", "\"verdict\":\"n", "its verdict is not valid" },
 		{ "\"state\"", "\"state\":\"", "\"state\":\"' ; touch PWNED ; '", "no name" },
 		{ "\"state\"", "\"state\":\"", "\"state\":\"../", "no name" },
-		{ "\"lost\":[0", "\"lost\":[0", "\"lost\":[4000000", "not writes of the" },
-		{ "\"lost\":[0", "\"lost\":[0", "\"lost\":[4294967295", "not writes of the" },
-		{ "\"lost\":[0", "\"lost\":[0", "\"lost\":[-1", "not writes of the" },
-		{ "\"lost\":[0", "\"lost\":[0", "\"lost\":[0,0", "not writes of the" },
+		{ "\"lost\":[0", "\"lost\":[0", "\"lost\":[4000000", "not ascending writes of the" },
+		{ "\"lost\":[0", "\"lost\":[0", "\"lost\":[4294967295", "not ascending writes of the" },
+		{ "\"lost\":[0", "\"lost\":[0", "\"lost\":[-1", "not ascending writes of the" },
+		{ "\"lost\":[0", "\"lost\":[0", "\"lost\":[0,0", "not ascending writes of the" },
 		{ "\"nr_lost\":1", "\"nr_lost\":1", "\"nr_lost\":2", "contradict" },
 		{ "\"nr_lost\":1", "\"nr_lost\":1", "\"nr_lost\":9223372036854775807",
 		  "contradict" },
-		{ "\"done\"", "\"point\":", "\"point\":1000", "its point is none" },
-		{ "\"done\"", "\"covered\":", "\"covered\":2", "its covered is no fraction" },
+		{ "\"done\"", "\"point\":", "\"point\":1000", "its point is not one" },
+		{ "\"done\"", "\"covered\":", "\"covered\":2", "its covered is not a fraction" },
 		{ "\"done\"", "\"distinct\":", "\"distinct\":1", "contradict each other" },
-		{ "\"done\"", "\"ok\":", "\"ok\":-1", "its verdicts are no counts" },
+		{ "\"done\"", "\"ok\":", "\"ok\":-1", "its verdicts are not counts" },
 		{ "\"done\"", "\"complete\":", "\"complet\":", "its complete is" },
 		{ "\"end\"", "\"type\":\"end\"", "\"type\":\"point\"", "belongs to the head" },
 	};
@@ -443,7 +443,7 @@ static void a_file_without_seals_is_refused(void **ctx)
 		text.bytes[text.len] = '\0';
 	}
 	put_base(&text);
-	is_refused("line 1: results of version 1, whose lines have no seals");
+	is_refused("line 1: results of version 1 cannot be continued");
 	free(text.bytes);
 }
 

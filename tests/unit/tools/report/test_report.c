@@ -203,8 +203,8 @@ static void one_that_failed_again_stands_for_all_but_one_that_did_not(void **ctx
 			       "0 fail at point 0, state b: did not fail when repeated: it is "
 			       "not deterministic\n"));
 	assert_non_null(strstr(text, "1 fail, and again when repeated, at point 1, state old: 1 of "
-				     "4 lost writes are enough, found in 7 runs\n"));
-	assert_non_null(strstr(text, "    found as: c\n    1 other state lost the same\n"));
+				     "4 lost writes suffice, found in 7 runs\n"));
+	assert_non_null(strstr(text, "    found as: c\n    1 other state lost the same writes\n"));
 	free(text);
 	report_clear(&r);
 }
@@ -216,18 +216,18 @@ static void a_loss_is_told_in_the_words_of_explore(void **ctx)
 		const char *words;
 	} all[] = {
 		{ { REPORT_FAILED_AGAIN, true, false, false, 2, 5, 9, false },
-		  "2 of 5 lost writes are enough, found in 9 runs" },
+		  "2 of 5 lost writes suffice, found in 9 runs" },
 		{ { REPORT_FAILED_AGAIN, false, false, false, 2, 5, 500, false },
-		  "2 of 5 lost writes are enough (fewer may be), found in 500 runs" },
+		  "2 of 5 lost writes suffice (fewer may be), found in 500 runs" },
 		{ { REPORT_FAILED_AGAIN, true, false, false, 0, 5, 9, false },
 		  "the check fails with no write lost" },
 		{ { REPORT_FAILED_AGAIN, false, false, false, 0, 5, 500, false },
 		  "the check fails with no write lost" },
 		{ { REPORT_FAILED_AGAIN, true, true, false, 0, 0, 1, false },
-		  "no write is lost, but writes that were in flight together came in another "
-		  "order than they were sent in" },
+		  "no write is lost: writes that were in flight at the same time were reordered" },
 		{ { REPORT_FAILED_AGAIN, true, false, true, 0, 5, 9, false },
-		  "no write needs to be lost: what it misses had not been written yet" },
+		  "the check fails with no write lost: the data was acknowledged before it was "
+		  "written" },
 		{ { REPORT_FAILED_AGAIN, true, false, false, 0, 5, 9, true },
 		  "recovery fails with no write lost" },
 		{ { REPORT_PASSED_THEN, false, false, false, 5, 5, 1, false },
@@ -353,7 +353,7 @@ static void a_state_that_a_finding_tells_of_is_no_other_one(void **ctx)
 
 	(void)ctx;
 	assert_non_null(strstr(text, "findings    1\n"));
-	assert_non_null(strstr(text, "    2 other states lost the same\n"));
+	assert_non_null(strstr(text, "    2 other states lost the same writes\n"));
 }
 
 static json_int_t of_point(const struct report *r, size_t point, const char *name)
@@ -460,7 +460,7 @@ static void recovery_that_fails_is_another_finding_than_the_check(void **ctx)
 	(void)ctx;
 	text = merged_text(texts, &code);
 	assert_non_null(strstr(text, "findings    2\n"));
-	assert_non_null(strstr(text, "1 of these ended so in recovery, and were not checked"));
+	assert_non_null(strstr(text, "1 of these are verdicts of recovery, without a check"));
 	assert_non_null(strstr(text, "0 fail at point 0, state a"));
 	assert_non_null(strstr(text, "1 fail of recovery at point 1, state b"));
 	report_init(&r);
@@ -529,11 +529,11 @@ static void what_is_no_result_is_refused_with_its_line(void **ctx)
 {
 	static const char *const bad[][2] = {
 		{ "{}\n{}\n", "line 1: no head" },
-		{ HEAD(2, 2), "a shard that cannot be" },
-		{ HEAD(0, 1) "nonsense\n" END, "line 4: no JSON object" },
+		{ HEAD(2, 2), "an impossible shard" },
+		{ HEAD(0, 1) "nonsense\n" END, "line 4: not a JSON object" },
 		{ HEAD(0, 1) STATE(2, "a", K1, "ok"), "line 4: a state without a point" },
 		{ HEAD(0, 1) STATE(0, "a", "xyz", "ok"), "a state without a key" },
-		{ HEAD(0, 1) STATE(0, "a", K1, "fine"), "a verdict that there is not" },
+		{ HEAD(0, 1) STATE(0, "a", K1, "fine"), "an unknown verdict" },
 		{ HEAD(0, 2) HEAD(1, 2), "another shard in the same file" },
 		{ "\n", "holds no results" },
 	};

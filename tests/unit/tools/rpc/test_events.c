@@ -145,7 +145,7 @@ static void what_needs_a_disk_or_a_kind_that_listens_says_so(void **state)
 	says("rules.tell", "{\"name\":\"e\",\"verb\":\"add\",\"part\":1}", "together with range");
 	says("rules.tell", "{\"name\":\"e\",\"verb\":\"add\",\"range\":\"0..1k\",\"part\":1}",
 	     "the disk has no device now");
-	says("rules.put", "{\"rule\":\"p part=1 do=error:EIO\"}", "here is no disk to ask");
+	says("rules.put", "{\"rule\":\"p part=1 do=error:EIO\"}", "part= needs a running disk");
 	says("rules.put", "{\"rule\":\"m range=4k..8k,16k..20k do=badblock\"}", "\"count\"");
 	says("rules.tell", "{\"name\":\"m\",\"verb\":\"list\"}", "[\"4k..8k\",\"16k..20k\"]");
 	/* All of them or none, in any order, overlapping or not. */
@@ -159,8 +159,8 @@ static void what_needs_a_disk_or_a_kind_that_listens_says_so(void **state)
 	     "\"count\":10");
 	says("rules.tell", "{\"name\":\"m\",\"verb\":\"list\",\"range\":[\"17k..20k\"]}",
 	     "[\"17k..18k\",\"19k..20k\"]");
-	says("rules.wait", "{\"name\":\"e\"}", "no disk to listen to");
-	says("events.subscribe", "{}", "no disk to listen to");
+	says("rules.wait", "{\"name\":\"e\"}", "no disk to subscribe to");
+	says("events.subscribe", "{}", "no disk to subscribe to");
 	says("disk.revive", "{}", "disk.none");
 }
 

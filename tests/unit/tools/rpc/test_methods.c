@@ -134,7 +134,7 @@ static void what_is_odd_about_a_rule_is_not_said_again_for_another(void **state)
 	json_decref(result);
 	/* What a new rule does to an old one is news. */
 	result = must("rules.put", "{\"rule\":\"all op=write do=error:EIO\",\"before\":\"other\"}");
-	assert_non_null(strstr(first_warning(result), "rule 'other' is never asked"));
+	assert_non_null(strstr(first_warning(result), "rule 'other' is never reached"));
 	assert_int_equal(json_array_size(json_object_get(result, "warnings")), 1);
 	json_decref(result);
 	must_count("rules.clear", NULL, 0);

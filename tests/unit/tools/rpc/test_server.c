@@ -417,7 +417,7 @@ static void a_late_answer_that_lacks_a_member_is_an_error(void **state)
 		do
 			others_are_served();
 		while (poll(&answer, 1, 0) == 0);
-		hear_that(fd, i ? "\"hits\":2" : "carried out, but no memory for the answer");
+		hear_that(fd, i ? "\"hits\":2" : "the request was carried out, but there is no memory for the answer");
 		no_memory = false;
 		close(fd);
 	}

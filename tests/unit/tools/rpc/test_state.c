@@ -173,7 +173,7 @@ static void a_seed_is_chosen_told_and_taken_back(void **state)
 	says("disk.crash", "{\"keep\":\"random\",\"seed\":\"-1\"}", "below 2^64");
 	says("disk.crash", "{\"keep\":\"random\",\"seed\":\"\"}", "below 2^64");
 	says("disk.crash", "{\"keep\":\"random\",\"seed\":4}", "seed: got 4, wanted");
-	says("disk.crash", "{\"keep\":\"all\",\"seed\":\"4\"}", "keep=random only");
+	says("disk.crash", "{\"keep\":\"all\",\"seed\":\"4\"}", "only together with keep=random");
 }
 
 static void a_pattern_is_bits_from_the_left(void **state)
