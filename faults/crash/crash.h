@@ -47,7 +47,7 @@
  * where it may have stopped so many are made, evenly.
  *
  * A power cut that was recorded is no more than durable writes of what its disk held afterwards
- * (journal_write.kept), all at once: there is no moment between them, and crash_points() has none.
+ * (journal_write.survivor), all at once: there is no moment between them, and crash_points() has none.
  *
  * A cursor stands at one moment and is moved forward. It keeps what is durable in an image of each
  * disk, and beside it the choices: the units with more than one candidate. Contents that are equal

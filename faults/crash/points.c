@@ -23,10 +23,10 @@ struct points_walk {
 	size_t nr, room;
 	uint64_t end;
 	uint32_t nr_marks;
-	/* A cut is being decided (journal_write.kept): so many have not completed yet, and what
+	/* A cut is being decided (journal_write.survivor): so many have not completed yet, and what
 	 * came before the first. */
-	uint32_t nr_kept;
-	const struct journal_event *before_kept;
+	uint32_t nr_survivors;
+	const struct journal_event *before_survivors;
 	/* What came before the first event that users see at the step of this one. */
 	const struct journal_event *before;
 	/* Since the last moment that was taken: */
@@ -99,26 +99,26 @@ static int take_after(struct points_walk *walk, const struct journal_event *even
 	return 0;
 }
 
-static bool is_kept(const struct journal *journal, const struct journal_event *event)
+static bool is_survivor(const struct journal *journal, const struct journal_event *event)
 {
 	return (event->what == JOURNAL_SUBMIT || event->what == JOURNAL_COMPLETE) &&
-	       journal->writes[event->index].kept;
+	       journal->writes[event->index].survivor;
 }
 
-/* The last moment of the cut's own is before all that was kept; the next is after all of it. */
-static int take_kept(struct points_walk *walk, const struct journal_event *event)
+/* The last moment of the cut's own is before all survivors; the next is after all of it. */
+static int take_survivor(struct points_walk *walk, const struct journal_event *event)
 {
 	int err;
 
-	if (!walk->nr_kept)
-		walk->before_kept = walk->before;
+	if (!walk->nr_survivors)
+		walk->before_survivors = walk->before;
 	/* It lasts until the last of them. */
-	err = take_before(walk, event, walk->before_kept);
+	err = take_before(walk, event, walk->before_survivors);
 	if (event->what == JOURNAL_SUBMIT)
-		walk->nr_kept++;
+		walk->nr_survivors++;
 	else
-		walk->nr_kept--;
-	if (!walk->nr_kept)
+		walk->nr_survivors--;
+	if (!walk->nr_survivors)
 		walk->durable = true;
 	return err;
 }
@@ -140,8 +140,8 @@ static int walk_events(struct points_walk *walk, struct crash_flow *flow)
 			walk->before = last;
 		last = event;
 		err = crash_flow_event(flow, event, &durable, &nr);
-		if (!err && is_kept(journal, event)) {
-			err = take_kept(walk, event);
+		if (!err && is_survivor(journal, event)) {
+			err = take_survivor(walk, event);
 		} else {
 			if (!err && nr)
 				err = take_before(walk, event, walk->before);
@@ -152,7 +152,7 @@ static int walk_events(struct points_walk *walk, struct crash_flow *flow)
 		if (err)
 			return err;
 	}
-	return take(walk, walk->nr_kept ? walk->before_kept : last, CRASH_AT_END);
+	return take(walk, walk->nr_survivors ? walk->before_survivors : last, CRASH_AT_END);
 }
 
 /* So many of them, each set of that size as likely as any other; in order. */

@@ -55,7 +55,7 @@ struct journal_write {
 	 * one cut are submitted, then completed, with nothing in between; they are FUA. Between the
 	 * first step of them and the last there is no moment.
 	 */
-	bool kept;
+	bool survivor;
 };
 
 struct journal_flush {

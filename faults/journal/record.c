@@ -9,7 +9,7 @@
  *
  * A cut that was recorded is decided when the power is on again: all writes of the disk that are
  * still in flight fail, and what the disk holds then, wherever it was written (BASE), is written
- * once more, durably (journal_write.kept), so that it replaces whatever was possible before.
+ * once more, durably (journal_write.survivor), so that it replaces whatever was possible before.
  *
  * In version 2 nothing tells what a disk held then: what was not durable by the revival may have
  * been lost, so that nothing that comes later guarantees it.
@@ -53,8 +53,8 @@ struct recorded_disk {
 	bool *false_acks; /* by number of the rule: what it acknowledges is not so */
 	uint32_t nr_rules;
 	bool asked; /* a request came: what BASE says from here on is of the next revival */
-	struct journal_write *kept;
-	size_t nr_kept, room_kept;
+	struct journal_write *survivors;
+	size_t nr_survivors, room_survivors;
 	/* Version 2: writes that the next revival may put in doubt. What had completed by the last
 	 * one is decided; so they are those since, and those in flight. */
 	uint32_t *open;
@@ -123,7 +123,7 @@ static void free_disks(struct record_reading *reading)
 			free_queue(&disk->queues[k]);
 		free(disk->queues);
 		free(disk->false_acks);
-		free(disk->kept);
+		free(disk->survivors);
 		free(disk->open);
 	}
 }
@@ -399,21 +399,22 @@ static void fail_pending(struct record_reading *reading, const struct recorded_d
 	}
 }
 
-static int write_kept(struct record_reading *reading, struct recorded_disk *disk, uint64_t time_ns)
+static int write_survivors(struct record_reading *reading, struct recorded_disk *disk,
+			   uint64_t time_ns)
 {
 	uint64_t submit = reading->step;
 	int err = 0;
 
-	reading->step += 2 * disk->nr_kept;
-	for (size_t i = 0; !err && i < disk->nr_kept; i++) {
-		struct journal_write *write = &disk->kept[i];
+	reading->step += 2 * disk->nr_survivors;
+	for (size_t i = 0; !err && i < disk->nr_survivors; i++) {
+		struct journal_write *write = &disk->survivors[i];
 
 		write->submit = submit + 1 + i;
-		write->complete = write->submit + disk->nr_kept;
+		write->complete = write->submit + disk->nr_survivors;
 		write->submit_ns = write->complete_ns = time_ns;
 		err = journal_add_write(reading->journal, write);
 	}
-	disk->nr_kept = 0;
+	disk->nr_survivors = 0;
 	return err;
 }
 
@@ -423,35 +424,36 @@ static int take_revival(struct record_reading *reading, const struct record *rec
 	uint64_t time_ns = record->time_ns;
 
 	doubt_volatile(reading, disk);
-	if (!record->kept)
+	if (!record->after_cut)
 		return 0;
 	/* The record may have the time of the one of its stream before. */
 	if (time_ns < reading->journal->end_ns)
 		time_ns = reading->journal->end_ns;
 	fail_pending(reading, disk, time_ns);
-	return write_kept(reading, disk, time_ns);
+	return write_survivors(reading, disk, time_ns);
 }
 
 /* Zeroes that follow zeroes are one. */
 static int keep(struct recorded_disk *disk, const struct record *record)
 {
-	struct journal_write *last = disk->nr_kept ? &disk->kept[disk->nr_kept - 1] : NULL;
+	struct journal_write *last =
+		disk->nr_survivors ? &disk->survivors[disk->nr_survivors - 1] : NULL;
 
 	if (last && !last->data && !record->data && last->at + last->len_bytes == record->from) {
 		last->len_bytes += record->len_bytes;
 		return 0;
 	}
-	if (array_room("faults/journal/record/kept", disk->kept, disk->room_kept, disk->nr_kept + 1,
-		       16))
+	if (array_room("faults/journal/record/survivors", disk->survivors, disk->room_survivors,
+		       disk->nr_survivors + 1, 16))
 		return -ENOMEM;
-	disk->kept[disk->nr_kept++] = (struct journal_write){
+	disk->survivors[disk->nr_survivors++] = (struct journal_write){
 		.at = record->from,
 		.len_bytes = record->len_bytes,
 		.data = record->data,
 		.flags = IO_FUA,
 		.disk = record->disk,
 		.op = record->data ? IO_WRITE : IO_ZEROES,
-		.kept = true,
+		.survivor = true,
 	};
 	return 0;
 }

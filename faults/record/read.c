@@ -569,11 +569,11 @@ static int get_mark(struct cursor *cursor, struct record *record)
 static int get_revive(const struct record_reader *reader, struct cursor *cursor,
 		      struct record *record)
 {
-	unsigned char kept = 0;
+	unsigned char after_cut = 0;
 
-	if (reader->header.version >= 3 && (!get_byte(cursor, &kept) || kept > 1))
+	if (reader->header.version >= 3 && (!get_byte(cursor, &after_cut) || after_cut > 1))
 		return -EBADMSG;
-	record->kept = kept;
+	record->after_cut = after_cut;
 	return 0;
 }
 

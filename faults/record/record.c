@@ -277,7 +277,7 @@ static unsigned char *put_body(unsigned char *to, const struct record *record)
 		to = put_number(to, record->nr_requests);
 		return put_number(to, record->nr_waits);
 	case RECORD_REVIVE:
-		*to++ = record->kept;
+		*to++ = record->after_cut;
 		return to;
 	case RECORD_REQUEST:
 	case RECORD_END:

@@ -109,7 +109,7 @@ enum record_type {
 	RECORD_REVIVE, /* the disk was brought back */
 	RECORD_TELL,   /* a command was given to a rule */
 	/* Content that the disk had before its first request (elsewhere zeroes); or after it: that
-	 * it holds when the power is on again, as the next REVIVE with kept says. */
+	 * it holds when the power is on again, as the next REVIVE with after_cut says. */
 	RECORD_BASE,
 	/* Of the recording. */
 	RECORD_MARK,  /* somebody said something */
@@ -153,7 +153,7 @@ struct record {
 	bool released;    /* by command, before its time */
 	/* REVIVE: the power had been off, and every place that was written since the disk was
 	 * there, or since the last such REVIVE, has been told by a BASE. */
-	bool kept;
+	bool after_cut;
 	/* RULES and ADOPT */
 	uint64_t epoch;
 	/* RULES */

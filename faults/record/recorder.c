@@ -23,7 +23,7 @@
 #include "base/units.h"
 #include "base/zero.h"
 #include "faults/record/code.h"
-#include "faults/record/kept.h"
+#include "faults/record/dirty_map.h"
 #include "faults/record/recording.h"
 #include "faults/rule/ast.h"
 #include "faults/rule/kind.h"
@@ -66,7 +66,7 @@ struct recorder_disk {
 	uint32_t ring_bytes;
 	uint16_t index, nr_queues;
 	bool data;
-	struct kept *kept; /* where it was written; NULL without data */
+	struct dirty_map *dirty_map; /* where it was written; NULL without data */
 	/* Control thread. */
 	uint32_t nr_rules; /* numbers given */
 	uint64_t time_ns;  /* of its last record */
@@ -384,7 +384,7 @@ void recorder_walked(struct recorder_disk *disk, struct io *io, uint64_t now_ns,
 	if (!io->step)
 		return;
 	if (disk->data && io->op != IO_READ && io->op != IO_FLUSH && !unreached)
-		kept_add(disk->kept, io->sector << SECTOR_SHIFT, io->len_bytes);
+		dirty_map_add(disk->dirty_map, io->sector << SECTOR_SHIFT, io->len_bytes);
 	relaxed_add(&ring->nr_requests, 1);
 	ring->changed |= !parked && io->op != IO_READ;
 	put(disk, ring, bytes, (size_t)(record_put(bytes, &ring->stream, &record) - bytes),
@@ -498,7 +498,7 @@ _cold_ void recorder_rules(struct recorder_disk *disk, const struct rule_set *se
 }
 
 /* One range, zeroes if @bytes is NULL; cut where all others are, so that they fit units. */
-_cold_ static int put_kept(void *ctx, uint64_t at, const unsigned char *bytes, uint64_t len)
+_cold_ static int put_survivor(void *ctx, uint64_t at, const unsigned char *bytes, uint64_t len)
 {
 	struct recorder_disk *disk = ctx;
 	int err = recording_is_over(&disk->recorder->recording) ? -ENODATA : 0;
@@ -524,10 +524,12 @@ _cold_ static int put_kept(void *ctx, uint64_t at, const unsigned char *bytes, u
 
 _cold_ void recorder_revive(struct recorder_disk *disk, struct store *cut)
 {
-	bool kept = cut && disk->data && !kept_tell(disk->kept, cut, put_kept, disk);
+	bool after_cut =
+		cut && disk->data && !dirty_map_each(disk->dirty_map, cut, put_survivor, disk);
 
-	put_control(disk, &(struct record){
-				  .type = RECORD_REVIVE, .time_ns = disk->time_ns, .kept = kept });
+	put_control(disk, &(struct record){ .type = RECORD_REVIVE,
+					    .time_ns = disk->time_ns,
+					    .after_cut = after_cut });
 }
 
 _cold_ void recorder_tell(struct recorder_disk *disk, const struct rule *rule,
@@ -708,7 +710,7 @@ static void free_disk(struct recorder_disk *disk)
 			munmap(disk->rings[i].bytes, disk->ring_bytes);
 		free(disk->rings[i].hits);
 	}
-	kept_free(disk->kept);
+	dirty_map_free(disk->dirty_map);
 	free(disk);
 }
 
@@ -729,8 +731,8 @@ static struct recorder_disk *new_disk(struct recorder *recorder, const struct re
 	disk->time_ns = is->start_ns;
 	disk->ring_bytes = recorder->ring_bytes ? recorder->ring_bytes
 						: recorder_ring_bytes(disk->data, is->max_io_bytes);
-	disk->kept = disk->data ? kept_create(is->size_bytes) : NULL;
-	if (disk->data != !!disk->kept || create_rings(disk, header)) {
+	disk->dirty_map = disk->data ? dirty_map_create(is->size_bytes) : NULL;
+	if (disk->data != !!disk->dirty_map || create_rings(disk, header)) {
 		free_disk(disk);
 		return NULL;
 	}

@@ -495,7 +495,7 @@ static int read_journal(const char *path, struct diag *diag)
 	int err = journal_from_record(bytes, size, diag, &journal);
 
 	EXPECT(err || (journal->nr_writes == 3 && journal->writes[0].false_ack &&
-		       journal->writes[2].kept));
+		       journal->writes[2].survivor));
 	journal_free(journal);
 	return words_for(err, diag, "journal");
 }

@@ -84,7 +84,7 @@ static void print_rest(const struct record *record, bool has_data)
 		printf(" %" PRIu64 " requests", record->nr_requests);
 		break;
 	case RECORD_REVIVE:
-		printf("%s", record->kept ? " after a power cut" : "");
+		printf("%s", record->after_cut ? " after a power cut" : "");
 		break;
 	case RECORD_BATCH:
 		break;
@@ -176,7 +176,7 @@ static void rest_json(json_t *to, const struct record *record, bool has_data)
 		set_text(to, "why", whys[record->why]);
 		break;
 	case RECORD_REVIVE:
-		json_object_set_new(to, "power_cut", json_boolean(record->kept));
+		json_object_set_new(to, "power_cut", json_boolean(record->after_cut));
 		break;
 	case RECORD_BATCH:
 		break;

@@ -18,16 +18,16 @@ static struct journal *new_journal(void)
 	return journal;
 }
 
-static void add_write(struct journal *journal, uint64_t submit, uint64_t complete, bool kept)
+static void add_write(struct journal *journal, uint64_t submit, uint64_t complete, bool survivor)
 {
 	static const unsigned char data[BLOCK] = { 1 };
 	const struct journal_write write = { .submit = submit,
 					     .complete = complete,
 					     .len_bytes = BLOCK,
 					     .data = data,
-					     .flags = kept ? IO_FUA : 0,
+					     .flags = survivor ? IO_FUA : 0,
 					     .op = IO_WRITE,
-					     .kept = kept };
+					     .survivor = survivor };
 
 	assert_int_equal(journal_add_write(journal, &write), 0);
 }

@@ -374,7 +374,7 @@ static void a_power_cut_is_decided_by_what_the_disk_held_afterwards(void **state
 	put_control(&file, (struct record){ .type = RECORD_BASE, .len_bytes = 2048, .data = held });
 	put_control(&file, (struct record){ .type = RECORD_BASE, .from = 4096, .len_bytes = 2048 });
 	put_control(&file, (struct record){ .type = RECORD_BASE, .from = 6144, .len_bytes = 2048 });
-	put_control(&file, (struct record){ .type = RECORD_REVIVE, .kept = true });
+	put_control(&file, (struct record){ .type = RECORD_REVIVE, .after_cut = true });
 	put_end(&file, 1, parked, 0);
 	put_batch(&file, 1);
 	/* Without a power cut nothing is decided. */
@@ -385,13 +385,14 @@ static void a_power_cut_is_decided_by_what_the_disk_held_afterwards(void **state
 	writes = journal->writes;
 	assert_int_equal(journal->nr_extents, 1);
 	assert_int_equal(journal->nr_writes, 5);
-	assert_true(!writes[0].failed && !writes[0].kept);
+	assert_true(!writes[0].failed && !writes[0].survivor);
 	/* Whatever its end was: the host never knew it before the cut. */
 	assert_true(writes[1].failed && writes[1].complete < writes[2].submit);
-	assert_true(writes[2].kept && writes[2].data && writes[2].len_bytes == 2048);
+	assert_true(writes[2].survivor && writes[2].data && writes[2].len_bytes == 2048);
 	assert_true(writes[2].flags == IO_FUA && writes[2].complete > writes[3].submit);
-	assert_true(writes[3].kept && !writes[3].data && writes[3].len_bytes == 4096);
-	assert_true(!writes[4].kept && !writes[4].failed && writes[4].submit > writes[3].complete);
+	assert_true(writes[3].survivor && !writes[3].data && writes[3].len_bytes == 4096);
+	assert_true(!writes[4].survivor && !writes[4].failed &&
+		    writes[4].submit > writes[3].complete);
 	done(&file, journal);
 }
 

@@ -4,7 +4,7 @@
  * back and written on, and what its recording says is possible is held against what it held.
  */
 #include "faults/crash/crash.h"
-#include "faults/record/kept.h"
+#include "faults/record/dirty_map.h"
 #include "faults/record/recorder.h"
 #include "tests/unit/play.h"
 
@@ -282,7 +282,7 @@ static void must_be_deaf(const struct journal *journal)
 		for (size_t k = 0; k < journal->nr_writes; k++)
 			if (journal->writes[k].submit > off->step &&
 			    journal->writes[k].submit < back->step)
-				assert_true(journal->writes[k].kept);
+				assert_true(journal->writes[k].survivor);
 	}
 }
 
@@ -431,8 +431,8 @@ static int note(void *ctx, uint64_t at, const unsigned char *bytes, uint64_t len
 {
 	struct told *told = ctx;
 
-	assert_int_equal(at % KEPT_UNIT, 0);
-	for (uint64_t i = at / KEPT_UNIT; i < (at + len) / KEPT_UNIT; i++) {
+	assert_int_equal(at % DIRTY_MAP_UNIT, 0);
+	for (uint64_t i = at / DIRTY_MAP_UNIT; i < (at + len) / DIRTY_MAP_UNIT; i++) {
 		assert_int_equal(told->is[i], 0);
 		told->is[i] = bytes ? 2 : 1;
 	}
@@ -442,32 +442,33 @@ static int note(void *ctx, uint64_t at, const unsigned char *bytes, uint64_t len
 
 static void what_was_noted_is_told_once_and_holes_are_not_read(void **state)
 {
-	struct kept *kept = kept_create(64 * KEPT_UNIT);
+	struct dirty_map *map = dirty_map_create(64 * DIRTY_MAP_UNIT);
 	struct draw draw = { 3, 0 };
 	struct store *store;
 
 	(void)state;
-	assert_int_equal(store_create(64 * KEPT_UNIT, NULL, &store), 0);
+	assert_int_equal(store_create(64 * DIRTY_MAP_UNIT, NULL, &store), 0);
 	for (unsigned int round = 0; round < 50; round++) {
 		uint64_t allocated = store_allocated(store);
 		bool noted[64] = { false };
 		struct told told = { 0 };
 
 		for (uint64_t k = 0, n = draw_below(&draw, 4); k < n; k++) {
-			uint64_t from = draw_below(&draw, 63 * KEPT_UNIT);
-			uint64_t len = 1 + draw_below(&draw, 64 * KEPT_UNIT - from);
+			uint64_t from = draw_below(&draw, 63 * DIRTY_MAP_UNIT);
+			uint64_t len = 1 + draw_below(&draw, 64 * DIRTY_MAP_UNIT - from);
 
-			kept_add(kept, from, len);
-			for (uint64_t i = from / KEPT_UNIT; i <= (from + len - 1) / KEPT_UNIT; i++)
+			dirty_map_add(map, from, len);
+			for (uint64_t i = from / DIRTY_MAP_UNIT;
+			     i <= (from + len - 1) / DIRTY_MAP_UNIT; i++)
 				noted[i] = true;
 		}
-		assert_int_equal(kept_tell(kept, store, note, &told), 0);
+		assert_int_equal(dirty_map_each(map, store, note, &told), 0);
 		for (unsigned int i = 0; i < 64; i++)
 			assert_int_equal(told.is[i] != 0, noted[i]);
 		assert_int_equal(store_allocated(store), allocated);
 	}
 	store_free(store);
-	kept_free(kept);
+	dirty_map_free(map);
 }
 
 int main(void)

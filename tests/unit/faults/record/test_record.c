@@ -161,7 +161,7 @@ static void random_record(struct draw *draw, bool data, uint64_t step, struct re
 		record->text_len = strlen(record->text);
 		break;
 	case RECORD_REVIVE:
-		record->kept = step & 1;
+		record->after_cut = step & 1;
 		break;
 	case RECORD_ADOPT:
 	case RECORD_BATCH:
@@ -369,7 +369,7 @@ static void same_record(const struct record *a, const struct record *b)
 	assert_int_equal(a->released, b->released);
 	assert_int_equal(a->rule, b->rule);
 	assert_string_equal(a->verb, b->verb);
-	assert_true(a->kept == b->kept);
+	assert_true(a->after_cut == b->after_cut);
 	if (a->type == RECORD_TELL || a->type == RECORD_BASE)
 		assert_true(a->from == b->from && a->to == b->to && a->has_range == b->has_range);
 	if (a->type == RECORD_ADOPT)
