@@ -57,13 +57,13 @@ struct io {
 	unsigned char *data; /* the data itself, or NULL: then data_ops is used */
 	const struct io_data_ops *data_ops;
 	/* Owned by the engine from submit until the request is finished. */
-	uint64_t due_ns;   /* valid after IO_PARKED: when to call pipeline_resume() */
-	int result;        /* valid after IO_DONE: bytes done (or 0) or -errno */
-	struct plan *plan; /* the plan a parked request started under (counted) */
-	struct rule *rule; /* the terminal rule that hit, or NULL */
-	uint64_t match;    /* that rule's match number, for seeded decisions */
-	uint32_t life;     /* which life of the disk it arrived in: a power cut ends one */
-	uint64_t step;     /* number of its arrival in the recording; 0: not recorded */
+	uint64_t due_ns;      /* valid after IO_PARKED: when to call pipeline_resume() */
+	int result;           /* valid after IO_DONE: bytes done (or 0) or -errno */
+	struct plan *plan;    /* the plan a parked request started under (counted) */
+	struct rule *rule;    /* the terminal rule that hit, or NULL */
+	uint64_t match;       /* that rule's match number, for seeded decisions */
+	uint32_t incarnation; /* of the disk, at its arrival: a power cut ends one */
+	uint64_t step;        /* number of its arrival in the recording; 0: not recorded */
 	/* Of a request that is held until it is released; in its queue's list of those. */
 	bool released;
 	bool refused;        /* of a recorded one: the host had no memory for all of it */

@@ -62,8 +62,8 @@ struct ublk_dev {
 	char held_by[1024]; /* who held them when that was last asked; "": nobody that is known */
 	uint64_t nr_unfinished; /* requests, at the same time */
 	struct queue_shared *shared;
-	pthread_mutex_t life; /* close and free, one at a time */
-	atomic_uint callers;  /* calls under way that free waits for */
+	pthread_mutex_t close_lock; /* close and free, one at a time */
+	atomic_uint callers;        /* calls under way that free waits for */
 };
 
 /* Around every call that may come from any thread. */
@@ -394,7 +394,7 @@ static struct ublk_dev *dev_new(const struct ublk_backend *backend, void *ctx,
 	dev->shared->backend = backend;
 	dev->shared->ctx = ctx;
 	dev->shared->log = dev->log;
-	pthread_mutex_init(&dev->life, NULL);
+	pthread_mutex_init(&dev->close_lock, NULL);
 	return dev;
 }
 
@@ -713,9 +713,9 @@ static int close_within(struct ublk_dev *dev, unsigned int wait_ms)
 				 "that thread; close it from another",
 				 dev->path);
 	enter(dev);
-	pthread_mutex_lock(&dev->life);
+	pthread_mutex_lock(&dev->close_lock);
 	err = take_down(dev, false, wait_ms);
-	pthread_mutex_unlock(&dev->life);
+	pthread_mutex_unlock(&dev->close_lock);
 	leave(dev);
 	return err;
 }
@@ -740,12 +740,12 @@ struct ublk_dev *ublk_dev_free(struct ublk_dev *dev)
 			  dev->path);
 		return dev;
 	}
-	pthread_mutex_lock(&dev->life);
+	pthread_mutex_lock(&dev->close_lock);
 	/* Whatever went wrong the first time has been said; once more, rather than leave a device.
 	 */
 	if (take_down(dev, true, 0))
 		take_down(dev, true, 0);
-	pthread_mutex_unlock(&dev->life);
+	pthread_mutex_unlock(&dev->close_lock);
 	while (atomic_load(&dev->callers))
 		usleep(CALLERS_POLL_US);
 	if (dev->has_control)
@@ -753,7 +753,7 @@ struct ublk_dev *ublk_dev_free(struct ublk_dev *dev)
 	if (dev->shared->gone_fd >= 0)
 		close(dev->shared->gone_fd);
 	queue_shared_put(dev->shared);
-	pthread_mutex_destroy(&dev->life);
+	pthread_mutex_destroy(&dev->close_lock);
 	free(dev);
 	return NULL;
 }

@@ -61,7 +61,7 @@ struct store {
 	const char *root;
 	_Atomic uint64_t budget; /* bytes that may be used before it is asked */
 	_Atomic uint64_t nr_low, nr_refused;
-	_Atomic bool low, news;
+	_Atomic bool low, host_changed;
 };
 
 /* Blame a limit of the process only where it is one: below @size_bytes. */
@@ -431,10 +431,10 @@ struct store_host store_host(const struct store *store)
 	};
 }
 
-bool store_host_news(struct store *store)
+bool store_host_changed(struct store *store)
 {
-	return atomic_load_explicit(&store->news, memory_order_relaxed) &&
-	       atomic_exchange(&store->news, false);
+	return atomic_load_explicit(&store->host_changed, memory_order_relaxed) &&
+	       atomic_exchange(&store->host_changed, false);
 }
 
 /* Several threads may look at once: each then has what it found, and a budget is only a distance. */
@@ -448,7 +448,7 @@ static _cold_ int look_at_host(struct store *store, uint64_t bytes)
 		atomic_fetch_add(&store->nr_refused, 1);
 		if (!atomic_exchange(&store->low, true)) {
 			atomic_fetch_add(&store->nr_low, 1);
-			atomic_store(&store->news, true);
+			atomic_store(&store->host_changed, true);
 		}
 		return -EIO;
 	}

@@ -99,7 +99,7 @@ uint64_t store_refusals(void);
  */
 void store_refuse(struct store *store, bool refuse);
 /* Has it become low since this was asked last? Any one thread hears of it. */
-bool store_host_news(struct store *store);
+bool store_host_changed(struct store *store);
 
 /*
  * Several threads are going to use the store at once: from now on a unit of @unit_bytes (a power of

@@ -22,7 +22,7 @@ _cold_ bool host_tell(struct store *store, struct event_log *events, const struc
 		.rule = HOST_EVENT,
 	};
 
-	if (!store_host_news(store))
+	if (!store_host_changed(store))
 		return false;
 	event_log_add(events, &event);
 	return true;

@@ -66,7 +66,7 @@ struct pipeline {
 	bool joins;
 	_Atomic uint32_t joint_state; /* enum joint_state */
 	struct joint_cut joint;       /* JOINT_MADE: told, and not changed */
-	_Atomic uint32_t life;        /* counts power cuts */
+	_Atomic uint32_t incarnation; /* counts power cuts */
 	_Atomic uint64_t state_hash;  /* of the rules' state machine */
 	_Atomic bool listening;       /* the next occasion is worth a wake */
 	/* Control thread only: all plans that are alive, youngest first. */
@@ -345,7 +345,7 @@ static void walk_rules(struct pipeline *pipeline, const struct pipeline_queue *q
 		struct rule *rule = plan->rules[index].rule;
 
 		if (!selects(&plan->rules[index], io, walk) ||
-		    (rule->picky && !rule_fits(rule, &queue->backing, io)) ||
+		    (rule->needs_data && !rule_fits(rule, &queue->backing, io)) ||
 		    !rule_count_match(rule, pipeline->seed, walk->now_ns, &match))
 			continue;
 		if (rule->goto_hash)
@@ -420,7 +420,7 @@ static void park(struct pipeline *pipeline, const struct plan *plan, struct io *
 	if (walk->timeless || __builtin_add_overflow(walk->now_ns, walk->delay_ns, &io->due_ns))
 		io->due_ns = UINT64_MAX;
 	io->plan = (struct plan *)plan;
-	io->life = atomic_load_explicit(&pipeline->life, memory_order_relaxed);
+	io->incarnation = atomic_load_explicit(&pipeline->incarnation, memory_order_relaxed);
 	/* Relaxed: the queue's own release of its next epoch makes it visible before it matters. */
 	atomic_fetch_add_explicit(&io->plan->nr_parked, 1, memory_order_relaxed);
 	if (walk->held)
@@ -585,9 +585,10 @@ _cold_ int pipeline_submit_decided(struct pipeline *pipeline, struct io *io, uin
 
 enum io_verdict pipeline_resume(struct pipeline *pipeline, struct io *io, uint64_t now_ns)
 {
-	/* First the condition, then the life: whoever finds the disk revived finds the new life. */
+	/* First the condition, then the incarnation: a revived disk shows its new one. */
 	uint32_t condition = condition_bits(&pipeline->condition);
-	bool died = io->life != atomic_load_explicit(&pipeline->life, memory_order_relaxed);
+	bool died = io->incarnation !=
+		    atomic_load_explicit(&pipeline->incarnation, memory_order_relaxed);
 	struct plan *plan = io->plan;
 	uint64_t refusals = store_refusals();
 	struct rule *holder = io->holder;
@@ -851,9 +852,9 @@ _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 	struct power_cut cut = cut_of(condition);
 	uint64_t lost = 0;
 
-	/* Whatever is parked belongs to the life that ends; nothing is under way any more. */
+	/* Whatever is parked belongs to the incarnation that ends; nothing is under way any more. */
 	if (bits & CONDITION_DEAD)
-		atomic_fetch_add_explicit(&pipeline->life, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&pipeline->incarnation, 1, memory_order_relaxed);
 	if (bits & CONDITION_OFF)
 		lost = pipeline->crashed ? pipeline->lost : take_losses(pipeline, &cut).nr_lost;
 	pipeline->crashed = false;

@@ -56,7 +56,7 @@ struct rule {
 	uint64_t threshold;             /* p= hits when 64 random bits are below */
 	bool always;                    /* p=1, which no threshold can say */
 	bool timed;                     /* for=, between= or up=: the time is looked at */
-	bool picky;                     /* content=, fiu= or the kind want a closer look */
+	bool needs_data;                /* content=, fiu= or the kind want a closer look */
 	uint64_t state_hash, goto_hash; /* of state=, goto=; 0: none */
 	/* Written by publishing, before any queue can see the rule. */
 	bool is_read; /* its kind's state is there before it is armed */
@@ -108,7 +108,7 @@ int rule_arm(struct rule *rule, const struct rule_geometry *geometry, uint64_t n
 void rule_disarm(struct rule *rule);
 /* Put the rule's name before what its kind said, which knows nothing of rules; returns @err. */
 int rule_blame(const struct rule *rule, int err, struct diag *diag);
-/* What content=, fiu= and the kind have to say; only asked of picky rules, after all else. */
+/* What content=, fiu= and the kind decide; only for rules that need the data, after all else. */
 bool rule_fits(const struct rule *rule, const struct backing *backing, struct io *io);
 
 /* Since the rule was armed. A queue may still go by a clock that was read just before that. */

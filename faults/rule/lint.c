@@ -278,7 +278,7 @@ static bool never_acts(const struct lint *lint, const struct rule *rule)
 static bool ends_all(const struct rule *rule)
 {
 	return rule->kind->role != KIND_MODIFIER && !rule->after && rule->every == 1 &&
-	       rule->times == UINT64_MAX && rule->always && !rule->timed && !rule->picky;
+	       rule->times == UINT64_MAX && rule->always && !rule->timed && !rule->needs_data;
 }
 
 static bool covers_lengths(const struct rule *rule, const struct reach *reach)

@@ -266,8 +266,8 @@ static void derive_triggers(struct rule *rule)
 	rule->for_ns = rule_has(rule, WORD_for) ? rule->word[WORD_for].lo : UINT64_MAX;
 	rule->timed =
 		rule_has(rule, WORD_for) || rule_has(rule, WORD_between) || rule_has(rule, WORD_up);
-	rule->picky = rule_has(rule, WORD_content) || rule_has(rule, WORD_fiu) ||
-		      rule->kind->ops->concerns;
+	rule->needs_data = rule_has(rule, WORD_content) || rule_has(rule, WORD_fiu) ||
+			   rule->kind->ops->concerns;
 	if (rule_has(rule, WORD_state))
 		rule->state_hash = rule_hash_name(rule->word[WORD_state].text);
 	if (rule_has(rule, WORD_goto))

@@ -65,7 +65,7 @@ struct request {
 	int slot; /* of the terminal rule that hit, or -1 */
 	struct model_rule rule;
 	uint64_t bits;
-	unsigned int life;
+	unsigned int incarnation;
 	unsigned char data[MAX_LEN];
 };
 
@@ -94,7 +94,7 @@ struct sim {
 	bool read_only, no_space, gone, off;
 	uint32_t end; /* 0: not shrunk */
 	struct model_cut cut;
-	unsigned int life;
+	unsigned int incarnation;
 	struct store *store;
 	struct pipeline *pipeline;
 	struct rule_set *set;
@@ -434,7 +434,9 @@ static int model_act(struct sim *sim, const struct request *request, bool in_for
 		     const unsigned char *from, unsigned char *data)
 {
 	const struct io *io = &request->io;
-	int err = request->life != sim->life ? -EIO : sim->off ? -EIO : model_verdict(sim, io);
+	int err = request->incarnation != sim->incarnation ? -EIO
+		  : sim->off                               ? -EIO
+							   : model_verdict(sim, io);
 
 	if (err)
 		return err;
@@ -472,7 +474,7 @@ static uint64_t model_submit(struct sim *sim, struct request *request)
 	uint64_t delay_ns = 0;
 
 	request->slot = -1;
-	request->life = sim->life;
+	request->incarnation = sim->incarnation;
 	for (int i = 0; i < SLOTS && !sim->off && !sim->gone; i++) {
 		struct model_rule *rule = &sim->rules[i];
 
@@ -491,7 +493,7 @@ static uint64_t model_submit(struct sim *sim, struct request *request)
 static void model_revive(struct sim *sim, uint64_t *ret_lost)
 {
 	*ret_lost = 0;
-	sim->life += sim->off || sim->gone;
+	sim->incarnation += sim->off || sim->gone;
 	for (uint32_t b = 0; sim->off && b < sim->nr_sectors / sim->block; b++) {
 		uint32_t bytes = sim->block * SEC;
 

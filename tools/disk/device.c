@@ -369,7 +369,8 @@ static void put_back(struct disk *disk)
 }
 
 /*
- * Every queue has passed a batch since the condition was set; what is parked is of the old life.
+ * Every queue has passed a batch since the condition was set; what is parked is of the old
+ * incarnation.
  * With @quiet the rules are off from now on.
  */
 static int settle(struct disk *disk, bool quiet, struct diag *diag)
@@ -448,7 +449,7 @@ int disk_begin_reread(struct disk *disk, struct diag *diag)
 	return -EINPROGRESS;
 }
 
-enum disk_news disk_tend(struct disk *disk, struct diag *diag, int *ret_err)
+enum disk_change disk_tend(struct disk *disk, struct diag *diag, int *ret_err)
 {
 	eventfd_t ignored;
 
@@ -456,7 +457,7 @@ enum disk_news disk_tend(struct disk *disk, struct diag *diag, int *ret_err)
 	if (!disk_is_making(disk))
 		end_removals(disk, false);
 	if (!disk->working || !atomic_load(&disk->work.over))
-		return DISK_NO_NEWS;
+		return DISK_UNCHANGED;
 	end_work(&disk->work);
 	disk->working = false;
 	if (disk->work.kind == WORK_MAKE) {

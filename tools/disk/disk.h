@@ -90,16 +90,16 @@ int disk_unplug(struct disk *disk, uint64_t gone_ns, struct diag *diag);
 /*
  * What the kernel takes its time for, from milliseconds to the close_timeout_ms of whoever holds the
  * device, is begun, and the control thread goes on. disk_work_fd() is readable when something has
- * changed; then call disk_tend() until it has no news.
+ * changed; then call disk_tend() until it returns DISK_UNCHANGED.
  */
 int disk_work_fd(const struct disk *disk);
-enum disk_news {
-	DISK_NO_NEWS,
+enum disk_change {
+	DISK_UNCHANGED,
 	DISK_CLOSED, /* disk_begin_close() is over; *ret_err as disk_close() */
 	DISK_MADE,   /* disk_begin_revival() is over; *ret_err as disk_revive() */
 	DISK_REREAD, /* disk_begin_reread() is; *ret_err as reread_disk(); words: rules are off still */
 };
-enum disk_news disk_tend(struct disk *disk, struct diag *diag, int *ret_err);
+enum disk_change disk_tend(struct disk *disk, struct diag *diag, int *ret_err);
 /*
  * Queues are about to end, or to begin, or the kernel reads the disk again: rules, freezes, power
  * cuts and revivals must wait until that is over. A readable disk_work_fd() says when.

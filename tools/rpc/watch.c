@@ -348,35 +348,35 @@ static void tell_all_lost(struct watch *watch, struct rpc_server *server)
 static bool look(struct watch *watch, struct rpc_server *server, bool *ret_more)
 {
 	uint64_t newest = event_log_newest(pipeline_events(watch->pipeline));
-	bool news = newest != watch->newest;
+	bool changed = newest != watch->newest;
 	unsigned int nr;
 
 	watch->newest = newest;
 	look_at_waits(watch, server);
 	nr = deliver_some(watch, server);
 	*ret_more = nr == EVENT_RING;
-	return news || nr;
+	return changed || nr;
 }
 
 bool watch_turn(struct watch *watch, struct rpc_server *server)
 {
 	uint64_t now_ns = clock_now_ns();
-	bool news, more;
+	bool changed, more;
 
 	if (now_ns < watch->rest_ns)
 		return false;
 	if (watch->reader && !has_subscribers(watch))
 		watch->reader = event_reader_free(watch->reader);
 	tell_all_lost(watch, server);
-	news = look(watch, server, &more);
-	if (!news && (watch->reader || has_waits(watch))) {
+	changed = look(watch, server, &more);
+	if (!changed && (watch->reader || has_waits(watch))) {
 		pipeline_listen(watch->pipeline, true);
-		news = look(watch, server, &more);
+		changed = look(watch, server, &more);
 	}
-	if (news || !(watch->reader || has_waits(watch)))
+	if (changed || !(watch->reader || has_waits(watch)))
 		pipeline_listen(watch->pipeline, false);
 	/* With nobody who wants to know, the next turn is that of the next who does. */
-	watch->rest_ns = news && !more && (watch->reader || has_waits(watch))
+	watch->rest_ns = changed && !more && (watch->reader || has_waits(watch))
 				 ? now_ns + WATCH_REST_MS * NSEC_PER_MSEC
 				 : 0;
 	return more;

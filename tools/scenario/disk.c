@@ -70,7 +70,7 @@ static void run_child(const struct scenario_child *child, const char *seed,
 	char **words = child_words(child, seed);
 	sigset_t none;
 
-	/* A group of its own: what is typed at the terminal is for COMMAND and for the conductor.
+	/* A group of its own: what is typed at the terminal is for COMMAND and for the supervisor.
 	 */
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);

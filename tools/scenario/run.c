@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The conductor: a process that owns no disk itself.
+ * The supervisor: a process that owns no disk itself.
  *
- *	conductor --fork--> faultblk run --name data --json     one for each disk
+ *	supervisor --fork--> faultblk run --name data --json     one for each disk
  *	    |     --fork--> COMMAND
  *	    |---- control socket of each disk: steps are carried out here, one after the other
  *	    '---- a thread for each rule that is waited for ----> pipe: "rule 3 has 5 hits"
@@ -43,22 +43,22 @@
 #define WAITERS_MAX  (SCENARIO_DISKS_MAX * SCENARIO_WAITED_MAX)
 #define SIGNAL_EXIT  128
 
-struct conductor;
+struct supervisor;
 
 struct waiter {
-	struct conductor *c;
+	struct supervisor *c;
 	pthread_t thread;
 	unsigned int disk;
 	const char *rule;
 };
 
-struct news {
+struct hit_report {
 	unsigned int waiter;
 	bool failed;
 	uint64_t hits;
 };
 
-struct conductor {
+struct supervisor {
 	const struct scenario_run_options *options;
 	const struct scenario *scenario;
 	struct scenario_child children[SCENARIO_DISKS_MAX];
@@ -66,7 +66,7 @@ struct conductor {
 	struct waiter waiters[WAITERS_MAX];
 	unsigned int nr_waiters;
 	_Atomic bool quit; /* read by the waiters */
-	int news[2];       /* written by the waiters */
+	int reports[2];    /* written by the waiters */
 	int signal_fd;
 	uint64_t start_ns; /* 0: not yet */
 	struct recording_file record;
@@ -77,7 +77,7 @@ struct conductor {
 
 /* ------------------------------------------------------------------------------ saying */
 
-static uint64_t elapsed_ns(const struct conductor *c)
+static uint64_t elapsed_ns(const struct supervisor *c)
 {
 	return c->start_ns ? clock_now_ns() - c->start_ns : 0;
 }
@@ -92,7 +92,7 @@ static void say_json(json_t *event)
 		fprintf(stderr, "%s\n", text);
 }
 
-static void say_disk(const struct conductor *c, const struct scenario_child *child)
+static void say_disk(const struct supervisor *c, const struct scenario_child *child)
 {
 	const char *name = child->disk->name;
 
@@ -106,7 +106,7 @@ static void say_disk(const struct conductor *c, const struct scenario_child *chi
 			 child->seed);
 }
 
-static void say_step(const struct conductor *c, const struct scenario_step *step, uint64_t due_ns)
+static void say_step(const struct supervisor *c, const struct scenario_step *step, uint64_t due_ns)
 {
 	static const char *const triggers[] = {
 		[SCENARIO_AT] = "at",
@@ -130,12 +130,12 @@ static void say_step(const struct conductor *c, const struct scenario_step *step
 		tool_msg("%.3fs  %s", (double)now_ns / NSEC_PER_SEC, said);
 }
 
-static int exit_code_of_ours(const struct conductor *c)
+static int exit_code_of_ours(const struct supervisor *c)
 {
 	return c->options->command ? EXIT_OURS : EXIT_FAILED;
 }
 
-static void fail(struct conductor *c)
+static void fail(struct supervisor *c)
 {
 	c->failed = c->ending = true;
 }
@@ -154,7 +154,7 @@ static void say_ended(const struct scenario_child *child, int status)
 			 WEXITSTATUS(status));
 }
 
-static void reap(struct conductor *c)
+static void reap(struct supervisor *c)
 {
 	int status;
 
@@ -176,7 +176,7 @@ static void reap(struct conductor *c)
 }
 
 /* As `faultblk run` has it: what the terminal sends reaches COMMAND by itself. */
-static void handle_signal(struct conductor *c, const struct signalfd_siginfo *info)
+static void handle_signal(struct supervisor *c, const struct signalfd_siginfo *info)
 {
 	if (c->ending) {
 		c->hurry = true;
@@ -190,7 +190,7 @@ static void handle_signal(struct conductor *c, const struct signalfd_siginfo *in
 	}
 }
 
-static void handle_signals(struct conductor *c)
+static void handle_signals(struct supervisor *c)
 {
 	struct signalfd_siginfo info;
 
@@ -203,7 +203,7 @@ static void handle_signals(struct conductor *c)
 }
 
 /* Wait for signals, and for @fd (may be -1) to be readable: true. */
-static bool wait_for(struct conductor *c, int fd, uint64_t until_ns)
+static bool wait_for(struct supervisor *c, int fd, uint64_t until_ns)
 {
 	struct pollfd fds[2] = { { .fd = c->signal_fd, .events = POLLIN },
 				 { .fd = fd, .events = POLLIN } };
@@ -222,7 +222,7 @@ static bool wait_for(struct conductor *c, int fd, uint64_t until_ns)
 /* ------------------------------------------------------------------------------ starting */
 
 /* Read the line in which the server says that its disk is there. */
-static int wait_up(struct conductor *c, struct scenario_child *child, int fd)
+static int wait_up(struct supervisor *c, struct scenario_child *child, int fd)
 {
 	uint64_t end_ns = clock_now_ns() + START_MS * NSEC_PER_MSEC;
 	char line[LINE_MAX_LEN] = "";
@@ -250,7 +250,7 @@ static int wait_up(struct conductor *c, struct scenario_child *child, int fd)
 	return c->ending ? -ECANCELED : scenario_child_up(child, line);
 }
 
-static int start_disk(struct conductor *c, unsigned int index)
+static int start_disk(struct supervisor *c, unsigned int index)
 {
 	struct scenario_child *child = &c->children[index];
 	_cleanup_close_ int fd = -1;
@@ -287,7 +287,7 @@ static int set_one(const char *what, const char *disk, const char *value)
 	return setenv(name, value, 1) < 0 ? -errno : 0;
 }
 
-static int set_environment(const struct conductor *c)
+static int set_environment(const struct supervisor *c)
 {
 	int err = set_one("DEV", NULL, c->children[0].device);
 
@@ -306,7 +306,7 @@ static int set_environment(const struct conductor *c)
 }
 
 /* Before any thread exists. */
-static int start_command(struct conductor *c)
+static int start_command(struct supervisor *c)
 {
 	char **command = c->options->command;
 	pid_t parent = getpid(), pid;
@@ -350,12 +350,12 @@ static uint64_t next_hits(const struct waiter *w, uint64_t above)
 
 static void tell(const struct waiter *w, uint64_t hits, bool failed)
 {
-	const struct news news = { .waiter = (unsigned int)(w - w->c->waiters),
-				   .hits = hits,
-				   .failed = failed };
+	const struct hit_report report = { .waiter = (unsigned int)(w - w->c->waiters),
+					   .hits = hits,
+					   .failed = failed };
 
 	/* Less than PIPE_BUF, so it goes in whole; the pipe has room for one from each step. */
-	if (write(w->c->news[1], &news, sizeof(news)) != (ssize_t)sizeof(news))
+	if (write(w->c->reports[1], &report, sizeof(report)) != (ssize_t)sizeof(report))
 		tool_msg("cannot report that rule '%s' was hit: %m", w->rule);
 }
 
@@ -383,7 +383,7 @@ static void *wait_for_hits(void *arg)
 	return NULL;
 }
 
-static bool has_waiter(const struct conductor *c, const struct scenario_step *step)
+static bool has_waiter(const struct supervisor *c, const struct scenario_step *step)
 {
 	for (unsigned int i = 0; i < c->nr_waiters; i++)
 		if (c->waiters[i].disk == step->when_disk &&
@@ -392,7 +392,7 @@ static bool has_waiter(const struct conductor *c, const struct scenario_step *st
 	return false;
 }
 
-static int start_waiters(struct conductor *c)
+static int start_waiters(struct supervisor *c)
 {
 	for (unsigned int i = 0; i < c->scenario->nr_steps; i++) {
 		const struct scenario_step *step = &c->scenario->steps[i];
@@ -410,24 +410,24 @@ static int start_waiters(struct conductor *c)
 	return 0;
 }
 
-static void read_news(struct conductor *c)
+static void read_reports(struct supervisor *c)
 {
-	struct news news;
+	struct hit_report report;
 
-	while (read(c->news[0], &news, sizeof(news)) == (ssize_t)sizeof(news)) {
-		const struct waiter *w = &c->waiters[news.waiter];
+	while (read(c->reports[0], &report, sizeof(report)) == (ssize_t)sizeof(report)) {
+		const struct waiter *w = &c->waiters[report.waiter];
 
-		if (news.failed)
+		if (report.failed)
 			fail(c);
 		else
-			timeline_hits(&c->timeline, w->disk, w->rule, news.hits, elapsed_ns(c));
+			timeline_hits(&c->timeline, w->disk, w->rule, report.hits, elapsed_ns(c));
 	}
 }
 
 /* ------------------------------------------------------------------------------ the time line */
 
 /* A server that ends takes its connection along: wait for its end, which says more. */
-static void step_failed(struct conductor *c, const struct scenario_step *step, int err,
+static void step_failed(struct supervisor *c, const struct scenario_step *step, int err,
 			const struct diag *diag)
 {
 	uint64_t end_ns = clock_now_ns() + LATE_CHILD_MS * NSEC_PER_MSEC;
@@ -443,7 +443,7 @@ static void step_failed(struct conductor *c, const struct scenario_step *step, i
 }
 
 /* A mark is in the recording of all, whichever disk's server puts it there. */
-static int act(struct conductor *c, const struct scenario_step *step, struct diag *diag)
+static int act(struct supervisor *c, const struct scenario_step *step, struct diag *diag)
 {
 	int err = 0;
 
@@ -457,7 +457,7 @@ static int act(struct conductor *c, const struct scenario_step *step, struct dia
 	return err;
 }
 
-static void carry_out(struct conductor *c, const struct scenario_step *step, uint64_t due_ns)
+static void carry_out(struct supervisor *c, const struct scenario_step *step, uint64_t due_ns)
 {
 	struct diag diag = { 0 };
 	int err = 0;
@@ -474,7 +474,7 @@ static void carry_out(struct conductor *c, const struct scenario_step *step, uin
 		c->ending = true;
 }
 
-static void play(struct conductor *c)
+static void play(struct supervisor *c)
 {
 	while (!c->ending) {
 		uint64_t due_ns = 0, now_ns = elapsed_ns(c);
@@ -484,14 +484,14 @@ static void play(struct conductor *c)
 			carry_out(c, step, due_ns);
 		if (step && due_ns <= now_ns)
 			wait_for(c, -1, 0); /* signals are looked at between any two steps */
-		else if (wait_for(c, c->news[0], step ? c->start_ns + due_ns : UINT64_MAX))
-			read_news(c);
+		else if (wait_for(c, c->reports[0], step ? c->start_ns + due_ns : UINT64_MAX))
+			read_reports(c);
 	}
 }
 
 /* ------------------------------------------------------------------------------ ending */
 
-static void end_command(struct conductor *c)
+static void end_command(struct supervisor *c)
 {
 	uint64_t end_ns = clock_now_ns() + COMMAND_MS * NSEC_PER_MSEC;
 
@@ -508,14 +508,14 @@ static void end_command(struct conductor *c)
 		wait_for(c, -1, UINT64_MAX);
 }
 
-static void signal_children(const struct conductor *c, int signal)
+static void signal_children(const struct supervisor *c, int signal)
 {
 	for (unsigned int i = 0; i < c->scenario->nr_disks; i++)
 		if (c->children[i].pid)
 			kill(c->children[i].pid, signal);
 }
 
-static unsigned int count_children(const struct conductor *c)
+static unsigned int count_children(const struct supervisor *c)
 {
 	unsigned int nr = 0;
 
@@ -525,7 +525,7 @@ static unsigned int count_children(const struct conductor *c)
 }
 
 /* Wait for all servers to end, or for @ms, or (if @impatient) for a signal. Are any left? */
-static bool await_children(struct conductor *c, uint64_t ms, bool impatient)
+static bool await_children(struct supervisor *c, uint64_t ms, bool impatient)
 {
 	uint64_t end_ns = clock_now_ns() + ms * NSEC_PER_MSEC;
 
@@ -542,7 +542,7 @@ static void log_gc(void *ctx, enum ublk_log_level level, const char *message)
 }
 
 /* What servers that were killed could not take back themselves. */
-static void sweep(struct conductor *c)
+static void sweep(struct supervisor *c)
 {
 	bool any = false;
 
@@ -557,7 +557,7 @@ static void sweep(struct conductor *c)
 		tool_msg("cannot delete the device of a killed server; try: faultblk gc");
 }
 
-static void end_disks(struct conductor *c)
+static void end_disks(struct supervisor *c)
 {
 	signal_children(c, SIGTERM);
 	if (await_children(c, CLOSE_MS, true)) {
@@ -577,7 +577,7 @@ static void end_disks(struct conductor *c)
 	sweep(c);
 }
 
-static void end_all(struct conductor *c)
+static void end_all(struct supervisor *c)
 {
 	c->ending = true;
 	c->quit = true;
@@ -593,7 +593,7 @@ static void end_all(struct conductor *c)
 /* ------------------------------------------------------------------------------ recording */
 
 /* The file of all disks, whose servers join it. Returns an enum tool_exit. */
-static int start_recording(struct conductor *c)
+static int start_recording(struct supervisor *c)
 {
 	const struct scenario_recording *recording = &c->scenario->recording;
 	const struct recorder_options options = {
@@ -615,7 +615,7 @@ static int start_recording(struct conductor *c)
 	return err == -EEXIST || err == -EINVAL ? EXIT_USAGE : exit_code_of_ours(c);
 }
 
-static void say_recording(const struct conductor *c, const struct recorder_status *status)
+static void say_recording(const struct supervisor *c, const struct recorder_status *status)
 {
 	const char *path = c->scenario->recording.path;
 
@@ -636,7 +636,7 @@ static void say_recording(const struct conductor *c, const struct recorder_statu
 }
 
 /* All servers have ended. */
-static void end_recording(struct conductor *c)
+static void end_recording(struct supervisor *c)
 {
 	struct recorder_status status;
 
@@ -646,7 +646,7 @@ static void end_recording(struct conductor *c)
 
 /* ------------------------------------------------------------------------------ all of it */
 
-static int prepare(struct conductor *c)
+static int prepare(struct supervisor *c)
 {
 	static const int handled[] = { SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGCHLD,
 				       SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
@@ -657,12 +657,12 @@ static int prepare(struct conductor *c)
 	for (size_t i = 0; i < array_size(handled); i++)
 		sigaddset(&set, handled[i]);
 	c->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (c->signal_fd < 0 || pipe2(c->news, O_CLOEXEC | O_NONBLOCK) < 0)
+	if (c->signal_fd < 0 || pipe2(c->reports, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
 	return timeline_init(&c->timeline, c->scenario, c->options->speed);
 }
 
-static int begin(struct conductor *c)
+static int begin(struct supervisor *c)
 {
 	int err = set_environment(c);
 	struct diag diag = { 0 };
@@ -680,7 +680,7 @@ static int begin(struct conductor *c)
 	return err ? err : start_waiters(c);
 }
 
-static int exit_code(const struct conductor *c)
+static int exit_code(const struct supervisor *c)
 {
 	int ours = exit_code_of_ours(c);
 
@@ -691,7 +691,7 @@ static int exit_code(const struct conductor *c)
 
 int scenario_run(const struct scenario_run_options *options)
 {
-	struct conductor *c = calloc(1, sizeof(*c));
+	struct supervisor *c = calloc(1, sizeof(*c));
 	int err, code;
 
 	if (!c) {
@@ -700,7 +700,7 @@ int scenario_run(const struct scenario_run_options *options)
 	}
 	c->options = options;
 	c->scenario = options->scenario;
-	c->signal_fd = c->news[0] = c->news[1] = -1;
+	c->signal_fd = c->reports[0] = c->reports[1] = -1;
 	code = start_recording(c);
 	if (code) {
 		free(c);
@@ -726,7 +726,7 @@ int scenario_run(const struct scenario_run_options *options)
 	end_all(c);
 	end_recording(c);
 	for (int i = 0; i < 2; i++)
-		cleanup_close(&c->news[i]);
+		cleanup_close(&c->reports[i]);
 	cleanup_close(&c->signal_fd);
 	code = exit_code(c);
 	free(c);

@@ -590,21 +590,21 @@ static void look_at_joint(struct serve *s)
 /* A work on the device has come to its end, or a queue has. */
 static void handle_works(struct serve *s)
 {
-	enum disk_news news;
+	enum disk_change change;
 	int err;
 
 	do {
 		struct diag diag = { 0 };
 
-		news = disk_tend(s->disk, &diag, &err);
-		s->working &= news == DISK_NO_NEWS;
-		if (news == DISK_CLOSED)
+		change = disk_tend(s->disk, &diag, &err);
+		s->working &= change == DISK_UNCHANGED;
+		if (change == DISK_CLOSED)
 			end_close(s, err, &diag);
-		else if (news == DISK_MADE)
+		else if (change == DISK_MADE)
 			end_revival(s, err, &diag);
-		else if (news == DISK_REREAD)
+		else if (change == DISK_REREAD)
 			end_reread(s, err, &diag);
-	} while (news != DISK_NO_NEWS);
+	} while (change != DISK_UNCHANGED);
 	if (s->phase == SERVING && !disk_is_changing(s->disk))
 		let_recording_wait(s, true);
 }

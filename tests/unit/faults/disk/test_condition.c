@@ -143,7 +143,7 @@ static void many_more_blocks_than_the_cache_lists_come_back_as_well(void **state
 
 	(void)state;
 	use_rules(&disk, "cut op=discard do=powercut");
-	for (int life = 0; life < 2; life++) {
+	for (int incarnation = 0; incarnation < 2; incarnation++) {
 		for (uint64_t s = 0; s < NR; s += 50)
 			assert_int_equal(write_letter(&disk, s, 50, 'd', 0), 50 * SEC);
 		assert_int_equal(run_io(&disk, IO_FLUSH, 0, 0, NULL), 0);

@@ -306,15 +306,15 @@ static void a_host_without_memory_refuses_what_grows_and_nothing_else(void **sta
 	assert_int_equal(store_take(store, at, 4096), -EIO);
 	assert_true(store_host(store).low);
 	assert_int_equal(store_host(store).nr_refused, 2);
-	assert_true(store_host_news(store));
-	assert_false(store_host_news(store));
+	assert_true(store_host_changed(store));
+	assert_false(store_host_changed(store));
 	assert_false(store_is_taken(store, at, 4096));
 	assert_int_equal(store_take(store, at - (1 << 20), 1 << 20), 0);
 	assert_int_equal(store_zero(store, at, 1 << 20), 0);
 	host_room = 2 << 20;
 	assert_int_equal(store_take(store, at, 1 << 20), 0);
 	assert_false(store_host(store).low);
-	assert_false(store_host_news(store));
+	assert_false(store_host_changed(store));
 	store_free(store);
 }
 

@@ -279,7 +279,7 @@ static void what_the_host_had_no_memory_for_fails_again(void **state)
 	store_watch_host(play->store, fake_room, "");
 	/* That it has become low is an event of this disk alone. */
 	assert_int_equal(store_grow(play->store, 4096), -EIO);
-	assert_true(store_host_news(play->store));
+	assert_true(store_host_changed(play->store));
 	play_steps(play, 200);
 	host_room = 64 << 20;
 	play_steps(play, 300);

@@ -298,7 +298,7 @@ static void a_plan_lives_as_long_as_a_request_is_held_under_it(void **state)
 	free_disk(&disk.disk);
 }
 
-static void a_power_cut_ends_the_life_of_held_requests(void **state)
+static void a_power_cut_ends_the_incarnation_of_held_requests(void **state)
 {
 	struct held_disk disk;
 	unsigned char data[2][SEC];
@@ -316,7 +316,7 @@ static void a_power_cut_ends_the_life_of_held_requests(void **state)
 	pipeline_resume(disk.disk.pipeline, &ios[1], ios[1].due_ns);
 	assert_int_equal(ios[1].result, -EIO);
 	assert_string_equal(MAP(&disk.disk, 0, 4), "....");
-	/* The new life holds and releases as the old one did. */
+	/* The new incarnation holds and releases as the old one did. */
 	park_write(&disk, &ios[0], 0, 1, data[0], 'c');
 	assert_int_equal(pipeline_release(disk.disk.pipeline, NULL, 0, 1), 1);
 	assert_int_equal(run_released(&disk, 1), 1);
@@ -500,7 +500,7 @@ int main(void)
 			the_rest_of_the_rules_is_decided_on_arrival_and_happens_after_the_release),
 		cmocka_unit_test(the_first_rule_that_holds_a_request_has_it),
 		cmocka_unit_test(a_plan_lives_as_long_as_a_request_is_held_under_it),
-		cmocka_unit_test(a_power_cut_ends_the_life_of_held_requests),
+		cmocka_unit_test(a_power_cut_ends_the_incarnation_of_held_requests),
 		cmocka_unit_test(without_power_held_requests_fail_when_released),
 		cmocka_unit_test(explain_says_how_long_and_what_then),
 		cmocka_unit_test(hangs_that_make_no_sense_are_refused),

@@ -154,7 +154,7 @@ static void only_the_first_cut_counts(void **state)
 	free_disk(&disk);
 }
 
-static void requests_of_the_old_life_never_touch_the_revived_disk(void **state)
+static void requests_of_the_old_incarnation_never_touch_the_revived_disk(void **state)
 {
 	struct disk disk = make_cached_disk(DISK, 512, 1, 1);
 	unsigned char data[3][SEC];
@@ -172,7 +172,7 @@ static void requests_of_the_old_life_never_touch_the_revived_disk(void **state)
 	assert_int_equal(pipeline_submit(disk.pipeline, &held, 0), IO_PARKED);
 	assert_int_equal(pipeline_submit(disk.pipeline, &reading, 0), IO_PARKED);
 	assert_int_equal(run_io(&disk, IO_DISCARD, 9, SEC, NULL), -EIO);
-	/* They are due, or released, only in the next life. */
+	/* They are due, or released, only in the next incarnation. */
 	revive(&disk, 1, NULL);
 	assert_int_equal(pipeline_held(disk.pipeline, list, 4), 1);
 	assert_int_equal(pipeline_release(disk.pipeline, NULL, 0, SIZE_MAX), 1);
@@ -200,16 +200,16 @@ static void two_cuts_with_a_flush_between_lose_only_what_came_after_it(void **st
 
 	(void)state;
 	use_rules(&disk, CUT_IT "keep=none");
-	for (int life = 0; life < 3; life++) {
-		assert_int_equal(write_letter(&disk, 0, 8, 'a' + life, 0), 8 * SEC);
+	for (int incarnation = 0; incarnation < 3; incarnation++) {
+		assert_int_equal(write_letter(&disk, 0, 8, 'a' + incarnation, 0), 8 * SEC);
 		assert_int_equal(run_io(&disk, IO_FLUSH, 0, 0, NULL), 0);
 		assert_int_equal(write_letter(&disk, 2, 4, 'X', 0), 4 * SEC);
 		assert_int_equal(write_letter(&disk, 3, 1, 'Y', 0), SEC);
 		assert_int_equal(run_io(&disk, IO_DISCARD, 0, 8 * SEC, NULL), -EIO);
 		revive(&disk, 1, NULL);
-		assert_string_equal(MAP(&disk, 0, 8), life == 0   ? "aaaaaaaa"
-						      : life == 1 ? "bbbbbbbb"
-								  : "cccccccc");
+		assert_string_equal(MAP(&disk, 0, 8), incarnation == 0   ? "aaaaaaaa"
+						      : incarnation == 1 ? "bbbbbbbb"
+									 : "cccccccc");
 	}
 	free_disk(&disk);
 }
@@ -412,7 +412,7 @@ static void parameters_that_make_no_sense_are_refused(void **state)
 
 /* ---- queues against the control thread ---------------------------------------------------- */
 
-enum { LIVES = 300, RING = 4, PLACES = 16 };
+enum { INCARNATIONS = 300, RING = 4, PLACES = 16 };
 
 struct worker {
 	pthread_t thread;
@@ -421,8 +421,9 @@ struct worker {
 	_Atomic bool *stop;
 	bool slow;               /* its data comes in two halves, with time between them */
 	uint8_t durable[PLACES]; /* content that was acknowledged and then flushed */
-	uint8_t newest[PLACES];  /* of all writes of this life and the last of the one before */
-	uint64_t bad;            /* places that went back behind what was durable, or are torn */
+	/* Of all writes of this incarnation and the last of the one before. */
+	uint8_t newest[PLACES];
+	uint64_t bad; /* places that went back behind what was durable, or are torn */
 	_Atomic uint64_t acknowledged;
 };
 
@@ -463,7 +464,7 @@ static int run_at(struct worker *w, enum io_op op, unsigned int place, unsigned 
 	return io.result;
 }
 
-/* The first thing in a new life: is everything there? What is there is what later writes follow. */
+/* The first thing in a new incarnation: is everything there? It is what later writes follow. */
 static bool look(struct worker *w)
 {
 	unsigned char data[PLACES][SEC];
@@ -512,7 +513,7 @@ static void what_was_flushed_survives_every_cut_under_two_queues(void **state)
 	struct worker workers[2];
 	_Atomic bool stop = false;
 	uint64_t epoch, lost, all_lost = 0;
-	int lives = 0;
+	int incarnations = 0;
 
 	(void)state;
 	assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, NULL), 0);
@@ -522,9 +523,10 @@ static void what_was_flushed_survives_every_cut_under_two_queues(void **state)
 		assert_int_equal(pthread_create(&workers[q].thread, NULL, run_worker, &workers[q]),
 				 0);
 	}
-	/* So many lives, and on a busy machine as many more as each queue needs for its share. */
-	for (; lives < LIVES || workers[0].acknowledged < 100 || workers[1].acknowledged < 100;
-	     lives++) {
+	/* On a busy machine as many more as each queue needs for its share. */
+	for (; incarnations < INCARNATIONS || workers[0].acknowledged < 100 ||
+	       workers[1].acknowledged < 100;
+	     incarnations++) {
 		while (!(condition_bits(pipeline_condition(disk.pipeline)) & CONDITION_OFF))
 			sched_yield();
 		assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, &epoch), 0);
@@ -538,7 +540,8 @@ static void what_was_flushed_survives_every_cut_under_two_queues(void **state)
 		pthread_join(workers[q].thread, NULL);
 		assert_int_equal(workers[q].bad, 0);
 	}
-	print_message("%d lives, %llu blocks lost\n", lives, (unsigned long long)all_lost);
+	print_message("%d incarnations, %llu blocks lost\n", incarnations,
+		      (unsigned long long)all_lost);
 	assert_true(all_lost > 0);
 	rule_set_free(set);
 	free_disk(&disk);
@@ -555,7 +558,7 @@ static void a_revival_whose_power_goes_meanwhile_tears_nothing(void **state)
 	struct worker workers[2];
 	_Atomic bool stop = false;
 	uint64_t epoch;
-	int lives = 0;
+	int incarnations = 0;
 
 	(void)state;
 	assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, NULL), 0);
@@ -566,8 +569,9 @@ static void a_revival_whose_power_goes_meanwhile_tears_nothing(void **state)
 		assert_int_equal(pthread_create(&workers[q].thread, NULL, run_worker, &workers[q]),
 				 0);
 	}
-	for (; lives < LIVES || workers[0].acknowledged < 100 || workers[1].acknowledged < 100;
-	     lives++) {
+	for (; incarnations < INCARNATIONS || workers[0].acknowledged < 100 ||
+	       workers[1].acknowledged < 100;
+	     incarnations++) {
 		assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, &epoch), 0);
 		while (!pipeline_adopted(disk.pipeline, epoch))
 			sched_yield();
@@ -625,7 +629,7 @@ static void *run_late(void *arg)
 	return NULL;
 }
 
-static void a_request_that_falls_due_during_the_revival_is_of_the_old_life(void **state)
+static void a_request_that_falls_due_during_the_revival_is_of_the_old_incarnation(void **state)
 {
 	struct disk disk = make_cached_disk(DISK, 512, 2, 5);
 	struct rule_set *set = must_set("slow op=write do=delay:1s\ncut op=flush do=powercut");
@@ -666,7 +670,7 @@ int main(void)
 		cmocka_unit_test(a_random_cut_goes_block_by_block_and_repeats_with_its_seed),
 		cmocka_unit_test(without_a_cache_the_cut_decides_about_its_own_request_alone),
 		cmocka_unit_test(only_the_first_cut_counts),
-		cmocka_unit_test(requests_of_the_old_life_never_touch_the_revived_disk),
+		cmocka_unit_test(requests_of_the_old_incarnation_never_touch_the_revived_disk),
 		cmocka_unit_test(two_cuts_with_a_flush_between_lose_only_what_came_after_it),
 		cmocka_unit_test(
 			the_first_bytes_of_the_write_are_durable_and_the_rest_of_it_is_not),
@@ -678,7 +682,8 @@ int main(void)
 		cmocka_unit_test(parameters_that_make_no_sense_are_refused),
 		cmocka_unit_test(what_was_flushed_survives_every_cut_under_two_queues),
 		cmocka_unit_test(a_revival_whose_power_goes_meanwhile_tears_nothing),
-		cmocka_unit_test(a_request_that_falls_due_during_the_revival_is_of_the_old_life),
+		cmocka_unit_test(
+			a_request_that_falls_due_during_the_revival_is_of_the_old_incarnation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
