@@ -115,7 +115,8 @@ static void a_command_that_one_thread_waits_for_is_no_orphan_to_another(void **s
 	sigaction(SIGUSR1, &action, NULL);
 	assert_int_equal(pthread_create(&thread, NULL, other, &self), 0);
 	/* It ends when the thread that waits for it stands still. */
-	snprintf(text, sizeof(text), "mkdir %s; while [ -e %s ]; do sleep 0.01; done; exit 7", gate,
+	snprintf(text, sizeof(text),
+		 "mkdir %s; while [ -e %s ] && kill -0 $PPID; do sleep 0.01; done; exit 7", gate,
 		 gate);
 	err = run_one(text, "FAULTBLK_WORKER=slow", &end);
 	pthread_join(thread, NULL);
