@@ -109,8 +109,8 @@ static int say_add_failed(struct ublk_dev *dev, int err)
 {
 	if (err == -EEXIST)
 		return log_error(&dev->log, err,
-				 "ublk device %d exists already; choose another id, or -1 for any "
-				 "free one",
+				 "ublk device %d exists already; choose another id, or none (-1) for "
+				 "any free one",
 				 dev->options.id);
 	if (err == -EACCES)
 		return log_error(
