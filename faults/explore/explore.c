@@ -4,15 +4,15 @@
  *
  *	lock:  point -> strategy -> picks -> hash: new here? new anywhere? ours? known?
  *	                                        |
- *	worker:  move its own cursor there -> check() -> [out] result() -> moment ended? point()
+ *	worker:  move its own cursor there -> check() -> [out] result() -> crash point ended? point()
  *
  * The generator is not a thread: whoever needs a state takes the lock and generates on, with the
  * generator's own cursor. So states are numbered in one order whatever the workers do, and of equal
  * states the first in that order is the one that is checked: that makes the set of results the
  * same for any number of workers. Workers get states in order, so their cursors only move forward,
- * and over moments that others did without standing there.
+ * and over crash points that others did without standing there.
  *
- * LAZY is a task of its own: the worker that gets it moves to the moment and stays there, and every
+ * LAZY is a task of its own: the worker that gets it moves to the crash point and stays there, and every
  * worker that looks for work helps with its runs first; see lazy_workers.c.
  *
  * Two locks: `lock` for the generator and all counters, `out` around the caller's result() and
@@ -46,49 +46,49 @@ static bool is_over(struct explore *e)
 	return atomic_load(&e->stop);
 }
 
-/* ------------------------------------------------------------------------------ moments */
+/* ------------------------------------------------------------------------------ crash points */
 
-static struct moment *moment_new(struct explore *e)
+static struct point_work *point_work_new(struct explore *e)
 {
-	struct moment *moment =
-		fail_alloc("faults/explore/explore/moment", calloc(1, sizeof(*moment)));
+	struct point_work *work =
+		fail_alloc("faults/explore/explore/point", calloc(1, sizeof(*work)));
 	const struct crash_choice *choices;
 	const uint32_t *writes;
 
-	if (!moment)
+	if (!work)
 		return NULL;
-	moment->pub.point = &e->points[e->next_point];
-	moment->pub.point_index = e->next_point;
-	crash_count(e->crash, &moment->pub.legal);
-	moment->pub.missing = moment->pub.legal.missing;
-	moment->pub.nr_choices = crash_choices(e->crash, &choices);
-	moment->pub.nr_volatile = crash_volatile(e->crash, &writes);
-	moment->next = e->live;
-	e->live = moment;
-	return moment;
+	work->pub.point = &e->points[e->next_point];
+	work->pub.point_index = e->next_point;
+	crash_count(e->crash, &work->pub.legal);
+	work->pub.missing = work->pub.legal.missing;
+	work->pub.nr_choices = crash_choices(e->crash, &choices);
+	work->pub.nr_volatile = crash_volatile(e->crash, &writes);
+	work->next = e->live;
+	e->live = work;
+	return work;
 }
 
-/* Lock held: @moment has a state equal to the one that @w is at. */
-static int wait_for_state(struct worker *w, struct moment *moment)
+/* Lock held: @work has a state equal to the one that @w is at. */
+static int wait_for_state(struct worker *w, struct point_work *work)
 {
 	if (array_room("faults/explore/explore/waiting", w->waiting, w->room_waiting,
 		       w->nr_waiting + 1, 4))
 		return -ENOMEM;
-	w->waiting[w->nr_waiting++] = moment;
-	moment->nr_held++;
+	w->waiting[w->nr_waiting++] = work;
+	work->nr_held++;
 	return 0;
 }
 
-/* Lock held: the state of @w has @verdict, for its moment and for those that wait for it. */
+/* Lock held: the state of @w has @verdict, for its crash point and for those that wait for it. */
 static int end_state(struct worker *w, const struct task *task, enum explore_verdict verdict)
 {
 	bool is_judged = verdict != EXPLORE_ERROR;
 
 	w->at_state = false;
-	task->moment->judged += is_judged && task->is_seen;
+	task->work->judged += is_judged && task->is_seen;
 	for (size_t i = 0; i < w->nr_waiting; i++) {
 		w->waiting[i]->judged += is_judged;
-		explore_moment_put(w->explore, w->waiting[i]);
+		explore_point_put(w->explore, w->waiting[i]);
 	}
 	w->nr_waiting = 0;
 	return is_judged || key_set_add(&w->explore->unjudged, task->key) >= 0 ? 0 : -ENOMEM;
@@ -98,9 +98,9 @@ static int end_state(struct worker *w, const struct task *task, enum explore_ver
 
 enum gen { GEN_END, GEN_STATE, GEN_LAZY, GEN_AGAIN };
 
-static int gen_moment(struct explore *e)
+static int gen_point(struct explore *e)
 {
-	struct moment *moment;
+	struct point_work *work;
 	int err;
 
 	if (e->next_point == e->nr_points)
@@ -108,59 +108,59 @@ static int gen_moment(struct explore *e)
 	err = crash_move(e->crash, e->points[e->next_point].step);
 	if (err)
 		return err;
-	moment = moment_new(e);
-	if (!moment)
+	work = point_work_new(e);
+	if (!work)
 		return -ENOMEM;
-	err = explore_room_for_picks(&e->picks, &e->nr_picks, moment->pub.nr_choices);
+	err = explore_room_for_picks(&e->picks, &e->nr_picks, work->pub.nr_choices);
 	if (err)
 		return err;
 	e->next_point++;
-	moment->nr_held = 1; /* by the generator */
-	e->moment = moment;
+	work->nr_held = 1; /* by the generator */
+	e->work = work;
 	e->next_strategy = 0;
 	key_set_clear(&e->here);
 	return GEN_AGAIN;
 }
 
-static void gen_moment_end(struct explore *e)
+static void gen_point_end(struct explore *e)
 {
-	struct moment *moment = e->moment;
+	struct point_work *work = e->work;
 
-	e->moment = NULL;
-	explore_moment_put(e, moment);
+	e->work = NULL;
+	explore_point_put(e, work);
 }
 
 /* LAZY belongs to one shard as a whole, and may be done already. */
 static int gen_lazy(struct explore *e, struct task *task)
 {
 	struct explore_lazy_known known = { 0 };
-	struct moment *moment = e->moment;
-	uint64_t key = explore_key(e, rng_mix(moment->pub.point->step, EXPLORE_LAZY_STREAM, 0),
-				   moment->pub.point->nr_marks, true);
+	struct point_work *work = e->work;
+	uint64_t key = explore_key(e, rng_mix(work->pub.point->step, EXPLORE_LAZY_STREAM, 0),
+				   work->pub.point->nr_marks, true);
 
-	if (moment->has_lazy)
+	if (work->has_lazy)
 		return GEN_AGAIN;
-	moment->has_lazy = true;
+	work->has_lazy = true;
 	if (!is_ours(e, key))
 		return GEN_AGAIN;
 	if (e->options.known_lazy &&
-	    e->options.known_lazy(e->options.ctx, moment->pub.point_index, &known)) {
-		moment->pub.generated += known.runs;
-		moment->pub.distinct += known.runs;
+	    e->options.known_lazy(e->options.ctx, work->pub.point_index, &known)) {
+		work->pub.generated += known.runs;
+		work->pub.distinct += known.runs;
 		e->status.generated += known.runs;
 		e->status.distinct += known.runs;
 		e->status.done += known.runs;
 		e->status.known += known.runs;
 		for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
-			explore_count(e, moment, i, known.verdicts[i]);
-		moment->pub.has_shares = known.has_shares;
-		memcpy(moment->pub.shares, known.shares, sizeof(known.shares));
-		moment->lazy_covered = 1;
-		moment->lazy_complete = true;
+			explore_count(e, work, i, known.verdicts[i]);
+		work->pub.has_shares = known.has_shares;
+		memcpy(work->pub.shares, known.shares, sizeof(known.shares));
+		work->lazy_covered = 1;
+		work->lazy_complete = true;
 		return GEN_AGAIN;
 	}
-	moment->nr_held++;
-	*task = (struct task){ .moment = moment, .strategy = STRATEGY_LAZY };
+	work->nr_held++;
+	*task = (struct task){ .work = work, .strategy = STRATEGY_LAZY };
 	return GEN_LAZY;
 }
 
@@ -170,12 +170,12 @@ static int gen_strategy(struct explore *e, struct task *task)
 	int err;
 
 	/* Units with their contents told apart: each state is another content. */
-	if (e->options.crash.atomic == CRASH_UNIT && e->moment->seen &&
-	    e->moment->seen == e->moment->pub.legal.exact)
-		e->moment->complete = true;
-	if (e->next_strategy == e->options.nr_strategies || e->moment->complete ||
-	    e->moment->lazy_complete) {
-		gen_moment_end(e);
+	if (e->options.crash.atomic == CRASH_UNIT && e->work->seen &&
+	    e->work->seen == e->work->pub.legal.exact)
+		e->work->complete = true;
+	if (e->next_strategy == e->options.nr_strategies || e->work->complete ||
+	    e->work->lazy_complete) {
+		gen_point_end(e);
 		return GEN_AGAIN;
 	}
 	strategy = &e->options.strategies[e->next_strategy++];
@@ -193,8 +193,8 @@ static void gen_walk_end(struct explore *e)
 	bool all = strategy->kind == STRATEGY_EXHAUSTIVE ||
 		   (strategy->kind == STRATEGY_PREFIXES && e->options.crash.atomic == CRASH_ORDER);
 
-	if (all && e->walk_given && e->walk_given == e->moment->pub.legal.exact)
-		e->moment->complete = true;
+	if (all && e->walk_given && e->walk_given == e->work->pub.legal.exact)
+		e->work->complete = true;
 	e->walk = strategy_free(e->walk);
 }
 
@@ -208,17 +208,17 @@ static bool gen_known(struct explore *e, uint64_t key)
 		return false;
 	e->status.known++;
 	e->status.done++;
-	explore_count(e, e->moment, verdict, 1);
+	explore_count(e, e->work, verdict, 1);
 	return true;
 }
 
 /*
- * A state whose key was there before: judged, not judged, or under way, and then its moment waits
+ * A state whose key was there before: judged, not judged, or under way, and then its crash point waits
  * for what comes of it.
  */
 static int gen_equal(struct explore *e, uint64_t key)
 {
-	struct moment *moment = e->moment;
+	struct point_work *work = e->work;
 
 	if (key_set_has(&e->unjudged, key))
 		return 0;
@@ -226,16 +226,16 @@ static int gen_equal(struct explore *e, uint64_t key)
 		struct worker *w = &e->workers[i];
 
 		if (w->at_state && w->key == key)
-			return wait_for_state(w, moment);
+			return wait_for_state(w, work);
 	}
-	moment->judged++;
+	work->judged++;
 	return 0;
 }
 
 /* The state of e->picks has @key and is ours: counted, and in *task if it is one to check. */
 static int gen_ours(struct explore *e, uint64_t hash, uint64_t key, int added, struct task *task)
 {
-	struct moment *moment = e->moment;
+	struct point_work *work = e->work;
 
 	if (key_set_has(&e->keys, key)) {
 		int err = added == 1 ? gen_equal(e, key) : 0;
@@ -243,27 +243,27 @@ static int gen_ours(struct explore *e, uint64_t hash, uint64_t key, int added, s
 		if (err)
 			return err;
 	} else if (added != 0 && gen_known(e, key)) {
-		moment->judged += added == 1;
+		work->judged += added == 1;
 	} else if (added != 0) {
 		if (e->options.max_states && e->handed >= e->options.max_states) {
 			explore_stop_for(e, EXPLORE_AT_LIMIT);
 			return GEN_AGAIN;
 		}
 		e->handed++;
-		moment->nr_held++;
-		*task = (struct task){ .moment = moment,
+		work->nr_held++;
+		*task = (struct task){ .work = work,
 				       .strategy = e->options.strategies[e->next_strategy - 1].kind,
 				       .hash = hash,
 				       .key = key,
 				       .fresh = true,
 				       .is_seen = added == 1 };
 	}
-	moment->pub.generated++;
+	work->pub.generated++;
 	e->status.generated++;
 	added = added == 0 ? 0 : key_set_add(&e->keys, key);
-	moment->pub.distinct += added != 0;
+	work->pub.distinct += added != 0;
 	e->status.distinct += added != 0;
-	moment->pub.equivalent += added == 0;
+	work->pub.equivalent += added == 0;
 	e->status.equivalent += added == 0;
 	e->status.forgotten += added < 0;
 	return task->fresh ? GEN_STATE : GEN_AGAIN;
@@ -272,8 +272,8 @@ static int gen_ours(struct explore *e, uint64_t hash, uint64_t key, int added, s
 /* The state of e->picks: is it one to check, here and now? */
 static int gen_take(struct explore *e, struct task *task)
 {
-	struct moment *moment = e->moment;
-	const struct crash_point *point = moment->pub.point;
+	struct point_work *work = e->work;
+	const struct crash_point *point = work->pub.point;
 	uint64_t hash = crash_hash(e->crash, e->picks);
 	uint64_t key = explore_key(e, hash, point->nr_marks, false);
 	bool ours = is_ours(e, key);
@@ -282,8 +282,8 @@ static int gen_take(struct explore *e, struct task *task)
 	e->walk_given++;
 	/* Beyond the limit nothing is counted as seen: at least so many were. */
 	added = key_set_add(&e->here, hash);
-	moment->seen += added == 1;
-	moment->seen_ours += added == 1 && ours;
+	work->seen += added == 1;
+	work->seen_ours += added == 1 && ours;
 	return ours ? gen_ours(e, hash, key, added, task) : GEN_AGAIN;
 }
 
@@ -299,8 +299,8 @@ static int gen_next(struct explore *e, struct task *task)
 	while (rc == GEN_AGAIN) {
 		if (is_over(e))
 			return GEN_END;
-		if (!e->moment)
-			rc = gen_moment(e);
+		if (!e->work)
+			rc = gen_point(e);
 		else if (!e->walk)
 			rc = gen_strategy(e, task);
 		else if (strategy_next(e->walk, e->picks))
@@ -317,10 +317,10 @@ static int gen_next(struct explore *e, struct task *task)
 static int do_state(struct worker *w, const struct task *task)
 {
 	struct explore *e = w->explore;
-	struct explore_state state = explore_state_of(e, task->moment, w->crash, w->images);
+	struct explore_state state = explore_state_of(e, task->work, w->crash, w->images);
 	struct explore_result result = { 0 };
 	_cleanup_free_ char *name = NULL;
-	int err = explore_worker_move(w, task->moment);
+	int err = explore_worker_move(w, task->work);
 
 	if (err)
 		return err;
@@ -337,7 +337,7 @@ static int do_state(struct worker *w, const struct task *task)
 		free(result.output);
 		return err;
 	}
-	explore_done(e, task->moment, &state, &result);
+	explore_done(e, task->work, &state, &result);
 	pthread_mutex_lock(&e->lock);
 	err = end_state(w, task, result.verdict);
 	pthread_mutex_unlock(&e->lock);
@@ -355,12 +355,11 @@ static int find_work(struct worker *w, struct task *task)
 		if (rc == 0)
 			rc = gen_next(e, task);
 		if (rc == GEN_STATE) {
-			int err = explore_worker_picks(w, task->moment->pub.nr_choices);
+			int err = explore_worker_picks(w, task->work->pub.nr_choices);
 
 			if (err)
 				return err;
-			memcpy(w->picks, e->picks,
-			       task->moment->pub.nr_choices * sizeof(*w->picks));
+			memcpy(w->picks, e->picks, task->work->pub.nr_choices * sizeof(*w->picks));
 			w->at_state = true;
 			w->key = task->key;
 		}
@@ -389,13 +388,13 @@ static void *worker_main(void *arg)
 		pthread_mutex_unlock(&e->lock);
 		rc = do_task(w, &task);
 		pthread_mutex_lock(&e->lock);
-		/* What was not done leaves its moment open: it is told as not complete. */
+		/* What was not done leaves its crash point open: it is told as not complete. */
 		if (rc && rc != -EINTR)
 			explore_fail(e, rc);
 		if (rc)
 			atomic_store(&e->stop, true);
 		else if (!task.run)
-			explore_moment_put(e, task.moment);
+			explore_point_put(e, task.work);
 		if (e->ended) {
 			pthread_mutex_unlock(&e->lock);
 			explore_tell_ended(e);
@@ -409,21 +408,21 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* All workers have ended: those moments that were begun. */
-static void end_open_moments(struct explore *e)
+/* All workers have ended: those crash points that were begun. */
+static void end_open_points(struct explore *e)
 {
 	e->walk = strategy_free(e->walk);
-	e->moment = NULL;
+	e->work = NULL;
 	while (e->live) {
-		struct moment *moment = e->live;
+		struct point_work *work = e->live;
 
 		/* Oldest first, as they would have come. */
-		for (struct moment *m = e->live; m; m = m->next)
-			if (m->pub.point_index < moment->pub.point_index)
-				moment = m;
-		moment->complete = false;
-		moment->lazy_complete = false;
-		explore_moment_end(e, moment);
+		for (struct point_work *m = e->live; m; m = m->next)
+			if (m->pub.point_index < work->pub.point_index)
+				work = m;
+		work->complete = false;
+		work->lazy_complete = false;
+		explore_point_end(e, work);
 		e->status.points_done--;
 	}
 	explore_tell_ended(e);
@@ -453,7 +452,7 @@ int explore_run(struct explore *e, struct diag *diag)
 		pthread_join(e->workers[i].thread, NULL);
 	if (e->status.stopped == EXPLORE_NOT_STOPPED && atomic_load(&e->asked))
 		e->status.stopped = EXPLORE_ASKED;
-	end_open_moments(e);
+	end_open_points(e);
 	e->end_ns = clock_now_ns();
 	if (e->err == -ENOMEM && diag && !diag->message[0])
 		diag_set(diag, -ENOMEM, "explore.memory", "no memory to go on exploring");
@@ -555,7 +554,7 @@ int explore_create(const struct explore_options *options, struct diag *diag,
 		err = crash_points(options->journal, crash_options(e->crash), &options->select,
 				   &e->points, &e->nr_points);
 		if (err)
-			diag_set(diag, err, "explore.memory", "no memory for the moments");
+			diag_set(diag, err, "explore.memory", "no memory for the crash points");
 	}
 	if (err) {
 		explore_free(e);

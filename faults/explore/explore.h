@@ -5,14 +5,14 @@
  *
  *	points -> strategies -> picks -> seen before? -> shard? -> worker: check() -> result()
  *
- * Workers are threads of the explorer, each with its own cursor and images; they take moments and
+ * Workers are threads of the explorer, each with its own cursor and images; they take crash points and
  * states in order. Results come in any order, but each says which state it is of, and the set of
  * results of a finished exploration is a function of journal, options and seed alone: states are
  * generated one after the other, by one more cursor, and the first of equal ones is checked.
  *
  * Memory: jobs + 1 cursors and images; 8 bytes for each distinct state of this shard in tables that
  * are at most 3/4 full and grow by doubling (up to max_keys; what comes later is checked, but not
- * remembered, so an equal state may be checked again); the same for the states of one moment.
+ * remembered, so an equal state may be checked again); the same for the states of one crash point.
  */
 #ifndef FAULTS_EXPLORE_EXPLORE_H
 #define FAULTS_EXPLORE_EXPLORE_H
@@ -56,22 +56,22 @@ struct explore_result {
 	char *output; /* what it printed, shortened; from malloc, freed by the explorer; or NULL */
 };
 
-/* What is known about one moment when all of it that this shard does is done. */
+/* What is known about one crash point when all of it that this shard does is done. */
 struct explore_point {
 	const struct crash_point *point;
 	size_t point_index;
 	struct crash_count legal;
 	size_t nr_choices, nr_volatile;
 	/* Of this shard: generated = distinct + equivalent, which were there before, here or at
-	 * an earlier moment. */
+	 * an earlier crash point. */
 	uint64_t generated, distinct, equivalent;
 	uint64_t verdicts[EXPLORE_NR_VERDICTS];
 	/* Fraction of the legal states of which this shard has a verdict, at least; those of all
-	 * shards add up. Equal content that was judged at another moment counts where it was
+	 * shards add up. Equal content that was judged at another crash point counts where it was
 	 * generated; what could not be run (EXPLORE_ERROR) counts nowhere. */
 	double covered;
 	bool exact;    /* exactly so much: all that is this shard's has a verdict */
-	bool complete; /* exact, and all legal states of the moment, by this shard alone */
+	bool complete; /* exact, and all legal states of the crash point, by this shard alone */
 	bool missing;  /* there are legal states that are not known, nobody knows how many: it is
 			* never complete, and nothing counts as covered */
 	uint64_t diverged; /* LAZY: runs that did not do what they had to */
@@ -94,7 +94,7 @@ struct explore_status {
 	uint64_t known;                        /* of the distinct: done by an earlier run */
 	uint64_t forgotten;                    /* distinct, but beyond max_keys */
 	uint64_t elapsed_ns, first_finding_ns; /* 0: none yet */
-	/* Mean over all moments, nr_points of them: one that has not ended counts as 0 while the
+	/* Mean over all crash points, nr_points of them: one that has not ended counts as 0 while the
 	 * exploration runs, and with what was covered of it in the end. */
 	double covered;
 	enum explore_stopped stopped;
@@ -138,8 +138,8 @@ struct explore_options {
 	void (*point)(void *ctx, const struct explore_point *point);
 	/* Was a state with this key done before (an earlier run that was cut)? May be NULL. */
 	bool (*known)(void *ctx, uint64_t key, enum explore_verdict *ret_verdict);
-	/* Was all of LAZY of this moment done before? What it came to: runs and verdicts are added
-	 * to the moment's. May be NULL. */
+	/* Was all of LAZY of this crash point done before? What it came to: runs and verdicts are added
+	 * to the crash point's. May be NULL. */
 	bool (*known_lazy)(void *ctx, size_t point_index, struct explore_lazy_known *ret_known);
 	void *ctx;
 };
@@ -149,12 +149,12 @@ struct explore;
 /* Copies *options; what it points to must outlive the explorer. -EINVAL in words, -ENOMEM. */
 int explore_create(const struct explore_options *options, struct diag *diag,
 		   struct explore **ret_explore);
-/* Its moments, ascending, and the options of its cursors (unit_bytes is settled). */
+/* Its crash points, ascending, and the options of its cursors (unit_bytes is settled). */
 size_t explore_points(const struct explore *explore, const struct crash_point **ret_points);
 const struct crash_options *explore_crash_options(const struct explore *explore);
 /*
  * Once. Runs to the end, a limit, or explore_stop() (any thread, signal handlers included). 0 or
- * -errno. Moments that were begun and not ended are told to point() at the end, not complete.
+ * -errno. Crash points that were begun and not ended are told to point() at the end, not complete.
  */
 int explore_run(struct explore *explore, struct diag *diag);
 void explore_stop(struct explore *explore);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All states of a moment in few runs: recovery and check run on disks whose undecided units are
+ * All states of a crash point in few runs: recovery and check run on disks whose undecided units are
  * decided when they are first read. What nobody reads need not be enumerated.
  *
  * A run is given a set of candidates for each unit, at first all of them. A read of a unit splits

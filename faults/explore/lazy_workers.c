@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * LAZY in the explorer: the worker that gets the moment owns the search, its cursor stands there
+ * LAZY in the explorer: the worker that gets the crash point owns the search, its cursor stands there
  * until the last run is over. Any worker takes runs of any search; a worker with nothing to do
  * waits where runs under way may still open others.
  */
@@ -16,7 +16,7 @@
 struct explore_lazy_search {
 	struct explore_lazy_search *next;
 	struct lazy *lazy;
-	struct moment *moment;
+	struct point_work *work;
 	struct worker *owner;
 	unsigned int under_way;
 	bool over; /* no run is left, and none will come */
@@ -32,7 +32,7 @@ void explore_lazy_wait(struct explore *e)
 /* Lock held: 1 and a run in *task, 0: none now. */
 static int take_run(struct explore *e, struct explore_lazy_search *search, struct task *task)
 {
-	struct explore_point *pub = &search->moment->pub;
+	struct explore_point *pub = &search->work->pub;
 	struct lazy_run *run;
 	int rc;
 
@@ -56,7 +56,7 @@ static int take_run(struct explore *e, struct explore_lazy_search *search, struc
 			explore_stop_for(e, EXPLORE_AT_LIMIT);
 	}
 	*task = (struct task){
-		.moment = search->moment, .strategy = STRATEGY_LAZY, .search = search, .run = run
+		.work = search->work, .strategy = STRATEGY_LAZY, .search = search, .run = run
 	};
 	return 1;
 }
@@ -107,7 +107,7 @@ static int end_run(struct worker *w, const struct task *task, struct explore_sta
 	if (err || is_repeat)
 		free(result->output);
 	else
-		explore_done(w->explore, task->moment, state, result);
+		explore_done(w->explore, task->work, state, result);
 	return err;
 }
 
@@ -115,9 +115,9 @@ int explore_lazy_run(struct worker *w, const struct task *task)
 {
 	struct explore *e = w->explore;
 	struct worker *owner = task->search->owner;
-	struct explore_state state = explore_state_of(e, task->moment, owner->crash, owner->images);
+	struct explore_state state = explore_state_of(e, task->work, owner->crash, owner->images);
 	struct explore_result result = { .verdict = EXPLORE_ERROR };
-	int err = explore_worker_picks(w, task->moment->pub.nr_choices);
+	int err = explore_worker_picks(w, task->work->pub.nr_choices);
 
 	state.strategy = STRATEGY_LAZY;
 	state.view = lazy_view(task->run);
@@ -164,24 +164,24 @@ static int search_to_end(struct worker *w, struct explore_lazy_search *search)
 /* Lock held. */
 static void conclude(const struct explore_lazy_search *search)
 {
-	struct moment *moment = search->moment;
+	struct point_work *work = search->work;
 	struct lazy_status status;
 
 	lazy_status(search->lazy, &status);
-	moment->pub.diverged = status.diverged;
-	moment->lazy_covered = status.covered;
-	moment->pub.has_shares = true;
+	work->pub.diverged = status.diverged;
+	work->lazy_covered = status.covered;
+	work->pub.has_shares = true;
 	for (int i = 0; i < EXPLORE_NR_VERDICTS; i++)
-		moment->pub.shares[i] = lazy_share(search->lazy, i);
+		work->pub.shares[i] = lazy_share(search->lazy, i);
 	if (status.complete)
-		moment->lazy_complete = true;
+		work->lazy_complete = true;
 }
 
 int explore_lazy(struct worker *w, const struct task *task)
 {
 	struct explore *e = w->explore;
-	struct explore_lazy_search search = { .moment = task->moment, .owner = w }, **at;
-	int err = explore_worker_move(w, task->moment);
+	struct explore_lazy_search search = { .work = task->work, .owner = w }, **at;
+	int err = explore_worker_move(w, task->work);
 
 	if (!err)
 		err = lazy_create(w->crash, w->images, &e->options.lazy, &search.lazy);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * What the generator, the workers and the lazy search of the explorer do alike: count a verdict, end
- * a moment, tell a result, stop.
+ * a crash point, tell a result, stop.
  */
 #include "faults/explore/internal.h"
 
@@ -57,10 +57,10 @@ void explore_stop(struct explore *e)
 }
 
 /* Lock held: one more state has this verdict. */
-void explore_count(struct explore *e, struct moment *moment, enum explore_verdict verdict,
+void explore_count(struct explore *e, struct point_work *work, enum explore_verdict verdict,
 		   uint64_t nr)
 {
-	moment->pub.verdicts[verdict] += nr;
+	work->pub.verdicts[verdict] += nr;
 	if (verdict == EXPLORE_ERROR)
 		e->status.errors += nr;
 	if (!explore_is_finding(verdict) || nr == 0)
@@ -71,69 +71,69 @@ void explore_count(struct explore *e, struct moment *moment, enum explore_verdic
 }
 
 /*
- * Lock held: what is covered, from what was counted. Only what has a verdict counts, and a moment is
+ * Lock held: what is covered, from what was counted. Only what has a verdict counts, and a crash point is
  * complete where nothing else is left, of all shards.
  */
-static void moment_cover(struct moment *moment)
+static void point_cover(struct point_work *work)
 {
-	struct explore_point *pub = &moment->pub;
-	bool all = moment->complete && moment->judged == moment->seen_ours;
-	double covered = (double)moment->judged * exp2(-pub->legal.log2);
+	struct explore_point *pub = &work->pub;
+	bool all = work->complete && work->judged == work->seen_ours;
+	double covered = (double)work->judged * exp2(-pub->legal.log2);
 
 	/* Where all were generated their number is known, whatever the writes are counted as. */
-	if (moment->complete)
-		covered = moment->seen ? (double)moment->judged / (double)moment->seen : 0;
-	covered = fmax(covered, moment->lazy_covered);
+	if (work->complete)
+		covered = work->seen ? (double)work->judged / (double)work->seen : 0;
+	covered = fmax(covered, work->lazy_covered);
 	pub->covered = pub->missing ? 0 : fmin(covered, 1);
-	pub->exact = (all || moment->lazy_complete) && !pub->missing &&
-		     pub->verdicts[EXPLORE_ERROR] == 0;
+	pub->exact =
+		(all || work->lazy_complete) && !pub->missing && pub->verdicts[EXPLORE_ERROR] == 0;
 	pub->complete = pub->exact && pub->covered == 1;
 }
 
 /* Lock held: nothing more of it will come; on to the list of those to be told. */
-void explore_moment_end(struct explore *e, struct moment *moment)
+void explore_point_end(struct explore *e, struct point_work *work)
 {
-	struct moment **at = &e->live;
+	struct point_work **at = &e->live;
 
-	while (*at != moment)
+	while (*at != work)
 		at = &(*at)->next;
-	*at = moment->next;
-	moment_cover(moment);
+	*at = work->next;
+	point_cover(work);
 	e->status.points_done++;
-	e->status.points_complete += moment->pub.complete;
-	e->status.points_exact += moment->pub.exact;
-	e->status.points_missing += moment->pub.missing;
-	e->sum_covered += moment->pub.covered;
-	moment->next = NULL;
-	*e->ended_tail = moment;
-	e->ended_tail = &moment->next;
+	e->status.points_complete += work->pub.complete;
+	e->status.points_exact += work->pub.exact;
+	e->status.points_missing += work->pub.missing;
+	e->sum_covered += work->pub.covered;
+	work->next = NULL;
+	*e->ended_tail = work;
+	e->ended_tail = &work->next;
 }
 
 /* Lock held: a state of it is done, or all of it generated. */
-void explore_moment_put(struct explore *e, struct moment *moment)
+void explore_point_put(struct explore *e, struct point_work *work)
 {
-	if (--moment->nr_held == 0)
-		explore_moment_end(e, moment);
+	if (--work->nr_held == 0)
+		explore_point_end(e, work);
 }
 
 /* No lock held. */
 void explore_tell_ended(struct explore *e)
 {
-	struct moment *moment;
+	struct point_work *work;
 
 	pthread_mutex_lock(&e->out);
 	for (;;) {
 		pthread_mutex_lock(&e->lock);
-		moment = e->ended;
-		if (moment)
-			e->ended = moment->next;
+		work = e->ended;
+		if (work)
+			e->ended = work->next;
 		if (!e->ended)
 			e->ended_tail = &e->ended;
 		pthread_mutex_unlock(&e->lock);
-		if (!moment)
+		if (!work)
 			break;
-		e->options.point(e->options.ctx, &moment->pub);
-		free(moment);
+		e->options.point(e->options.ctx, &work->pub);
+		free(work);
 	}
 	pthread_mutex_unlock(&e->out);
 }
@@ -149,9 +149,9 @@ int explore_room_for_picks(uint16_t **picks, size_t *nr_picks, size_t nr)
 	return 0;
 }
 
-int explore_worker_move(struct worker *w, const struct moment *moment)
+int explore_worker_move(struct worker *w, const struct point_work *work)
 {
-	return crash_move(w->crash, moment->pub.point->step);
+	return crash_move(w->crash, work->pub.point->step);
 }
 
 int explore_worker_picks(struct worker *w, size_t nr)
@@ -160,7 +160,7 @@ int explore_worker_picks(struct worker *w, size_t nr)
 }
 
 /* A state has its result: told and counted. */
-void explore_done(struct explore *e, struct moment *moment, const struct explore_state *state,
+void explore_done(struct explore *e, struct point_work *work, const struct explore_state *state,
 		  struct explore_result *result)
 {
 	pthread_mutex_lock(&e->out);
@@ -171,16 +171,16 @@ void explore_done(struct explore *e, struct moment *moment, const struct explore
 	e->status.done++;
 	if (explore_is_finding(result->verdict) && !e->status.first_finding_ns)
 		e->status.first_finding_ns = clock_now_ns() - e->start_ns;
-	explore_count(e, moment, result->verdict, 1);
+	explore_count(e, work, result->verdict, 1);
 	pthread_mutex_unlock(&e->lock);
 }
 
-struct explore_state explore_state_of(const struct explore *e, const struct moment *moment,
+struct explore_state explore_state_of(const struct explore *e, const struct point_work *work,
 				      const struct crash *crash, const struct crash_image *images)
 {
 	return (struct explore_state){ .journal = e->options.journal,
-				       .point = moment->pub.point,
-				       .point_index = moment->pub.point_index,
+				       .point = work->pub.point,
+				       .point_index = work->pub.point_index,
 				       .crash = crash,
 				       .images = images };
 }

@@ -18,7 +18,7 @@ struct reproduced {
 };
 
 /*
- * Writes the state of @picks, at the moment where @crash stands, as a recording to @fd, which is
+ * Writes the state of @picks, at the crash point where @crash stands, as a recording to @fd, which is
  * empty. @images: those of the cursor, holding what is durable and nothing else; only read, and
  * where they have a file without its holes. The same state makes the same file. -errno of writing,
  * -ENOMEM; words in @diag.

@@ -3,7 +3,7 @@
  * From a state that fails its check to one that loses as little as possible and still fails.
  *
  * What a state loses are the choices that do not have their newest candidate. Fewer of them are
- * tried, never others: every state that is tried is a legal one of the same moment, and lies
+ * tried, never others: every state that is tried is a legal one of the same crash point, and lies
  * between the one given and "everything survived". First all lost units of a write come back
  * together, by halves, quarters and so on (delta debugging); then single units in the same way;
  * then a unit may take a newer candidate than the one it had. What comes out is 1-minimal: bring
@@ -34,7 +34,7 @@ struct shrink_result {
 };
 
 /*
- * @picks: of a state that failed at the moment where @crash stands; on return of the smallest
+ * @picks: of a state that failed at the crash point where @crash stands; on return of the smallest
  * found, also on error. The picks handed to fails() are valid during the call. Deterministic.
  * -ENOMEM, and what fails() returned to stop.
  */

@@ -230,8 +230,9 @@ static const struct strategy_row rows[] = {
 	[STRATEGY_PAIRS] = { "pairs", NULL, false, total_pairs, make_pair },
 	[STRATEGY_RANDOM] = { "random", "how many states to draw", true, total_random,
 			      make_random },
-	[STRATEGY_EXHAUSTIVE] = { "exhaustive", "at how many states a moment is left to the others",
-				  false, total_exhaustive, make_next },
+	[STRATEGY_EXHAUSTIVE] = { "exhaustive",
+				  "at how many states a crash point is left to the others", false,
+				  total_exhaustive, make_next },
 	[STRATEGY_LAZY] = { "lazy", NULL, false, total_lazy, NULL },
 };
 

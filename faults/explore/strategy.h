@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which of the states of a moment to visit, where not all of them can be.
+ * Which of the states of a crash point to visit, where not all of them can be.
  *
- * A strategy is a generator of picks. The same journal, moment, options and seed give the same
+ * A strategy is a generator of picks. The same journal, crash point, options and seed give the same
  * states in the same order on every machine. Written as a list: "old,new,prefixes,random:100".
  */
 #ifndef FAULTS_EXPLORE_STRATEGY_H
@@ -24,8 +24,9 @@ enum strategy_kind {
 
 struct strategy {
 	enum strategy_kind kind;
-	uint64_t count; /* RANDOM: how many; EXHAUSTIVE: at most so many states at a moment, else
-			   the moment is left to the other strategies; default 65,536 */
+	uint64_t
+		count; /* RANDOM: how many; EXHAUSTIVE: at most so many states at a crash point, else
+			   the crash point is left to the other strategies; default 65,536 */
 };
 
 #define STRATEGIES_MAX 16
@@ -37,7 +38,7 @@ const char *strategy_name(enum strategy_kind kind);
 
 struct strategy_walk;
 
-/* The states of the moment where @crash stands; the walk ends before the cursor moves. -ENOMEM. */
+/* The states of the crash point where @crash stands; the walk ends before the cursor moves. -ENOMEM. */
 int strategy_start(const struct strategy *strategy, const struct crash *crash, uint64_t seed,
 		   struct strategy_walk **ret_walk);
 /* 1: *picks (one for each choice) is the next state; 0: that was all. */

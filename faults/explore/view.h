@@ -24,7 +24,7 @@ struct view;
  */
 typedef int (*view_decide_fn)(void *ctx, size_t choice, uint32_t from, uint32_t to);
 
-/* Of the moment where @crash stands, which must not move while the view lives. -ENOMEM. */
+/* Of the crash point where @crash stands, which must not move while the view lives. -ENOMEM. */
 int view_create(const struct crash *crash, const struct crash_image *images,
 		struct view **ret_view);
 struct view *view_free(struct view *view); /* NULL allowed; returns NULL */

@@ -37,13 +37,15 @@ struct crashtest_opts {
 
 #define O struct crashtest_opts
 static const struct opt crashtest_table[] = {
-	OPT_TEXT(O, workload, "workload", NULL, "'COMMAND'", "the workload to record; FAULTBLK_DEV "
-							     "is set"),
+	OPT_TEXT(O, workload, "workload", NULL, "'COMMAND'",
+		 "the workload to record; FAULTBLK_DEV "
+		 "is set"),
 	OPT_TEXT(O, check, "check", NULL, "'COMMAND'", "the check of each state, see explore"),
-	OPT_TEXT(O, recovery, "recovery", NULL, "'COMMAND'", "the recovery that runs on each state "
-							     "before the check"),
+	OPT_TEXT(O, recovery, "recovery", NULL, "'COMMAND'",
+		 "the recovery that runs on each state "
+		 "before the check"),
 	OPT_TEXT(O, setup, "setup", NULL, "'COMMAND'",
-		 "runs before the workload (mkfs, say); moments within it are not explored"),
+		 "runs before the workload (mkfs, say); crash points within it are not explored"),
 	OPT_TEXT(O, size, "size", "64M", "SIZE", "size of the disk"),
 	OPT_TEXT(O, block_size, "block-size", "512", "SIZE", "logical block size"),
 	OPT_TEXT(O, queues, "queues", "1", "N", "hardware queues"),
@@ -58,8 +60,7 @@ static const struct opt crashtest_table[] = {
 static const struct opt_help crashtest_help = {
 	.usage = "faultblk crashtest --workload 'COMMAND' --check 'COMMAND' [options] "
 		 "[-- EXPLORE-OPTIONS...]",
-	.what =
-		"Create a disk, run the workload on it, and check the states that a power cut can\n"
+	.what = "Create a disk, run the workload on it, and check the states that a power cut can\n"
 		"leave at each crash point. This is the same as\n"
 		"`faultblk run --record FILE --record-data` followed by\n"
 		"`faultblk explore --recording FILE`; options after -- go to explore. The workload\n"
@@ -243,8 +244,7 @@ static int record(const char *self, const struct crashtest_opts *opts, const cha
 	if (code < 0)
 		tool_msg("%s cannot be started: %s", self, strerror(-code));
 	else
-		tool_msg("setup or workload failed with exit status %d; nothing is explored",
-			 code);
+		tool_msg("setup or workload failed with exit status %d; nothing is explored", code);
 	return EXIT_OURS;
 }
 

@@ -24,7 +24,8 @@ static const struct opt report_table[] = {
 	OPT_TEXT(O, html, "html", NULL, "FILE",
 		 "write one self-contained HTML page (-: standard output)"),
 	OPT_TEXT(O, merge, "merge", NULL, "FILE", "write the merged results (-: standard output)"),
-	OPT_FLAG(O, canonical, "canonical", "write --merge without times and paths, for comparison"),
+	OPT_FLAG(O, canonical, "canonical",
+		 "write --merge without times and paths, for comparison"),
 	OPT_FLAG(O, force, "force", "replace the file of --html or --merge if it exists"),
 	OPT_FLAG(O, json, "json", "print JSON instead of text"),
 	OPT_END,
@@ -36,8 +37,7 @@ static const struct opt report_table[] = {
 
 static const struct opt_help report_help = {
 	.usage = "faultblk report [options] RESULTS...",
-	.what =
-		"Report the findings of explorations. Several files are shards of one exploration, in\n"
+	.what = "Report the findings of explorations. Several files are shards of one exploration, in\n"
 		"any order; duplicates are ignored, and missing shards are reported.",
 	.examples = "  faultblk report results.jsonl\n"
 		    "  faultblk report --html report.html --force shard-*.jsonl\n"
@@ -171,9 +171,10 @@ static void warn(const struct report *report)
 			"a resource); explore --resume tries again",
 			(unsigned long long)report->totals.verdicts[REPORT_ERROR]);
 	if (report->totals.points_unmade)
-		tool_msg("of %llu moments no state was checked, as none could be made: see MISSING "
-			 "STATES in faultblk-explore(7)",
-			 (unsigned long long)report->totals.points_unmade);
+		tool_msg(
+			"of %llu crash points no state was checked, as none could be made: see MISSING "
+			"STATES in faultblk-explore(7)",
+			(unsigned long long)report->totals.points_unmade);
 	if (report->totals.disagree)
 		tool_msg("the check gave contradictory verdicts on %llu states; the findings are "
 			 "kept",

@@ -60,7 +60,7 @@ struct presenter_ops {
 	int (*image)(void *self, uint16_t disk, struct crash_image *ret_image, struct diag *diag);
 	/* The path of a disk, the same from open() to close(). */
 	const char *(*path)(void *self, uint16_t disk);
-	/* Show @state: its picks, or for LAZY its view. It may be a state of another moment than
+	/* Show @state: its picks, or for LAZY its view. It may be a state of another crash point than
 	 * the last one: then state->crash has moved since. */
 	int (*present)(void *self, const struct explore_state *state, struct diag *diag);
 	/* Before the commands: @data over what is shown, as if it were theirs; NULL: zeroes. */
@@ -107,51 +107,54 @@ struct explore_job {
  * The options of an explore_job that is member @m of the options structure @s: rows for a table of
  * cli/opt.h, without --recording.
  */
-#define EXPLORE_OPTIONS(s, m)                                                                      \
-	OPT_TEXT(s, m.check, "check", NULL, "COMMAND", "shell command that checks a state; exit status 0: the state is good"),    \
-		OPT_TEXT(s, m.recovery, "recovery", NULL, "COMMAND",                               \
-			 "shell command that runs before the check, such as a repair"),                   \
-		OPT_TEXT(s, m.present, "present", "file", "KIND",                                  \
-			 "present a state as a file, through fuse, or as a device"),                        \
-		OPT_TEXT(s, m.strategy, "strategy", EXPLORE_STRATEGIES, "LIST",                    \
-			 "which states to check at a crash point"),                                              \
-		OPT_TEXT(s, m.points, "points", "default", "SET",                                  \
-			 "which crash points: default, completions or marks"),                          \
-		OPT_TEXT(s, m.from, "from", NULL, "WHEN", "start at this mark or step"),            \
-		OPT_TEXT(s, m.to, "to", NULL, "WHEN", "end at this mark or step"),                  \
-		OPT_COUNT(s, m.sample, "sample", NULL, 0, UINT64_MAX,                              \
-			  "number of crash points, chosen by --seed; 0: all"),                     \
-		OPT_SIZE(s, m.unit_bytes, "unit", NULL, 512, 1 << 30,                              \
-			 "size of what survives or is lost as a whole; default: as recorded, else 4k"),    \
-		OPT_TEXT(s, m.atomic, "atomic", NULL, "WHAT",                                      \
-			 "unit; write: whole writes; order: the disk keeps their order; "          \
-			 "default: as recorded, else unit"),                                       \
-		OPT_FLAG(s, m.illegal, "illegal",                                                  \
-			 "also states that only false acknowledgements leave"),                    \
-		OPT_FLAG(s, m.by_content, "by-content",                                            \
-			 "check equal content once, even with different marks"),                    \
-		OPT_COUNT(s, m.jobs, "jobs", NULL, 0, 1024,                                        \
-			  "number of parallel checks; 0: one for each CPU"),                         \
-		OPT_TIME(s, m.timeout_ns, "timeout", "60s", 1000000, UINT64_MAX,                   \
-			 "time limit for recovery, and for the check"),                                      \
-		OPT_COUNT(s, m.seed, "seed", "1", 0, UINT64_MAX, "seed of all random choices"),             \
-		OPT_TEXT(s, m.shard, "shard", NULL, "I/N",                                         \
-			 "check the I-th (from 1) of N shares of the states"),                        \
-		OPT_TEXT(s, m.results, "results", NULL, "FILE", "write the results to FILE as JSON lines"),         \
-		OPT_FLAG(s, m.resume, "resume", "continue the results in FILE"),                          \
-		OPT_FLAG(s, m.force, "force", "replace the FILE of --results if it exists"),     \
-		OPT_COUNT(s, m.max_states, "max-states", NULL, 0, UINT64_MAX,                      \
-			  "stop after N checks; 0: no limit"),                                  \
-		OPT_TIME(s, m.max_ns, "max-time", NULL, 0, UINT64_MAX,                             \
-			 "stop after this time; 0: no limit"),                                        \
-		OPT_COUNT(s, m.max_findings, "max-findings", NULL, 0, UINT64_MAX,                  \
-			  "stop after N findings; 0: no limit"),                                \
-		OPT_COUNT(s, m.shrink, "shrink", "8", 0, UINT64_MAX,                               \
-			  "shrink findings, up to N causes; 0: none"),                   \
-		OPT_TEXT(s, m.state, "state", NULL, "STEP:NAME",                                   \
+#define EXPLORE_OPTIONS(s, m)                                                                          \
+	OPT_TEXT(s, m.check, "check", NULL, "COMMAND",                                                 \
+		 "shell command that checks a state; exit status 0: the state is good"),               \
+		OPT_TEXT(s, m.recovery, "recovery", NULL, "COMMAND",                                   \
+			 "shell command that runs before the check, such as a repair"),                \
+		OPT_TEXT(s, m.present, "present", "file", "KIND",                                      \
+			 "present a state as a file, through fuse, or as a device"),                   \
+		OPT_TEXT(s, m.strategy, "strategy", EXPLORE_STRATEGIES, "LIST",                        \
+			 "which states to check at a crash point"),                                    \
+		OPT_TEXT(s, m.points, "points", "default", "SET",                                      \
+			 "which crash points: default, completions or marks"),                         \
+		OPT_TEXT(s, m.from, "from", NULL, "WHEN", "start at this mark or step"),               \
+		OPT_TEXT(s, m.to, "to", NULL, "WHEN", "end at this mark or step"),                     \
+		OPT_COUNT(s, m.sample, "sample", NULL, 0, UINT64_MAX,                                  \
+			  "number of crash points, chosen by --seed; 0: all"),                         \
+		OPT_SIZE(                                                                              \
+			s, m.unit_bytes, "unit", NULL, 512, 1 << 30,                                   \
+			"size of what survives or is lost as a whole; default: as recorded, else 4k"), \
+		OPT_TEXT(s, m.atomic, "atomic", NULL, "WHAT",                                          \
+			 "unit; write: whole writes; order: the disk keeps their order; "              \
+			 "default: as recorded, else unit"),                                           \
+		OPT_FLAG(s, m.illegal, "illegal",                                                      \
+			 "also states that only false acknowledgements leave"),                        \
+		OPT_FLAG(s, m.by_content, "by-content",                                                \
+			 "check equal content once, even with different marks"),                       \
+		OPT_COUNT(s, m.jobs, "jobs", NULL, 0, 1024,                                            \
+			  "number of parallel checks; 0: one for each CPU"),                           \
+		OPT_TIME(s, m.timeout_ns, "timeout", "60s", 1000000, UINT64_MAX,                       \
+			 "time limit for recovery, and for the check"),                                \
+		OPT_COUNT(s, m.seed, "seed", "1", 0, UINT64_MAX, "seed of all random choices"),        \
+		OPT_TEXT(s, m.shard, "shard", NULL, "I/N",                                             \
+			 "check the I-th (from 1) of N shares of the states"),                         \
+		OPT_TEXT(s, m.results, "results", NULL, "FILE",                                        \
+			 "write the results to FILE as JSON lines"),                                   \
+		OPT_FLAG(s, m.resume, "resume", "continue the results in FILE"),                       \
+		OPT_FLAG(s, m.force, "force", "replace the FILE of --results if it exists"),           \
+		OPT_COUNT(s, m.max_states, "max-states", NULL, 0, UINT64_MAX,                          \
+			  "stop after N checks; 0: no limit"),                                         \
+		OPT_TIME(s, m.max_ns, "max-time", NULL, 0, UINT64_MAX,                                 \
+			 "stop after this time; 0: no limit"),                                         \
+		OPT_COUNT(s, m.max_findings, "max-findings", NULL, 0, UINT64_MAX,                      \
+			  "stop after N findings; 0: no limit"),                                       \
+		OPT_COUNT(s, m.shrink, "shrink", "8", 0, UINT64_MAX,                                   \
+			  "shrink findings, up to N causes; 0: none"),                                 \
+		OPT_TEXT(s, m.state, "state", NULL, "STEP:NAME",                                       \
 			 "check only this state, and show the output of the check"),                   \
-		OPT_TEXT(s, m.work, "work", NULL, "DIR", "folder for images, on a tmpfs"),        \
-		OPT_FLAG(s, m.quiet, "quiet", "print only findings and errors"),            \
+		OPT_TEXT(s, m.work, "work", NULL, "DIR", "folder for images, on a tmpfs"),             \
+		OPT_FLAG(s, m.quiet, "quiet", "print only findings and errors"),                       \
 		OPT_FLAG(s, m.json, "json", "print the results as JSON, one object a line")
 
 #define EXPLORE_STRATEGIES "exhaustive:256,new,old,prefixes,drop-one,keep-one,random:100"

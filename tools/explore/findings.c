@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * States that failed, grouped by what they lost. Results come in any order, so a group is
- * represented by its first member in the order of moments and names, and names the next ones.
+ * represented by its first member in the order of crash points and names, and names the next ones.
  */
 #include "base/cleanup.h"
 #include "base/failpoint.h"

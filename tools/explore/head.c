@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The head of the results file: what is explored, and how; what the recording holds; and the moments.
+ * The head of the results file: what is explored, and how; what the recording holds; and the crash points.
  * A run that goes on must come to the same one.
  */
 #include "base/cleanup.h"
@@ -99,18 +99,18 @@ static const char *set_name(enum crash_set set)
 	return "default";
 }
 
-/* Which moments: their set, the steps that bound them, and how many the set has in all. */
+/* Which crash points: their set, the steps that bound them, and how many the set has in all. */
 static void add_select(const struct results_options *o, json_t *head)
 {
 	const struct crash_select select = o->select ? *o->select : (struct crash_select){ 0 };
-	json_int_t all = (json_int_t)(o->select ? o->nr_moments : o->nr_points);
+	json_int_t all = (json_int_t)(o->select ? o->nr_all_points : o->nr_points);
 
 	json_object_set_new(head, "set", json_string(set_name(select.set)));
 	json_object_set_new(head, "from",
 			    or_null(journal_shown(o->journal, select.from), select.from != 0));
 	json_object_set_new(head, "to",
 			    or_null(journal_shown(o->journal, select.to), select.to != 0));
-	json_object_set_new(head, "moments", json_integer(all));
+	json_object_set_new(head, "all_points", json_integer(all));
 }
 
 /* What the disks of the recording may be left in beside the states: see report_model. */

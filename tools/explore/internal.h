@@ -153,7 +153,7 @@ struct results_options {
 	const struct crash_point *points;
 	size_t nr_points;
 	const struct crash_select *select; /* by which they were chosen; NULL: all */
-	size_t nr_moments;                 /* of its set, in the whole recording */
+	size_t nr_all_points;              /* of its set, in the whole recording */
 	unsigned int shard, nr_shards;
 };
 
@@ -182,12 +182,12 @@ struct finding {
 	bool folded;    /* the same as another, which names it */
 	size_t rank;    /* from 1 on, of those that were made small; 0: it was not */
 	uint64_t shrink_runs;
-	char *minimal;      /* name of the smallest state found, at the same moment */
+	char *minimal;      /* name of the smallest state found, at the same crash point */
 	char **names;       /* of each listed write */
 	uint32_t missing;   /* by explore_missing(): index of a write, */
 	char *missing_name; /* if it has a name */
 	char *reproducer, *reproducer_state;
-	/* Others that lost just the same, the first ones of them: moments and names. */
+	/* Others that lost just the same, the first ones of them: crash points and names. */
 	struct finding_same {
 		size_t point_index;
 		char *name;
@@ -213,7 +213,7 @@ void results_state(struct results *results, const struct explore_state *state,
 		   const struct explore_result *result);
 void results_point(struct results *results, const struct explore_point *point);
 /* Findings, grouped by what was lost: of this run and of those that it goes on from. Those with a
- * rank first, then in the order of moments and names. */
+ * rank first, then in the order of crash points and names. */
 size_t results_findings(struct results *results, struct finding **ret_findings);
 /* Is it the same as one that failed again, with the same verdict and loss? That one names it from
  * now on. */
@@ -231,7 +231,7 @@ int results_error(const struct results *results);
 /* ------------------------------------------------------------------------------ small findings */
 
 struct reduce_options {
-	struct crash *crash;              /* before the first finding's moment; is moved on */
+	struct crash *crash;              /* before the first finding's crash point; is moved on */
 	const struct crash_image *images; /* its images */
 	struct checker *checker;
 	const struct crash_point *points;
@@ -249,7 +249,7 @@ struct reduce_options {
 int explore_reduce(const struct reduce_options *options, struct results *results,
 		   struct diag *diag);
 /*
- * Of a finding whose smallest state, at the moment where the cursor stands, lost nothing: the first
+ * Of a finding whose smallest state, at the crash point where the cursor stands, lost nothing: the first
  * write submitted later with which, and all before it, the check passes; it came too late. Found by
  * doubling and halving, so with a check that passes once and fails again later it is one such write
  * of several. There may be none. 0, -EINTR, -errno in words.
@@ -262,7 +262,7 @@ struct summary {
 	bool illegal, common;          /* which states were explored, see job.c */
 	struct report_model model;
 	size_t nr_findings;   /* sets of lost writes, and orders of the others */
-	uint64_t nr_left_out; /* moments, by --from, --to and --sample */
+	uint64_t nr_left_out; /* crash points, by --from, --to and --sample */
 };
 
 /* What the states of an exploration are states of. */
@@ -324,8 +324,8 @@ void progress_resume(struct progress *progress);
 
 #define PROGRESS_UNKNOWN METER_UNKNOWN
 /*
- * How long it will go on: as long as the moments that are left take if they are like those that are
- * done, or as @max_states or @max_ns (0: none) let it. PROGRESS_UNKNOWN: no moment is done yet, and
+ * How long it will go on: as long as the crash points that are left take if they are like those that are
+ * done, or as @max_states or @max_ns (0: none) let it. PROGRESS_UNKNOWN: no crash point is done yet, and
  * there is no limit.
  */
 uint64_t progress_left_ns(const struct explore_status *status, double rate, uint64_t max_states,

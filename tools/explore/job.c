@@ -38,7 +38,7 @@ struct job_run {
 	struct crash_options crash;
 	bool common; /* of the legal states only those that all disks may leave */
 	struct crash_select select;
-	uint64_t nr_left_out; /* moments */
+	uint64_t nr_left_out; /* crash points */
 	struct workdir dir;
 	struct guard guard;
 	struct checker_options checker_options;
@@ -76,8 +76,7 @@ static int parse_words(struct job_run *run, struct diag *diag)
 					     .atomic = (enum crash_atomic)atomic,
 					     .illegal = job->illegal };
 	if (!job->check || !job->check[0])
-		return diag_set(diag, -EINVAL, "explore.check",
-				"--check COMMAND is missing");
+		return diag_set(diag, -EINVAL, "explore.check", "--check COMMAND is missing");
 	if (job->resume && !job->results)
 		return diag_set(diag, -EINVAL, "explore.resume", "--resume needs --results FILE");
 	if (job->force && !job->results)
@@ -393,23 +392,24 @@ static void close_all(struct job_run *run)
 
 /* ------------------------------------------------------------------------------ all states */
 
-/* How many moments the set has in the whole recording. */
-static int count_moments(const struct job_run *run, struct results_options *results,
-			 struct diag *diag)
+/* How many crash points the set has in the whole recording. */
+static int count_points(const struct job_run *run, struct results_options *results,
+			struct diag *diag)
 {
 	const struct crash_select all = { .set = run->select.set };
 	struct crash_point *points = NULL;
 	int err;
 
 	results->select = &run->select;
-	results->nr_moments = results->nr_points;
+	results->nr_all_points = results->nr_points;
 	if (!run->select.from && !run->select.to && !run->select.sample)
 		return 0;
-	err = crash_points(run->journal, results->crash, &all, &points, &results->nr_moments);
+	err = crash_points(run->journal, results->crash, &all, &points, &results->nr_all_points);
 	free(points);
-	if (results->nr_moments < results->nr_points)
-		results->nr_moments = results->nr_points;
-	return err ? diag_set(diag, err, "explore.memory", "no memory to count the moments") : 0;
+	if (results->nr_all_points < results->nr_points)
+		results->nr_all_points = results->nr_points;
+	return err ? diag_set(diag, err, "explore.memory", "no memory to count the crash points")
+		   : 0;
 }
 
 static int create(struct job_run *run, struct diag *diag)
@@ -452,9 +452,9 @@ static int create(struct job_run *run, struct diag *diag)
 	results.crash = explore_crash_options(run->explore);
 	if (results.nr_points == 0)
 		return diag_set(diag, -EINVAL, "explore.points",
-				"there is no moment to explore between --from and --to");
-	err = count_moments(run, &results, diag);
-	run->nr_left_out = results.nr_moments - results.nr_points;
+				"there is no crash point to explore between --from and --to");
+	err = count_points(run, &results, diag);
+	run->nr_left_out = results.nr_all_points - results.nr_points;
 	return err ? err : results_open(&results, diag, &run->results);
 }
 
@@ -569,10 +569,9 @@ static bool tell_broken(const struct job_run *run)
 		tool_msg("%s changed while it was explored; results before the change are valid",
 			 run->job->recording);
 	else if (journal_is_broken(run->journal))
-		tool_msg(
-			"%s was truncated or became unreadable while it was explored; results "
-			"before that are valid",
-			run->job->recording);
+		tool_msg("%s was truncated or became unreadable while it was explored; results "
+			 "before that are valid",
+			 run->job->recording);
 	else
 		tool_msg("an image was lost: no memory or no space in %s, or a check truncated it; "
 			 "give fewer --jobs, or another tmpfs with --work DIR",
@@ -590,9 +589,8 @@ static bool tell_changed(struct job_run *run)
 		return false;
 	explore_status(run->explore, &status);
 	results_end(run->results, &status, RESULTS_CHANGED);
-	tool_msg(
-		"the content of %s changed since the start: these results are not valid",
-		run->job->recording);
+	tool_msg("the content of %s changed since the start: these results are not valid",
+		 run->job->recording);
 	return true;
 }
 
@@ -625,7 +623,8 @@ static int conclude(struct job_run *run, int signal)
 			.nr_left_out = run->nr_left_out });
 	if (run->nr_lacking)
 		tool_msg_hint(EXPLORE_LACK_HINT,
-			      "%" PRIu64 " states were not judged, as %s; --resume checks them again",
+			      "%" PRIu64
+			      " states were not judged, as %s; --resume checks them again",
 			      run->nr_lacking, run->lack);
 	if (shrink_signal)
 		tool_msg("stopped by a signal during shrinking; all states were checked");
@@ -786,7 +785,8 @@ static int prepare(struct job_run *run, struct diag *diag)
 		tool_msg("%s is still being written: its present content is explored",
 			 job->recording);
 	else if (!run->journal->closed && !job->quiet && !job->json)
-		tool_msg("%s ends early: only the content before its end is explored", job->recording);
+		tool_msg("%s ends early: only the content before its end is explored",
+			 job->recording);
 	if (run->common && !job->quiet && !job->json)
 		tool_msg("the disks of the recording have different caches, or caches that keep an "
 			 "order of units: only states that are legal for all of these disks are "

@@ -2,7 +2,7 @@
 /*
  * A state that lost nothing and fails all the same: what should have been on the disk by then had
  * not even been sent. It is found among what was sent later. Later writes are laid over the state,
- * with the marks as they were at its moment, more and more of them until the check passes.
+ * with the marks as they were at its crash point, more and more of them until the check passes.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"

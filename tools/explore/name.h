@@ -18,7 +18,7 @@
 #define NAME_PLACES  256 /* at most so many are named with the tools, the others by sector */
 
 /*
- * Names of @nr writes (indices into the journal's) at the moment where @crash stands, which with
+ * Names of @nr writes (indices into the journal's) at the crash point where @crash stands, which with
  * @images is only read; the images hold what is durable. The copy is a file in memory without the
  * disk's holes. @only may be NULL, or is the part of each write that is meant, which must be in it.
  * ret_names[i]: caller frees each. 0, or -ENOMEM and no names. Any thread that owns the cursor.
@@ -33,7 +33,7 @@ int explore_name(const struct crash *crash, const struct crash_image *images,
 /*
  * The name of write @which; and, if it ends a transaction in a journal, of what is in there:
  * "journal, and with it directory block of /d". The disk is looked at as everything survived, with
- * the writes @first to @which on top, which were all submitted after that moment. *ret_name: caller
+ * the writes @first to @which on top, which were all submitted after that crash point. *ret_name: caller
  * frees. 0, or -ENOMEM.
  */
 int explore_name_later(const struct crash *crash, const struct crash_image *images, uint32_t first,

@@ -97,7 +97,7 @@ const char *progress_line(const struct explore_status *s, double rate, uint64_t 
 	snprintf(parts[nr++], PART_MAX, "%s states", count(s->done, a));
 	snprintf(parts[nr++], PART_MAX, "%s finding%s", count(s->findings, a),
 		 s->findings == 1 ? "" : "s");
-	snprintf(parts[nr++], PART_MAX, "moments %s/%s", count(s->points_done, a),
+	snprintf(parts[nr++], PART_MAX, "points %s/%s", count(s->points_done, a),
 		 count(s->nr_points, b));
 	meter_left(left_ns, parts[nr++], PART_MAX);
 	snprintf(parts[nr++], PART_MAX, "%s/s", screen_count(rate, DIGITS, a));

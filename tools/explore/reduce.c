@@ -3,7 +3,7 @@
  * Findings made small: each one is repeated, loses less and less for as long as the same verdict
  * comes, is told in words, and is written down as a recording of its own.
  *
- * One cursor goes through the moments of the findings, which are in order; states are shown and
+ * One cursor goes through the crash points of the findings, which are in order; states are shown and
  * judged as they were before, by the checker of one worker. A finding takes its time limits from
  * here, so that a check that hangs does not take hours to be shrunk.
  */

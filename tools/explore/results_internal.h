@@ -53,7 +53,7 @@ json_t *results_hex(uint64_t value);
 
 /* The first line of a run. */
 json_t *results_head(const struct results *r, bool resumed);
-/* The lines that follow the first one: what the recording holds, and the moments. */
+/* The lines that follow the first one: what the recording holds, and the crash points. */
 void results_describe(struct results *r);
 /* All of these. */
 void results_write_head(struct results *r);

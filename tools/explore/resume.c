@@ -88,11 +88,11 @@ static void differs(struct loader *l, const char *name, const json_t *there, con
 	diag_hint(l->diag, "give --results another file to start again");
 }
 
-/* Of these a file of an older program says nothing; its moments are compared line by line. */
+/* Of these a file of an older program says nothing; its crash points are compared line by line. */
 static bool may_lack(const char *name)
 {
-	static const char *const newer[] = { "set",     "from",        "to",
-					     "moments", "least_bytes", "discards" };
+	static const char *const newer[] = { "set",        "from",        "to",
+					     "all_points", "least_bytes", "discards" };
 
 	for (size_t i = 0; i < array_size(newer); i++)
 		if (strcmp(name, newer[i]) == 0)

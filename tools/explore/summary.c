@@ -53,12 +53,12 @@ static void print_covered(const struct summary *summary)
 	if (summary->nr_shards > 1)
 		printf("this is share %u of %u\n"
 		       "covered by this share: on average%s %.3g%% of the legal states of a "
-		       "moment (%s%s)\n",
+		       "crash point (%s%s)\n",
 		       summary->shard + 1, summary->nr_shards, at_least, s->covered * 100, of,
 		       more);
 	else
 		printf("covered: all legal states of %" PRIu64 " of %" PRIu64
-		       " moments; on average%s %.3g%% of those of a moment (%s%s)\n",
+		       " crash points; on average%s %.3g%% of those of a crash point (%s%s)\n",
 		       s->points_complete, s->nr_points, at_least, s->covered * 100, of, more);
 }
 
@@ -80,7 +80,7 @@ void explore_print_summary(const struct summary *summary)
 	const struct explore_status *s = &summary->status;
 	double seconds = (double)s->elapsed_ns / 1e9;
 
-	printf("%" PRIu64 " states of %" PRIu64 " moments in %.1f s: %" PRIu64
+	printf("%" PRIu64 " states of %" PRIu64 " crash points in %.1f s: %" PRIu64
 	       " distinct (%.0f/s), %" PRIu64 " equal to these",
 	       s->generated, s->nr_points, seconds, s->distinct,
 	       seconds > 0 ? (double)(s->done - s->known) / seconds : 0.0, s->equivalent);
@@ -92,18 +92,19 @@ void explore_print_summary(const struct summary *summary)
 	print_covered(summary);
 	print_others(summary);
 	if (summary->nr_left_out)
-		printf("%" PRIu64 " more moments were left out by --from, --to or --sample\n",
+		printf("%" PRIu64 " more crash points were left out by --from, --to or --sample\n",
 		       summary->nr_left_out);
 	if (s->points_missing)
-		printf("%" PRIu64 " moments have legal states that were not built, and count as "
-				  "not covered: see MISSING STATES in faultblk-explore(7)\n",
+		printf("%" PRIu64
+		       " crash points have legal states that were not built, and count as "
+		       "not covered: see MISSING STATES in faultblk-explore(7)\n",
 		       s->points_missing);
 	if (s->errors)
 		printf("%" PRIu64 " states were not judged; --resume checks them again\n",
 		       s->errors);
 	if (s->findings)
-		printf("%" PRIu64 " failing states, %zu distinct causes%s\n",
-		       s->findings, summary->nr_findings,
+		printf("%" PRIu64 " failing states, %zu distinct causes%s\n", s->findings,
+		       summary->nr_findings,
 		       summary->illegal ? "" : ": legal states that fail the check");
 	else
 		printf("no finding\n");

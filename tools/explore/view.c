@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* The view of states with picks belongs to one moment. */
+/* The view of states with picks belongs to one crash point. */
 static int renew_view(struct shown_view *shown, const struct explore_state *state)
 {
 	if (shown->view && shown->crash == state->crash && shown->step == crash_step(state->crash))

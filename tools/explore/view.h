@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The view that a presenter shows: the state's own for LAZY, otherwise one of the presenter's that
- * takes the state's picks, and is kept as long as the moment is the same. One thread at a time.
+ * takes the state's picks, and is kept as long as the crash point is the same. One thread at a time.
  */
 #ifndef TOOLS_EXPLORE_VIEW_H
 #define TOOLS_EXPLORE_VIEW_H

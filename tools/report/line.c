@@ -107,8 +107,20 @@ int results_bad_line(const struct results_source *source, const char *what, cons
 	return -EINVAL;
 }
 
+/* What an older program called by another name. */
+static int take_old_names(json_t *head)
+{
+	json_t *all = json_object_get(head, "moments");
+
+	if (!all || json_object_get(head, "all_points"))
+		return 0;
+	if (json_object_set(head, "all_points", all) < 0)
+		return -ENOMEM;
+	return json_object_del(head, "moments");
+}
+
 /* The first line says whether there are seals. */
-static int look_at_first(struct results_source *source, const json_t *line, struct diag *diag)
+static int look_at_first(struct results_source *source, json_t *line, struct diag *diag)
 {
 	const json_t *version = json_object_get(line, "version");
 	const char *type = json_string_value(json_object_get(line, "type"));
@@ -116,6 +128,8 @@ static int look_at_first(struct results_source *source, const json_t *line, stru
 	if (!type || strcmp(type, "explore") != 0)
 		return results_bad_line(source, "no head, wanted a line of type explore first",
 					NULL, diag);
+	if (take_old_names(line))
+		return diag_set(diag, -ENOMEM, "results.memory", "no memory to read results");
 	source->sealed = json_integer_value(version) == RESULTS_VERSION;
 	source->seal = RESULTS_SEAL_START;
 	if (source->sealed)
@@ -174,7 +188,7 @@ int results_take(struct results_source *source, const char *bytes, size_t len, s
 /* ------------------------------------------------------------------------------ what lines say */
 
 enum kind {
-	POINT,    /* one of the exploration's moments */
+	POINT,    /* one of the exploration's crash points */
 	COUNT,    /* 0 or more */
 	NUMBER,   /* any whole one */
 	REAL,     /* 0 or more */

@@ -2,7 +2,7 @@
 /*
  * Shards made one. States are united by key; of two results of one key a verdict goes before
  * "could not be run", a finding before "ok", the first in order before others. What shards counted
- * adds up: a state belongs to one shard alone. Verdicts of a moment are those of its states. Findings with the same lost writes are one, and each
+ * adds up: a state belongs to one shard alone. Verdicts of a crash point are those of its states. Findings with the same lost writes are one, and each
  * state that fails belongs to one. Nothing depends on the order of the files.
  */
 #include "base/cleanup.h"
@@ -88,7 +88,7 @@ static void unite_states(struct report *report)
 	}
 }
 
-/* ------------------------------------------------------------------------------ moments */
+/* ------------------------------------------------------------------------------ crash points */
 
 static void add_int(json_t *sum, const json_t *line, const char *name)
 {
@@ -122,7 +122,7 @@ static void add_all(json_t *sum, const json_t *line, const char *name, bool whol
 		whole ? add_int(ours, theirs, member) : add_real(ours, theirs, member);
 }
 
-/* Has it all legal states of its moment, whatever others have? */
+/* Has it all legal states of its crash point, whatever others have? */
 static bool is_whole(const json_t *line)
 {
 	return report_bool(line, "complete") && report_real(line, "covered") >= 1;
@@ -151,7 +151,7 @@ static void add_done(json_t **sum, const json_t *line)
 		json_object_set_new(*sum, "exact", json_true());
 }
 
-/* All that the shards said of the moments, at @sums[point], and how many of them did. */
+/* All that the shards said of the crash points, at @sums[point], and how many of them did. */
 static void sum_done(const struct report *report, size_t points, json_t **sums, uint32_t *nr)
 {
 	for (uint32_t i = 0; i < report->nr_shards; i++) {
@@ -188,7 +188,7 @@ struct verdicts {
 	uint64_t nr[REPORT_NR_VERDICTS];
 };
 
-/* The states of each moment, at @verdicts[point]; returns those of moments that their shard did not
+/* The states of each crash point, at @verdicts[point]; returns those of crash points that their shard did not
  * come to the end of, which are not among them. */
 static uint64_t count_states(const struct report *report, size_t points, struct verdicts *verdicts)
 {
@@ -646,8 +646,8 @@ static void count_shards(struct report *report)
 {
 	struct report_totals *t = &report->totals;
 
-	if (report_int(report->head, "moments") > report_int(report->head, "points"))
-		t->points_left_out = (uint64_t)(report_int(report->head, "moments") -
+	if (report_int(report->head, "all_points") > report_int(report->head, "points"))
+		t->points_left_out = (uint64_t)(report_int(report->head, "all_points") -
 						report_int(report->head, "points"));
 	t->first_finding_s = -1;
 	t->missing = missing_before(report);

@@ -127,7 +127,7 @@ static json_t *state_row(const struct report_state *state)
 	return row;
 }
 
-/* All that are not ok, as far as there is room, and of the others as many for each moment. */
+/* All that are not ok, as far as there is room, and of the others as many for each crash point. */
 static json_t *state_rows(const struct report *report)
 {
 	size_t points = (size_t)report_int(report->head, "points");
@@ -145,7 +145,7 @@ static json_t *state_rows(const struct report *report)
 	return rows;
 }
 
-/* For each moment the verdicts of its states. */
+/* For each crash point the verdicts of its states. */
 static json_t *point_verdicts(const struct report *report)
 {
 	json_t *rows = json_array();

@@ -96,7 +96,7 @@ for (const f of data.findings)
 	if (verdictOf[f.point] !== undefined && RANK.indexOf(f.verdict) > RANK.indexOf(verdictOf[f.point]))
 		verdictOf[f.point] = f.verdict;
 
-/* A moment is shown when one of its verdicts is. */
+/* A crash point is shown when one of its verdicts is. */
 function shown(i) {
 	const nr = data.verdicts[i] || [];
 
@@ -227,7 +227,7 @@ function readColours() {
 	colours.none = colours.soft;
 }
 
-/* What a crash at the selected moment can still lose: not flushed, not FUA, no disk without cache. */
+/* What a crash at the selected crash point can still lose: not flushed, not FUA, no disk without cache. */
 function fates() {
 	const at = state.point >= 0 ? data.points[state.point][0] : null;
 	const flushed = new Map();
@@ -513,7 +513,7 @@ function pointText(i) {
 		(done && done[7] !== null ? `; ${share(done[7], done[8])} of ${done[2]} legal` : '') + '.';
 }
 
-/* ---------------------------------------------------------------------------- moments */
+/* ---------------------------------------------------------------------------- crash points */
 
 function select(i, open) {
 	if (i < 0 || i >= data.points.length)
@@ -577,7 +577,7 @@ function showDetail() {
 			facts.append(fact('Runs that diverged', count(done[10])));
 	}
 	body.replaceChildren(facts, here.length ? findingsTable(here) : '', statesTable(i));
-	$('detail-title').textContent = `Moment ${i}`;
+	$('detail-title').textContent = `Crash point ${i}`;
 	$('detail').hidden = false;
 	state.open = true;
 }
@@ -692,7 +692,7 @@ function jump(f) {
 }
 
 function findingsTable(list) {
-	return make('table', {class: 'findings'}, head('', 'Verdict', 'Moment', 'Fewest writes lost', 'Output of the check', 'Command that repeats it'),
+	return make('table', {class: 'findings'}, head('', 'Verdict', 'Crash point', 'Fewest writes lost', 'Output of the check', 'Command that repeats it'),
 		make('tbody', {}, ...list.map(findingRow)));
 }
 
@@ -736,13 +736,13 @@ function coverageRow(i) {
 
 function showCoverage() {
 	const list = data.points.map((_, i) => i).filter(shown);
-	const table = make('table', {}, head('Moment', 'Time', 'Why', 'Marks', 'Undecided', 'Legal', 'Visited',
+	const table = make('table', {}, head('Crash point', 'Time', 'Why', 'Marks', 'Undecided', 'Legal', 'Visited',
 		'Covered', '', 'Verdicts'), make('tbody', {}, ...list.slice(0, state.rows).map(coverageRow)));
 
 	$('coverage').replaceChildren(table);
 	if (list.length > state.rows)
 		$('coverage').append(make('p', {class: 'soft'},
-			`and ${plural(list.length - state.rows, 'more moment')} `,
+			`and ${plural(list.length - state.rows, 'more crash point')} `,
 			make('button', {type: 'button', click: () => {
 				state.rows += 5 * PAGE;
 				showCoverage();
@@ -766,10 +766,10 @@ function showHeader() {
 		$('gaps').textContent = s.gaps + '.';
 	}
 	$('facts').append(fact('States', count(s.states)), fact('Distinct', count(s.distinct)),
-		fact('Equivalent', count(s.equivalent)), fact('Moments', `${count(s.points_done)} of ${count(s.points)}`),
-		fact('Complete moments', count(s.points_complete)),
-		...(s.points_left_out ? [fact('Moments left out by --from, --to or --sample', count(s.points_left_out))] : []),
-		...(s.points_missing ? [fact('Moments with legal states that were not built', count(s.points_missing))] : []), fact('Time', digits(s.seconds, 3) + ' s' +
+		fact('Equivalent', count(s.equivalent)), fact('Crash points', `${count(s.points_done)} of ${count(s.points)}`),
+		fact('Complete crash points', count(s.points_complete)),
+		...(s.points_left_out ? [fact('Crash points left out by --from, --to or --sample', count(s.points_left_out))] : []),
+		...(s.points_missing ? [fact('Crash points with legal states that were not built', count(s.points_missing))] : []), fact('Time', digits(s.seconds, 3) + ' s' +
 			(s.shards > 1 ? ` in ${s.shards} shards` : '')),
 		fact('First finding', s.first_finding_s === null ? '\u2013' : digits(s.first_finding_s, 3) + ' s'),
 		fact('Writes', count(r.writes)), fact('Flushes', count(r.flushes)), fact('Marks', count(r.marks)),
@@ -802,7 +802,7 @@ function showLegend() {
 
 	$('legend').append(...VERDICTS.map((name) => item(name, SIGNS[name], name)),
 		item('held', '\u25ac', 'write that is durable'),
-		item('open', '\u25ac', 'write that a crash at the chosen moment can lose'),
+		item('open', '\u25ac', 'write that a crash at the chosen crash point can lose'),
 		item('fail', '\u25a3', 'write that a finding lost'),
 		item('mark', '\u2506', 'mark'), make('span', {}, 'Bands: from flush to flush.'));
 	if (data.writes.length < (data.head.recording || {}).writes)

@@ -26,8 +26,8 @@ static const char *const same_members[] = {
 	"check", "recovery",   "present", "unit_bytes", "atomic", "illegal", "strategies",
 	"seed",  "by_content", "sample",  "shards",     "points", "version",
 };
-/* The same, but older files do not have them; then the lines of their moments are compared. */
-static const char *const newer_members[] = { "set", "from", "to", "moments" };
+/* The same, but older files do not have them; then the lines of their crash points are compared. */
+static const char *const newer_members[] = { "set", "from", "to", "all_points" };
 
 struct reader {
 	struct report *report;
@@ -111,8 +111,9 @@ static int differs(struct reader *r, const char *what, const json_t *there, cons
 
 	diag_set(r->diag, -EINVAL, "report.differs",
 		 "the files are of different explorations: %s is %.80s in %.100s and %.80s in "
-		 "%.100s", what,
-		 was ? was : "not given", r->report->head_file, is ? is : "not given", r->file);
+		 "%.100s",
+		 what, was ? was : "not given", r->report->head_file, is ? is : "not given",
+		 r->file);
 	diag_hint(r->diag, "report on them one by one");
 	return -EINVAL;
 }
@@ -140,7 +141,7 @@ static int check_same(struct reader *r, const json_t *head)
 	return 0;
 }
 
-/* Shards have the same moments; one that is cut has the first of them. */
+/* Shards have the same crash points; one that is cut has the first of them. */
 static int check_points(struct reader *r)
 {
 	static const char *const members[] = { "step", "time_ns", "why", "marks" };
@@ -408,7 +409,7 @@ static int compare_reals(double a, double b)
 	return a < b ? -1 : a > b;
 }
 
-/* Which of two lines of one moment, of one shard, knows more; then any, but always the same one. */
+/* Which of two lines of one crash point, of one shard, knows more; then any, but always the same one. */
 static int compare_done(const json_t *a, const json_t *b)
 {
 	_cleanup_free_ char *one = NULL, *other = NULL;
@@ -432,7 +433,7 @@ static int no_memory(struct reader *r, int err)
 	return err ? diag_set(r->diag, err, "report.memory", "no memory for shards") : 0;
 }
 
-/* One line of two of a moment; that one of the runs went astray is not forgotten. New. */
+/* One line of two of a crash point; that one of the runs went astray is not forgotten. New. */
 static json_t *better_done(json_t *a, json_t *b)
 {
 	json_int_t diverged = report_int(a, "diverged") > report_int(b, "diverged")
@@ -445,7 +446,7 @@ static json_t *better_done(json_t *a, json_t *b)
 	return better;
 }
 
-/* What another file of this shard knows of its moments. */
+/* What another file of this shard knows of its crash points. */
 static int add_done(json_t *done, const json_t *others)
 {
 	const char *name;

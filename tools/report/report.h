@@ -47,7 +47,7 @@ struct report_state {
 
 /*
  * What one shard said of itself. A shard that was read twice is kept as the one that got further,
- * whatever the order of the files; its states are all kept, and of each moment the line of the file
+ * whatever the order of the files; its states are all kept, and of each crash point the line of the file
  * that knows more of it.
  */
 struct report_shard {
@@ -74,7 +74,7 @@ struct report_totals {
 	uint32_t missing, unfinished; /* shards */
 	double seconds, longest_s;    /* of all shards together; of the longest */
 	double first_finding_s;       /* of the shard that was first; negative: none or unknown */
-	double covered;               /* mean over all moments */
+	double covered;               /* mean over all crash points */
 	bool exact;                   /* that is not "at least" */
 };
 
@@ -89,8 +89,8 @@ struct report {
 	uint32_t nr_sources; /* files that were read */
 	uint32_t nr_cut;     /* files whose last line is cut */
 	/* From report_merge(): */
-	json_t *done;     /* one merged line a moment, null where none came to an end */
-	json_t *findings; /* by moment and name; equal lost sets are one; of each state that fails */
+	json_t *done; /* one merged line a crash point, null where none came to an end */
+	json_t *findings; /* by crash point and name; equal lost sets are one; of each state that fails */
 	struct report_totals totals;
 };
 
@@ -155,7 +155,7 @@ int report_exit(const struct report *report);
 const char *report_verdict_name(enum report_verdict verdict);
 enum report_verdict report_verdict(const char *name); /* REPORT_NR_VERDICTS: none of this name */
 bool report_is_finding(enum report_verdict verdict);
-/* Order of states: moment, length of the name, name. */
+/* Order of states: crash point, length of the name, name. */
 int report_order(uint64_t point, const char *name, uint64_t other_point, const char *other);
 
 /* Members of objects from a file that anyone may have written: 0, "" or NULL where not as expected.

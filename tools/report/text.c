@@ -289,8 +289,7 @@ struct report_loss report_loss(const json_t *finding)
 
 const char *report_loss_words(const struct report_loss *loss, char text[REPORT_LOSS_MAX])
 {
-	const char *others =
-		loss->reordered ? ", with other writes reordered" : "";
+	const char *others = loss->reordered ? ", with other writes reordered" : "";
 
 	if (loss->repeated == REPORT_PASSED_THEN)
 		return "did not fail when repeated: it is not deterministic";
@@ -399,18 +398,18 @@ static void put_numbers(const struct report *report, FILE *out)
 			"\n            %llu of these are verdicts of recovery, without a check",
 			(unsigned long long)t->in_recovery);
 	fprintf(out,
-		"\ncoverage    %s%.3g%% of the legal states, mean of %lld moments; complete in %llu\n",
+		"\ncoverage    %s%.3g%% of the legal states, mean of %lld crash points; complete in %llu\n",
 		t->exact ? "" : "at least ", t->covered * 100,
 		(long long)report_int(report->head, "points"),
 		(unsigned long long)t->points_complete);
 	put_model(report, out);
 	if (t->points_left_out)
 		fprintf(out,
-			"            %llu more moments were left out by --from, --to or --sample\n",
+			"            %llu more crash points were left out by --from, --to or --sample\n",
 			(unsigned long long)t->points_left_out);
 	if (t->points_missing)
 		fprintf(out,
-			"            %llu moments have legal states that were not built, and count "
+			"            %llu crash points have legal states that were not built, and count "
 			"as not covered\n",
 			(unsigned long long)t->points_missing);
 	fprintf(out, "time        %s",

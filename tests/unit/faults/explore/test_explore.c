@@ -513,7 +513,7 @@ static void limits_stop_it_and_say_so(void **state)
 	assert_true(open <= 1);
 	free_trip(trip);
 
-	/* What was begun is not among the moments that are done. */
+	/* What was begun is not among the crash points that are done. */
 	for (uint64_t n = 1; n < 60; n++) {
 		static const struct strategy all = { .kind = STRATEGY_EXHAUSTIVE, .count = 64 };
 
@@ -526,7 +526,7 @@ static void limits_stop_it_and_say_so(void **state)
 		free_trip(trip);
 	}
 
-	/* What is covered is covered of all moments, and partly of the one that was begun. */
+	/* What is covered is covered of all crash points, and partly of the one that was begun. */
 	trip = new_trip(journal);
 	trip->options.max_states = whole->nr_got / 2;
 	assert_int_equal(go(trip), 0);

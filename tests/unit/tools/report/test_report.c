@@ -505,9 +505,9 @@ static void shards_of_other_moments_are_refused(void **ctx)
 	report_clear(&r);
 }
 
-#define HEAD_OF_SET(set, shard)                                                                    \
+#define HEAD_OF_SET(all, set, shard)                                                               \
 	"{\"type\":\"explore\",\"version\":1,\"recording\":{\"id\":\"aa\"},\"check\":\"c\","       \
-	"\"seed\":\"1\",\"points\":2,\"moments\":7,\"set\":\"" set                                 \
+	"\"seed\":\"1\",\"points\":2,\"" all "\":7,\"set\":\"" set                                 \
 	"\",\"from\":null,\"shard\":" #shard ",\"shards\":3}\n"
 
 static void older_files_say_nothing_of_the_choice_of_moments(void **ctx)
@@ -516,8 +516,8 @@ static void older_files_say_nothing_of_the_choice_of_moments(void **ctx)
 
 	(void)ctx;
 	report_init(&r);
-	read_text(&r, "one", HEAD_OF_SET("default", 0) END);
-	refuse(&r, "two", HEAD_OF_SET("marks", 1) END,
+	read_text(&r, "one", HEAD_OF_SET("moments", "default", 0) END);
+	refuse(&r, "two", HEAD_OF_SET("all_points", "marks", 1) END,
 	       "set is \"default\" in one and \"marks\" in two");
 	read_text(&r, "old", HEAD(1, 3) END);
 	merge(&r);
