@@ -109,7 +109,7 @@ enum crash_why {
 
 struct crash_point {
 	/* Everything up to and including this step (of the journal, see journal_shown()) has happened;
-	 * something happened at it. */
+	 * something happened at it, unless it is 0. */
 	uint64_t step;
 	uint64_t time_ns; /* of what happened at it */
 	enum crash_why why;
@@ -131,10 +131,12 @@ enum crash_set {
 
 struct crash_select {
 	enum crash_set set;
-	/* Steps of the journal, both included; @to counts as the end; 0: the end of all. The moment that lasts at
-	 * @from began at or before it: if it is a point, that is the only one whose step may be less
-	 * than @from. There is always a point. */
+	/* Steps as users see them (journal_shown()), whether something happened at them or not, both
+	 * included; @to, if @has_to, counts as the end. The moment that lasts at @from began at or
+	 * before it: if it is a point, that is the only one whose step may be less than @from. There
+	 * is always a point; if nothing has happened by @to, it is step 0. */
 	uint64_t from, to;
+	bool has_to;
 	size_t sample; /* 0: all; else so many of them, chosen by @seed; ascending all the same */
 	uint64_t seed;
 };

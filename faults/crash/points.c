@@ -21,7 +21,6 @@ struct points_walk {
 	const struct crash_select *select;
 	struct crash_point *points;
 	size_t nr, room;
-	uint64_t end;
 	uint32_t nr_marks;
 	/* A cut is being decided (journal_write.survivor): so many have not completed yet, and what
 	 * came before the first. */
@@ -59,7 +58,8 @@ static int take(struct points_walk *walk, const struct journal_event *at, enum c
 static int take_before(struct points_walk *walk, const struct journal_event *event,
 		       const struct journal_event *before)
 {
-	if (walk->select->set == CRASH_SET_MARKS || !before || event->step <= walk->select->from)
+	if (walk->select->set == CRASH_SET_MARKS || !before ||
+	    journal_shown(walk->journal, event->step) <= walk->select->from)
 		return 0;
 	/* What is durable later was a state before. */
 	if (!walk->submitted && !walk->marked)
@@ -78,7 +78,8 @@ static bool is_shared(const struct journal *journal, const struct journal_event 
 
 static int take_after(struct points_walk *walk, const struct journal_event *event)
 {
-	bool inside = event->step >= walk->select->from && !is_shared(walk->journal, event);
+	bool inside = journal_shown(walk->journal, event->step) >= walk->select->from &&
+		      !is_shared(walk->journal, event);
 
 	switch ((enum journal_what)event->what) {
 	case JOURNAL_SUBMIT:
@@ -134,7 +135,7 @@ static int walk_events(struct points_walk *walk, struct crash_flow *flow)
 		size_t nr;
 		int err;
 
-		if (event->step > walk->end)
+		if (walk->select->has_to && journal_shown(journal, event->step) > walk->select->to)
 			break;
 		if (!last || !is_shared(journal, last))
 			walk->before = last;
@@ -172,7 +173,6 @@ int crash_points(const struct journal *journal, const struct crash_options *opti
 	struct points_walk walk = {
 		.journal = journal,
 		.select = select,
-		.end = select->to ? select->to : UINT64_MAX,
 	};
 	struct crash_flow flow;
 	int err = crash_flow_start(&flow, journal, options);

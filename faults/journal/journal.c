@@ -195,59 +195,69 @@ static int check_disks(const struct journal *journal, struct diag *diag)
 	return 0;
 }
 
-static int check_place(const struct journal *journal, struct diag *diag, const char *what, ull step,
-		       uint16_t nr, uint64_t at, uint64_t len)
+/* As users see it: words name no other. */
+static ull shown(const struct journal *journal, uint64_t step)
 {
+	return journal_shown(journal, step);
+}
+
+static int check_place(const struct journal *journal, struct diag *diag,
+		       const struct journal_write *write)
+{
+	const uint64_t at = write->at, len = write->len_bytes;
+	const ull step = shown(journal, write->submit);
+	const uint16_t nr = write->disk;
 	const struct journal_disk *disk;
 
 	if (nr >= journal->nr_disks)
 		return diag_set(diag, -EINVAL, "journal.no-such-disk",
-				"the %s at step %llu is of disk %u, but there are %u", what, step,
-				nr, journal->nr_disks);
+				"the write at step %llu is of disk %u, but there are %u", step, nr,
+				journal->nr_disks);
 	disk = &journal->disks[nr];
 	if (!len || len > disk->size_bytes || at > disk->size_bytes - len)
 		return diag_set(
 			diag, -EINVAL, "journal.outside",
-			"the %s at step %llu is of %llu bytes at %llu, but disk %s has %llu", what,
+			"the write at step %llu is of %llu bytes at %llu, but disk %s has %llu",
 			step, (ull)len, (ull)at, disk->name, (ull)disk->size_bytes);
 	if (at % disk->block_bytes || len % disk->block_bytes)
-		return diag_set(diag, -EINVAL, "journal.not-whole-blocks",
-				"the %s at step %llu is of %llu bytes at %llu, wanted whole blocks "
-				"of %u",
-				what, step, (ull)len, (ull)at, disk->block_bytes);
+		return diag_set(
+			diag, -EINVAL, "journal.not-whole-blocks",
+			"the write at step %llu is of %llu bytes at %llu, wanted whole blocks "
+			"of %u",
+			step, (ull)len, (ull)at, disk->block_bytes);
 	return 0;
 }
 
-static int check_order(struct diag *diag, const char *what, ull submit, uint64_t complete)
+static int check_order(const struct journal *journal, struct diag *diag, const char *what,
+		       uint64_t submit, uint64_t complete)
 {
 	if (submit && submit < complete)
 		return 0;
 	return diag_set(diag, -EINVAL, "journal.order",
 			"the %s at step %llu completed at step %llu, wanted a later one; steps "
 			"begin with 1",
-			what, submit, (ull)complete);
+			what, shown(journal, submit), shown(journal, complete));
 }
 
 static int check_writes(const struct journal *journal, struct diag *diag)
 {
 	for (size_t i = 0; i < journal->nr_writes; i++) {
 		const struct journal_write *w = &journal->writes[i];
-		int err = check_place(journal, diag, "write", w->submit, w->disk, w->at,
-				      w->len_bytes);
+		int err = check_place(journal, diag, w);
 
 		if (!err)
-			err = check_order(diag, "write", w->submit, w->complete);
+			err = check_order(journal, diag, "write", w->submit, w->complete);
 		if (err)
 			return err;
 	}
 	for (size_t i = 0; i < journal->nr_flushes; i++) {
 		const struct journal_flush *f = &journal->flushes[i];
-		int err = check_order(diag, "flush", f->submit, f->complete);
+		int err = check_order(journal, diag, "flush", f->submit, f->complete);
 
 		if (!err && f->disk >= journal->nr_disks)
 			err = diag_set(diag, -EINVAL, "journal.no-such-disk",
 				       "the flush at step %llu is of disk %u, but there are %u",
-				       (ull)f->submit, f->disk, journal->nr_disks);
+				       shown(journal, f->submit), f->disk, journal->nr_disks);
 		if (err)
 			return err;
 	}
@@ -262,7 +272,7 @@ static int check_marks(const struct journal *journal, struct diag *diag)
 		if (strpbrk(mark->text, "\n\r"))
 			return diag_set(diag, -EINVAL, "journal.bad-mark",
 					"the mark at step %llu has a line end, wanted one line",
-					(ull)mark->step);
+					shown(journal, mark->step));
 	}
 	return 0;
 }
@@ -381,7 +391,7 @@ static int check_events(const struct journal *journal, struct diag *diag)
 			continue;
 		return diag_set(diag, -EINVAL, "journal.step",
 				"%s at step %llu, wanted each thing at a step of its own, from 1",
-				step ? "two things" : "something", (ull)step);
+				step ? "two things" : "something", shown(journal, step));
 	}
 	return 0;
 }

@@ -206,7 +206,7 @@ static bool check_set(struct sim *sim, struct crash_select select)
 	sim->nr_points += nr;
 	if (!check_sorted(sim, points, nr) || !check_sample(sim, select, points, nr))
 		return false;
-	if (select.to)
+	if (select.has_to)
 		return check_window(sim, &select, points, nr);
 	if (select.set == CRASH_SET_DEFAULT)
 		return check_default_points(sim, points, nr);
@@ -229,7 +229,8 @@ static bool check_points(struct sim *sim)
 		if (!check_set(sim, select))
 			return false;
 		select.from = draw(sim, sim->journal->end_step + 2);
-		select.to = select.from + 1 + draw(sim, sim->journal->end_step + 2);
+		select.to = select.from + draw(sim, sim->journal->end_step + 2);
+		select.has_to = true;
 		if (!check_set(sim, select))
 			return false;
 	}

@@ -106,10 +106,8 @@ static void add_select(const struct results_options *o, json_t *head)
 	json_int_t all = (json_int_t)(o->select ? o->nr_all_points : o->nr_points);
 
 	json_object_set_new(head, "set", json_string(set_name(select.set)));
-	json_object_set_new(head, "from",
-			    or_null(journal_shown(o->journal, select.from), select.from != 0));
-	json_object_set_new(head, "to",
-			    or_null(journal_shown(o->journal, select.to), select.to != 0));
+	json_object_set_new(head, "from", or_null(select.from, select.from != 0));
+	json_object_set_new(head, "to", or_null(select.to, select.has_to));
 	json_object_set_new(head, "all_points", json_integer(all));
 }
 

@@ -89,7 +89,13 @@ static int parse_words(struct job_run *run, struct diag *diag)
 	return strategy_parse(job->strategy, diag, run->strategies, &run->nr_strategies);
 }
 
-/* A step, or the text of a mark; "mark:12" is the mark with that text. */
+/* What happens first to the disks of a recording with any, as users see it. */
+static uint64_t first_step(const struct journal *journal)
+{
+	return journal_shown(journal, journal->events[0].step);
+}
+
+/* A step, or the text of a mark; "mark:12" is the mark with that text. As users see it. */
 static int parse_when(const struct job_run *run, const char *option, const char *text,
 		      struct diag *diag, uint64_t *ret_step)
 {
@@ -99,14 +105,12 @@ static int parse_when(const struct job_run *run, const char *option, const char 
 
 	errno = 0;
 	*ret_step = strtoull(text, &end, 10);
-	if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && !errno) {
-		*ret_step = journal_step(journal, *ret_step);
+	if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && !errno && *ret_step <= INT64_MAX)
 		return 0;
-	}
 	for (size_t i = 0; i < journal->nr_marks; i++) {
 		if (strcmp(journal->marks[i].text, mark) != 0)
 			continue;
-		*ret_step = journal->marks[i].step;
+		*ret_step = journal_shown(journal, journal->marks[i].step);
 		return 0;
 	}
 	diag_set(diag, -EINVAL, "explore.when", "--%s: '%.200s' is neither a step nor a mark of %s",
@@ -115,9 +119,11 @@ static int parse_when(const struct job_run *run, const char *option, const char 
 		diag_hint(diag, "it has %zu marks, the first is '%.80s', the last '%.80s'",
 			  journal->nr_marks, journal->marks[0].text,
 			  journal->marks[journal->nr_marks - 1].text);
-	else if (journal->end_step)
-		diag_hint(diag, "it has no marks; its steps are 1 to %" PRIu64,
-			  journal_shown(journal, journal->end_step));
+	else if (journal->nr_events)
+		diag_hint(diag,
+			  "it has no marks; the first step at which something happens to its disks "
+			  "is %" PRIu64 ", the last %" PRIu64,
+			  first_step(journal), journal_shown(journal, journal->end_step));
 	else
 		diag_hint(diag, "it has no marks, and no steps: nothing was written");
 	return -EINVAL;
@@ -132,11 +138,11 @@ static int parse_range(struct job_run *run, struct diag *diag)
 		err = parse_when(run, "from", job->from, diag, &run->select.from);
 	if (!err && job->to)
 		err = parse_when(run, "to", job->to, diag, &run->select.to);
+	run->select.has_to = job->to != NULL;
 	if (!err && job->to && run->select.to < run->select.from)
 		return diag_set(diag, -EINVAL, "explore.when",
 				"--to (step %" PRIu64 ") lies before --from (step %" PRIu64 ")",
-				journal_shown(run->journal, run->select.to),
-				journal_shown(run->journal, run->select.from));
+				run->select.to, run->select.from);
 	return err;
 }
 
@@ -402,7 +408,7 @@ static int count_points(const struct job_run *run, struct results_options *resul
 
 	results->select = &run->select;
 	results->nr_all_points = results->nr_points;
-	if (!run->select.from && !run->select.to && !run->select.sample)
+	if (!run->select.from && !run->select.has_to && !run->select.sample)
 		return 0;
 	err = crash_points(run->journal, results->crash, &all, &points, &results->nr_all_points);
 	free(points);
@@ -650,24 +656,48 @@ static int explore_all(struct job_run *run, struct diag *diag)
 
 /* ------------------------------------------------------------------------------ one state */
 
+/* A step at which nothing happened to the disks names no state; the nearest ones are told. */
+static int no_such_step(const struct job_run *run, struct diag *diag, uint64_t step,
+			uint64_t before)
+{
+	const struct journal *journal = run->journal;
+	const uint64_t last = journal_shown(journal, journal->end_step);
+
+	diag_set(diag, -EINVAL, "explore.state",
+		 "--state: nothing happens to the disks of %s at step %" PRIu64,
+		 run->job->recording, step);
+	if (!journal->nr_events)
+		diag_hint(diag, "it has no steps: nothing was written");
+	else if (!before)
+		diag_hint(diag, "the first step at which something does is %" PRIu64,
+			  first_step(journal));
+	else if (step > last)
+		diag_hint(diag, "the last step at which something does is %" PRIu64, last);
+	else
+		diag_hint(diag,
+			  "the nearest steps at which something does are %" PRIu64 " and %" PRIu64,
+			  journal_shown(journal, before), journal_shown(journal, before + 1));
+	return -EINVAL;
+}
+
 /* "STEP:NAME" */
 static int parse_state(const struct job_run *run, struct diag *diag, struct crash_point *ret_point,
 		       const char **ret_name)
 {
-	const uint64_t last = journal_shown(run->journal, run->journal->end_step);
 	const char *text = run->job->state;
 	uint64_t step;
 	char *end;
 
 	errno = 0;
 	step = strtoull(text, &end, 10);
-	if (end == text || *end != ':' || errno || step > last)
-		return diag_set(
-			diag, -EINVAL, "explore.state",
-			"--state: got '%.100s', wanted STEP:NAME with a step up to %" PRIu64, text,
-			last);
+	if (end == text || *end != ':' || errno)
+		return diag_set(diag, -EINVAL, "explore.state",
+				"--state: got '%.100s', wanted STEP:NAME", text);
 	*ret_name = end + 1;
 	ret_point->step = journal_step(run->journal, step);
+	if (ret_point->step > run->journal->end_step ||
+	    journal_shown(run->journal, ret_point->step) != step)
+		return no_such_step(run, diag, step, ret_point->step);
 	while (ret_point->nr_marks < run->journal->nr_marks &&
 	       run->journal->marks[ret_point->nr_marks].step <= ret_point->step)
 		ret_point->nr_marks++;

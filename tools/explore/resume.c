@@ -88,22 +88,8 @@ static void differs(struct loader *l, const char *name, const json_t *there, con
 	diag_hint(l->diag, "give --results another file to start again");
 }
 
-/* Of these a file of an older program says nothing; its crash points are compared line by line. */
-static bool may_lack(const char *name)
-{
-	static const char *const newer[] = { "set",        "from",        "to",
-					     "all_points", "least_bytes", "discards" };
-
-	for (size_t i = 0; i < array_size(newer); i++)
-		if (strcmp(name, newer[i]) == 0)
-			return true;
-	return false;
-}
-
 static void compare(struct loader *l, const char *name, const json_t *there, const json_t *here)
 {
-	if (!there && may_lack(name))
-		return;
 	if (!l->err && !json_equal(there, here))
 		differs(l, name, there, here);
 }
@@ -162,6 +148,13 @@ static void load_head(struct loader *l)
 	}
 	if (!l->source.sealed)
 		bad(l, "results of version 1 cannot be continued, as their lines have no seals");
+	else if (!results_have_record_steps(line))
+		l->err = results_bad_line(
+			&l->source,
+			"results of an older program, which numbered steps in another way, cannot "
+			"be continued",
+			"give --results another file to start again; report reads this one alone",
+			l->diag);
 	else
 		check_head(l, line, false);
 	json_decref(line);

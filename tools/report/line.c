@@ -119,6 +119,21 @@ static int take_old_names(json_t *head)
 	return json_object_del(head, "moments");
 }
 
+static json_int_t version_of(const json_t *head)
+{
+	return json_integer_value(json_object_get(head, "version"));
+}
+
+bool results_are_sealed(const json_t *head)
+{
+	return version_of(head) == 2 || version_of(head) == RESULTS_VERSION;
+}
+
+bool results_have_record_steps(const json_t *head)
+{
+	return version_of(head) == RESULTS_VERSION;
+}
+
 /* The first line says whether there are seals. */
 static int look_at_first(struct results_source *source, json_t *line, struct diag *diag)
 {
@@ -130,12 +145,12 @@ static int look_at_first(struct results_source *source, json_t *line, struct dia
 					NULL, diag);
 	if (take_old_names(line))
 		return diag_set(diag, -ENOMEM, "results.memory", "no memory to read results");
-	source->sealed = json_integer_value(version) == RESULTS_VERSION;
+	source->sealed = results_are_sealed(line);
 	source->seal = RESULTS_SEAL_START;
 	if (source->sealed)
 		return 0;
 	if ((version && json_integer_value(version) != 1) || json_object_get(line, "seal"))
-		return results_bad_line(source, "results of another version, wanted 1 or 2", NULL,
+		return results_bad_line(source, "results of another version, wanted 1 to 3", NULL,
 					diag);
 	return 0;
 }

@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RESULTS_VERSION    2 /* 1 had no seals */
+#define RESULTS_VERSION    3 /* 1 had no seals; steps of 1 and 2 are not those of records */
 #define RESULTS_SEAL_START 0x6661756c74626c6bull
 #define RESULTS_LOST_MAX   256   /* lost writes that a line lists */
 #define RESULTS_SHARDS_MAX 65536 /* of one exploration */
@@ -33,6 +33,10 @@
 char *results_seal(json_t *line, size_t flags, uint64_t *seal, size_t *ret_len);
 /* Are these the words of one line of a file, seals aside? */
 bool results_same_words(const char *a, size_t a_len, const char *b, size_t b_len);
+
+/* Of a head: do the lines have seals? Are the steps those of records? */
+bool results_are_sealed(const json_t *head);
+bool results_have_record_steps(const json_t *head);
 
 /* A file that is read. All zero but for its name at first. */
 struct results_source {

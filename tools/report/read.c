@@ -118,6 +118,19 @@ static int differs(struct reader *r, const char *what, const json_t *there, cons
 	return -EINVAL;
 }
 
+/* Not of one exploration, though all else may be the same: their steps cannot be compared. */
+static int other_steps(struct reader *r)
+{
+	const bool older = results_have_record_steps(r->report->head);
+
+	diag_set(r->diag, -EINVAL, "report.differs",
+		 "%.100s was made by an older program, which numbered steps in another way than "
+		 "%.100s does",
+		 older ? r->file : r->report->head_file, older ? r->report->head_file : r->file);
+	diag_hint(r->diag, "report on them one by one, or explore again");
+	return -EINVAL;
+}
+
 static int check_same(struct reader *r, const json_t *head)
 {
 	const json_t *ours = r->report->head;
@@ -126,6 +139,8 @@ static int check_same(struct reader *r, const json_t *head)
 
 	if (!was || !is || !json_equal(was, is))
 		return differs(r, "the recording", was, is);
+	if (results_have_record_steps(head) != results_have_record_steps(ours))
+		return other_steps(r);
 	for (size_t i = 0; i < array_size(same_members); i++) {
 		was = json_object_get(ours, same_members[i]);
 		is = json_object_get(head, same_members[i]);

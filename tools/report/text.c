@@ -154,7 +154,7 @@ int report_write(const struct report *report, bool canonical, FILE *file)
 {
 	struct output all = { .file = file,
 			      .canonical = canonical,
-			      .sealed = report_int(report->head, "version") == RESULTS_VERSION,
+			      .sealed = results_are_sealed(report->head),
 			      .seal = RESULTS_SEAL_START };
 	struct output *out = &all;
 	int err = put_head(report, out);

@@ -705,6 +705,7 @@ static struct trip *wander_at(const struct journal *journal, uint64_t step, unsi
 
 	trip->options.check = check_wandering;
 	trip->options.select.from = trip->options.select.to = step;
+	trip->options.select.has_to = true;
 	trip->options.strategies = strategy;
 	trip->options.nr_strategies = 1;
 	trip->options.jobs = jobs;
@@ -761,6 +762,7 @@ static void lazy_belongs_to_one_shard_and_is_not_done_twice(void **state)
 
 		trip->options.check = check_wandering;
 		trip->options.select.from = trip->options.select.to = journal->end_step / 2;
+		trip->options.select.has_to = true;
 		trip->options.strategies = &lazy;
 		trip->options.nr_strategies = 1;
 		trip->options.shard = i;

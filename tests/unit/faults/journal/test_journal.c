@@ -233,6 +233,47 @@ static void disks_that_are_none_are_refused(void **state)
 	journal_free(journal);
 }
 
+/* Users see its step 1 as 101. */
+static struct journal *make_shown(void)
+{
+	struct journal *journal = make_journal();
+
+	for (uint64_t step = 1; step < 9; step++)
+		assert_int_equal(journal_show(journal, step, 100 + step), 0);
+	return journal;
+}
+
+/* Made by hand its steps are what users see; told otherwise, words name what users see. */
+static void words_name_the_steps_that_users_see(void **state)
+{
+	struct journal_flush flush = { .submit = 3, .complete = 4, .disk = 5 };
+	struct journal *journal = make_journal();
+
+	(void)state;
+	for (uint64_t step = 0; step < 9; step++) {
+		assert_int_equal(journal_shown(journal, step), step);
+		assert_int_equal(journal_step(journal, step), step);
+	}
+	assert_int_equal(journal_shown(journal, JOURNAL_NEVER), JOURNAL_NEVER);
+	journal_free(journal);
+	journal = make_shown();
+	add_write(journal, make_write(1, 2, 7, 0, 512));
+	refuse(journal, "journal.no-such-disk", "the write at step 101 is of disk 7");
+	journal = make_shown();
+	assert_int_equal(journal_add_flush(journal, &flush), 0);
+	refuse(journal, "journal.no-such-disk", "the flush at step 103 is of disk 5");
+	journal = make_shown();
+	assert_int_equal(journal_add_mark(journal, 5, 0, "two\nlines", 9), 0);
+	refuse(journal, "journal.bad-mark", "the mark at step 105");
+	journal = make_shown();
+	add_write(journal, make_write(4, 4, 0, 0, 512));
+	refuse(journal, "journal.order", "the write at step 104 completed at step 104");
+	journal = make_shown();
+	add_write(journal, make_write(4, 6, 0, 0, 512));
+	add_write(journal, make_write(5, 6, 0, 0, 512));
+	refuse(journal, "journal.step", "two things at step 106");
+}
+
 static void memory_that_was_given_is_freed_with_it(void **state)
 {
 	struct journal *journal = make_journal();
@@ -253,6 +294,7 @@ int main(void)
 		cmocka_unit_test(writes_that_contradict_are_refused_with_words),
 		cmocka_unit_test(flushes_marks_and_content_that_contradict_are_refused),
 		cmocka_unit_test(disks_that_are_none_are_refused),
+		cmocka_unit_test(words_name_the_steps_that_users_see),
 		cmocka_unit_test(memory_that_was_given_is_freed_with_it),
 	};
 

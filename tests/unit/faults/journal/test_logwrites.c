@@ -111,6 +111,11 @@ static void entries_become_requests_one_after_the_other(void **state)
 	log_add(&log, 0, 2048, TRIM, NULL, 0);
 	log_add(&log, 0, 0, MARK, LOGWRITES_END, 0);
 	journal = must_import(&log, NULL);
+	/* There are no other steps that users could see. */
+	for (uint64_t step = 0; step <= journal->end_step + 1; step++) {
+		assert_int_equal(journal_shown(journal, step), step);
+		assert_int_equal(journal_step(journal, step), step);
+	}
 	assert_int_equal(journal->nr_disks, 1);
 	assert_string_equal(journal->disks[0].name, "log");
 	assert_int_equal(journal->disks[0].block_bytes, 512);

@@ -422,6 +422,98 @@ static void a_recording_that_ends_early_is_read_up_to_there(void **state)
 	done(&file, whole);
 }
 
+/* Each step of the journal, as users see it: "1 2 5". */
+static const char *all_shown(const struct journal *journal)
+{
+	static char text[128];
+	size_t at = 0;
+
+	for (uint64_t step = 1; step <= journal->end_step; step++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%llu", step > 1 ? " " : "",
+				       (unsigned long long)journal_shown(journal, step));
+	return text;
+}
+
+/* The last step of the journal that is not after each step of the file, from 0 on. */
+static const char *all_steps(const struct journal *journal, uint64_t last)
+{
+	static char text[128];
+	size_t at = 0;
+
+	for (uint64_t shown = 0; shown <= last; shown++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%llu", shown ? " " : "",
+				       (unsigned long long)journal_step(journal, shown));
+	return text;
+}
+
+/* Reads and rules have a step of the file and none of the journal; what a batch completes has one
+ * of the file. */
+static void users_see_the_steps_of_the_file(void **state)
+{
+	struct record_rule rule = { .rule = 1, .fresh = true, .text = "read do=drop", .len = 12 };
+	const struct record rules = {
+		.type = RECORD_RULES, .epoch = 1, .nr_rules = 1, .rules = &rule
+	};
+	const struct record read = {
+		.type = RECORD_REQUEST, .op = IO_READ, .len_bytes = 512, .result = 512
+	};
+	struct file file;
+	struct journal *journal;
+
+	(void)state;
+	begin(&file, RECORD_DATA, true);
+	put_control(&file, rules); /* 1: no step of the journal */
+	put_queue(&file, (struct record){ .type = RECORD_REQUEST,
+					  .op = IO_WRITE,
+					  .flags = IO_FUA,
+					  .len_bytes = 1024,
+					  .result = 1024,
+					  .data = data }); /* 2: step 1 */
+	put_queue(&file, read);                            /* 3 */
+	put_flush(&file, 0, 0);                            /* 4: step 2 */
+	put_batch(&file, 0);                               /* 5: steps 3 and 4 */
+	put_queue(&file, read);                            /* 6 */
+	put_batch(&file, 0);                               /* 7 */
+	put_control(&file,
+		    (struct record){ .type = RECORD_MARK, .mark = 1, .text = "m", .text_len = 1 });
+	put_control(&file, (struct record){ .type = RECORD_CLOSE });
+	journal = must_finish(&file);
+	assert_string_equal(all_shown(journal), "2 4 5 5 8");
+	assert_string_equal(all_steps(journal, 9), "0 0 1 1 2 4 4 4 5 5");
+	assert_int_equal(journal_shown(journal, 0), 0);
+	assert_int_equal(journal_shown(journal, JOURNAL_NEVER), JOURNAL_NEVER);
+	done(&file, journal);
+}
+
+/* A cut ends what waits, and writes what the disk held: at the one step of its revival. */
+static void users_see_all_of_a_revival_at_its_step(void **state)
+{
+	static const unsigned char held[1024] = { 5 };
+	struct file file;
+	struct journal *journal;
+
+	(void)state;
+	begin(&file, RECORD_DATA, true);
+	put_control(&file, (struct record){ .type = RECORD_BASE, .len_bytes = 512, .data = data });
+	put_write(&file, 0, 0, false); /* 2: step 1 */
+	put_batch(&file, 0);           /* 3: step 2 */
+	put_queue(&file, (struct record){ .type = RECORD_REQUEST,
+					  .queue = 1,
+					  .op = IO_FLUSH,
+					  .parked = true }); /* 4: step 3 */
+	put_write(&file, 1, 8, true);                        /* 5: step 4 */
+	put_control(&file, (struct record){ .type = RECORD_BASE, .len_bytes = 1024, .data = held });
+	put_control(&file, (struct record){ .type = RECORD_REVIVE, .after_cut = true }); /* 7 */
+	put_control(&file, (struct record){ .type = RECORD_CLOSE });
+	journal = must_finish(&file);
+	for (uint64_t step = 5; step <= journal->end_step; step++)
+		assert_int_equal(journal_shown(journal, step), 7);
+	assert_true(journal->end_step >= 7);
+	assert_int_equal(journal_step(journal, 7), journal->end_step);
+	assert_int_equal(journal_step(journal, 6), 4);
+	done(&file, journal);
+}
+
 static void check_refused(struct file *file, const char *id, const char *says)
 {
 	struct journal *journal = NULL;
@@ -680,6 +772,8 @@ int main(void)
 			in_version_2_no_flush_after_a_power_cut_guarantees_what_came_before),
 		cmocka_unit_test(
 			in_version_2_what_ends_well_between_two_power_cuts_is_in_doubt_again),
+		cmocka_unit_test(users_see_the_steps_of_the_file),
+		cmocka_unit_test(users_see_all_of_a_revival_at_its_step),
 		cmocka_unit_test(a_recording_that_ends_early_is_read_up_to_there),
 		cmocka_unit_test(what_contradicts_itself_is_refused_with_its_step),
 		cmocka_unit_test(what_is_saved_comes_back),

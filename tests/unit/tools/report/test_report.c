@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* Results read, merged and written: shards, files that are cut, and files of anyone. */
 #include "tests/unit/check.h"
+#include "tools/report/line.h"
 #include "tools/report/report.h"
+
+#include <errno.h>
 
 #define HEAD_OF(id, shard, shards)                                                                 \
 	"{\"type\":\"explore\",\"version\":1,\"recording\":{\"id\":\"" id "\"},\"check\":\"c\","   \
@@ -492,6 +495,55 @@ static void another_exploration_is_refused_by_what_differs(void **ctx)
 	"{\"type\":\"point\",\"point\":0,\"step\":10,\"time_ns\":5,\"why\":\"end\"}\n"             \
 	"{\"type\":\"point\",\"point\":1,\"step\":" #step ",\"time_ns\":9,\"why\":\"end\"}\n"
 
+/* Sealed, of a version, whose disks end at another step for a program that numbers in another way. */
+static char *versioned(int version, int end_step, int shard, size_t *ret_len)
+{
+	uint64_t seal = RESULTS_SEAL_START;
+	char *line = results_seal(json_pack("{s:s, s:i, s:{s:s, s:i}, s:s, s:i, s:i, s:i}", "type",
+					    "explore", "version", version, "recording", "id", "aa",
+					    "end_step", end_step, "check", "c", "points", 1,
+					    "shard", shard, "shards", 2),
+				  JSON_COMPACT, &seal, ret_len);
+
+	assert_non_null(line);
+	return line;
+}
+
+/* Each alone is read, and those that number in one way are. */
+static void shards_that_number_steps_in_another_way_are_refused(void **ctx)
+{
+	static const struct {
+		int first, second;
+		const char *says;
+	} cases[] = {
+		{ 2, 3,
+		  "one was made by an older program, which numbered steps in another way than "
+		  "two does" },
+		{ 3, 2,
+		  "two was made by an older program, which numbered steps in another way than "
+		  "one does" },
+		{ 2, 2, NULL },
+		{ 3, 3, NULL },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < array_size(cases); i++) {
+		size_t one_len, two_len;
+		_cleanup_free_ char *one = versioned(cases[i].first, 12, 0, &one_len);
+		_cleanup_free_ char *two = versioned(cases[i].second, 40, 1, &two_len);
+		struct diag diag = { 0 };
+		struct report r;
+		int err;
+
+		report_init(&r);
+		assert_int_equal(report_read(&r, "one", one, one_len, &diag), 0);
+		err = report_read(&r, "two", two, two_len, &diag);
+		if (cases[i].says ? err != -EINVAL || strcmp(diag.message, cases[i].says) : err)
+			fail_msg("%zu: %d, '%s'", i, err, diag.message);
+		report_clear(&r);
+	}
+}
+
 /* As many as ours, and not the same. */
 static void shards_of_other_moments_are_refused(void **ctx)
 {
@@ -591,6 +643,7 @@ int main(void)
 		cmocka_unit_test(one_that_diverged_is_not_forgotten),
 		cmocka_unit_test(recovery_that_fails_is_another_finding_than_the_check),
 		cmocka_unit_test(another_exploration_is_refused_by_what_differs),
+		cmocka_unit_test(shards_that_number_steps_in_another_way_are_refused),
 		cmocka_unit_test(shards_of_other_moments_are_refused),
 		cmocka_unit_test(older_files_say_nothing_of_the_choice_of_moments),
 		cmocka_unit_test(what_is_no_result_is_refused_with_its_line),
