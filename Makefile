@@ -304,7 +304,12 @@ format: ## clang-format, in place
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 hooks: ## let git run lint before each commit, and make check before each push
+	@was=$$(git config core.hooksPath); case $$was in tests/hooks | '') ;; *) \
+		echo "make hooks: core.hooksPath is $$was already; git config --unset core.hooksPath first"; exit 1 ;; esac
+	@old=$$(find "$$(git rev-parse --git-common-dir)/hooks" -type f -perm -u+x ! -name '*.sample' 2>/dev/null); \
+		[ -z "$$old" ] || { echo "make hooks: git would not run these any more, move them first:" $$old; exit 1; }
 	git config core.hooksPath tests/hooks
+	@echo 'to undo it: git config --unset core.hooksPath'
 
 abi: $B/libublkcore.so.$(SOVER) ## compare the library's binary interface with lib/ublkcore.abi
 	$(call need,$(PKG_ABI))

@@ -47,9 +47,7 @@ static const struct command {
 	{ RULES, "faults", cmd_faults, "the kinds of faults, their parameters and examples" },
 	{ LOOK, "list", cmd_list, "list the disks that are served" },
 	{ LOOK, "status", cmd_status, "show the properties and the state of a disk" },
-	{ LOOK, "stats", cmd_stats,
-	  "show show counts, errors and latencies of a disk, once or "
-	  "live" },
+	{ LOOK, "stats", cmd_stats, "show counts, errors and latencies of a disk, once or live" },
 	{ LOOK, "events", cmd_events, "show hits of rules, past ones or as they happen" },
 	{ LOOK, "wait", cmd_wait, "wait until a rule has hit" },
 	{ LOOK, "held", cmd_held, "list the requests that rules hold" },

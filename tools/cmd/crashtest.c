@@ -62,7 +62,7 @@ static const struct opt_help crashtest_help = {
 		 "[-- EXPLORE-OPTIONS...]",
 	.what = "Create a disk, run the workload on it, and check the states that a power cut can\n"
 		"leave at each crash point. This is the same as\n"
-		"`faultblk run --record FILE --record-data` followed by\n"
+		"`faultblk run --cache --record FILE --record-data` followed by\n"
 		"`faultblk explore --recording FILE`; options after -- go to explore. The workload\n"
 		"reports promises with `faultblk mark TEXT`; the check finds the last mark in\n"
 		"FAULTBLK_MARK.\n",
@@ -229,9 +229,13 @@ static int record(const char *self, const struct crashtest_opts *opts, const cha
 	_cleanup_free_ char *script = NULL;
 	int code;
 
-	/* As one script, each part in a shell of its own: an `exit` ends only its part. */
-	if (asprintf(&script, "(%s\n) && faultblk mark '" START_MARK "' >/dev/null && (%s\n)",
-		     opts->setup ? opts->setup : ":", opts->workload) < 0)
+	/* As one script, each part in a shell of its own: an `exit` ends only its part. Their statuses
+	 * are not to be taken for those of `run`. */
+	if (asprintf(&script,
+		     "(%s\n) && faultblk mark '" START_MARK "' >/dev/null && (%s\n) || {\n"
+		     "echo \"" TOOL_PREFIX "setup or workload failed with exit status $?; "
+		     "nothing is explored\" >&2\nexit %d\n}",
+		     opts->setup ? opts->setup : ":", opts->workload, EXIT_OURS) < 0)
 		script = NULL;
 	if (!script || !record_words(&words, opts, recording, script)) {
 		tool_msg("no memory");
@@ -239,12 +243,12 @@ static int record(const char *self, const struct crashtest_opts *opts, const cha
 	}
 	code = run_self(self, words.items);
 	end_left();
-	if (code == 0 || code == EXIT_NO_UBLK || code == EXIT_USAGE)
+	if (code == 0 || code == EXIT_NO_UBLK || code == EXIT_USAGE || code == EXIT_OURS)
 		return code;
 	if (code < 0)
 		tool_msg("%s cannot be started: %s", self, strerror(-code));
 	else
-		tool_msg("setup or workload failed with exit status %d; nothing is explored", code);
+		tool_msg("the recording ended with exit status %d; nothing is explored", code);
 	return EXIT_OURS;
 }
 

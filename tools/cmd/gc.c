@@ -19,8 +19,9 @@ struct gc_opts {
 };
 
 static const struct opt gc_table[] = {
-	OPT_FLAG(struct gc_opts, dry_run, "dry-run", "print what would be deleted or ended, and "
-						     "change nothing"),
+	OPT_FLAG(struct gc_opts, dry_run, "dry-run",
+		 "print what would be deleted or ended, and "
+		 "change nothing"),
 	OPT_TEXT(struct gc_opts, work, "work", NULL, "DIR",
 		 "also search this folder, the --work of explore"),
 	OPT_FLAG(struct gc_opts, node_files, "node-files",
@@ -32,14 +33,13 @@ static const struct opt gc_table[] = {
 
 static const struct opt_help gc_help = {
 	.usage = "faultblk gc [options]",
-	.what =
-		"Remove what killed faultblk processes left behind: disks and sockets of servers,\n"
+	.what = "Remove what killed faultblk processes left behind: disks and sockets of servers,\n"
 		"processes of checks and workloads, and folders of explore and crashtest in TMPDIR,\n"
 		"/dev/shm and /tmp. A disk is removed only if faultblk made it and its server is\n"
 		"gone; a socket only if it belongs to faultblk and has no server; a folder only if it\n"
 		"belongs to faultblk and its lock is free. A regular file in /dev with the name of a\n"
-		"disk keeps disks from that name: it is removed if it is empty and not open, or with\n"
-		"--node-files. Things that cannot be removed are reported with the reason.",
+		"disk keeps disks from that name: it is removed if it is empty, or with --node-files,\n"
+		"and never while it is open. Things that cannot be removed are reported with the reason.",
 	.examples = "  faultblk gc --dry-run\n  faultblk gc",
 	.exits = "  0  done, even if there was nothing to do\n"
 		 "  1  something could not be deleted or ended\n  2  wrong options\n"
@@ -140,8 +140,8 @@ static void tell_node_file(void *ctx, const struct node_file *file)
 
 	if (!file->is_regular) {
 		swept->nr_failures++;
-		tool_msg("/dev/%s is %s, and keeps disks from that name; remove it",
-			 file->name, file->what);
+		tool_msg("/dev/%s is %s, and keeps disks from that name; remove it", file->name,
+			 file->what);
 		return;
 	}
 	err = node_file_remove("/dev", file->name, swept->node_files, swept->dry_run, why);
@@ -153,9 +153,11 @@ static void tell_node_file(void *ctx, const struct node_file *file)
 		return;
 	}
 	swept->nr_failures++;
-	tool_msg_hint(err == -ENOTEMPTY ? "see whether it is needed; faultblk gc --node-files removes it" : "",
-		      "cannot remove the regular file /dev/%s, which keeps disks from that name: %s",
-		      file->name, why);
+	tool_msg_hint(
+		err == -ENOTEMPTY ? "see whether it is needed; faultblk gc --node-files removes it"
+				  : "",
+		"cannot remove the regular file /dev/%s, which keeps disks from that name: %s",
+		file->name, why);
 }
 
 static void sweep_node_files(struct swept *swept)

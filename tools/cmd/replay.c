@@ -47,8 +47,7 @@ static const struct opt replay_table[] = {
 
 static const struct opt_help replay_help = {
 	.usage = "faultblk replay [options] FILE",
-	.what =
-		"Repeat a recording of `faultblk run --record FILE`: the same rules, the same requests\n"
+	.what = "Repeat a recording of `faultblk run --record FILE`: the same rules, the same requests\n"
 		"in the same order; compare the results. This needs no kernel, and delays take no\n"
 		"time. With --device it makes a disk, and another process sends it the requests one by\n"
 		"one.",
@@ -220,8 +219,10 @@ static int write_image(void *ctx, const struct record_disk *disk, struct store *
 			err = out_file_finish(&file, &diag);
 		out_file_drop(&file);
 	}
-	if (err)
+	if (err) {
+		meter_end(opts->meter);
 		tool_diag(&diag);
+	}
 	opts->told = err;
 	return err;
 }

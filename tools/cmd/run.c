@@ -34,11 +34,10 @@
 
 static const struct opt_help run_help = {
 	.usage = "faultblk run [options] [-- COMMAND...]",
-	.what =
-		"Create a disk in memory, /dev/ublkbN, that breaks as its rules say.\n"
+	.what = "Create a disk in memory, /dev/ublkbN, that breaks as its rules say.\n"
 		"With COMMAND: run it with FAULTBLK_DEV, FAULTBLK_SOCKET and FAULTBLK_NAME in its\n"
 		"environment, remove the disk when it ends, and exit with its status.\n"
-		"Without COMMAND: print device and socket, and serve until SIGINT, SIGTERM or\n"
+		"Without COMMAND: print device, socket and seed; serve until SIGINT, SIGTERM or\n"
 		"`faultblk stop`. A disk that a process holds stays; a second signal removes it anyway.",
 	.examples =
 		"  faultblk run --size 1G --rule 'hole op=read range=17s..23s do=error:EIO' \\\n"
@@ -112,7 +111,8 @@ static int resolve_parts(struct run_command *run)
 		if (!err)
 			continue;
 		if (err == -ENOENT)
-			diag_hint(&diag, "the partition table comes from %.200s", run->made.opts.load);
+			diag_hint(&diag, "the partition table comes from %.200s",
+				  run->made.opts.load);
 		return fail(run, err, &diag);
 	}
 	rule_set_lint(run->rules, &geometry, print_warning, NULL);

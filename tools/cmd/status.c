@@ -99,7 +99,7 @@ static void print_holders(json_t *holders)
 	size_t i;
 
 	if (json_array_size(holders) == 0)
-		printf("%-16s%s\n", "held by", "an unknown process");
+		printf("%-16s%s\n", "held by", "no known process");
 	json_array_foreach (holders, i, holder) {
 		const char *how = json_string_value(json_object_get(holder, "how"));
 		const char *name = json_string_value(json_object_get(holder, "name"));

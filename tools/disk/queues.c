@@ -100,8 +100,9 @@ static bool has_adopted(struct disk *disk, uint64_t epoch)
 
 static int wait_adopted(struct disk *disk, uint64_t epoch, struct diag *diag)
 {
-	static const struct late late = { "rules.not-adopted", "a queue has not adopted the new "
-							       "rules" };
+	static const struct late late = { "rules.not-adopted",
+					  "the rules are published, but a queue has not adopted "
+					  "them" };
 
 	return wait_queues(disk, has_adopted, epoch, &late, diag);
 }

@@ -38,9 +38,11 @@ const struct opt run_table[] = {
 	OPT_FLAG(O, read_only, "read-only", "refuse writes"),
 	OPT_FLAG(O, rotational, "rotational", "report a rotational disk"),
 	OPT_FLAG(O, no_cache, "no-cache", "no volatile cache: the disk gets no flushes"),
-	OPT_FLAG(O, no_fua, "no-fua", "no FUA writes: the kernel sends a write and a flush instead"),
-	OPT_FLAG(O, cache, "cache", "have a volatile write cache: a power cut loses writes that "
-				    "were not flushed"),
+	OPT_FLAG(O, no_fua, "no-fua",
+		 "no FUA writes: the kernel sends a write and a flush instead"),
+	OPT_FLAG(O, cache, "cache",
+		 "have a volatile write cache: a power cut loses writes that "
+		 "were not flushed"),
 	OPT_TEXT(O, cache_unit, "cache-unit", NULL, "SIZE|write",
 		 "with --cache: the unit that a power cut keeps or loses as a whole"),
 	OPT_FLAG(O, cache_order, "cache-order",
@@ -50,8 +52,9 @@ const struct opt run_table[] = {
 	OPT_TEXT(O, load, "load", NULL, "FILE", "start with the content of this raw image"),
 	OPT_FLAG(O, user_copy, "user-copy", "copy data in this program instead of in the driver"),
 	OPT_LIST(O, rules, "rule", "'TEXT'", "a rule, see faultblk-rules(5)"),
-	OPT_TEXT(O, rules_file, "rules", NULL, "FILE", "a file of rules, which come before those "
-						       "of --rule"),
+	OPT_TEXT(O, rules_file, "rules", NULL, "FILE",
+		 "a file of rules, which come before those "
+		 "of --rule"),
 	OPT_TEXT(O, seed, "seed", RUN_SEED_RANDOM, "N", "seed of all random choices"),
 	OPT_TEXT(O, name, "name", NULL, "NAME", "name of the disk; default: ublkbN"),
 	OPT_TEXT(O, socket, "socket", NULL, "PATH", "control socket; default: NAME.sock"),
@@ -66,11 +69,12 @@ const struct opt run_table[] = {
 	OPT_TEXT(O, record_full, "record-full", NULL, "WHAT",
 		 "what happens at the limit: stop recording (default), or block requests"),
 	OPT_FLAG(O, daemon, "daemon", "go to the background once the disk is usable"),
-	OPT_TEXT(O, pid_file, "pid-file", NULL, "PATH", "write the server's process id to this "
-							"file"),
+	OPT_TEXT(O, pid_file, "pid-file", NULL, "PATH",
+		 "write the server's process id to this "
+		 "file"),
 	OPT_TEXT(O, fiu_rc, "fiu-rc", NULL, "PREFIX",
 		 "let fiu-ctrl -f PREFIX PID control failure points of the server"),
-	OPT_FLAG(O, json, "json", "print device, socket and seed as one JSON object"),
+	OPT_FLAG(O, json, "json", "print name, device, socket, seed and pid as JSON"),
 	OPT_TEXT(O, scenario, "scenario", NULL, "FILE",
 		 "run several disks through a time line of faults, see faultblk-scenario(5)"),
 	OPT_FLAG(O, check, "check", "with --scenario: only check it, and print its steps in order"),
