@@ -136,16 +136,8 @@ static void hear_the_end(int fd)
 	assert_true(n == 0 || (n < 0 && errno == ECONNRESET));
 }
 
-static int join_greeted(void)
-{
-	int fd = join();
-
-	hear_that(fd, "\"hello\"");
-	return fd;
-}
-
 /* A seat, as soon as the server has seen that one is free. */
-static int join_when_free(void)
+static int join_greeted(void)
 {
 	static char line[65536];
 	uint64_t end_ns = clock_now_ns() + PATIENCE_NS;
@@ -483,7 +475,7 @@ static void who_waits_and_goes_leaves_its_seat(void **state)
 	tell_once(PUT_R);
 	snprintf(never, sizeof(never), WAIT_R, "");
 	for (int i = 0; i < 3 * RPC_CLIENT_MAX; i++) {
-		int fd = join_when_free();
+		int fd = join_greeted();
 
 		say(fd, never);
 		if (i % 2)
@@ -492,7 +484,7 @@ static void who_waits_and_goes_leaves_its_seat(void **state)
 	}
 	/* Each seat is free again. */
 	for (int i = 0; i < RPC_CLIENT_MAX; i++)
-		fds[i] = join_when_free();
+		fds[i] = join_greeted();
 	for (int i = 0; i < RPC_CLIENT_MAX; i++)
 		close(fds[i]);
 	clear_rules();
