@@ -35,6 +35,7 @@ struct joint_cut {
 	struct power_cut cut;
 	bool unplug;      /* the power stays, and the device goes */
 	uint64_t gone_ns; /* with unplug: comes back by itself after so long; 0: on command */
+	uint32_t incarnation; /* of the disk that was hit */
 };
 
 /* Does number @i of what is volatile survive, as the pattern goes? */

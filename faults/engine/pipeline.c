@@ -434,22 +434,39 @@ static bool is_joint(const struct pipeline *pipeline, const struct rule *rule, u
 	       rule->kind->ops->with(&rule->args);
 }
 
-/* The first that is hit says what is to happen. */
-_cold_ static void join(struct pipeline *pipeline, struct io *io)
+/* The disk is dead already: by the cut that has just ended, or by another one. */
+static bool is_too_late(const struct pipeline *pipeline)
+{
+	return condition_bits(&pipeline->condition) & CONDITION_DEAD;
+}
+
+static void make_joint(struct pipeline *pipeline, struct io *io)
 {
 	const struct rule *rule = io->rule;
+	struct kind_hit hit = make_hit(pipeline, rule, io->match);
+
+	hit.backing = &pipeline->queues[io->queue].backing;
+	hit.condition = &pipeline->condition;
+	pipeline->joint = (struct joint_cut){ .incarnation = io->incarnation };
+	snprintf(pipeline->joint.with, sizeof(pipeline->joint.with), "%s",
+		 rule->kind->ops->with(&rule->args));
+	rule->kind->ops->joint(&rule->args, &hit, io, &pipeline->joint);
+}
+
+/*
+ * The first that is hit says what is to happen. One that saw the disk well before the cut before this
+ * one ended sees it dead here, as that cut came first.
+ */
+_cold_ static void join(struct pipeline *pipeline, struct io *io)
+{
 	uint32_t none = JOINT_NONE;
-	struct kind_hit hit;
 
 	if (atomic_compare_exchange_strong(&pipeline->joint_state, &none, JOINT_MAKING)) {
-		hit = make_hit(pipeline, rule, io->match);
-		hit.backing = &pipeline->queues[io->queue].backing;
-		hit.condition = &pipeline->condition;
-		pipeline->joint = (struct joint_cut){ .gone_ns = 0 };
-		snprintf(pipeline->joint.with, sizeof(pipeline->joint.with), "%s",
-			 rule->kind->ops->with(&rule->args));
-		rule->kind->ops->joint(&rule->args, &hit, io, &pipeline->joint);
-		atomic_store(&pipeline->joint_state, JOINT_MADE);
+		bool late = is_too_late(pipeline);
+
+		if (!late)
+			make_joint(pipeline, io);
+		atomic_store(&pipeline->joint_state, late ? JOINT_NONE : JOINT_MADE);
 	}
 	/* Also where the cut is over by now: somebody must see that this one waits. */
 	if (pipeline->wake)
@@ -557,7 +574,9 @@ static void act_decided(struct pipeline *pipeline, const struct decision *decisi
 	if (rule->goto_hash)
 		walk->goto_hash = rule->goto_hash;
 	if (rule->kind->role != KIND_MODIFIER) {
-		note_hit(pipeline, rule, io, walk->now_ns, decision->match, 0);
+		uint64_t id = note_hit(pipeline, rule, io, walk->now_ns, decision->match, 0);
+
+		io->id = io->holder ? io->id : id;
 		io->rule = rule;
 		io->match = decision->match;
 		return;
@@ -853,8 +872,10 @@ _cold_ uint32_t pipeline_revive(struct pipeline *pipeline, uint64_t *ret_lost)
 	uint64_t lost = 0;
 
 	/* Whatever is parked belongs to the incarnation that ends; nothing is under way any more. */
-	if (bits & CONDITION_DEAD)
+	if (bits & CONDITION_DEAD) {
 		atomic_fetch_add_explicit(&pipeline->incarnation, 1, memory_order_relaxed);
+		atomic_store(&pipeline->joint_state, JOINT_NONE);
+	}
 	if (bits & CONDITION_OFF)
 		lost = pipeline->crashed ? pipeline->lost : take_losses(pipeline, &cut).nr_lost;
 	pipeline->crashed = false;
@@ -889,9 +910,20 @@ bool pipeline_joint(struct pipeline *pipeline, struct joint_cut *ret_joint)
 	return true;
 }
 
-void pipeline_joint_end(struct pipeline *pipeline)
+bool pipeline_joint_end(struct pipeline *pipeline, const struct joint_cut *joint)
 {
+	struct condition *condition = &pipeline->condition;
+	const struct power_cut *cut = &joint->cut;
+	bool now = false;
+
+	/* What has been revived since was cut, and waits for another one, if for any. */
+	if (joint->incarnation != atomic_load(&pipeline->incarnation))
+		return false;
+	if (!(condition_bits(condition) & CONDITION_DEAD))
+		now = joint->unplug ? condition_remove(condition, joint->gone_ns)
+				    : condition_cut(condition, cut->keep, cut->bits, cut->threshold);
 	atomic_store(&pipeline->joint_state, JOINT_NONE);
+	return now;
 }
 
 /* ------------------------------------------------------------------------------ stopped queues */

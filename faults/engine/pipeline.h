@@ -169,10 +169,14 @@ int pipeline_crash(struct pipeline *pipeline, const struct power_cut *cut, bool 
 /*
  * A rule has hit that takes other disks along: *ret_joint is what it wants, and the requests that it
  * hit wait until they are released, best after the cut. The next one is told when this one has been
- * ended. Control thread.
+ * ended, or the disk revived. Control thread.
  */
 bool pipeline_joint(struct pipeline *pipeline, struct joint_cut *ret_joint);
-void pipeline_joint_end(struct pipeline *pipeline);
+/*
+ * The other disks are cut, or cannot be. True: so is this one, now; false: it has been since the hit,
+ * and may have been revived, too.
+ */
+bool pipeline_joint_end(struct pipeline *pipeline, const struct joint_cut *joint);
 
 /* ------------------------------------------------------------------------------ stopped queues */
 

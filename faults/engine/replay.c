@@ -503,6 +503,61 @@ static void limit_space(struct replay *replay, const struct record *record, bool
 	store_refuse(replay->store, ends && record->refused);
 }
 
+static bool is_joint(const struct flight *flight)
+{
+	return flight->io.rule && rule_with(flight->io.rule);
+}
+
+/* The first to wait no longer of those whose rule takes other disks along. */
+static void find_joint(const void *node, VISIT which, void *ctx)
+{
+	struct flight *flight = *(struct flight *const *)node, **first = ctx;
+
+	if ((which == postorder || which == leaf) && is_joint(flight) &&
+	    (!*first || flight->io.due_ns < (*first)->io.due_ns))
+		*first = flight;
+}
+
+/*
+ * A rule's cut that took other disks along fell between its request and that one's end. It shows first
+ * by a request that it was too late for: by then all disks stood still.
+ */
+static void cut_jointly(struct replay *replay, const struct record *record)
+{
+	struct pipeline *pipeline = replay->pipeline;
+	struct flight *first = NULL;
+	struct joint_cut joint;
+
+	if (condition_bits(pipeline_condition(pipeline)) & (CONDITION_OFF | CONDITION_GONE))
+		return;
+	if (!pipeline_joint(pipeline, &joint)) {
+		twalk_r(replay->flights, find_joint, &first);
+		if (!first || pipeline_resume(pipeline, &first->io, record->time_ns) != IO_PARKED ||
+		    !pipeline_joint(pipeline, &joint))
+			return;
+	}
+	pipeline_joint_end(pipeline, &joint);
+}
+
+/* Did it end so because the disk was cut? What a rule fails so does nothing to the disk. */
+static bool shows_cut(const struct replay *replay, const struct flight *flight,
+		      const struct record *record)
+{
+	bool dead = record->result == -EIO || record->result == -ENODEV;
+	bool well = !condition_bits(pipeline_condition(replay->pipeline));
+
+	return is_joint(flight) || (dead && well && !record->refused && !flight->io.rule);
+}
+
+/* A disk whose rules act alone has none that wait for others. */
+static enum io_verdict act_alone(struct replay *replay, struct flight *flight,
+				 const struct record *record, enum io_verdict verdict)
+{
+	if (verdict != IO_PARKED || record->parked || !is_joint(flight))
+		return verdict;
+	return pipeline_resume(replay->pipeline, &flight->io, record->time_ns);
+}
+
 static int on_request(struct replay *replay, const struct record *record)
 {
 	struct flight *flight = new_flight(replay, record);
@@ -513,12 +568,15 @@ static int on_request(struct replay *replay, const struct record *record)
 		return -ENOMEM;
 	replay->asked = true;
 	limit_space(replay, record, !record->parked);
+	if (record->unreached)
+		cut_jointly(replay, record);
 	err = submit(replay, flight, record, &verdict);
 	if (err) {
 		spare_flight(replay, flight);
 		return err;
 	}
 	compare_hits(replay, flight, record);
+	verdict = act_alone(replay, flight, record, verdict);
 	if ((verdict == IO_PARKED) != record->parked)
 		differ(replay, flight, "course", record->parked ? "it waits" : "done at once",
 		       record->parked ? "done at once" : "it waits");
@@ -546,10 +604,12 @@ static int on_end(struct replay *replay, const struct record *record)
 	flight = *found;
 	if (flight->io.queue != record->queue)
 		return damaged(replay->diag, "a request ends on another queue", record->step);
+	limit_space(replay, record, true);
+	if (shows_cut(replay, flight, record))
+		cut_jointly(replay, record);
 	take_flight(replay, flight);
 	if (record->released)
 		pipeline_release(replay->pipeline, NULL, flight->io.id, 1);
-	limit_space(replay, record, true);
 	pipeline_resume(replay->pipeline, &flight->io, record->time_ns);
 	compare_result(replay, flight, record->result);
 	spare_flight(replay, flight);
@@ -564,7 +624,9 @@ static void finish_flights(struct replay *replay)
 		struct flight *flight = *(struct flight **)replay->flights;
 
 		take_flight(replay, flight);
-		pipeline_resume(replay->pipeline, &flight->io, UINT64_MAX);
+		/* The second time it acts alone. */
+		if (pipeline_resume(replay->pipeline, &flight->io, UINT64_MAX) == IO_PARKED)
+			pipeline_resume(replay->pipeline, &flight->io, UINT64_MAX);
 		spare_flight(replay, flight);
 	}
 }
@@ -574,6 +636,7 @@ static void finish_flights(struct replay *replay)
 /* A record of this disk. */
 static int on_record(struct replay *replay, const struct record *record)
 {
+	struct joint_cut joint;
 	int err = 0;
 
 	switch (record->type) {
@@ -586,6 +649,8 @@ static int on_record(struct replay *replay, const struct record *record)
 	case RECORD_RULES:
 		return on_rules(replay, record);
 	case RECORD_REVIVE:
+		if (pipeline_joint(replay->pipeline, &joint))
+			pipeline_joint_end(replay->pipeline, &joint);
 		pipeline_revive(replay->pipeline, NULL);
 		return 0;
 	case RECORD_TELL:
@@ -606,9 +671,10 @@ static int on_record(struct replay *replay, const struct record *record)
 
 static int create(struct replay *replay)
 {
-	const struct pipeline_options options = replay_pipeline(replay->disk);
+	struct pipeline_options options = replay_pipeline(replay->disk);
 	int err = store_create(options.geometry.size_bytes, replay->diag, &replay->store);
 
+	options.joins = true;
 	if (!err)
 		err = pipeline_create(replay->store, &options, &replay->pipeline);
 	if (!err)

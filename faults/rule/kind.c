@@ -90,7 +90,16 @@ static const char *list_params(const struct kind *kind, char *buf, size_t size)
 	return buf;
 }
 
-static int unknown_param(const struct place *place, const struct kind *kind, struct text got)
+static bool has_names(const struct kind *kind, const struct kind_args *args)
+{
+	for (unsigned int i = 0; i < kind->nr_params; i++)
+		if (kind->params[i].type == VALUE_NAMES && kind_has(args, i))
+			return true;
+	return false;
+}
+
+static int unknown_param(const struct place *place, const struct kind *kind, struct text got,
+			 const struct kind_args *args)
 {
 	const char *words[KIND_PARAMS_MAX + 1] = { NULL };
 	unsigned int nr = 0;
@@ -105,6 +114,8 @@ static int unknown_param(const struct place *place, const struct kind *kind, str
 		if (!is_first(&kind->params[i]))
 			words[nr++] = kind->params[i].name;
 	place_suggest(place, got, words);
+	if (place->diag && !place->diag->hint[0] && has_names(kind, args))
+		diag_hint(place->diag, "names of disks have a + between two: b+c");
 	return -EINVAL;
 }
 
@@ -121,7 +132,7 @@ static int parse_named(const struct place *place, const struct kind *kind, struc
 	       (is_first(&kind->params[i]) || !text_is(name, kind->params[i].name)))
 		i++;
 	if (i == kind->nr_params)
-		return unknown_param(place, kind, name);
+		return unknown_param(place, kind, name, args);
 	param = &kind->params[i];
 	if (kind_has(args, i))
 		return place_fail(place, name.at, "rule.duplicate-parameter",

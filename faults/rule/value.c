@@ -709,14 +709,31 @@ static bool is_disk_name(struct text name)
 	return valid;
 }
 
+static bool has_name(struct text names, struct text name)
+{
+	while (names.len) {
+		struct text other = text_cut(&names, '+');
+
+		if (other.len == name.len && memcmp(other.at, name.at, name.len) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int parse_names(const struct place *place, const struct param *param, struct text text,
 		       struct value *ret)
 {
 	bool valid = text.len && text.len <= VALUE_NAMES_MAX && text.at[text.len - 1] != '+';
 	struct text rest = text;
 
-	while (rest.len && valid)
-		valid = is_disk_name(text_cut(&rest, '+'));
+	while (rest.len && valid) {
+		struct text name = text_cut(&rest, '+');
+
+		valid = is_disk_name(name);
+		if (valid && has_name(rest, name))
+			return place_fail(place, name.at, "rule.bad-name", "%s names '%s' twice",
+					  param->name, QUOTE(name));
+	}
 	if (valid)
 		return keep_text(place, text, ret);
 	return unwanted(place, param, text, "rule.bad-name",

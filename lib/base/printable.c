@@ -65,6 +65,15 @@ static int utf8_decode(const unsigned char *s, size_t len, uint32_t *ret_charact
 	return (int)want;
 }
 
+size_t printable_fit(const char *text, size_t max)
+{
+	size_t len = strnlen(text, max), at = len;
+
+	while (at && len - at < 3 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
+		at--;
+	return at && utf8_len((unsigned char)text[at - 1]) > len - at + 1 ? at - 1 : len;
+}
+
 size_t printable_next(const char *text, size_t len, char ret[PRINTABLE_MAX], size_t *ret_used)
 {
 	char shown[PRINTABLE_MAX + 1];

@@ -29,6 +29,9 @@ bool printable_is(uint32_t character);
  */
 size_t printable_next(const char *text, size_t len, char ret[PRINTABLE_MAX], size_t *ret_used);
 
+/* Bytes of @text, up to @max and to its end, without a character that is cut there. */
+size_t printable_fit(const char *text, size_t max);
+
 /*
  * All of @text (NULL: "") on one line in @buf, which is returned: newline and tab are made visible,
  * too. What has no room is left out, at the end.

@@ -408,6 +408,8 @@ int disk_begin_revival(struct disk *disk, struct diag *diag, uint32_t *ret_was, 
 	if (err)
 		return err;
 	*ret_was = pipeline_revive(disk->pipeline, ret_lost);
+	/* Those that were held since they were released above. */
+	pipeline_release(disk->pipeline, NULL, 0, *ret_was & CONDITION_OFF ? SIZE_MAX : 0);
 	disk_thaw(disk);
 	disk_kick(disk);
 	if (disk->dev)

@@ -23,17 +23,23 @@ static bool is_same(const char *a, const char *b)
 	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+bool disk_group_has(const struct disk_group *group, const char *socket)
+{
+	for (unsigned int i = 0; i < group->nr; i++)
+		if (is_same(rpc_client_path(group->members[i].client), socket))
+			return true;
+	return false;
+}
+
 /* Takes over @client. One that is there already is there once. */
 static int add(struct disk_group *group, struct rpc_client *client, struct diag *diag)
 {
 	struct disk_member *member;
 	const char *name = json_string_value(json_object_get(rpc_client_hello(client), "name"));
 
-	for (unsigned int i = 0; i < group->nr; i++) {
-		if (is_same(rpc_client_path(group->members[i].client), rpc_client_path(client))) {
-			rpc_client_free(client);
-			return 0;
-		}
+	if (disk_group_has(group, rpc_client_path(client))) {
+		rpc_client_free(client);
+		return 0;
 	}
 	if (array_fit("tools/rpc/disk_group/add", group->members, group->nr + 1u)) {
 		rpc_client_free(client);
@@ -300,6 +306,7 @@ int disk_group_cut(struct disk_group *group, disk_params_fn params, void *ctx, s
 	char what[120];
 	int err = disk_group_ask(group, "disk.crash", frozen_params, &frozen);
 
+	group->decided = true;
 	if (!err)
 		return 0;
 	member = first_failed(group);

@@ -41,12 +41,15 @@ struct disk_member {
 struct disk_group {
 	struct disk_member *members; /* owned, and their clients, by one that was opened */
 	unsigned int nr;
-	bool many; /* more than one, or all: answers say whose they are */
+	bool many;    /* more than one, or all: answers say whose they are */
+	bool decided; /* the power cut of several: each is cut, whatever it answers */
 };
 
 /* Connect to each. As rpc_client_open(); -EINVAL: --all together with another choice. */
 int disk_group_open(const struct disks_choice *choice, struct diag *diag, struct disk_group *group);
 void disk_group_close(struct disk_group *group);
+/* Is the one that listens on @socket in it, by whatever path? */
+bool disk_group_has(const struct disk_group *group, const char *socket);
 /* What they answered is of no interest any more. */
 void disk_group_forget(struct disk_group *group);
 

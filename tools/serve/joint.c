@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/flusher.h"
 #include "base/list_text.h"
+#include "base/printable.h"
 #include "base/rng.h"
 #include "faults/rule/ast.h"
 #include "tools/rpc/disk_group.h"
@@ -29,7 +30,7 @@ struct joint_job {
 	_Atomic bool over;
 	/* The thread's, until it is over. */
 	struct disk_member members[MEMBERS_MAX];
-	char left_out[400], words[800];
+	char left_out[400], words[1000];
 	size_t len; /* of left_out */
 };
 
@@ -43,18 +44,21 @@ static void drop(struct joint_job *job)
 
 /* ------------------------------------------------------------------------------ the thread */
 
-static void leave_out(struct joint_job *job, const char *name, const struct diag *diag)
+/* @diag says why a disk is not among those that are cut, or may not be. */
+static void leave_out(struct joint_job *job, const char *name, bool follows,
+		      const struct diag *diag)
 {
 	int n = snprintf(job->left_out + job->len, sizeof(job->left_out) - job->len,
-			 "; not disk '%s': %.200s", name, diag->message);
+			 follows ? "; disk '%s' has not confirmed it: %.*s" : "; not disk '%s': %.*s",
+			 name, (int)printable_fit(diag->message, 200), diag->message);
 
 	job->len += (size_t)n < sizeof(job->left_out) - job->len ? (size_t)n : 0;
 	job->left_out[job->len] = '\0';
 }
 
-/* Our own is the first, and there before the others. */
-static int open_member(struct joint_job *job, struct disk_group *group, const char *name,
-		       const char *socket, struct diag *diag)
+/* Our own is the first. One that is there already, by whatever name, is there once. */
+static int open_member(struct disk_group *group, const char *name, const char *socket,
+		       struct diag *diag)
 {
 	struct disk_member *member = &group->members[group->nr];
 	char path[PATH_MAX];
@@ -62,7 +66,7 @@ static int open_member(struct joint_job *job, struct disk_group *group, const ch
 
 	if (!socket)
 		err = runtime_socket(name, path, diag);
-	if (!err && !socket && strcmp(path, job->socket) == 0)
+	if (!err && disk_group_has(group, socket ?: path))
 		return 0;
 	if (!err)
 		err = rpc_client_open_path(socket ?: path, diag, &member->client);
@@ -76,15 +80,15 @@ static int open_member(struct joint_job *job, struct disk_group *group, const ch
 static int open_members(struct joint_job *job, struct disk_group *group, struct diag *diag)
 {
 	char *rest = NULL, names[sizeof(job->joint.with)];
-	int err = open_member(job, group, job->name, job->socket, diag);
+	int err = open_member(group, job->name, job->socket, diag);
 
 	memcpy(names, job->joint.with, sizeof(names));
 	for (char *name = strtok_r(names, "+", &rest); name && !err;
 	     name = strtok_r(NULL, "+", &rest)) {
 		struct diag why = { 0 };
 
-		if (group->nr < MEMBERS_MAX && open_member(job, group, name, NULL, &why))
-			leave_out(job, name, &why);
+		if (group->nr < MEMBERS_MAX && open_member(group, name, NULL, &why))
+			leave_out(job, name, false, &why);
 	}
 	return err;
 }
@@ -125,7 +129,7 @@ static unsigned int drop_failed(struct joint_job *job, struct disk_group *group)
 			group->members[nr++] = *member;
 			continue;
 		}
-		leave_out(job, member->name, &member->diag);
+		leave_out(job, member->name, false, &member->diag);
 		rpc_client_free(member->client);
 		json_decref(member->answer);
 	}
@@ -136,36 +140,58 @@ static unsigned int drop_failed(struct joint_job *job, struct disk_group *group)
 static int cut(struct joint_job *job, struct disk_group *group, struct diag *diag)
 {
 	int err = open_members(job, group, diag);
-	bool done = false, again;
+	bool again;
 
-	for (unsigned int i = 0; i < TRIES_MAX && !err && !done; i++) {
+	for (unsigned int i = 0; i < TRIES_MAX && !err; i++) {
 		err = disk_group_crash(group, cut_params, job, diag, NULL);
-		if (!err || group->members[0].err)
+		if (!err || group->decided || group->members[0].err)
 			break;
-		/* Decided, and somebody has not said that it is cut; or it can be tried again. */
-		done = json_object_get(group->members[0].answer, "condition");
 		again = (drop_failed(job, group) || err == -ECANCELED) && i + 1 < TRIES_MAX;
-		err = done || again ? 0 : err;
+		err = again ? 0 : err;
 	}
 	return err;
+}
+
+/* Those that said that they are cut. */
+static const char *list_cut(struct joint_job *job, const struct disk_group *group,
+			    struct list_text *list)
+{
+	for (unsigned int i = 0; i < group->nr; i++) {
+		const struct disk_member *member = &group->members[i];
+
+		if (member->err)
+			leave_out(job, member->name, member->err != -EREMOTEIO, &member->diag);
+		else
+			list_text_add(list, member->name);
+	}
+	return list_text_end(list);
+}
+
+/* Our own was cut before, by something else. */
+static bool was_dead(const struct diag *diag)
+{
+	return strcmp(diag->id, "disk.no-power") == 0 || strcmp(diag->id, "disk.gone") == 0;
 }
 
 static void describe(struct joint_job *job, const struct disk_group *group, int err,
 		     const struct diag *diag)
 {
+	const char *verb = job->joint.unplug ? "takes away" : "cuts the power", *cut;
 	char names[160];
 	struct list_text list;
 
-	list_text_begin(&list, names, sizeof(names));
-	for (unsigned int i = 0; i < group->nr; i++)
-		list_text_add(&list, group->members[i].name);
-	if (err)
-		snprintf(job->words, sizeof(job->words), "a rule cuts disk '%s' alone: %.150s%s",
-			 job->name, diag->message, job->left_out);
-	else
-		snprintf(job->words, sizeof(job->words), "a rule %s at one moment: %s%s",
-			 job->joint.unplug ? "takes away" : "cuts the power", list_text_end(&list),
+	if (err && !group->decided) {
+		snprintf(job->words, sizeof(job->words),
+			 was_dead(diag) ? "a rule of disk '%s' takes no disk along: %.*s%s"
+					: "a rule cuts disk '%s' alone: %.*s%s",
+			 job->name, (int)printable_fit(diag->message, 150), diag->message,
 			 job->left_out);
+		return;
+	}
+	list_text_begin(&list, names, sizeof(names));
+	cut = list_cut(job, group, &list);
+	snprintf(job->words, sizeof(job->words), "a rule %s at one moment: %s%s", verb, cut,
+		 job->left_out);
 }
 
 static void *run(void *ctx)

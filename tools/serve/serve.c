@@ -69,7 +69,8 @@ struct serve {
 	json_t *reread_result;
 	uint64_t return_ns; /* a disk that has gone comes back by itself then; 0: it does not */
 	struct standstill still;
-	struct joint_job *joint; /* NULL: no rule takes other disks along now */
+	struct joint_job *job_of_joint; /* NULL: no rule takes other disks along now */
+	struct joint_cut joint;         /* what that one does */
 	int signal_fd;
 	const char *socket;
 	enum phase phase;
@@ -432,6 +433,8 @@ static void end_revival(struct serve *s, int err, const struct diag *diag)
 	else if (!s->revive_ticket.client)
 		tool_msg("cannot bring the disk back: %s", diag->message);
 	rpc_server_reply(s->server, &s->revive_ticket, err ? rpc_code_of(err) : 0, diag, answer);
+	/* It may have gone again, before it was here. */
+	look_at_condition(s);
 }
 
 static int on_freeze(void *ctx, uint64_t client, const struct cut_order *order, struct diag *diag)
@@ -552,39 +555,28 @@ static void tell_cut(struct serve *s, const char *why)
 }
 
 /* Whatever has become of the others: the rule has hit, and the requests that wait are let go. */
-static void end_joint(struct serve *s, const struct joint_cut *joint, const char *words)
+static void end_joint(struct serve *s, const char *words)
 {
-	struct condition *condition = pipeline_condition(disk_pipeline(s->disk));
-
-	if (!(condition_bits(condition) & (CONDITION_OFF | CONDITION_GONE))) {
-		if (joint->unplug)
-			condition_remove(condition, joint->gone_ns);
-		else
-			condition_cut(condition, joint->cut.keep, joint->cut.bits,
-				      joint->cut.threshold);
-	}
+	pipeline_joint_end(disk_pipeline(s->disk), &s->joint);
 	tell_cut(s, words);
-	s->joint = joint_job_free(s->joint);
-	pipeline_joint_end(disk_pipeline(s->disk));
+	s->job_of_joint = joint_job_free(s->job_of_joint);
 }
 
-/* A rule has hit that takes other disks along, or that is over. */
+/*
+ * A rule has hit that takes other disks along, or that is over. While the one is under way the disk may
+ * be cut by it, revived, and hit again.
+ */
 static void look_at_joint(struct serve *s)
 {
-	const char *words = s->joint ? joint_job_words(s->joint) : NULL;
-	struct joint_cut joint;
-	int err;
+	const char *words = s->job_of_joint ? joint_job_words(s->job_of_joint) : NULL;
 
-	if (!pipeline_joint(disk_pipeline(s->disk), &joint))
-		return;
 	if (words)
-		end_joint(s, &joint, words);
-	if (s->joint || words)
+		end_joint(s, words);
+	if (s->job_of_joint || !pipeline_joint(disk_pipeline(s->disk), &s->joint))
 		return;
-	err = joint_job_start(&joint, disk_name(s->disk), s->socket, disk_event_fd(s->disk),
-			      &s->joint);
-	if (err)
-		end_joint(s, &joint, "a rule cuts its disk alone: no memory to reach others");
+	if (joint_job_start(&s->joint, disk_name(s->disk), s->socket, disk_event_fd(s->disk),
+			    &s->job_of_joint))
+		end_joint(s, "a rule cuts its disk alone: no memory to reach others");
 }
 
 /* A work on the device has come to its end, or a queue has. */
@@ -924,7 +916,7 @@ int serve(const struct serve_options *options)
 		if (!s.job_lives)
 			disk_free(s.disk);
 	}
-	joint_job_free(s.joint);
+	joint_job_free(s.job_of_joint);
 	watch_free(s.watch);
 	node_watch_free(s.node);
 	rpc_reading_free(s.reading);

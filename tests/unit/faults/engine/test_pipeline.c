@@ -634,6 +634,73 @@ static void limits_hold_and_no_plan_leaks_under_four_queues_and_many_plans(void 
 	free_disk(&disk);
 }
 
+static void note_unparked(void *ctx, struct io *io)
+{
+	(void)io;
+	++*(unsigned int *)ctx;
+}
+
+static struct disk make_joining(unsigned int *nr_unparked)
+{
+	const struct pipeline_options options = {
+		.geometry = { .size_bytes = DISK, .block_bytes = 512, .nr_queues = 2 },
+		.joins = true,
+		.unpark = note_unparked,
+		.ctx = nr_unparked,
+	};
+	struct disk disk;
+
+	assert_int_equal(store_create(DISK, NULL, &disk.store), 0);
+	assert_int_equal(pipeline_create(disk.store, &options, &disk.pipeline), 0);
+	return disk;
+}
+
+static void end_hit(struct disk *disk, struct io *io, int result)
+{
+	pipeline_release(disk->pipeline, NULL, 0, SIZE_MAX);
+	pipeline_adopt(disk->pipeline, 0);
+	assert_int_equal(pipeline_resume(disk->pipeline, io, 0), IO_DONE);
+	assert_int_equal(io->result, result);
+}
+
+/* The other disks may take their time; and the next hit is a cut of its own. */
+static void what_was_revived_before_the_others_answered_is_not_cut_again(void **state)
+{
+	static const char *const rules[] = { "cut op=write do=powercut:with=b",
+					     "cut op=write do=short-life:gone,with=b" };
+
+	(void)state;
+	for (size_t i = 0; i < array_size(rules); i++) {
+		unsigned int nr_unparked = 0;
+		struct disk disk = make_joining(&nr_unparked);
+		struct condition *condition = pipeline_condition(disk.pipeline);
+		unsigned char data[SEC] = { 0 };
+		struct io first = make_io(IO_WRITE, 0, SEC, data), next = first;
+		struct joint_cut joint, other;
+
+		use_rules(&disk, rules[i]);
+		assert_int_equal(pipeline_submit(disk.pipeline, &first, 0), IO_PARKED);
+		assert_true(pipeline_joint(disk.pipeline, &joint));
+		if (joint.unplug)
+			condition_remove(condition, 0);
+		else
+			condition_cut(condition, KEEP_ALL, 0, 0);
+		end_hit(&disk, &first, joint.unplug ? -ENODEV : -EIO);
+		pipeline_revive(disk.pipeline, NULL);
+		assert_int_equal(pipeline_submit(disk.pipeline, &next, 0), IO_PARKED);
+		assert_false(pipeline_joint_end(disk.pipeline, &joint));
+		assert_int_equal(condition_bits(condition), 0);
+		assert_true(pipeline_joint(disk.pipeline, &other));
+		assert_int_not_equal(other.incarnation, joint.incarnation);
+		assert_true(pipeline_joint_end(disk.pipeline, &other));
+		assert_int_not_equal(condition_bits(condition), 0);
+		end_hit(&disk, &next, joint.unplug ? -ENODEV : -EIO);
+		assert_false(pipeline_joint(disk.pipeline, &other));
+		assert_int_equal(nr_unparked, 2);
+		free_disk(&disk);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -656,6 +723,7 @@ int main(void)
 		cmocka_unit_test(a_set_with_one_bad_rule_changes_nothing),
 		cmocka_unit_test(geometry_that_is_not_the_stores_is_refused),
 		cmocka_unit_test(explain_says_what_each_rule_does_and_counts_nothing),
+		cmocka_unit_test(what_was_revived_before_the_others_answered_is_not_cut_again),
 		cmocka_unit_test(
 			the_same_seed_and_arrival_order_decide_alike_with_any_number_of_queues),
 		cmocka_unit_test(limits_hold_and_no_plan_leaks_under_four_queues_and_many_plans),

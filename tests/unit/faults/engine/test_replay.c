@@ -445,6 +445,146 @@ static void another_seed_of_the_disk_is_noticed(void **state)
 	free(recording.bytes);
 }
 
+/* A disk whose rule takes another one along, as its server runs it. */
+struct joining {
+	struct disk disk;
+	struct io *unparked;
+	struct io ios[12];
+	unsigned char data[12][SEC];
+	unsigned int nr;
+};
+
+static void note_unparked(void *ctx, struct io *io)
+{
+	((struct joining *)ctx)->unparked = io;
+}
+
+static struct io *ask(struct joining *joining, enum io_verdict verdict)
+{
+	unsigned int nr = joining->nr++;
+	struct io *io = &joining->ios[nr];
+
+	memset(joining->data[nr], 'a' + (int)nr, SEC);
+	*io = make_io(IO_WRITE, nr, SEC, joining->data[nr]);
+	io->flags = nr % 2 ? IO_FUA : 0;
+	assert_int_equal(pipeline_submit(joining->disk.pipeline, io, 2000 + nr), verdict);
+	return io;
+}
+
+static void end_at(struct joining *joining, struct io *io, uint64_t now_ns)
+{
+	assert_int_equal(pipeline_resume(joining->disk.pipeline, io, now_ns), IO_DONE);
+}
+
+static void release_all(struct joining *joining, uint64_t now_ns)
+{
+	pipeline_release(joining->disk.pipeline, NULL, 0, SIZE_MAX);
+	pipeline_adopt(joining->disk.pipeline, 0);
+	if (joining->unparked)
+		end_at(joining, joining->unparked, now_ns);
+	joining->unparked = NULL;
+}
+
+static void open_joining(struct joining *joining, struct recorder_disk *recorder, bool joins)
+{
+	const struct pipeline_options options = {
+		.geometry = { .size_bytes = PLAY_SIZE, .block_bytes = 512, .nr_queues = 1 },
+		.seed = 5,
+		.cache = true,
+		.joins = joins,
+		.recorder = recorder,
+		.unpark = note_unparked,
+		.ctx = joining,
+	};
+
+	*joining = (struct joining){ .nr = 0 };
+	assert_int_equal(store_create(PLAY_SIZE, NULL, &joining->disk.store), 0);
+	assert_int_equal(pipeline_create(joining->disk.store, &options, &joining->disk.pipeline), 0);
+}
+
+/*
+ * Between the hit and the cut others are carried out; a late one comes before the hit's end, or not
+ * until then; and one that a modifier delays may end by the cut first.
+ */
+static void cut_jointly(struct joining *joining, bool late, bool delayed)
+{
+	struct pipeline *pipeline = joining->disk.pipeline;
+	struct io *slow = delayed ? ask(joining, IO_PARKED) : NULL;
+	struct io *hit = ask(joining, IO_PARKED);
+	struct joint_cut joint;
+
+	assert_int_equal(ask(joining, IO_DONE)->result, SEC);
+	assert_int_equal(ask(joining, IO_DONE)->result, SEC);
+	assert_true(pipeline_joint(pipeline, &joint));
+	assert_true(pipeline_joint_end(pipeline, &joint));
+	if (slow)
+		end_at(joining, slow, 9000);
+	if (late)
+		assert_true(ask(joining, IO_DONE)->result < 0);
+	release_all(joining, 9100);
+	assert_true(hit->result < 0);
+	pipeline_revive(pipeline, NULL);
+	assert_int_equal(ask(joining, IO_DONE)->result, SEC);
+}
+
+static void replay_joint(const char *rules, bool late, bool delayed, bool joins)
+{
+	struct joining *joining = malloc(sizeof(*joining));
+	struct outcome there = { 0 }, outcome;
+	struct recording recording;
+	struct record_disk disk = disk_of(5, 1);
+
+	start(&recording, true);
+	open_joining(joining, add_disk(&recording, "d", 5, 1), joins);
+	use_rules(&joining->disk, rules);
+	if (joins)
+		cut_jointly(joining, late, delayed);
+	else
+		assert_true(ask(joining, IO_DONE)->result < 0);
+	pipeline_batch_done(joining->disk.pipeline, 0);
+	add_sum(&there, &disk, joining->disk.store);
+	free_disk(&joining->disk);
+	finish(&recording);
+	for (unsigned int forced = 0; forced < 2; forced++) {
+		char *events;
+		struct replay_result result = replay_to(&recording, forced, &events, &outcome);
+
+		if (result.differs)
+			fail_msg("%s, late %d, delayed %d, forced %u: %s", rules, late, delayed,
+				 forced, result.difference.message);
+		assert_int_equal(result.nr_hits, delayed ? 2 : 1);
+		if (joins)
+			assert_int_equal(outcome.sums[0], there.sums[0]);
+		free(events);
+	}
+	free(recording.bytes);
+	free(joining);
+}
+
+static void a_cut_that_took_others_along_falls_where_it_was_recorded(void **state)
+{
+	static const char *const acts[] = { "powercut:keep=none,with=b", "powercut:keep=all,with=b",
+					    "powercut:keep=random,with=b",
+					    "powercut:keep=first:512,with=b",
+					    "short-life:gone,with=b" };
+	char rules[160];
+
+	(void)state;
+	for (size_t i = 0; i < array_size(acts); i++) {
+		for (unsigned int late = 0; late < 2; late++) {
+			snprintf(rules, sizeof(rules), "cut op=write times=1 do=%s", acts[i]);
+			replay_joint(rules, late, false, true);
+			snprintf(rules, sizeof(rules),
+				 "slow op=write times=1 do=delay:5us\n"
+				 "cut op=write after=1 times=1 do=%s",
+				 acts[i]);
+			replay_joint(rules, late, true, true);
+		}
+		snprintf(rules, sizeof(rules), "cut op=write times=1 do=%s", acts[i]);
+		replay_joint(rules, false, false, false);
+	}
+}
+
 /* Appends a block of one record, a control one or not. */
 static void append(struct recording *recording, uint16_t queue, const void *bytes, size_t len)
 {
@@ -567,6 +707,7 @@ int main(void)
 		cmocka_unit_test(content_from_before_the_first_request_is_there),
 		cmocka_unit_test(rules_that_look_at_data_decide_again_where_the_recording_has_it),
 		cmocka_unit_test(what_the_rules_cannot_decide_again_is_named_and_can_be_forced),
+		cmocka_unit_test(a_cut_that_took_others_along_falls_where_it_was_recorded),
 		cmocka_unit_test(another_seed_of_the_disk_is_noticed),
 		cmocka_unit_test(what_was_still_held_at_the_end_is_counted_and_let_go),
 		cmocka_unit_test(records_that_contradict_each_other_are_refused),

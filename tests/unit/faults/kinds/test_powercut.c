@@ -379,7 +379,9 @@ static void parameters_that_make_no_sense_are_refused(void **state)
 	check_error("c do=powercut:with=b+", "rule.bad-name", 20, "b+c", NULL);
 	check_error("c do=powercut:with=+b", "rule.bad-name", 20, "b+c", NULL);
 	check_error("c do=powercut:with=-b", "rule.bad-name", 20, "b+c", NULL);
-	check_error("c do=powercut:with=b,c", "rule.unknown-parameter", 22, "'c'", NULL);
+	check_error("c do=powercut:with=b,c", "rule.unknown-parameter", 22, "'c'", "b+c");
+	check_error("c do=powercut:with=b+c+b", "rule.bad-name", 20, "names 'b' twice", NULL);
+	check_error("c do=powercut:with=c+bc+c", "rule.bad-name", 20, "names 'c' twice", NULL);
 	check_error("c do=powercut:kepe=all", "rule.unknown-parameter", 15, "'kepe'", "keep");
 	check_error("c do=powercut:keep=first", "rule.bad-word", 20, "first:SIZE", NULL);
 	check_error("c do=powercut:keep=all:4k", "rule.bad-word", 20, "first:SIZE", NULL);

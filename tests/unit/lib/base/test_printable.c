@@ -82,6 +82,19 @@ static void what_comes_out_is_printable_for_any_bytes(void **state)
 	}
 }
 
+static void a_text_that_is_cut_ends_with_a_whole_character(void **state)
+{
+	static const char text[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x92\xbe.";
+	static const size_t fits[] = { 0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11, 11 };
+
+	(void)state;
+	for (size_t max = 0; max < sizeof(fits) / sizeof(fits[0]); max++)
+		assert_int_equal(printable_fit(text, max), fits[max]);
+	/* One that was cut before. */
+	assert_int_equal(printable_fit("a\xe2\x82", 10), 1);
+	assert_int_equal(printable_fit("", 10), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -91,6 +104,7 @@ int main(void)
 		cmocka_unit_test(bytes_that_are_no_text_become_their_value),
 		cmocka_unit_test(what_has_no_room_is_left_out_whole),
 		cmocka_unit_test(what_comes_out_is_printable_for_any_bytes),
+		cmocka_unit_test(a_text_that_is_cut_ends_with_a_whole_character),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
