@@ -421,6 +421,10 @@ struct worker {
 	struct pipeline *pipeline;
 	uint16_t queue;
 	_Atomic bool *stop;
+	/* Counted up before each revival: a cut and a revival may lie between two requests of one queue,
+	 * none of which fails. */
+	const _Atomic int *incarnations;
+	int incarnation;         /* that it has looked at */
 	bool slow;               /* its data comes in two halves, with time between them */
 	uint8_t durable[PLACES]; /* content that was acknowledged and then flushed */
 	/* Of all writes of this incarnation and the last of the one before. */
@@ -471,9 +475,12 @@ static bool look(struct worker *w)
 {
 	unsigned char data[PLACES][SEC];
 
+	w->incarnation = atomic_load(w->incarnations);
 	for (unsigned int place = 0; place < PLACES; place++)
 		if (run_at(w, IO_READ, place, data[place]) < 0)
 			return false;
+	if (w->incarnation != atomic_load(w->incarnations))
+		return false;
 	for (unsigned int place = 0; place < PLACES; place++) {
 		uint8_t got = data[place][0];
 
@@ -500,9 +507,11 @@ static void *run_worker(void *arg)
 		off = run_at(w, IO_WRITE, i % PLACES, data) < 0;
 		if (!off && i % 8 == 0) {
 			off = run_at(w, IO_FLUSH, 0, NULL) < 0;
+			off |= w->incarnation != atomic_load(w->incarnations);
 			if (!off)
 				memcpy(w->durable, w->newest, sizeof(w->durable));
 		}
+		off |= w->incarnation != atomic_load(w->incarnations);
 	}
 	return NULL;
 }
@@ -515,25 +524,27 @@ static void what_was_flushed_survives_every_cut_under_two_queues(void **state)
 	struct worker workers[2];
 	_Atomic bool stop = false;
 	uint64_t epoch, lost, all_lost = 0;
-	int incarnations = 0;
+	_Atomic int incarnations = 0;
 
 	(void)state;
 	assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, NULL), 0);
 	for (uint16_t q = 0; q < 2; q++) {
-		workers[q] =
-			(struct worker){ .pipeline = disk.pipeline, .queue = q, .stop = &stop };
+		workers[q] = (struct worker){ .pipeline = disk.pipeline,
+					      .queue = q,
+					      .stop = &stop,
+					      .incarnations = &incarnations };
 		assert_int_equal(pthread_create(&workers[q].thread, NULL, run_worker, &workers[q]),
 				 0);
 	}
 	/* On a busy machine as many more as each queue needs for its share. */
-	for (; incarnations < INCARNATIONS || workers[0].acknowledged < 100 ||
-	       workers[1].acknowledged < 100;
-	     incarnations++) {
+	while (incarnations < INCARNATIONS || workers[0].acknowledged < 100 ||
+	       workers[1].acknowledged < 100) {
 		while (!(condition_bits(pipeline_condition(disk.pipeline)) & CONDITION_OFF))
 			sched_yield();
 		assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, &epoch), 0);
 		while (!pipeline_adopted(disk.pipeline, epoch))
 			sched_yield();
+		atomic_fetch_add(&incarnations, 1);
 		assert_int_equal(pipeline_revive(disk.pipeline, &lost), CONDITION_OFF);
 		all_lost += lost;
 	}
@@ -542,7 +553,7 @@ static void what_was_flushed_survives_every_cut_under_two_queues(void **state)
 		pthread_join(workers[q].thread, NULL);
 		assert_int_equal(workers[q].bad, 0);
 	}
-	print_message("%d incarnations, %llu blocks lost\n", incarnations,
+	print_message("%d incarnations, %llu blocks lost\n", atomic_load(&incarnations),
 		      (unsigned long long)all_lost);
 	assert_true(all_lost > 0);
 	rule_set_free(set);
@@ -560,26 +571,28 @@ static void a_revival_whose_power_goes_meanwhile_tears_nothing(void **state)
 	struct worker workers[2];
 	_Atomic bool stop = false;
 	uint64_t epoch;
-	int incarnations = 0;
+	_Atomic int incarnations = 0;
 
 	(void)state;
 	assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, NULL), 0);
 	for (uint16_t q = 0; q < 2; q++) {
-		workers[q] = (struct worker){
-			.pipeline = disk.pipeline, .queue = q, .stop = &stop, .slow = true
-		};
+		workers[q] = (struct worker){ .pipeline = disk.pipeline,
+					      .queue = q,
+					      .stop = &stop,
+					      .incarnations = &incarnations,
+					      .slow = true };
 		assert_int_equal(pthread_create(&workers[q].thread, NULL, run_worker, &workers[q]),
 				 0);
 	}
-	for (; incarnations < INCARNATIONS || workers[0].acknowledged < 100 ||
-	       workers[1].acknowledged < 100;
-	     incarnations++) {
+	while (incarnations < INCARNATIONS || workers[0].acknowledged < 100 ||
+	       workers[1].acknowledged < 100) {
 		assert_int_equal(pipeline_publish(disk.pipeline, set, 0, NULL, &epoch), 0);
 		while (!pipeline_adopted(disk.pipeline, epoch))
 			sched_yield();
 		pipeline_freeze(disk.pipeline);
 		while (!pipeline_is_frozen(disk.pipeline))
 			sched_yield();
+		atomic_fetch_add(&incarnations, 1);
 		pipeline_revive(disk.pipeline, NULL);
 		pipeline_thaw(disk.pipeline);
 	}
