@@ -191,10 +191,14 @@ static void print_versions(const struct vm_config *config)
 				  : ", emulated: timings are only comparable with each other");
 }
 
-/* COMMAND did well, and did not notice that nothing came of what it printed. */
+/*
+ * COMMAND did well, and did not notice that nothing came of what it printed; or a later write of it met the
+ * stream that was closed for that reason.
+ */
 static int check_output(const struct vm_session *session, int status)
 {
-	if (status || !session->out_error || session->out_error == EPIPE)
+	if ((status && status != 128 + SIGPIPE) || !session->out_error ||
+	    session->out_error == EPIPE)
 		return status;
 	tool_msg("vm: cannot write to standard output: %s", strerror(session->out_error));
 	return EXIT_OURS;
