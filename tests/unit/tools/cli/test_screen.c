@@ -193,11 +193,11 @@ static void the_line_of_progress_has_the_most_important_first(void **state)
 	s.covered = 0.125;
 	assert_string_equal(
 		progress_line(&s, 56, 185000000000, 79, line),
-		"1234 states, 1 finding, moments 12/400, about 3m05s left, 56/s, 12.5% covered");
+		"1234 states, 1 finding, points 12/400, about 3m05s left, 56/s, 12.5% covered");
 	assert_string_equal(progress_line(&s, 56, PROGRESS_UNKNOWN, 64, line),
-			    "1234 states, 1 finding, moments 12/400, time left not known yet");
+			    "1234 states, 1 finding, points 12/400, time left not known yet");
 	assert_string_equal(progress_line(&s, 56, 1, 39, line),
-			    "1234 states, 1 finding, moments 12/400");
+			    "1234 states, 1 finding, points 12/400");
 	assert_string_equal(progress_line(&s, 56, 1, 6, line), "1234 s");
 	for (size_t nr = 1; nr < 200; nr++) {
 		assert_true(strlen(progress_line(&s, 1e18, UINT64_MAX - 1, nr, line)) <= nr);
